@@ -1,0 +1,424 @@
+//! All the clients, as the broadcaster serves them: admit, deliver, catch up, sweep, end.
+//!
+//! A deterministic machine: what it does depends on the calls, the sockets' answers and the time
+//! it is told. The broadcaster's thread decides when to call what.
+
+use std::{
+    cmp::Reverse,
+    collections::BinaryHeap,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use crate::{
+    feed::{Feed, Tally},
+    frame::{Frame, HEARTBEAT},
+    groups::{Event, GroupId, Groups, Key},
+    mail::{Load, Mail},
+    registry::{ClientId, Registry, Seat},
+    socket::Wire,
+    stats::{Disconnect, Stats},
+    stream::{Moment, Progress, Stream},
+};
+
+/// What one client that catches up writes before others have their turn.
+const CATCH_UP_SHARE: usize = 256 * 1024;
+/// As long as clients far behind take something at least this often, they count as reading.
+const PATIENCE: Duration = Duration::from_millis(500);
+/// How long a client may take to close after the server has ended its stream.
+const LINGER: Duration = Duration::from_secs(1);
+/// What the sweep reads of a client's input at most.
+const INPUT_BUFFER: usize = 4096;
+
+/// Limits and times that concern clients.
+#[derive(Clone, Debug)]
+pub(crate) struct AudienceLimits {
+    pub(crate) mailbox_bytes: usize,
+    pub(crate) mailboxes_bytes: usize,
+    pub(crate) stall_timeout: Duration,
+    pub(crate) heartbeat: Duration,
+}
+
+/// A registered client on its way to the broadcaster.
+#[derive(Debug)]
+pub(crate) struct Arrival<W> {
+    pub(crate) seat: Seat,
+    /// What it gets first.
+    pub(crate) preamble: Frame,
+    pub(crate) via: Via<W>,
+}
+
+/// How an arriving client listens.
+#[derive(Debug)]
+pub(crate) enum Via<W> {
+    /// Over a connection, whose socket does not block.
+    Wire(W),
+    /// By a subscription.
+    Tally(Arc<Tally>),
+}
+
+#[derive(Debug)]
+struct Member<W> {
+    id: ClientId,
+    group: GroupId,
+    /// Its place in the group.
+    place: u32,
+    outlet: Outlet<W>,
+}
+
+#[derive(Debug)]
+enum Outlet<W> {
+    Stream(Stream<W>),
+    Feed(Box<Feed>),
+}
+
+#[derive(Debug)]
+pub(crate) struct Audience<W> {
+    registry: Arc<Registry>,
+    limits: AudienceLimits,
+    load: Load,
+    members: Vec<Option<Member<W>>>,
+    vacant: Vec<Key>,
+    groups: Groups,
+    /// When to try the streams again that are behind. An entry whose stream has another time by
+    /// now is void.
+    retries: BinaryHeap<Reverse<(Instant, Key)>>,
+    /// Where the sweep goes on.
+    cursor: usize,
+    /// Somebody may be more than half a budget behind.
+    heavy: bool,
+    /// Counts since the start; the numbers of clients are the registry's.
+    stats: Stats,
+    // Used within one call and kept for their memory.
+    touched: Vec<GroupId>,
+    joined: Vec<u8>,
+    mails: Vec<(ClientId, Mail)>,
+    gone: Vec<(Key, Disconnect)>,
+    input: Box<[u8]>,
+}
+
+impl<W: Wire> Audience<W> {
+    pub(crate) fn new(registry: Arc<Registry>, limits: AudienceLimits) -> Self {
+        Self {
+            registry,
+            limits,
+            load: Load::default(),
+            members: Vec::new(),
+            vacant: Vec::new(),
+            groups: Groups::default(),
+            retries: BinaryHeap::new(),
+            cursor: 0,
+            heavy: false,
+            stats: Stats::default(),
+            touched: Vec::new(),
+            joined: Vec::new(),
+            mails: Vec::new(),
+            gone: Vec::new(),
+            input: vec![0; INPUT_BUFFER].into(),
+        }
+    }
+
+    /// Counts since the start, and how many clients are behind.
+    pub(crate) fn stats(&self) -> &Stats {
+        &self.stats
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.members.len() == self.vacant.len()
+    }
+
+    /// Places in the table of clients, vacant ones included.
+    pub(crate) fn places(&self) -> usize {
+        self.members.len()
+    }
+
+    /// Takes a client in: from here on it gets every event that it subscribes to.
+    pub(crate) fn admit(&mut self, arrival: Arrival<W>, moment: Moment) {
+        let Arrival { seat, preamble, via } = arrival;
+        let (id, subscribed, mailbox) = seat.take();
+        let key = self.vacant.pop().unwrap_or_else(|| {
+            self.members.push(None);
+            Key::try_from(self.members.len() - 1).unwrap_or(Key::MAX)
+        });
+        let (group, place) = self.groups.join(subscribed, key);
+        let outlet = match via {
+            Via::Wire(wire) => Outlet::Stream(Stream::new(wire, mailbox, moment)),
+            Via::Tally(tally) => Outlet::Feed(Box::new(Feed::new(tally, mailbox, moment))),
+        };
+        self.members[key as usize] = Some(Member { id, group, place, outlet });
+        self.say(key, &preamble, moment);
+    }
+
+    /// Delivers a batch: one write for each client that is caught up; for the others it goes to
+    /// their mailboxes.
+    pub(crate) fn deliver(&mut self, batch: &[Event], moment: Moment) {
+        self.stats.published += batch.len() as u64;
+        let mut touched = std::mem::take(&mut self.touched);
+        self.groups.match_batch(batch, &mut touched);
+        for group in touched.drain(..) {
+            let (members, matched) = self.groups.take(group);
+            self.deliver_to(&members, &matched, batch, moment);
+            self.groups.restore(group, members, matched);
+        }
+        self.touched = touched;
+        self.registry.send(self.mails.drain(..));
+        self.remove_gone();
+        while self.load.bytes() > self.limits.mailboxes_bytes && self.remove_furthest_behind() {}
+    }
+
+    fn deliver_to(&mut self, keys: &[Key], matched: &[u32], batch: &[Event], moment: Moment) {
+        self.stats.deliveries += (keys.len() * matched.len()) as u64;
+        let frame_at = |at: u32| &batch[at as usize].frame;
+        let mut joined = std::mem::take(&mut self.joined);
+        let bytes = if let [only] = matched {
+            frame_at(*only).as_bytes()
+        } else {
+            joined.clear();
+            matched.iter().for_each(|&at| joined.extend_from_slice(frame_at(at).as_bytes()));
+            &joined
+        };
+        // Made only when somebody has to wait for a part of it.
+        let mut shared: Option<Mail> = None;
+        let load = self.load.clone();
+        let mut share = || {
+            let whole = || match matched {
+                [only] => frame_at(*only).clone(),
+                _ => Frame::from_bytes(bytes),
+            };
+            shared.get_or_insert_with(|| Mail::new(whole(), &load)).clone()
+        };
+        // One for each event: subscriptions get frames one by one.
+        let mut single: Vec<Mail> = Vec::new();
+        for &key in keys {
+            let Some(member) = &mut self.members[key as usize] else {
+                debug_assert!(false, "a group holds members only");
+                continue;
+            };
+            let waiting = match &mut member.outlet {
+                Outlet::Stream(stream) if stream.is_caught_up() => {
+                    match stream.send(bytes, &mut share, moment) {
+                        Ok(Progress::CaughtUp) => {}
+                        Ok(Progress::Retry(at)) => {
+                            self.stats.behind += 1;
+                            self.retries.push(Reverse((at, key)));
+                        }
+                        Err(reason) => self.gone.push((key, reason)),
+                    }
+                    continue;
+                }
+                Outlet::Stream(stream) => {
+                    let waiting = stream.mailed(bytes.len());
+                    self.mails.push((member.id, share()));
+                    waiting
+                }
+                Outlet::Feed(feed) => {
+                    if single.is_empty() {
+                        let frames = matched.iter().map(|&at| frame_at(at).clone());
+                        single.extend(frames.map(|frame| Mail::new(frame, &load)));
+                    }
+                    self.mails.extend(single.iter().map(|mail| (member.id, mail.clone())));
+                    feed.mailed(bytes.len(), moment)
+                }
+            };
+            if waiting > self.limits.mailbox_bytes {
+                self.gone.push((key, Disconnect::Behind));
+            }
+            self.heavy |= waiting > self.limits.mailbox_bytes / 2;
+        }
+        self.joined = joined;
+    }
+
+    /// When the next stream that is behind is due.
+    pub(crate) fn next_retry(&self) -> Option<Instant> {
+        self.retries.peek().map(|Reverse((at, _))| *at)
+    }
+
+    /// Lets the stream catch up that has been due the longest; false if none is due.
+    pub(crate) fn retry_one(&mut self, moment: Moment) -> bool {
+        let Some(&Reverse((at, key))) = self.retries.peek() else {
+            return false;
+        };
+        if at > moment.now {
+            return false;
+        }
+        self.retries.pop();
+        let stall_timeout = self.limits.stall_timeout;
+        if let Some(stream) = self.stream(key)
+            && stream.retry_at() == Some(at)
+        {
+            match stream.catch_up(CATCH_UP_SHARE, stall_timeout, moment) {
+                Ok(Progress::CaughtUp) => self.stats.behind -= 1,
+                Ok(Progress::Retry(at)) => self.retries.push(Reverse((at, key))),
+                Err(reason) => {
+                    self.stats.behind -= 1;
+                    self.remove(key, reason);
+                }
+            }
+        }
+        true
+    }
+
+    /// Whether the publisher is too fast for most of the clients that do read.
+    ///
+    /// A client reads if it took something lately. Those far behind are waited for as long as at
+    /// least one of them goes on reading; clients that are stuck so hold up nobody for longer.
+    pub(crate) fn is_overloaded(&mut self, moment: Moment) -> bool {
+        if !self.heavy {
+            return false;
+        }
+        let half = self.limits.mailbox_bytes / 2;
+        self.heavy = false;
+        let (mut reading, mut far_behind, mut progress) = (0, 0, None);
+        for member in self.members.iter_mut().flatten() {
+            let (waiting, reads, last) = match &mut member.outlet {
+                Outlet::Stream(stream) => {
+                    (stream.waiting(), stream.reads(moment), stream.progress())
+                }
+                Outlet::Feed(feed) => (feed.waiting(), feed.reads(moment), Some(feed.progress())),
+            };
+            self.heavy |= waiting > half;
+            reading += usize::from(reads);
+            if reads && waiting > half {
+                far_behind += 1;
+                progress = progress.max(last);
+            }
+        }
+        far_behind * 2 > reading
+            && progress.is_some_and(|last| moment.now.saturating_duration_since(last) < PATIENCE)
+    }
+
+    /// Looks at the next client in turn: has it gone, does it need a heartbeat.
+    pub(crate) fn sweep_one(&mut self, moment: Moment) {
+        if self.cursor >= self.members.len() {
+            self.cursor = 0;
+        }
+        let at = self.cursor;
+        self.cursor += 1;
+        let Some(member) = self.members.get_mut(at).and_then(Option::as_mut) else {
+            return;
+        };
+        let key = Key::try_from(at).unwrap_or(Key::MAX);
+        let silence = match &mut member.outlet {
+            Outlet::Stream(stream) => {
+                if let Err(reason) = stream.poll_input(&mut self.input) {
+                    return self.remove(key, reason);
+                }
+                stream.replace_mailbox(|| self.registry.renew_mailbox(member.id));
+                stream.silence(moment.now)
+            }
+            Outlet::Feed(feed) if feed.has_left() => {
+                return self.remove(key, Disconnect::ClosedByPeer);
+            }
+            Outlet::Feed(feed) => feed.silence(moment.now),
+        };
+        if silence.is_some_and(|silence| silence >= self.limits.heartbeat) {
+            self.say(key, &Frame::from_bytes(HEARTBEAT), moment);
+        }
+    }
+
+    /// Ends streams that have everything, and subscriptions; lets go of those that have closed.
+    pub(crate) fn end_all(&mut self, moment: Moment) {
+        for at in 0..self.members.len() {
+            let Some(member) = &mut self.members[at] else {
+                continue;
+            };
+            let ended = match &mut member.outlet {
+                Outlet::Feed(_) => true,
+                Outlet::Stream(stream) if !stream.is_caught_up() => false,
+                Outlet::Stream(stream) if !stream.is_finished() => stream.finish(moment).is_err(),
+                Outlet::Stream(stream) => {
+                    stream.poll_input(&mut self.input).is_err()
+                        || stream.silence(moment.now) >= Some(LINGER)
+                }
+            };
+            if ended {
+                self.remove(Key::try_from(at).unwrap_or(Key::MAX), Disconnect::Shutdown);
+            }
+        }
+    }
+
+    /// Cuts off whoever is left; returns how many had not got everything.
+    pub(crate) fn cut_all(&mut self) -> usize {
+        let cut = self.stats.behind;
+        for at in 0..self.members.len() {
+            if self.members[at].is_some() {
+                self.remove(Key::try_from(at).unwrap_or(Key::MAX), Disconnect::Shutdown);
+            }
+        }
+        cut
+    }
+
+    /// Sends one client a block that is for it alone, if it can be sent at once or in turn.
+    fn say(&mut self, key: Key, frame: &Frame, moment: Moment) {
+        let Some(member) = &mut self.members[key as usize] else {
+            return;
+        };
+        let mail = || Mail::new(frame.clone(), &self.load);
+        match &mut member.outlet {
+            Outlet::Stream(stream) => match stream.send(frame.as_bytes(), mail, moment) {
+                Ok(Progress::CaughtUp) => {}
+                Ok(Progress::Retry(at)) => {
+                    self.stats.behind += 1;
+                    self.retries.push(Reverse((at, key)));
+                }
+                Err(reason) => self.remove(key, reason),
+            },
+            Outlet::Feed(feed) => {
+                feed.mailed(frame.len(), moment);
+                self.registry.send([(member.id, mail())]);
+            }
+        }
+    }
+
+    fn stream(&mut self, key: Key) -> Option<&mut Stream<W>> {
+        match &mut self.members.get_mut(key as usize)?.as_mut()?.outlet {
+            Outlet::Stream(stream) => Some(stream),
+            Outlet::Feed(_) => None,
+        }
+    }
+
+    fn remove_gone(&mut self) {
+        while let Some((key, reason)) = self.gone.pop() {
+            self.remove(key, reason);
+        }
+    }
+
+    fn remove_furthest_behind(&mut self) -> bool {
+        let waiting = |member: &Member<W>| match &member.outlet {
+            Outlet::Stream(stream) => stream.waiting(),
+            Outlet::Feed(feed) => feed.waiting(),
+        };
+        let furthest = (0..).zip(&self.members).filter_map(|(key, member)| {
+            let waiting = waiting(member.as_ref()?);
+            (waiting > 0).then_some((waiting, key))
+        });
+        let Some((_, key)) = furthest.max() else {
+            return false;
+        };
+        self.remove(key, Disconnect::Behind);
+        true
+    }
+
+    fn remove(&mut self, key: Key, reason: Disconnect) {
+        let Some(member) = self.members[key as usize].take() else {
+            return;
+        };
+        self.vacant.push(key);
+        if let Some(moved) = self.groups.leave(member.group, member.place)
+            && let Some(moved) = &mut self.members[moved as usize]
+        {
+            moved.place = member.place;
+        }
+        match &member.outlet {
+            Outlet::Stream(stream) => self.stats.behind -= usize::from(!stream.is_caught_up()),
+            Outlet::Feed(feed) => feed.end(reason),
+        }
+        self.stats.disconnected.count(reason);
+        self.registry.remove(member.id);
+        if self.is_empty() {
+            self.members = Vec::new();
+            self.vacant = Vec::new();
+            self.retries = BinaryHeap::new();
+        }
+    }
+}

@@ -1,0 +1,278 @@
+//! One small error type per operation. Each says what was wrong and what would be right.
+
+use std::{error::Error, fmt, io};
+
+use crate::message::Message;
+
+/// A [`Message`] or an [`EventId`](crate::EventId) cannot be what was asked for.
+///
+/// A line break in these fields would let a publisher write lines of its own into the stream, and
+/// clients ignore an id that holds NUL
+/// ([HTML standard, 9.2.6](https://html.spec.whatwg.org/multipage/server-sent-events.html#event-stream-interpretation)).
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum MessageError {
+    /// The event type holds CR, LF or NUL. Use a name of one line.
+    EventType,
+    /// The id is empty or longer than 256 bytes. Leave the id out, or use a shorter one.
+    IdLength(usize),
+    /// The id holds a control character, or begins or ends with a blank. Browsers send an id back
+    /// as a header field, where it would arrive changed or not at all.
+    IdCharacters,
+    /// The id has the form of those that the server makes itself (13 characters `0-9a-z`, a
+    /// hyphen, digits), and would be mistaken for one. Put a letter behind the last digit.
+    IdReserved,
+}
+
+impl fmt::Display for MessageError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::EventType => {
+                f.write_str("an event type is one line of text: no CR, LF or NUL in it")
+            }
+            Self::IdLength(length) => {
+                write!(f, "an id has 1 to 256 bytes, this one has {length}")
+            }
+            Self::IdCharacters => f.write_str(
+                "an id has no control characters, and neither begins nor ends with a blank",
+            ),
+            Self::IdReserved => f.write_str(
+                "an id of 13 characters 0-9a-z, a hyphen and digits is reserved for the server",
+            ),
+        }
+    }
+}
+
+impl Error for MessageError {}
+
+/// [`Server::register_event`](crate::Server::register_event) refuses a name.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum RegisterError {
+    /// The name holds CR, LF or NUL, which would break the stream's lines.
+    LineBreak(String),
+    /// `*`, `stream-gap`, `open` and `error` have a meaning of their own for the server or for
+    /// browsers. Use another name.
+    Reserved(String),
+}
+
+impl fmt::Display for RegisterError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::LineBreak(name) => write!(
+                f,
+                "cannot register {name:?}: an event type is one line of text, without CR, LF or NUL"
+            ),
+            Self::Reserved(name) => {
+                write!(f, "cannot register {name:?}: the name is reserved, use another")
+            }
+        }
+    }
+}
+
+impl Error for RegisterError {}
+
+/// [`Server::run`](crate::Server::run) cannot start the broadcaster.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum RunError {
+    /// It runs already: one server has one broadcaster thread.
+    AlreadyRunning,
+    /// The server was shut down, which is final. Make a new one.
+    ShutDown,
+    /// The operating system gave no thread. The server may be run again later.
+    Thread(io::Error),
+}
+
+impl fmt::Display for RunError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::AlreadyRunning => f.write_str("the server runs already"),
+            Self::ShutDown => f.write_str("the server was shut down; make a new one"),
+            Self::Thread(error) => write!(f, "cannot start the broadcaster thread: {error}"),
+        }
+    }
+}
+
+impl Error for RunError {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        match self {
+            Self::Thread(error) => Some(error),
+            Self::AlreadyRunning | Self::ShutDown => None,
+        }
+    }
+}
+
+/// [`Server::publish`](crate::Server::publish) did not accept a message. Nobody receives it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum PublishError {
+    /// No such event type. Call [`register_event`](crate::Server::register_event) first; the
+    /// general type is named `""` or `message`.
+    EventNotRegistered(String),
+    /// The message is not one that can be sent.
+    Message(MessageError),
+    /// The framed event, every `data:` prefix counted, is larger than the server allows
+    /// ([`Builder::max_frame_bytes`](crate::Builder::max_frame_bytes)).
+    TooLarge {
+        /// Size of the framed event in bytes.
+        size: usize,
+        /// The limit in bytes.
+        limit: usize,
+    },
+    /// The broadcaster does not run yet. Call [`run`](crate::Server::run) first.
+    NotRunning,
+    /// The server was shut down, or is about to be.
+    ShutDown,
+    /// The call came from the broadcaster's own thread, where waiting for room in the queue would
+    /// wait for ever. Publish from another thread.
+    OnBroadcaster,
+}
+
+impl fmt::Display for PublishError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::EventNotRegistered(name) => {
+                write!(f, "event type {name:?} is not registered")
+            }
+            Self::Message(error) => error.fmt(f),
+            Self::TooLarge { size, limit } => {
+                write!(f, "the framed event has {size} bytes, the limit is {limit}")
+            }
+            Self::NotRunning => f.write_str("the server does not run yet"),
+            Self::ShutDown => f.write_str("the server is shut down"),
+            Self::OnBroadcaster => {
+                f.write_str("the broadcaster's own thread cannot publish; use another thread")
+            }
+        }
+    }
+}
+
+impl Error for PublishError {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        match self {
+            Self::Message(error) => Some(error),
+            _ => None,
+        }
+    }
+}
+
+impl From<MessageError> for PublishError {
+    fn from(error: MessageError) -> Self {
+        Self::Message(error)
+    }
+}
+
+/// [`Server::try_publish`](crate::Server::try_publish) did not accept a message.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum TryPublishError {
+    /// The publish queue has no room now. Here is the message back, to try again or to drop.
+    Full(Message),
+    /// The message would not be accepted later either.
+    Refused(PublishError),
+}
+
+impl fmt::Display for TryPublishError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Full(_) => f.write_str("the publish queue is full"),
+            Self::Refused(error) => error.fmt(f),
+        }
+    }
+}
+
+impl Error for TryPublishError {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        match self {
+            Self::Full(_) => None,
+            Self::Refused(error) => Some(error),
+        }
+    }
+}
+
+/// A client cannot listen, [over HTTP](crate::Server::event_stream_handler) or
+/// [by `subscribe`](crate::Server::subscribe).
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum SubscribeError {
+    /// No such event type. Call [`register_event`](crate::Server::register_event) first; the
+    /// general type is named `""` or `message`, and `*` means all types.
+    EventNotRegistered(String),
+    /// As many clients listen as the server allows
+    /// ([`Builder::max_streams`](crate::Builder::max_streams)). Try again later.
+    Full {
+        /// The limit.
+        limit: usize,
+    },
+    /// The broadcaster does not run yet. Call [`run`](crate::Server::run) first.
+    NotRunning,
+    /// The server was shut down, or is about to be.
+    ShutDown,
+}
+
+impl fmt::Display for SubscribeError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::EventNotRegistered(name) => {
+                write!(f, "event type {name:?} is not registered")
+            }
+            Self::Full { limit } => write!(f, "{limit} clients listen already, the most allowed"),
+            Self::NotRunning => f.write_str("the server does not run yet"),
+            Self::ShutDown => f.write_str("the server is shut down"),
+        }
+    }
+}
+
+impl Error for SubscribeError {}
+
+/// [`Subscription::stream_to`](crate::Subscription::stream_to) cannot go on.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum StreamError {
+    /// The sink cannot flush ([`io::ErrorKind::Unsupported`]): what it was given would sit in a
+    /// buffer while the client waits. Stream over a connection that can be flushed.
+    StreamingNotSupported(io::Error),
+    /// Writing failed; most often the client has left.
+    Io(io::Error),
+}
+
+impl fmt::Display for StreamError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::StreamingNotSupported(_) => {
+                f.write_str("streaming is not supported: the sink cannot flush")
+            }
+            Self::Io(error) => write!(f, "the stream broke off: {error}"),
+        }
+    }
+}
+
+impl Error for StreamError {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        match self {
+            Self::StreamingNotSupported(error) | Self::Io(error) => Some(error),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_error_is_one_line_that_names_the_culprit() {
+        let shown = [
+            MessageError::IdLength(300).to_string(),
+            RegisterError::LineBreak("a\nb".into()).to_string(),
+            PublishError::EventNotRegistered("a\nb".into()).to_string(),
+            SubscribeError::EventNotRegistered("a\r\nb".into()).to_string(),
+            PublishError::TooLarge { size: 9, limit: 8 }.to_string(),
+        ];
+        let culprits = ["300", r"a\nb", r"a\nb", r"a\r\nb", "9"];
+        for (text, culprit) in shown.iter().zip(culprits) {
+            assert!(text.contains(culprit), "{text:?} should name {culprit:?}");
+            assert_eq!(text.lines().count(), 1, "{text:?}");
+        }
+    }
+}

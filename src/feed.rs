@@ -1,0 +1,116 @@
+//! A subscription as the broadcaster sees it, and what both sides know of each other.
+
+use std::{
+    sync::{
+        Arc, OnceLock,
+        atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed},
+    },
+    time::{Duration, Instant},
+};
+
+use crossbeam_channel::Receiver;
+
+use crate::{
+    mail::Mail,
+    stats::Disconnect,
+    stream::{Meter, Moment},
+};
+
+/// What the two sides of a subscription share beside the mailbox.
+#[derive(Debug, Default)]
+pub(crate) struct Tally {
+    /// Bytes in the mailbox.
+    waiting: AtomicUsize,
+    /// Bytes taken out of it so far; wraps.
+    taken: AtomicUsize,
+    /// The subscription was dropped.
+    left: AtomicBool,
+    /// Why the broadcaster ended it; set before its sender goes.
+    reason: OnceLock<Disconnect>,
+}
+
+impl Tally {
+    /// The subscriber took this many bytes.
+    pub(crate) fn took(&self, bytes: usize) {
+        self.waiting.fetch_sub(bytes, Relaxed);
+        self.taken.fetch_add(bytes, Relaxed);
+    }
+
+    /// The subscriber will take no more.
+    pub(crate) fn leave(&self) {
+        self.left.store(true, Relaxed);
+    }
+
+    pub(crate) fn reason(&self) -> Option<Disconnect> {
+        self.reason.get().copied()
+    }
+}
+
+/// The broadcaster's side.
+#[derive(Debug)]
+pub(crate) struct Feed {
+    tally: Arc<Tally>,
+    /// To free what waits when the subscription is cut off for being behind.
+    mailbox: Receiver<Mail>,
+    last_mail: Instant,
+    taken: usize,
+    progress: Instant,
+    meter: Meter,
+}
+
+impl Feed {
+    pub(crate) fn new(tally: Arc<Tally>, mailbox: Receiver<Mail>, moment: Moment) -> Self {
+        Self {
+            tally,
+            mailbox,
+            last_mail: moment.now,
+            taken: 0,
+            progress: moment.now,
+            meter: Meter::default(),
+        }
+    }
+
+    pub(crate) fn waiting(&self) -> usize {
+        self.tally.waiting.load(Relaxed)
+    }
+
+    /// Notes that a frame of `length` bytes was put into the mailbox; tells how many wait now.
+    pub(crate) fn mailed(&mut self, length: usize, moment: Moment) -> usize {
+        self.last_mail = moment.now;
+        self.tally.waiting.fetch_add(length, Relaxed) + length
+    }
+
+    pub(crate) fn reads(&mut self, moment: Moment) -> bool {
+        let taken = self.tally.taken.load(Relaxed);
+        if taken != self.taken {
+            self.meter.add(taken.wrapping_sub(self.taken), moment);
+            self.taken = taken;
+            self.progress = moment.now;
+        }
+        self.meter.reads(moment)
+    }
+
+    /// When the subscriber was last seen to take something.
+    pub(crate) fn progress(&self) -> Instant {
+        self.progress
+    }
+
+    pub(crate) fn has_left(&self) -> bool {
+        self.tally.left.load(Relaxed)
+    }
+
+    /// How long nothing was sent to a subscription that has taken everything.
+    pub(crate) fn silence(&self, now: Instant) -> Option<Duration> {
+        (self.waiting() == 0).then(|| now.saturating_duration_since(self.last_mail))
+    }
+
+    /// Tells the subscriber why it ends. What waits is still delivered, unless there is too much.
+    pub(crate) fn end(&self, reason: Disconnect) {
+        let _first_reason_stays = self.tally.reason.set(reason);
+        if reason == Disconnect::Behind {
+            while let Ok(mail) = self.mailbox.try_recv() {
+                self.tally.took(mail.len());
+            }
+        }
+    }
+}

@@ -1,0 +1,255 @@
+//! What waits for the broadcaster: published events, arriving clients, the order to stop.
+//!
+//! One lock for all of it, so that their order is one order: a client that arrived before an event
+//! was published gets it, and what was accepted before the order to stop is delivered.
+
+use std::{
+    collections::VecDeque,
+    io,
+    thread::{self, JoinHandle, ThreadId},
+    time::Instant,
+};
+
+use parking_lot::{Condvar, Mutex, MutexGuard};
+
+use crate::{audience::Arrival, error::PublishError, groups::Event, socket::Socket};
+
+/// What the broadcaster takes and sends at once: a group commit.
+const BATCH_BYTES: usize = 64 * 1024;
+
+/// How much may wait in the publish queue.
+#[derive(Clone, Debug)]
+pub(crate) struct QueueLimits {
+    pub(crate) messages: usize,
+    pub(crate) bytes: usize,
+}
+
+#[derive(Debug)]
+pub(crate) struct Inbox {
+    limits: QueueLimits,
+    /// Never held across a socket call or code of the embedding program.
+    state: Mutex<State>,
+    /// The broadcaster waits here for something to do.
+    work: Condvar,
+    /// Publishers wait here for room in the queue.
+    room: Condvar,
+}
+
+#[derive(Debug)]
+struct State {
+    phase: Phase,
+    queue: VecDeque<Event>,
+    queued_bytes: usize,
+    arrivals: Vec<Arrival<Socket>>,
+    /// Publishers that wait for room.
+    blocked: usize,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Phase {
+    New,
+    Running(ThreadId),
+    /// Nothing more is accepted; what was accepted is to be delivered until then.
+    Stopping(ThreadId, Instant),
+    Stopped,
+}
+
+/// Why an event was not accepted.
+pub(crate) enum Refused {
+    /// There is no room now, and the caller would not wait. Here is the event back.
+    Full(Event),
+    Never(PublishError),
+}
+
+/// What the broadcaster takes at once.
+#[derive(Debug, Default)]
+pub(crate) struct Work {
+    pub(crate) batch: Vec<Event>,
+    pub(crate) arrivals: Vec<Arrival<Socket>>,
+    /// Set once the broadcaster is to stop: until when it may deliver what was accepted.
+    pub(crate) stop: Option<Instant>,
+    /// Whether the queue is empty now.
+    pub(crate) drained: bool,
+}
+
+impl Inbox {
+    pub(crate) fn new(limits: QueueLimits) -> Self {
+        let state = State {
+            phase: Phase::New,
+            queue: VecDeque::new(),
+            queued_bytes: 0,
+            arrivals: Vec::new(),
+            blocked: 0,
+        };
+        Self { limits, state: Mutex::new(state), work: Condvar::new(), room: Condvar::new() }
+    }
+
+    /// Starts the broadcaster; `None` if it was started before.
+    pub(crate) fn start<T>(
+        &self,
+        spawn: impl FnOnce() -> io::Result<JoinHandle<T>>,
+    ) -> Option<io::Result<JoinHandle<T>>> {
+        let mut state = self.state.lock();
+        if state.phase != Phase::New {
+            return None;
+        }
+        // The new thread's first step takes the lock, and so finds the phase set.
+        let spawned = spawn();
+        if let Ok(handle) = &spawned {
+            state.phase = Phase::Running(handle.thread().id());
+        }
+        Some(spawned)
+    }
+
+    /// Puts an event into the queue; waits for room if `wait` says so.
+    pub(crate) fn publish(&self, event: Event, wait: bool) -> Result<(), Refused> {
+        let mut state = self.state.lock();
+        loop {
+            state.accepts().map_err(Refused::Never)?;
+            if self.has_room(&state, event.frame.len()) {
+                break;
+            }
+            if !wait {
+                return Err(Refused::Full(event));
+            }
+            state.blocked += 1;
+            self.room.wait(&mut state);
+            state.blocked -= 1;
+        }
+        state.queued_bytes += event.frame.len();
+        state.queue.push_back(event);
+        drop(state);
+        self.work.notify_one();
+        Ok(())
+    }
+
+    /// Hands a client over; gives it back where nobody will serve it any more.
+    pub(crate) fn arrive(&self, arrival: Arrival<Socket>) -> Result<(), Arrival<Socket>> {
+        let mut state = self.state.lock();
+        if matches!(state.phase, Phase::New | Phase::Stopped) {
+            return Err(arrival);
+        }
+        state.arrivals.push(arrival);
+        drop(state);
+        self.work.notify_one();
+        Ok(())
+    }
+
+    /// Whether events and clients are accepted now, and if not, why.
+    pub(crate) fn accepts(&self) -> Result<(), PublishError> {
+        match self.state.lock().accepts() {
+            Err(PublishError::OnBroadcaster) | Ok(()) => Ok(()),
+            Err(error) => Err(error),
+        }
+    }
+
+    pub(crate) fn queued(&self) -> usize {
+        self.state.lock().queue.len()
+    }
+
+    /// Refuses everything from now on; what was accepted may be delivered until `deadline`.
+    pub(crate) fn stop(&self, deadline: Instant) {
+        let mut state = self.state.lock();
+        state.phase = match state.phase {
+            Phase::New | Phase::Stopped => Phase::Stopped,
+            Phase::Running(id) => Phase::Stopping(id, deadline),
+            Phase::Stopping(id, earlier) => Phase::Stopping(id, earlier.min(deadline)),
+        };
+        drop(state);
+        self.work.notify_one();
+        self.room.notify_all();
+    }
+
+    /// Whether this is the broadcaster's own thread.
+    pub(crate) fn is_own_thread(&self) -> bool {
+        self.state.lock().phase.thread() == Some(thread::current().id())
+    }
+
+    /// Takes what there is; waits for it until `until`, or for ever. Takes no events unless
+    /// `accept`; returns at once when the order to stop came and `stopping` is not yet set.
+    pub(crate) fn take(
+        &self,
+        until: Option<Instant>,
+        accept: bool,
+        stopping: bool,
+        work: &mut Work,
+    ) {
+        let mut state = self.state.lock();
+        while (state.queue.is_empty() || !accept)
+            && state.arrivals.is_empty()
+            && (stopping || !matches!(state.phase, Phase::Stopping(..)))
+            && self.wait(&mut state, until)
+        {}
+        work.arrivals.append(&mut state.arrivals);
+        if accept {
+            let mut taken = 0;
+            while let Some(event) = state.queue.front()
+                && (taken == 0 || taken + event.frame.len() <= BATCH_BYTES)
+            {
+                taken += event.frame.len();
+                work.batch.extend(state.queue.pop_front());
+            }
+            state.queued_bytes -= taken;
+        }
+        work.drained = state.queue.is_empty();
+        if let Phase::Stopping(_, deadline) = state.phase {
+            work.stop = Some(deadline);
+        }
+        let blocked = state.blocked > 0 && !work.batch.is_empty();
+        drop(state);
+        if blocked {
+            self.room.notify_all();
+        }
+    }
+
+    /// The broadcaster ends; returns how many events it leaves undelivered.
+    pub(crate) fn stopped(&self) -> usize {
+        let mut state = self.state.lock();
+        state.phase = Phase::Stopped;
+        let left = std::mem::take(&mut state.queue);
+        state.queued_bytes = 0;
+        let arrivals = std::mem::take(&mut state.arrivals);
+        drop(state);
+        self.room.notify_all();
+        drop(arrivals);
+        left.len()
+    }
+
+    /// Waits for a notice; false when the time is over.
+    fn wait(&self, state: &mut MutexGuard<'_, State>, until: Option<Instant>) -> bool {
+        match until {
+            Some(until) => !self.work.wait_until(state, until).timed_out(),
+            None => {
+                self.work.wait(state);
+                true
+            }
+        }
+    }
+
+    fn has_room(&self, state: &State, bytes: usize) -> bool {
+        // One event always fits, however small the limits.
+        state.queue.is_empty()
+            || (state.queue.len() < self.limits.messages
+                && state.queued_bytes + bytes <= self.limits.bytes)
+    }
+}
+
+impl State {
+    fn accepts(&self) -> Result<(), PublishError> {
+        match self.phase {
+            Phase::New => Err(PublishError::NotRunning),
+            Phase::Running(id) if id == thread::current().id() => Err(PublishError::OnBroadcaster),
+            Phase::Running(_) => Ok(()),
+            Phase::Stopping(..) | Phase::Stopped => Err(PublishError::ShutDown),
+        }
+    }
+}
+
+impl Phase {
+    fn thread(self) -> Option<ThreadId> {
+        match self {
+            Self::Running(id) | Self::Stopping(id, _) => Some(id),
+            Self::New | Self::Stopped => None,
+        }
+    }
+}

@@ -1,0 +1,203 @@
+//! The mutex-guarded map of clients with the senders of their mailboxes.
+
+use std::{collections::HashMap, sync::Arc};
+
+use crossbeam_channel::{Receiver, Sender, unbounded};
+use parking_lot::Mutex;
+
+use crate::{error::SubscribeError, mail::Mail, types::Subscribed};
+
+/// A client's number, never used twice.
+pub(crate) type ClientId = u64;
+
+/// How a client listens.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Kind {
+    /// Over a connection.
+    Stream,
+    /// By a [`Subscription`](crate::Subscription).
+    Subscription,
+}
+
+/// Every client that listens or is about to.
+#[derive(Debug)]
+pub(crate) struct Registry {
+    max_streams: usize,
+    /// Guards the map and what is derived from it. Never held across a socket call, a send that
+    /// could block, or code of the embedding program.
+    clients: Mutex<Clients>,
+}
+
+#[derive(Debug, Default)]
+struct Clients {
+    map: HashMap<ClientId, Client>,
+    /// What the clients subscribe to, with the number of clients that do; equal subscriptions
+    /// share one allocation.
+    subscribed: HashMap<Arc<Subscribed>, usize>,
+    next_id: ClientId,
+    streams: usize,
+    closed: bool,
+}
+
+#[derive(Debug)]
+struct Client {
+    subscribed: Arc<Subscribed>,
+    mailbox: Sender<Mail>,
+    kind: Kind,
+}
+
+impl Registry {
+    pub(crate) fn new(max_streams: usize) -> Arc<Self> {
+        Arc::new(Self { max_streams, clients: Mutex::default() })
+    }
+
+    /// Registers a client and gives it a seat.
+    pub(crate) fn register(
+        self: &Arc<Self>,
+        kind: Kind,
+        subscribed: Subscribed,
+    ) -> Result<Seat, SubscribeError> {
+        let (sender, mailbox) = unbounded();
+        let mut clients = self.clients.lock();
+        if clients.closed {
+            return Err(SubscribeError::ShutDown);
+        }
+        if kind == Kind::Stream {
+            if clients.streams >= self.max_streams {
+                return Err(SubscribeError::Full { limit: self.max_streams });
+            }
+            clients.streams += 1;
+        }
+        let subscribed = clients.intern(subscribed);
+        let id = clients.next_id;
+        clients.next_id += 1;
+        let client = Client { subscribed: Arc::clone(&subscribed), mailbox: sender, kind };
+        clients.map.insert(id, client);
+        drop(clients);
+        Ok(Seat { id, subscribed, mailbox, registry: Some(Arc::clone(self)) })
+    }
+
+    /// Puts frames into mailboxes, under one lock for all of them.
+    pub(crate) fn send(&self, mails: impl IntoIterator<Item = (ClientId, Mail)>) {
+        let clients = self.clients.lock();
+        for (id, mail) in mails {
+            if let Some(client) = clients.map.get(&id) {
+                // Fails only where a subscription was dropped, which the next sweep removes.
+                let _ = client.mailbox.send(mail);
+            }
+        }
+    }
+
+    /// Gives a client a new, empty mailbox, unless something waits in the old one.
+    pub(crate) fn renew_mailbox(&self, id: ClientId) -> Option<Receiver<Mail>> {
+        let mut clients = self.clients.lock();
+        let client = clients.map.get_mut(&id).filter(|client| client.mailbox.is_empty())?;
+        let (sender, mailbox) = unbounded();
+        client.mailbox = sender;
+        Some(mailbox)
+    }
+
+    pub(crate) fn remove(&self, id: ClientId) {
+        let mut clients = self.clients.lock();
+        let Some(client) = clients.map.remove(&id) else {
+            return;
+        };
+        if client.kind == Kind::Stream {
+            clients.streams -= 1;
+        }
+        if let Some(users) = clients.subscribed.get_mut(&client.subscribed) {
+            *users -= 1;
+            if *users == 0 {
+                clients.subscribed.remove(&client.subscribed);
+            }
+        }
+        if clients.map.is_empty() {
+            clients.map.shrink_to_fit();
+            clients.subscribed.shrink_to_fit();
+        }
+    }
+
+    /// Refuses clients from now on.
+    pub(crate) fn close(&self) {
+        self.clients.lock().closed = true;
+    }
+
+    /// How many clients there are: streams, and subscriptions.
+    pub(crate) fn counts(&self) -> (usize, usize) {
+        let clients = self.clients.lock();
+        (clients.streams, clients.map.len() - clients.streams)
+    }
+}
+
+impl Clients {
+    fn intern(&mut self, subscribed: Subscribed) -> Arc<Subscribed> {
+        let known = self.subscribed.get_key_value(&subscribed).map(|(known, _)| Arc::clone(known));
+        let shared = known.unwrap_or_else(|| Arc::new(subscribed));
+        *self.subscribed.entry(Arc::clone(&shared)).or_default() += 1;
+        shared
+    }
+}
+
+/// A client's place in the registry, given back when dropped unless the broadcaster took it over.
+#[derive(Debug)]
+pub(crate) struct Seat {
+    pub(crate) id: ClientId,
+    pub(crate) subscribed: Arc<Subscribed>,
+    pub(crate) mailbox: Receiver<Mail>,
+    registry: Option<Arc<Registry>>,
+}
+
+impl Seat {
+    /// Leaves the client registered; who takes the seat removes it.
+    pub(crate) fn take(mut self) -> (ClientId, Arc<Subscribed>, Receiver<Mail>) {
+        self.registry = None;
+        (self.id, Arc::clone(&self.subscribed), self.mailbox.clone())
+    }
+}
+
+impl Drop for Seat {
+    fn drop(&mut self) {
+        if let Some(registry) = self.registry.take() {
+            registry.remove(self.id);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn types(numbers: &[u32]) -> Subscribed {
+        Subscribed::Types(numbers.into())
+    }
+
+    #[test]
+    fn equal_subscriptions_are_one_and_end_with_their_last_client() {
+        let registry = Registry::new(10);
+        let take = |numbers| registry.register(Kind::Stream, types(numbers)).expect("room");
+        let (one, two, other) = (take(&[1, 2]), take(&[1, 2]), take(&[3]));
+        assert!(Arc::ptr_eq(&one.subscribed, &two.subscribed));
+        assert!(!Arc::ptr_eq(&one.subscribed, &other.subscribed));
+        assert_eq!(registry.clients.lock().subscribed.len(), 2);
+        let (id, _subscribed, _mailbox) = one.take();
+        drop(two);
+        assert_eq!(registry.clients.lock().subscribed.len(), 2);
+        registry.remove(id);
+        assert_eq!(registry.clients.lock().subscribed.len(), 1);
+        assert_eq!(registry.counts(), (1, 0));
+    }
+
+    #[test]
+    fn a_seat_that_nobody_took_is_free_again() {
+        let registry = Registry::new(1);
+        let seat = registry.register(Kind::Stream, Subscribed::All).expect("room for one");
+        let full = registry.register(Kind::Stream, Subscribed::All).map(drop);
+        assert_eq!(full, Err(SubscribeError::Full { limit: 1 }));
+        assert!(registry.register(Kind::Subscription, Subscribed::All).is_ok());
+        drop(seat);
+        assert!(registry.register(Kind::Stream, Subscribed::All).is_ok());
+        registry.close();
+        let closed = registry.register(Kind::Stream, Subscribed::All).map(drop);
+        assert_eq!(closed, Err(SubscribeError::ShutDown));
+    }
+}

@@ -1,0 +1,301 @@
+//! The face of the core: [`Server`].
+
+use std::{
+    fmt,
+    sync::Arc,
+    thread::{self, JoinHandle},
+    time::{Duration, Instant},
+};
+
+use parking_lot::Mutex;
+
+use crate::{
+    audience::{Arrival, Audience, Via},
+    broadcaster::{Broadcaster, ShutdownReport},
+    builder::Builder,
+    error::{PublishError, RegisterError, RunError, SubscribeError, TryPublishError},
+    feed::Tally,
+    frame::{self, Frame},
+    groups::Event,
+    inbox::{Inbox, Refused},
+    message::Message,
+    registry::{Kind, Registry, Seat},
+    socket::Socket,
+    stats::Stats,
+    subscription::Subscription,
+    types::EventTypes,
+};
+
+/// How long dropping a server may take to deliver what it has accepted.
+const DROP_DEADLINE: Duration = Duration::from_secs(5);
+
+/// The hub: event types, clients, and the broadcaster thread between publishers and clients.
+///
+/// Register the event types, [`run`](Self::run), mount the two handlers and publish, from any
+/// thread. The handlers hold what they need by themselves: dropping the `Server` shuts it down,
+/// even while they are mounted.
+///
+/// ```
+/// use websse::{Message, Server, http::HttpServer};
+///
+/// let server = Server::new();
+/// server.register_events(["", "event1"])?;
+/// server.run()?;
+/// let http = HttpServer::new()
+///     .get("/event", server.event_stream_handler())
+///     .post("/send", server.send_message_handler())
+///     .bind("127.0.0.1:0")?;
+/// server.publish(Message::new("data").event("event1"))?;
+/// # drop(http);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+pub struct Server {
+    hub: Arc<Hub>,
+    /// The broadcaster's thread. Held while it is waited for, so that a second shutdown waits too.
+    thread: Mutex<Option<JoinHandle<ShutdownReport>>>,
+}
+
+impl Server {
+    /// A server with the default limits.
+    pub fn new() -> Self {
+        Self::builder().build()
+    }
+
+    /// Sets limits before the server is made.
+    pub fn builder() -> Builder {
+        Builder::new()
+    }
+
+    pub(crate) fn with(options: Builder) -> Self {
+        let hub = Hub {
+            types: EventTypes::default(),
+            registry: Registry::new(options.max_streams),
+            inbox: Arc::new(Inbox::new(options.queue.clone())),
+            stats: Arc::default(),
+            options,
+        };
+        Self { hub: Arc::new(hub), thread: Mutex::new(None) }
+    }
+
+    /// Registers an event type, before or after [`run`](Self::run). `""` and `message` both mean
+    /// the general type. Registering a name again changes nothing.
+    ///
+    /// # Errors
+    /// [`RegisterError`] where the name cannot stand in a stream or has another meaning there.
+    pub fn register_event(&self, name: &str) -> Result<(), RegisterError> {
+        self.hub.types.register(&[name])
+    }
+
+    /// Registers several event types, or none of them where one is refused.
+    ///
+    /// # Errors
+    /// As [`register_event`](Self::register_event).
+    ///
+    /// ```
+    /// # use websse::Server;
+    /// let server = Server::new();
+    /// assert!(server.register_events(["news", "two\nlines"]).is_err());
+    /// assert!(!server.event_exists("news"));
+    /// ```
+    pub fn register_events<I>(&self, names: I) -> Result<(), RegisterError>
+    where
+        I: IntoIterator,
+        I::Item: AsRef<str>,
+    {
+        let names: Vec<I::Item> = names.into_iter().collect();
+        let names: Vec<&str> = names.iter().map(AsRef::as_ref).collect();
+        self.hub.types.register(&names)
+    }
+
+    /// Whether an event type is registered.
+    pub fn event_exists(&self, name: &str) -> bool {
+        self.hub.types.find(name).is_some()
+    }
+
+    /// Starts the broadcaster thread.
+    ///
+    /// # Errors
+    /// [`RunError`] where it runs already, was shut down, or no thread is to be had.
+    pub fn run(&self) -> Result<(), RunError> {
+        let hub = &self.hub;
+        let mut thread = self.thread.lock();
+        let spawned = hub.inbox.start(|| {
+            let registry = Arc::clone(&hub.registry);
+            let audience = Audience::new(Arc::clone(&registry), hub.options.audience.clone());
+            let (inbox, stats) = (Arc::clone(&hub.inbox), Arc::clone(&hub.stats));
+            let broadcaster = Broadcaster::new(inbox, registry, audience, stats);
+            thread::Builder::new().name("websse-broadcaster".to_owned()).spawn(|| broadcaster.run())
+        });
+        match spawned {
+            Some(Ok(handle)) => {
+                *thread = Some(handle);
+                Ok(())
+            }
+            Some(Err(error)) => Err(RunError::Thread(error)),
+            None if matches!(hub.inbox.accepts(), Err(PublishError::ShutDown)) => {
+                Err(RunError::ShutDown)
+            }
+            None => Err(RunError::AlreadyRunning),
+        }
+    }
+
+    /// Publishes a message: `Ok` means that every client that listens to its type will be sent it,
+    /// in the order of publishing, or is disconnected. Blocks while the publish queue is full.
+    ///
+    /// # Errors
+    /// [`PublishError`] says why the message was not accepted; nobody is sent it then.
+    pub fn publish(&self, message: Message) -> Result<(), PublishError> {
+        self.hub.publish(&message)
+    }
+
+    /// Publishes a message if that is possible without waiting.
+    ///
+    /// # Errors
+    /// [`TryPublishError::Full`] gives the message back when the publish queue is full;
+    /// [`TryPublishError::Refused`] where it could not be accepted later either.
+    pub fn try_publish(&self, message: Message) -> Result<(), TryPublishError> {
+        self.hub.try_publish(message)
+    }
+
+    /// Listens within the program: to these event types, or to all with `*`; without any, to the
+    /// general type. Every event published from now on is received.
+    ///
+    /// # Errors
+    /// [`SubscribeError`] where a type is not registered or the server does not run.
+    pub fn subscribe<I>(&self, types: I) -> Result<Subscription, SubscribeError>
+    where
+        I: IntoIterator,
+        I::Item: AsRef<str>,
+    {
+        let names: Vec<I::Item> = types.into_iter().collect();
+        let seat = self.hub.register(Kind::Subscription, names.iter().map(AsRef::as_ref))?;
+        let tally = Arc::<Tally>::default();
+        let subscription = Subscription::new(seat.mailbox.clone(), Arc::clone(&tally));
+        self.hub.seat(seat, "", Via::Tally(tally))?;
+        Ok(subscription)
+    }
+
+    /// Figures of this moment and counts since the start.
+    pub fn stats(&self) -> Stats {
+        let (streams, subscriptions) = self.hub.registry.counts();
+        let queued = self.hub.inbox.queued();
+        Stats { streams, subscriptions, queued, ..*self.hub.stats.lock() }
+    }
+
+    /// Ends the server: refuses what comes from now on, delivers what was accepted, ends every
+    /// stream and subscription and the broadcaster thread. What is not delivered after `deadline`
+    /// is given up and reported; the call returns soon after it at the latest.
+    ///
+    /// Calling it again does no harm and reports nothing. The server cannot be run again.
+    ///
+    /// ```
+    /// # use std::time::Duration;
+    /// # use websse::{Message, PublishError, Server};
+    /// let server = Server::new();
+    /// server.register_event("")?;
+    /// server.run()?;
+    /// let report = server.shutdown(Duration::from_secs(1));
+    /// assert_eq!(report.undelivered, 0);
+    /// assert_eq!(server.publish(Message::new("late")), Err(PublishError::ShutDown));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn shutdown(&self, deadline: Duration) -> ShutdownReport {
+        let now = Instant::now();
+        // A deadline beyond what a clock can hold is none; a year is as good.
+        let deadline = now.checked_add(deadline).unwrap_or(now + Duration::from_secs(31_536_000));
+        self.hub.registry.close();
+        let own_thread = self.hub.inbox.is_own_thread();
+        self.hub.inbox.stop(deadline);
+        if own_thread {
+            return ShutdownReport::default();
+        }
+        let mut thread = self.thread.lock();
+        thread.take().and_then(|handle| handle.join().ok()).unwrap_or_default()
+    }
+
+    pub(crate) fn hub(&self) -> &Arc<Hub> {
+        &self.hub
+    }
+}
+
+impl Default for Server {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        self.shutdown(DROP_DEADLINE);
+    }
+}
+
+impl fmt::Debug for Server {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Server").field("stats", &self.stats()).finish_non_exhaustive()
+    }
+}
+
+/// What the server and its handlers share.
+#[derive(Debug)]
+pub(crate) struct Hub {
+    types: EventTypes,
+    registry: Arc<Registry>,
+    inbox: Arc<Inbox>,
+    stats: Arc<Mutex<Stats>>,
+    options: Builder,
+}
+
+impl Hub {
+    pub(crate) fn publish(&self, message: &Message) -> Result<(), PublishError> {
+        match self.inbox.publish(self.event(message)?, true) {
+            Ok(()) => Ok(()),
+            Err(Refused::Never(error)) => Err(error),
+            Err(Refused::Full(_)) => unreachable!("a publisher that waits is not told to"),
+        }
+    }
+
+    pub(crate) fn try_publish(&self, message: Message) -> Result<(), TryPublishError> {
+        let event = self.event(&message).map_err(TryPublishError::Refused)?;
+        self.inbox.publish(event, false).map_err(|refused| match refused {
+            Refused::Full(_) => TryPublishError::Full(message),
+            Refused::Never(error) => TryPublishError::Refused(error),
+        })
+    }
+
+    /// Registers a client; the seat is free again when dropped.
+    pub(crate) fn register<'n>(
+        &self,
+        kind: Kind,
+        names: impl IntoIterator<Item = &'n str>,
+    ) -> Result<Seat, SubscribeError> {
+        let subscribed = self.types.subscribe(names)?;
+        if matches!(self.inbox.accepts(), Err(PublishError::NotRunning)) {
+            return Err(SubscribeError::NotRunning);
+        }
+        self.registry.register(kind, subscribed)
+    }
+
+    /// Hands a registered client over to the broadcaster, which sends it `head` and the preamble.
+    pub(crate) fn seat(
+        &self,
+        seat: Seat,
+        head: &str,
+        via: Via<Socket>,
+    ) -> Result<(), SubscribeError> {
+        let preamble = format!("{head}{}", frame::preamble(self.options.retry));
+        let preamble = Frame::from_bytes(preamble.as_bytes());
+        let arrival = Arrival { seat, preamble, via };
+        self.inbox.arrive(arrival).map_err(|_| SubscribeError::ShutDown)
+    }
+
+    fn event(&self, message: &Message) -> Result<Event, PublishError> {
+        message.check()?;
+        let kind = self
+            .types
+            .find(message.event_type())
+            .ok_or_else(|| PublishError::EventNotRegistered(message.event_type().to_owned()))?;
+        let frame = Frame::encode(message, self.options.max_frame_bytes)?;
+        Ok(Event { kind, frame })
+    }
+}

@@ -1,0 +1,68 @@
+//! Figures about a running server, and why clients leave it.
+
+/// Why a client is no longer served.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Disconnect {
+    /// The client closed its connection, or dropped its [`Subscription`](crate::Subscription).
+    ClosedByPeer,
+    /// More events waited for it than its budget allows
+    /// ([`Builder::mailbox_bytes`](crate::Builder::mailbox_bytes)).
+    Behind,
+    /// Its socket accepted nothing for the stall time-out
+    /// ([`Builder::stall_timeout`](crate::Builder::stall_timeout)).
+    Stalled,
+    /// Its socket failed, or it sent a stream of bytes where it should listen.
+    Error,
+    /// The server was shut down.
+    Shutdown,
+}
+
+/// How many clients were disconnected since the start, by reason.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Disconnected {
+    /// [`Disconnect::ClosedByPeer`].
+    pub closed_by_peer: u64,
+    /// [`Disconnect::Behind`].
+    pub behind: u64,
+    /// [`Disconnect::Stalled`].
+    pub stalled: u64,
+    /// [`Disconnect::Error`].
+    pub error: u64,
+    /// [`Disconnect::Shutdown`].
+    pub shutdown: u64,
+}
+
+impl Disconnected {
+    pub(crate) fn count(&mut self, reason: Disconnect) {
+        *match reason {
+            Disconnect::ClosedByPeer => &mut self.closed_by_peer,
+            Disconnect::Behind => &mut self.behind,
+            Disconnect::Stalled => &mut self.stalled,
+            Disconnect::Error => &mut self.error,
+            Disconnect::Shutdown => &mut self.shutdown,
+        } += 1;
+    }
+}
+
+/// What [`Server::stats`](crate::Server::stats) tells.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Stats {
+    /// Clients that listen over a connection now, those included whose response head is about to
+    /// be sent.
+    pub streams: usize,
+    /// [Subscriptions](crate::Subscription) now.
+    pub subscriptions: usize,
+    /// Clients for which events wait.
+    pub behind: usize,
+    /// Messages accepted and not yet taken by the broadcaster.
+    pub queued: usize,
+    /// Events that the broadcaster took and framed, since the start.
+    pub published: u64,
+    /// Events handed to a client's socket or mailbox, counted for each client, since the start.
+    pub deliveries: u64,
+    /// Clients disconnected since the start, by reason.
+    pub disconnected: Disconnected,
+}

@@ -1,0 +1,348 @@
+//! One stream as the broadcaster sees it: caught up, or behind with the rest in its mailbox.
+//!
+//! Plain data without a lock: only the broadcaster's thread touches a stream, and its socket never
+//! blocks. Generic over the socket, so that tests drive it through every split and error.
+
+use std::{
+    collections::VecDeque,
+    io::{self, ErrorKind, IoSlice},
+    time::{Duration, Instant},
+};
+
+use crossbeam_channel::Receiver;
+
+use crate::{mail::Mail, socket::Wire, stats::Disconnect};
+
+/// Bytes after the request that a client may send before it is disconnected.
+const INPUT_LIMIT: usize = 64 * 1024;
+/// Naps between tries to write to a socket that is full: from the first to the longest.
+const FIRST_NAP: Duration = Duration::from_millis(1);
+const LONGEST_NAP: Duration = Duration::from_millis(50);
+/// What waits goes out in writes of at most this many frames and about this many bytes.
+const GATHER_FRAMES: usize = 16;
+const GATHER_BYTES: usize = 64 * 1024;
+/// A client that took this much in the last second is one that reads.
+const READING: u32 = 64 * 1024;
+
+/// The time of one step, with the half second it falls in.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Moment {
+    pub(crate) now: Instant,
+    pub(crate) half_second: u32,
+}
+
+/// How much a client took lately.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Meter {
+    half_second: u32,
+    current: u32,
+    previous: u32,
+}
+
+impl Meter {
+    pub(crate) fn add(&mut self, bytes: usize, moment: Moment) {
+        self.turn(moment);
+        self.current = self.current.saturating_add(u32::try_from(bytes).unwrap_or(u32::MAX));
+    }
+
+    /// Whether the client took enough in the last second to count as one that reads.
+    pub(crate) fn reads(&mut self, moment: Moment) -> bool {
+        self.turn(moment);
+        self.current.saturating_add(self.previous) >= READING
+    }
+
+    fn turn(&mut self, moment: Moment) {
+        let passed = moment.half_second.wrapping_sub(self.half_second);
+        if passed > 0 {
+            self.previous = if passed == 1 { self.current } else { 0 };
+            self.current = 0;
+            self.half_second = moment.half_second;
+        }
+    }
+}
+
+/// What is left to do for a stream after a step.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Progress {
+    /// It has everything.
+    CaughtUp,
+    /// Its socket is full, or its share of the round is used up: try again then.
+    Retry(Instant),
+}
+
+/// A step ends with what is left to do, or with the end of the stream.
+pub(crate) type Step = Result<Progress, Disconnect>;
+
+#[derive(Debug)]
+pub(crate) struct Stream<W> {
+    wire: W,
+    /// What waits behind the frames being written. The sender is in the registry.
+    mailbox: Receiver<Mail>,
+    /// `None` when caught up. Boxed, since most streams are idle and should be small.
+    behind: Option<Box<Behind>>,
+    /// The mailbox was used and holds on to memory although it is empty.
+    stale_mailbox: bool,
+    /// Nothing more is sent; the client has a moment to read the rest and close.
+    finished: bool,
+    /// Bytes that came after the request.
+    input: u32,
+    last_write: Instant,
+    meter: Meter,
+}
+
+#[derive(Debug)]
+struct Behind {
+    /// The frames being written, and how much of the first one is.
+    parts: VecDeque<Mail>,
+    written: usize,
+    /// Bytes in the mailbox.
+    waiting: usize,
+    nap: Duration,
+    retry_at: Instant,
+    /// When the socket last took something.
+    progress: Instant,
+}
+
+impl Behind {
+    /// Takes from the mailbox what the next write can carry.
+    fn gather(&mut self, mailbox: &Receiver<Mail>) {
+        let mut bytes: usize = self.parts.iter().map(Mail::len).sum();
+        while bytes < GATHER_BYTES
+            && self.parts.len() < GATHER_FRAMES
+            && let Ok(mail) = mailbox.try_recv()
+        {
+            bytes += mail.len();
+            self.waiting = self.waiting.saturating_sub(mail.len());
+            self.parts.push_back(mail);
+        }
+    }
+
+    /// Lets go of the frames that are written whole.
+    fn consume(&mut self, written: usize) {
+        self.written += written;
+        while let Some(first) = self.parts.front()
+            && self.written >= first.len()
+        {
+            self.written -= first.len();
+            self.parts.pop_front();
+        }
+    }
+}
+
+impl<W: Wire> Stream<W> {
+    /// A stream that has everything, its response head not yet written.
+    pub(crate) fn new(wire: W, mailbox: Receiver<Mail>, moment: Moment) -> Self {
+        Self {
+            wire,
+            mailbox,
+            behind: None,
+            stale_mailbox: false,
+            finished: false,
+            input: 0,
+            last_write: moment.now,
+            meter: Meter::default(),
+        }
+    }
+
+    pub(crate) fn is_caught_up(&self) -> bool {
+        self.behind.is_none()
+    }
+
+    /// Bytes that wait beyond the frame being written: what the budget limits.
+    pub(crate) fn waiting(&self) -> usize {
+        self.behind.as_ref().map_or(0, |behind| behind.waiting)
+    }
+
+    /// When to try again, for a stream that is behind.
+    pub(crate) fn retry_at(&self) -> Option<Instant> {
+        self.behind.as_ref().map(|behind| behind.retry_at)
+    }
+
+    /// When the socket last took something, for a stream that is behind.
+    pub(crate) fn progress(&self) -> Option<Instant> {
+        self.behind.as_ref().map(|behind| behind.progress)
+    }
+
+    pub(crate) fn reads(&mut self, moment: Moment) -> bool {
+        self.meter.reads(moment)
+    }
+
+    /// How long nothing was sent to a stream that has everything.
+    pub(crate) fn silence(&self, now: Instant) -> Option<Duration> {
+        self.is_caught_up().then(|| now.saturating_duration_since(self.last_write))
+    }
+
+    /// Sends to a stream that is caught up. Where the socket does not take all, the stream falls
+    /// behind and keeps the rest as `share` hands it out.
+    pub(crate) fn send(
+        &mut self,
+        bytes: &[u8],
+        share: impl FnOnce() -> Mail,
+        moment: Moment,
+    ) -> Step {
+        debug_assert!(self.is_caught_up(), "what comes later must wait in the mailbox");
+        let written = self.write(&[IoSlice::new(bytes)], moment)?;
+        if written == bytes.len() {
+            return Ok(Progress::CaughtUp);
+        }
+        let retry_at = moment.now + FIRST_NAP;
+        self.behind = Some(Box::new(Behind {
+            parts: VecDeque::from([share()]),
+            written,
+            waiting: 0,
+            nap: FIRST_NAP,
+            retry_at,
+            progress: moment.now,
+        }));
+        Ok(Progress::Retry(retry_at))
+    }
+
+    /// Notes that a frame of `length` bytes was put into the mailbox of this stream, which is
+    /// behind; tells how many bytes wait now.
+    pub(crate) fn mailed(&mut self, length: usize) -> usize {
+        self.stale_mailbox = true;
+        let Some(behind) = &mut self.behind else {
+            debug_assert!(false, "a stream that is caught up has no mail");
+            return 0;
+        };
+        behind.waiting += length;
+        behind.waiting
+    }
+
+    /// Writes what waits until the socket is full, nothing is left, or about `share` bytes are
+    /// written.
+    pub(crate) fn catch_up(
+        &mut self,
+        share: usize,
+        stall_timeout: Duration,
+        moment: Moment,
+    ) -> Step {
+        let Some(mut behind) = self.behind.take() else {
+            return Ok(Progress::CaughtUp);
+        };
+        let mut taken = 0;
+        let full = loop {
+            behind.gather(&self.mailbox);
+            if behind.parts.is_empty() {
+                return Ok(Progress::CaughtUp);
+            }
+            if taken >= share {
+                break false;
+            }
+            let (written, whole) = self.write_parts(&behind, moment)?;
+            taken += written;
+            behind.consume(written);
+            if !whole {
+                break true;
+            }
+        };
+        if taken > 0 {
+            behind.progress = moment.now;
+            behind.nap = FIRST_NAP;
+        } else {
+            if moment.now.saturating_duration_since(behind.progress) >= stall_timeout {
+                return Err(Disconnect::Stalled);
+            }
+            behind.nap = (behind.nap * 2).min(LONGEST_NAP);
+        }
+        behind.retry_at = if full { moment.now + behind.nap } else { moment.now };
+        let retry_at = behind.retry_at;
+        self.behind = Some(behind);
+        Ok(Progress::Retry(retry_at))
+    }
+
+    /// One write of the frames that are next; tells what was written and whether that was all.
+    fn write_parts(
+        &mut self,
+        behind: &Behind,
+        moment: Moment,
+    ) -> Result<(usize, bool), Disconnect> {
+        let mut slices = [IoSlice::new(&[]); GATHER_FRAMES];
+        let mut length = 0;
+        let mut skip = behind.written;
+        for (slice, part) in slices.iter_mut().zip(&behind.parts) {
+            let bytes = &part.as_bytes()[skip..];
+            *slice = IoSlice::new(bytes);
+            length += bytes.len();
+            skip = 0;
+        }
+        let count = behind.parts.len().min(GATHER_FRAMES);
+        let written = self.write(&slices[..count], moment)?;
+        Ok((written, written == length))
+    }
+
+    /// Reads and drops what the client sent after its request; tells when it has gone.
+    ///
+    /// A client that closes only its sending side counts as gone: a browser or curl does that only
+    /// when it ends, and the two cannot be told apart.
+    pub(crate) fn poll_input(&mut self, buffer: &mut [u8]) -> Result<(), Disconnect> {
+        match self.wire.read(buffer) {
+            Ok(0) => Err(Disconnect::ClosedByPeer),
+            Ok(length) => {
+                self.input = self.input.saturating_add(u32::try_from(length).unwrap_or(u32::MAX));
+                if self.input as usize > INPUT_LIMIT { Err(Disconnect::Error) } else { Ok(()) }
+            }
+            Err(error) => match error.kind() {
+                ErrorKind::WouldBlock | ErrorKind::Interrupted => Ok(()),
+                _ => Err(reason(&error)),
+            },
+        }
+    }
+
+    /// Takes a new mailbox for one that was used: once used, a channel keeps a block of memory,
+    /// more than all else that an idle stream costs.
+    pub(crate) fn replace_mailbox(&mut self, renew: impl FnOnce() -> Option<Receiver<Mail>>) {
+        if self.stale_mailbox
+            && self.is_caught_up()
+            && let Some(mailbox) = renew()
+        {
+            self.mailbox = mailbox;
+            self.stale_mailbox = false;
+        }
+    }
+
+    /// Ends the sending side of a stream that is caught up; the client reads the rest and closes.
+    pub(crate) fn finish(&mut self, moment: Moment) -> Result<(), Disconnect> {
+        self.wire.finish().map_err(|error| reason(&error))?;
+        self.finished = true;
+        self.last_write = moment.now;
+        Ok(())
+    }
+
+    pub(crate) fn is_finished(&self) -> bool {
+        self.finished
+    }
+
+    /// Writes what the socket takes at once: all, a part, or nothing.
+    fn write(&mut self, slices: &[IoSlice<'_>], moment: Moment) -> Result<usize, Disconnect> {
+        loop {
+            let result = match slices {
+                [slice] => self.wire.write(slice),
+                slices => self.wire.write_vectored(slices),
+            };
+            match result {
+                Ok(0) => return Err(Disconnect::Error),
+                Ok(written) => {
+                    self.last_write = moment.now;
+                    self.meter.add(written, moment);
+                    return Ok(written);
+                }
+                Err(error) => match error.kind() {
+                    ErrorKind::WouldBlock => return Ok(0),
+                    ErrorKind::Interrupted => {}
+                    _ => return Err(reason(&error)),
+                },
+            }
+        }
+    }
+}
+
+fn reason(error: &io::Error) -> Disconnect {
+    match error.kind() {
+        ErrorKind::BrokenPipe
+        | ErrorKind::ConnectionReset
+        | ErrorKind::ConnectionAborted
+        | ErrorKind::NotConnected => Disconnect::ClosedByPeer,
+        _ => Disconnect::Error,
+    }
+}

@@ -1,0 +1,192 @@
+//! Events for the embedding program itself, or for another synchronous server to pass on.
+
+use std::{
+    fmt,
+    io::{self, Read, Write},
+    sync::Arc,
+    time::Duration,
+};
+
+use crossbeam_channel::{Receiver, RecvTimeoutError as ChannelError};
+
+use crate::{error::StreamError, feed::Tally, frame::Frame, mail::Mail, stats::Disconnect};
+
+/// A listener in the same program: a blocking iterator of [`Frame`]s, in the order of publishing.
+///
+/// [`Server::subscribe`](crate::Server::subscribe) makes one. It yields what a browser would be
+/// sent: a comment first, then the events, and a comment every
+/// [heartbeat](crate::Builder::heartbeat) of silence, so that a foreign server that passes the
+/// frames on notices when its client has left. [`Frame::is_event`] tells them apart.
+///
+/// A subscription has the same budget as any client
+/// ([`Builder::mailbox_bytes`](crate::Builder::mailbox_bytes)): one that is too slow is
+/// disconnected. The iterator ends when it is disconnected or the server is shut down, and
+/// [`end_reason`](Self::end_reason) says which. Dropping it ends it.
+///
+/// As [`Read`] it is the same bytes without their frames, as the body of a response.
+///
+/// ```
+/// use websse::{Message, Server};
+///
+/// let server = Server::new();
+/// server.register_event("tick")?;
+/// server.run()?;
+/// let mut ticks = server.subscribe(["tick"])?.filter(|frame| frame.is_event());
+/// server.publish(Message::new("1").event("tick"))?;
+/// assert_eq!(ticks.next().unwrap().as_bytes(), b"event: tick\ndata: 1\n\n");
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+pub struct Subscription {
+    mailbox: Receiver<Mail>,
+    tally: Arc<Tally>,
+    /// What `read` has begun to hand out, and how much of it.
+    begun: Option<(Frame, usize)>,
+    ended: bool,
+}
+
+impl Subscription {
+    pub(crate) fn new(mailbox: Receiver<Mail>, tally: Arc<Tally>) -> Self {
+        Self { mailbox, tally, begun: None, ended: false }
+    }
+
+    /// Waits for the next frame, but not longer than `timeout`.
+    ///
+    /// # Errors
+    /// [`RecvTimeoutError::Timeout`] when nothing came in that time;
+    /// [`RecvTimeoutError::Ended`] when nothing will come any more.
+    ///
+    /// ```
+    /// # use std::time::Duration;
+    /// # use websse::{RecvTimeoutError, Server};
+    /// # let server = Server::new();
+    /// # server.register_event("")?;
+    /// # server.run()?;
+    /// let mut subscription = server.subscribe([""])?;
+    /// assert!(subscription.recv_timeout(Duration::from_secs(5)).is_ok(), "the first comment");
+    /// let nothing = subscription.recv_timeout(Duration::from_millis(1));
+    /// assert_eq!(nothing, Err(RecvTimeoutError::Timeout));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn recv_timeout(&mut self, timeout: Duration) -> Result<Frame, RecvTimeoutError> {
+        match self.mailbox.recv_timeout(timeout) {
+            Ok(mail) => Ok(self.hand_out(&mail)),
+            Err(ChannelError::Timeout) => Err(RecvTimeoutError::Timeout),
+            Err(ChannelError::Disconnected) => {
+                self.ended = true;
+                Err(RecvTimeoutError::Ended(self.reason()))
+            }
+        }
+    }
+
+    /// Why the subscription ended; `None` as long as it has not.
+    pub fn end_reason(&self) -> Option<Disconnect> {
+        self.ended.then(|| self.reason())
+    }
+
+    /// Writes every frame to `sink` and flushes it, until the subscription ends; returns why it
+    /// ended. With this any synchronous server that lets you write a response yourself can stream.
+    ///
+    /// # Errors
+    /// [`StreamError::StreamingNotSupported`] where the sink cannot flush;
+    /// [`StreamError::Io`] where writing fails, which most often means that the client has left.
+    ///
+    /// ```
+    /// # use std::time::Duration;
+    /// # use websse::{Disconnect, Message, Server};
+    /// # let server = Server::new();
+    /// # server.register_event("")?;
+    /// # server.run()?;
+    /// let mut subscription = server.subscribe([""])?;
+    /// server.publish(Message::new("bye"))?;
+    /// server.shutdown(Duration::from_secs(1));
+    /// let mut sink = Vec::new();
+    /// assert_eq!(subscription.stream_to(&mut sink)?, Disconnect::Shutdown);
+    /// assert!(sink.ends_with(b"data: bye\n\n"));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn stream_to(&mut self, mut sink: impl Write) -> Result<Disconnect, StreamError> {
+        while let Some(frame) = self.next() {
+            sink.write_all(frame.as_bytes()).map_err(StreamError::Io)?;
+            sink.flush().map_err(|error| match error.kind() {
+                io::ErrorKind::Unsupported => StreamError::StreamingNotSupported(error),
+                _ => StreamError::Io(error),
+            })?;
+        }
+        Ok(self.reason())
+    }
+
+    fn hand_out(&self, mail: &Mail) -> Frame {
+        self.tally.took(mail.len());
+        mail.frame().clone()
+    }
+
+    /// Without a reason of its own the client went down with the broadcaster.
+    fn reason(&self) -> Disconnect {
+        self.tally.reason().unwrap_or(Disconnect::Shutdown)
+    }
+}
+
+impl Iterator for Subscription {
+    type Item = Frame;
+
+    fn next(&mut self) -> Option<Frame> {
+        let Ok(mail) = self.mailbox.recv() else {
+            self.ended = true;
+            return None;
+        };
+        Some(self.hand_out(&mail))
+    }
+}
+
+impl Read for Subscription {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        if buffer.is_empty() {
+            return Ok(0);
+        }
+        let Some((frame, read)) = self.begun.take().or_else(|| Some((self.next()?, 0))) else {
+            return Ok(0);
+        };
+        let rest = &frame.as_bytes()[read..];
+        let length = rest.len().min(buffer.len());
+        buffer[..length].copy_from_slice(&rest[..length]);
+        if length < rest.len() {
+            self.begun = Some((frame, read + length));
+        }
+        Ok(length)
+    }
+}
+
+impl Drop for Subscription {
+    fn drop(&mut self) {
+        self.tally.leave();
+    }
+}
+
+impl fmt::Debug for Subscription {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Subscription")
+            .field("end_reason", &self.end_reason())
+            .finish_non_exhaustive()
+    }
+}
+
+/// Why [`Subscription::recv_timeout`] has no frame.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum RecvTimeoutError {
+    /// Nothing came in time. Call again.
+    Timeout,
+    /// The subscription has ended, and everything was taken.
+    Ended(Disconnect),
+}
+
+impl fmt::Display for RecvTimeoutError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Timeout => f.write_str("no event came in time"),
+            Self::Ended(reason) => write!(f, "the subscription has ended: {reason:?}"),
+        }
+    }
+}
+
+impl std::error::Error for RecvTimeoutError {}

@@ -1,0 +1,126 @@
+//! Event types by name and number, and what a client subscribes to.
+
+use std::collections::HashMap;
+
+use parking_lot::RwLock;
+
+use crate::{
+    error::{RegisterError, SubscribeError},
+    message::{GENERAL, is_general, is_one_line},
+};
+
+/// An event type's number: the order in which it was registered.
+pub(crate) type TypeId = u32;
+
+/// Subscribes to every type, those included that are registered later.
+const ALL: &str = "*";
+/// Names with a meaning of their own: `*` subscribes to all, `stream-gap` is the server's own
+/// event, and an `EventSource` dispatches `open` and `error` by itself (HTML standard, 9.2.2).
+const RESERVED: [&str; 4] = [ALL, "stream-gap", "open", "error"];
+
+/// What a client subscribes to; equal ones are interned by the [registry](crate::registry).
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum Subscribed {
+    All,
+    /// Sorted, each once.
+    Types(Box<[TypeId]>),
+}
+
+/// The registered event types.
+#[derive(Debug, Default)]
+pub(crate) struct EventTypes {
+    /// Guards the names only; nothing is called while it is held.
+    numbers: RwLock<HashMap<String, TypeId>>,
+}
+
+impl EventTypes {
+    /// Registers all of these names, or none where one is refused.
+    pub(crate) fn register(&self, names: &[&str]) -> Result<(), RegisterError> {
+        for name in names {
+            if !is_one_line(name) {
+                return Err(RegisterError::LineBreak((*name).to_owned()));
+            }
+            if RESERVED.contains(name) {
+                return Err(RegisterError::Reserved((*name).to_owned()));
+            }
+        }
+        let mut numbers = self.numbers.write();
+        for name in names {
+            let next = TypeId::try_from(numbers.len()).unwrap_or(TypeId::MAX);
+            numbers.entry(canonical(name).to_owned()).or_insert(next);
+        }
+        Ok(())
+    }
+
+    pub(crate) fn find(&self, name: &str) -> Option<TypeId> {
+        self.numbers.read().get(canonical(name)).copied()
+    }
+
+    /// What a client that names these types subscribes to; no name at all is the general type.
+    pub(crate) fn subscribe<'n>(
+        &self,
+        names: impl IntoIterator<Item = &'n str>,
+    ) -> Result<Subscribed, SubscribeError> {
+        let mut all = false;
+        let mut types = Vec::new();
+        for name in names {
+            if name == ALL {
+                all = true;
+            } else {
+                types.push(self.find_or_refuse(name)?);
+            }
+        }
+        if all {
+            return Ok(Subscribed::All);
+        }
+        if types.is_empty() {
+            types.push(self.find_or_refuse(GENERAL)?);
+        }
+        types.sort_unstable();
+        types.dedup();
+        Ok(Subscribed::Types(types.into_boxed_slice()))
+    }
+
+    fn find_or_refuse(&self, name: &str) -> Result<TypeId, SubscribeError> {
+        self.find(name).ok_or_else(|| SubscribeError::EventNotRegistered(name.to_owned()))
+    }
+}
+
+/// `""` and `message` are the same type.
+fn canonical(name: &str) -> &str {
+    if is_general(name) { GENERAL } else { name }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_registered_all_or_none() {
+        let types = EventTypes::default();
+        for bad in ["*", "stream-gap", "open", "error"] {
+            let refused = Err(RegisterError::Reserved(bad.to_owned()));
+            assert_eq!(types.register(&["a", bad]), refused);
+        }
+        for bad in ["a\nb", "a\rb", "a\0b"] {
+            let refused = Err(RegisterError::LineBreak(bad.to_owned()));
+            assert_eq!(types.register(&["a", bad]), refused);
+        }
+        assert_eq!(types.find("a"), None);
+        assert_eq!(types.register(&["a", "", "a"]), Ok(()));
+        assert_eq!(types.find(""), types.find("message"));
+        assert!(types.find("a").is_some() && types.find("").is_some());
+    }
+
+    #[test]
+    fn a_subscription_is_a_set() {
+        let types = EventTypes::default();
+        types.register(&["", "a", "b"]).expect("the names are good");
+        let set = |names: &[&str]| types.subscribe(names.iter().copied());
+        assert_eq!(set(&["a", "b", "a"]), set(&["b", "a"]));
+        assert_eq!(set(&[]), set(&["message"]));
+        assert_eq!(set(&["a", "*"]), Ok(Subscribed::All));
+        let unknown = Err(SubscribeError::EventNotRegistered("c".to_owned()));
+        assert_eq!(set(&["*", "c"]), unknown);
+    }
+}

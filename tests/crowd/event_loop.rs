@@ -1,0 +1,259 @@
+//! The crowd's process: all clients on one thread, with one poll and one read buffer.
+
+use std::{
+    io::{self, Write},
+    ops::Range,
+    process::{ExitCode, exit},
+    sync::mpsc::{Receiver, Sender, channel},
+    thread,
+    time::{Duration, Instant},
+};
+
+use mio::{Events, Poll, Token, Waker, event::Event};
+
+use super::{
+    LIFETIME,
+    client::{Client, Group, State},
+    parser::Names,
+    protocol::{Command, Goal},
+    report::{self, Report},
+};
+
+/// The token of new commands; a client's is its index.
+const COMMANDS: Token = Token(usize::MAX);
+
+const READ_BUFFER: usize = 64 << 10;
+
+/// Runs until the leader closes the other end of standard input.
+pub(crate) fn run() -> ExitCode {
+    match Crowd::new().and_then(Crowd::run) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("the crowd ends: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// The clients of a `connect` that have not started yet.
+struct Start {
+    clients: Range<usize>,
+    window: usize,
+}
+
+/// A `wait` that is not answered yet. Clients before `passed` are as far as they can get.
+struct Wait {
+    goal: Goal,
+    clients: Range<usize>,
+    passed: usize,
+    deadline: Instant,
+}
+
+struct Crowd {
+    poll: Poll,
+    commands: Receiver<String>,
+    groups: Vec<Group>,
+    clients: Vec<Client>,
+    start: Start,
+    /// Clients that connect or wait for their head.
+    asking: usize,
+    wait: Option<Wait>,
+    /// What was wrong first.
+    trouble: String,
+    /// Whether something came to a client that should not have come.
+    is_faulty: bool,
+    buffer: Vec<u8>,
+}
+
+impl Crowd {
+    fn new() -> io::Result<Self> {
+        let poll = Poll::new()?;
+        let waker = Waker::new(poll.registry(), COMMANDS)?;
+        let (sender, commands) = channel();
+        thread::Builder::new().name("leader".into()).spawn(move || obey(&sender, &waker))?;
+        thread::Builder::new().name("lifetime".into()).spawn(|| {
+            thread::sleep(LIFETIME);
+            eprintln!("the crowd ends: it has lived for {LIFETIME:?}");
+            exit(1);
+        })?;
+        Ok(Self {
+            poll,
+            commands,
+            groups: Vec::new(),
+            clients: Vec::new(),
+            start: Start { clients: 0..0, window: 0 },
+            asking: 0,
+            wait: None,
+            trouble: String::new(),
+            is_faulty: false,
+            buffer: vec![0; READ_BUFFER],
+        })
+    }
+
+    fn run(mut self) -> io::Result<()> {
+        let mut events = Events::with_capacity(1024);
+        loop {
+            let patience = self.wait.as_ref().map(|wait| until(wait.deadline));
+            match self.poll.poll(&mut events, patience) {
+                Err(error) if error.kind() != io::ErrorKind::Interrupted => return Err(error),
+                _ => {}
+            }
+            for event in &events {
+                if event.token() == COMMANDS {
+                    while let Ok(line) = self.commands.try_recv() {
+                        let command = line.parse().map_err(io::Error::other)?;
+                        self.take(command)?;
+                    }
+                } else {
+                    self.serve(event);
+                }
+            }
+            self.start_clients();
+            self.answer_wait()?;
+        }
+    }
+
+    fn take(&mut self, command: Command) -> io::Result<()> {
+        match command {
+            Command::Connect { count, window, address, target } => {
+                let first = self.clients.len();
+                let request = format!(
+                    "GET {target} HTTP/1.1\r\nHost: {address}\r\nAccept: text/event-stream\r\n\r\n"
+                );
+                self.groups.push(Group {
+                    address,
+                    request: request.into_bytes(),
+                    names: Names::of_target(&target),
+                    started: Instant::now(),
+                });
+                let group = self.groups.len() - 1;
+                self.clients.extend((0..count).map(|_| Client::new(group)));
+                self.start = Start { clients: first..first + count, window };
+                self.start_clients();
+                answer(&self.report(first..first + count, None))
+            }
+            Command::Wait { goal, clients, time } => {
+                let clients = self.existing(clients);
+                let deadline = Instant::now() + time;
+                self.wait = Some(Wait { goal, passed: clients.start, clients, deadline });
+                Ok(())
+            }
+            Command::StopReading(clients) => self.set_stuck(clients, true),
+            Command::Read(clients) => self.set_stuck(clients, false),
+            Command::Close(clients) => {
+                let clients = self.existing(clients);
+                for client in &mut self.clients[clients.clone()] {
+                    self.asking -= usize::from(client.state == State::Asking);
+                    client.close();
+                }
+                answer(&self.report(clients, None))
+            }
+            Command::Report { clients, open_only } => {
+                let clients = self.existing(clients);
+                let is_meant = |client: &&Client| !open_only || client.state == State::Open;
+                let meant = self.clients[clients].iter().filter(is_meant);
+                answer(&report::about(meant, None, &self.trouble))
+            }
+        }
+    }
+
+    /// Starts as many clients as the window has room for.
+    fn start_clients(&mut self) {
+        while self.asking < self.start.window
+            && let Some(index) = self.start.clients.next()
+        {
+            let client = &mut self.clients[index];
+            if client.state != State::Queued {
+                continue;
+            }
+            let group = &self.groups[client.group];
+            let outcome = client.start(group, self.poll.registry(), Token(index));
+            self.asking += usize::from(client.state == State::Asking);
+            self.note(index, outcome);
+        }
+    }
+
+    fn serve(&mut self, event: &Event) {
+        let Token(index) = event.token();
+        let client = &mut self.clients[index];
+        let group = &self.groups[client.group];
+        let was_asking = client.state == State::Asking;
+        let mut outcome = Ok(());
+        if event.is_writable() {
+            outcome = client.write(group);
+        }
+        let is_ended = event.is_read_closed() || event.is_error();
+        if outcome.is_ok() && (event.is_readable() || is_ended) {
+            let registry = self.poll.registry();
+            outcome = client.read(group, registry, Token(index), is_ended, &mut self.buffer);
+        }
+        self.asking -= usize::from(was_asking && client.state != State::Asking);
+        self.note(index, outcome);
+    }
+
+    fn set_stuck(&mut self, clients: Range<usize>, is_stuck: bool) -> io::Result<()> {
+        let clients = self.existing(clients);
+        for index in clients.clone() {
+            let client = &mut self.clients[index];
+            client.is_stuck = is_stuck;
+            if !is_stuck {
+                let outcome = client.rouse(self.poll.registry(), Token(index));
+                self.note(index, outcome);
+            }
+        }
+        answer(&self.report(clients, None))
+    }
+
+    fn note(&mut self, index: usize, outcome: Result<(), String>) {
+        if let Err(trouble) = outcome {
+            self.is_faulty |= self.clients[index].state == State::Faulty;
+            if self.trouble.is_empty() {
+                self.trouble = format!("client {index}: {}", trouble.escape_debug());
+            }
+        }
+    }
+
+    /// Answers a `wait` that is over.
+    fn answer_wait(&mut self) -> io::Result<()> {
+        let Some(wait) = &mut self.wait else { return Ok(()) };
+        while wait.passed < wait.clients.end && report::is_through(&self.clients[wait.passed], wait.goal) {
+            wait.passed += 1;
+        }
+        let is_over = wait.passed == wait.clients.end
+            || self.is_faulty
+            || until(wait.deadline) == Duration::ZERO;
+        if let Some(Wait { goal, clients, .. }) = self.wait.take_if(|_| is_over) {
+            answer(&self.report(clients, Some(goal)))?;
+        }
+        Ok(())
+    }
+
+    fn existing(&self, clients: Range<usize>) -> Range<usize> {
+        let end = clients.end.min(self.clients.len());
+        clients.start.min(end)..end
+    }
+
+    fn report(&self, clients: Range<usize>, goal: Option<Goal>) -> Report {
+        report::about(self.clients[clients].iter(), goal, &self.trouble)
+    }
+}
+
+/// Hands the leader's commands to the poll, and ends the process with the leader.
+fn obey(commands: &Sender<String>, waker: &Waker) {
+    for line in io::stdin().lines().map_while(Result::ok) {
+        if commands.send(line).is_err() || waker.wake().is_err() {
+            break;
+        }
+    }
+    exit(0);
+}
+
+fn answer(report: &Report) -> io::Result<()> {
+    let mut out = io::stdout().lock();
+    writeln!(out, "{report}")?;
+    out.flush()
+}
+
+fn until(deadline: Instant) -> Duration {
+    deadline.saturating_duration_since(Instant::now())
+}

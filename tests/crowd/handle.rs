@@ -1,0 +1,120 @@
+//! The leader's side of a crowd.
+
+use std::{net::SocketAddr, ops::Range, time::Duration};
+
+use super::{
+    CROWD,
+    line_child::LineChild,
+    protocol::{Command, Goal},
+    report::Report,
+};
+
+/// A crowd in a child process, which is killed and waited for when this is dropped.
+///
+/// Clients are named by their index, in the order in which they connected.
+#[derive(Debug)]
+pub(crate) struct Crowd {
+    child: LineChild,
+    clients: usize,
+}
+
+impl Crowd {
+    /// Starts the process.
+    pub(crate) fn start() -> Self {
+        Self { child: LineChild::of_this_program(&[CROWD]), clients: 0 }
+    }
+
+    /// For `/proc`.
+    pub(crate) fn pid(&self) -> u32 {
+        self.child.pid()
+    }
+
+    /// Begins to connect `count` clients, as fast as can be, except that only `window` of them
+    /// wait for their response head at a time. Returns at once, with the new clients.
+    #[track_caller]
+    pub(crate) fn connect(
+        &mut self,
+        address: SocketAddr,
+        target: &str,
+        count: usize,
+        window: usize,
+    ) -> Range<usize> {
+        self.tell(&Command::Connect { count, window, address, target: target.to_owned() });
+        let first = self.clients;
+        self.clients += count;
+        first..self.clients
+    }
+
+    /// Connects `count` clients a hundred at a time, and waits until each has its response head.
+    #[track_caller]
+    pub(crate) fn join(&mut self, address: SocketAddr, target: &str, count: usize) -> Range<usize> {
+        let clients = self.connect(address, target, count, 100);
+        let report = self.wait_heads(&clients, Duration::from_secs(60));
+        report.assert_no_trouble();
+        assert_eq!(report.ok, report.clients, "expected status 200 for all, got {report}");
+        clients
+    }
+
+    /// Waits until each of these clients has its response head, or cannot get it any more.
+    #[track_caller]
+    pub(crate) fn wait_heads(&mut self, clients: &Range<usize>, time: Duration) -> Report {
+        self.wait(Goal::Head, clients, time)
+    }
+
+    /// Waits until each of these clients has `count` events, or cannot get them any more.
+    #[track_caller]
+    pub(crate) fn wait_events(
+        &mut self,
+        clients: &Range<usize>,
+        count: u64,
+        time: Duration,
+    ) -> Report {
+        self.wait(Goal::Events(count), clients, time)
+    }
+
+    /// Waits until the hub has ended each of these clients' responses.
+    #[track_caller]
+    pub(crate) fn wait_ended(&mut self, clients: &Range<usize>, time: Duration) -> Report {
+        self.wait(Goal::End, clients, time)
+    }
+
+    /// These clients read no more; what is on its way to them stays there.
+    #[track_caller]
+    pub(crate) fn stop_reading(&mut self, clients: &Range<usize>) -> Report {
+        self.tell(&Command::StopReading(clients.clone()))
+    }
+
+    /// These clients read again.
+    #[track_caller]
+    pub(crate) fn read(&mut self, clients: &Range<usize>) -> Report {
+        self.tell(&Command::Read(clients.clone()))
+    }
+
+    /// These clients close their connections.
+    #[track_caller]
+    pub(crate) fn close(&mut self, clients: &Range<usize>) -> Report {
+        self.tell(&Command::Close(clients.clone()))
+    }
+
+    #[track_caller]
+    pub(crate) fn report(&mut self, clients: &Range<usize>) -> Report {
+        self.tell(&Command::Report { clients: clients.clone(), open_only: false })
+    }
+
+    /// Reports about those of these clients that are connected.
+    #[track_caller]
+    pub(crate) fn report_open(&mut self, clients: &Range<usize>) -> Report {
+        self.tell(&Command::Report { clients: clients.clone(), open_only: true })
+    }
+
+    #[track_caller]
+    fn wait(&mut self, goal: Goal, clients: &Range<usize>, time: Duration) -> Report {
+        self.tell(&Command::Wait { goal, clients: clients.clone(), time })
+    }
+
+    #[track_caller]
+    fn tell(&mut self, command: &Command) -> Report {
+        let line = self.child.ask(&command.to_string());
+        line.parse().unwrap_or_else(|error| panic!("expected a report, got {error}"))
+    }
+}

@@ -1,0 +1,94 @@
+//! What a process uses, as `/proc` of Linux tells it, and waiting until it is as expected.
+
+use std::{
+    fs,
+    thread::sleep,
+    time::{Duration, Instant},
+};
+
+/// Ticks per second in `/proc/PID/stat`, the same on all common builds of Linux.
+const TICKS: u64 = 100;
+
+/// Waits until `condition` holds.
+///
+/// Fails after `time`.
+#[track_caller]
+pub(crate) fn wait_until(what: &str, time: Duration, mut condition: impl FnMut() -> bool) {
+    assert!(comes_true(time, &mut condition), "expected {what} within {time:?}");
+}
+
+/// Waits until `measure` gives `expected`.
+///
+/// Fails after `time` with what it gave.
+#[track_caller]
+pub(crate) fn wait_for<T: PartialEq + std::fmt::Debug>(
+    what: &str,
+    time: Duration,
+    expected: &T,
+    mut measure: impl FnMut() -> T,
+) {
+    let mut last = None;
+    let came = comes_true(time, &mut || {
+        let value = measure();
+        let is_expected = value == *expected;
+        last = Some(value);
+        is_expected
+    });
+    assert!(came, "{what}: expected {expected:?} within {time:?}, got {last:?}");
+}
+
+fn comes_true(time: Duration, condition: &mut dyn FnMut() -> bool) -> bool {
+    let deadline = Instant::now() + time;
+    loop {
+        if condition() {
+            return true;
+        }
+        if Instant::now() > deadline {
+            return false;
+        }
+        sleep(Duration::from_millis(5));
+    }
+}
+
+/// Threads of this process.
+pub(crate) fn own_threads() -> usize {
+    threads(std::process::id())
+}
+
+pub(crate) fn threads(pid: u32) -> usize {
+    entries(pid, "task")
+}
+
+/// Open descriptors.
+pub(crate) fn descriptors(pid: u32) -> usize {
+    entries(pid, "fd")
+}
+
+/// Resident memory in bytes.
+pub(crate) fn resident(pid: u32) -> u64 {
+    let status = read(pid, "status");
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+    let kib = line.and_then(|line| line.trim().strip_suffix(" kB")).and_then(|kib| kib.parse().ok());
+    let kib: u64 = kib.unwrap_or_else(|| panic!("expected VmRSS in kB, got {status}"));
+    kib * 1024
+}
+
+/// Processor time used so far, in user and in kernel mode.
+pub(crate) fn processor_time(pid: u32) -> Duration {
+    let stat = read(pid, "stat");
+    // The name in parentheses may hold blanks; the fields count from behind it.
+    let fields = stat.rsplit_once(") ").map_or("", |(_, fields)| fields);
+    let ticks: Vec<u64> = fields.split(' ').skip(11).take(2).flat_map(str::parse).collect();
+    assert_eq!(ticks.len(), 2, "expected utime and stime, got {stat}");
+    Duration::from_millis(ticks.iter().sum::<u64>() * (1000 / TICKS))
+}
+
+fn read(pid: u32, file: &str) -> String {
+    let path = format!("/proc/{pid}/{file}");
+    fs::read_to_string(&path).unwrap_or_else(|error| panic!("cannot read {path}: {error}"))
+}
+
+fn entries(pid: u32, folder: &str) -> usize {
+    let path = format!("/proc/{pid}/{folder}");
+    fs::read_dir(&path).unwrap_or_else(|error| panic!("cannot read {path}: {error}")).count()
+}

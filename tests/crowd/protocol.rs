@@ -1,0 +1,96 @@
+//! What the leader of a crowd asks for: a [`Command`] per line. The answer is a
+//! [`Report`](super::report::Report), a line as well.
+
+use std::{fmt, net::SocketAddr, ops::Range, str::FromStr, time::Duration};
+
+/// What the leader asks for. Each is answered by one line, a report about the clients named.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Command {
+    /// Begin to connect so many more clients, at most `window` of them without a response head at
+    /// a time. Answered at once.
+    Connect { count: usize, window: usize, address: SocketAddr, target: String },
+    /// Answered when each of these clients is that far or can get no further, when any client met
+    /// a fault, or when the time is up.
+    Wait { goal: Goal, clients: Range<usize>, time: Duration },
+    StopReading(Range<usize>),
+    /// Read again.
+    Read(Range<usize>),
+    Close(Range<usize>),
+    /// Report about these clients; `open_only` leaves out those whose connection has ended.
+    Report { clients: Range<usize>, open_only: bool },
+}
+
+/// How far a client is to get.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Goal {
+    /// The response head is complete.
+    Head,
+    /// So many events came.
+    Events(u64),
+    /// The response has ended.
+    End,
+}
+
+impl fmt::Display for Command {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Connect { count, window, address, target } => {
+                write!(f, "connect {count} {window} {address} {target}")
+            }
+            Self::Wait { goal, clients, time } => {
+                let goal = match goal {
+                    Goal::Head => "head".to_owned(),
+                    Goal::Events(count) => count.to_string(),
+                    Goal::End => "end".to_owned(),
+                };
+                write!(f, "wait {goal} {} {} {}", clients.start, clients.end, time.as_millis())
+            }
+            Self::StopReading(clients) => {
+                write!(f, "stop-reading {} {}", clients.start, clients.end)
+            }
+            Self::Read(clients) => write!(f, "read {} {}", clients.start, clients.end),
+            Self::Close(clients) => write!(f, "close {} {}", clients.start, clients.end),
+            Self::Report { clients, open_only } => {
+                write!(f, "report {} {} {open_only}", clients.start, clients.end)
+            }
+        }
+    }
+}
+
+impl FromStr for Command {
+    type Err = String;
+
+    fn from_str(line: &str) -> Result<Self, String> {
+        let words: Vec<&str> = line.split(' ').collect();
+        let command = match words[..] {
+            ["connect", count, window, address, target] => Self::Connect {
+                count: number(count)?,
+                window: number(window)?,
+                address: number(address)?,
+                target: target.to_owned(),
+            },
+            ["wait", goal, start, end, millis] => Self::Wait {
+                goal: match goal {
+                    "head" => Goal::Head,
+                    "end" => Goal::End,
+                    count => Goal::Events(number(count)?),
+                },
+                clients: number(start)?..number(end)?,
+                time: Duration::from_millis(number(millis)?),
+            },
+            ["stop-reading", start, end] => Self::StopReading(number(start)?..number(end)?),
+            ["read", start, end] => Self::Read(number(start)?..number(end)?),
+            ["close", start, end] => Self::Close(number(start)?..number(end)?),
+            ["report", start, end, open_only] => Self::Report {
+                clients: number(start)?..number(end)?,
+                open_only: number(open_only)?,
+            },
+            _ => return Err(format!("no such command: {line:?}")),
+        };
+        Ok(command)
+    }
+}
+
+pub(super) fn number<T: FromStr>(word: &str) -> Result<T, String> {
+    word.parse().map_err(|_| format!("not what a command needs: {word:?}"))
+}
