@@ -56,8 +56,8 @@ enum Phase {
 
 /// Why an event was not accepted.
 pub(crate) enum Refused {
-    /// There is no room now, and the caller would not wait. Here is the event back.
-    Full(Event),
+    /// There is no room now, and the caller would not wait.
+    Full,
     Never(PublishError),
 }
 
@@ -110,7 +110,7 @@ impl Inbox {
                 break;
             }
             if !wait {
-                return Err(Refused::Full(event));
+                return Err(Refused::Full);
             }
             state.blocked += 1;
             self.room.wait(&mut state);

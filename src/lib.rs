@@ -7,6 +7,8 @@ mod error;
 mod feed;
 mod frame;
 mod groups;
+mod handlers;
+pub mod http;
 mod inbox;
 mod mail;
 mod message;
@@ -25,6 +27,7 @@ pub use error::{
     TryPublishError,
 };
 pub use frame::Frame;
+pub use handlers::{EventStreamHandler, SendMessageHandler};
 pub use message::{EventId, Message};
 pub use server::Server;
 pub use stats::{Disconnect, Disconnected, Stats};

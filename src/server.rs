@@ -171,7 +171,7 @@ impl Server {
         let seat = self.hub.register(Kind::Subscription, names.iter().map(AsRef::as_ref))?;
         let tally = Arc::<Tally>::default();
         let subscription = Subscription::new(seat.mailbox.clone(), Arc::clone(&tally));
-        self.hub.seat(seat, "", Via::Tally(tally))?;
+        self.hub.seat(seat, b"", Via::Tally(tally))?;
         Ok(subscription)
     }
 
@@ -251,14 +251,14 @@ impl Hub {
         match self.inbox.publish(self.event(message)?, true) {
             Ok(()) => Ok(()),
             Err(Refused::Never(error)) => Err(error),
-            Err(Refused::Full(_)) => unreachable!("a publisher that waits is not told to"),
+            Err(Refused::Full) => unreachable!("a publisher that waits is not told that it has to"),
         }
     }
 
     pub(crate) fn try_publish(&self, message: Message) -> Result<(), TryPublishError> {
         let event = self.event(&message).map_err(TryPublishError::Refused)?;
         self.inbox.publish(event, false).map_err(|refused| match refused {
-            Refused::Full(_) => TryPublishError::Full(message),
+            Refused::Full => TryPublishError::Full(message),
             Refused::Never(error) => TryPublishError::Refused(error),
         })
     }
@@ -280,11 +280,11 @@ impl Hub {
     pub(crate) fn seat(
         &self,
         seat: Seat,
-        head: &str,
+        head: &[u8],
         via: Via<Socket>,
     ) -> Result<(), SubscribeError> {
-        let preamble = format!("{head}{}", frame::preamble(self.options.retry));
-        let preamble = Frame::from_bytes(preamble.as_bytes());
+        let preamble = [head, frame::preamble(self.options.retry).as_bytes()].concat();
+        let preamble = Frame::from_bytes(&preamble);
         let arrival = Arrival { seat, preamble, via };
         self.inbox.arrive(arrival).map_err(|_| SubscribeError::ShutDown)
     }

@@ -1,0 +1,35 @@
+//! Three event types, one event a second, a page that listens.
+//!
+//! `cargo run --example simple-websse`, then open <http://127.0.0.1:8080/> or listen with curl:
+//! `curl -N 'http://127.0.0.1:8080/event?event=event1'`.
+
+use std::{error::Error, thread::sleep, time::Duration};
+
+use websse::{
+    Message, Server,
+    http::{HttpServer, Request, Response},
+};
+
+const PAGE: &str = "<!doctype html><title>websse</title><h1>event1</h1><ul id=events></ul><script>
+  new EventSource('/event?event=event1').addEventListener('event1', ({data}) => {
+    document.getElementById('events').appendChild(document.createElement('li')).textContent = data
+  })
+</script>";
+
+fn main() -> Result<(), Box<dyn Error>> {
+    let server = Server::new();
+    server.register_events(["", "event1", "event2"])?;
+    server.run()?;
+    let address = std::env::args().nth(1).unwrap_or("127.0.0.1:8080".into());
+    let http = HttpServer::new()
+        .get("/", |_: &Request| Response::html(PAGE))
+        .get("/event", server.event_stream_handler())
+        .post("/send", server.send_message_handler())
+        .bind(address)?;
+    println!("open http://{}/", http.local_addr().expect("it listens over TCP"));
+    for second in 1_u64.. {
+        server.publish(Message::new(format!("event {second}")).event("event1"))?;
+        sleep(Duration::from_secs(1));
+    }
+    Ok(())
+}

@@ -1,0 +1,119 @@
+//! What one client may ask of an HTTP server, in bytes, numbers and seconds.
+
+use std::time::Duration;
+
+const KIB: usize = 1024;
+/// A body may take as long as its size takes at this rate, beyond the time every body has.
+const SLOWEST_BODY: usize = 16 * KIB;
+
+/// Limits of an [`HttpServer`](super::HttpServer); each is for one client unless it says
+/// otherwise. A request over a limit is answered with the status named here.
+///
+/// ```
+/// use std::time::Duration;
+/// use websse::http::{HttpServer, Limits};
+///
+/// let limits = Limits::default().connections(32).head_timeout(Duration::from_secs(5));
+/// let http = HttpServer::new().limits(limits).bind("127.0.0.1:0")?;
+/// # Ok::<(), std::io::Error>(())
+/// ```
+#[derive(Clone, Debug)]
+pub struct Limits {
+    pub(super) head_bytes: usize,
+    pub(super) target_bytes: usize,
+    pub(super) headers: usize,
+    pub(super) body_bytes: usize,
+    pub(super) bodies_bytes: usize,
+    pub(super) connections: usize,
+    pub(super) head_timeout: Duration,
+    body_timeout: Duration,
+    pub(super) write_timeout: Duration,
+    pub(super) idle_timeout: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            head_bytes: 16 * KIB,
+            target_bytes: 8 * KIB,
+            headers: 64,
+            body_bytes: 1024 * KIB,
+            bodies_bytes: 64 * 1024 * KIB,
+            connections: 1024,
+            head_timeout: Duration::from_secs(10),
+            body_timeout: Duration::from_secs(30),
+            write_timeout: Duration::from_secs(10),
+            idle_timeout: Duration::from_secs(30),
+        }
+    }
+}
+
+impl Limits {
+    /// Request line and header fields together; default 16 KiB (431).
+    pub fn head_bytes(mut self, bytes: usize) -> Self {
+        self.head_bytes = bytes;
+        self
+    }
+
+    /// Request target; default 8 KiB (414).
+    pub fn target_bytes(mut self, bytes: usize) -> Self {
+        self.target_bytes = bytes;
+        self
+    }
+
+    /// Number of header fields; default 64 (431).
+    pub fn headers(mut self, fields: usize) -> Self {
+        self.headers = fields;
+        self
+    }
+
+    /// Request body; default 1 MiB (413).
+    pub fn body_bytes(mut self, bytes: usize) -> Self {
+        self.body_bytes = bytes;
+        self
+    }
+
+    /// Request bodies of all clients of a listener together; default 64 MiB (503).
+    pub fn bodies_bytes(mut self, bytes: usize) -> Self {
+        self.bodies_bytes = bytes;
+        self
+    }
+
+    /// Connections of a listener that hold a thread: those whose request is not complete, is being
+    /// worked on, or that are kept alive; default 1024 (503). Event streams do not count.
+    pub fn connections(mut self, connections: usize) -> Self {
+        self.connections = connections;
+        self
+    }
+
+    /// Time for a whole request head, from its first byte or the connection's beginning; default
+    /// 10 s (408).
+    pub fn head_timeout(mut self, timeout: Duration) -> Self {
+        self.head_timeout = timeout;
+        self
+    }
+
+    /// Time for a whole request body, beside one second for every 16 KiB of it; default 30 s (408).
+    pub fn body_timeout(mut self, timeout: Duration) -> Self {
+        self.body_timeout = timeout;
+        self
+    }
+
+    /// Time for a client to take a whole response; default 10 s, then the connection is closed.
+    pub fn write_timeout(mut self, timeout: Duration) -> Self {
+        self.write_timeout = timeout;
+        self
+    }
+
+    /// How long a connection is kept alive between two requests; default 30 s.
+    pub fn idle_timeout(mut self, timeout: Duration) -> Self {
+        self.idle_timeout = timeout;
+        self
+    }
+
+    /// How long a body of this size may take.
+    pub(super) fn time_for_body(&self, bytes: usize) -> Duration {
+        let seconds = bytes / SLOWEST_BODY;
+        self.body_timeout + Duration::from_secs(u64::try_from(seconds).unwrap_or(u64::MAX))
+    }
+}

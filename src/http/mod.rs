@@ -1,0 +1,149 @@
+//! A small, strict HTTP/1.1 server with a thread per connection, for the two handlers of this
+//! crate and for an embedding program's own pages.
+//!
+//! ```
+//! use websse::http::{HttpServer, Request, Response};
+//!
+//! let http = HttpServer::new()
+//!     .get("/", |_: &Request| Response::html("<h1>hello</h1>"))
+//!     .post("/echo", |request: &Request| Response::new(200).with_body(request.body().to_vec()))
+//!     .bind("127.0.0.1:0")?;
+//! # drop(http);
+//! # Ok::<(), std::io::Error>(())
+//! ```
+//!
+//! # Threads
+//!
+//! Connection threads take turns accepting: the thread that accepts a connection serves it itself,
+//! after it has passed the turn on if anything could hold it up. A connection holds a thread while
+//! it has work that blocks: a request that is still on its way, a handler of yours, a connection
+//! kept alive. An event stream holds none.
+//!
+//! # What is refused
+//!
+//! Everything that two readers could read differently, with status 400: bare line feeds, folded
+//! header fields, `Content-Length` together with `Transfer-Encoding` or twice, and so on (RFC 9112).
+//! [`Limits`] names the rest.
+
+mod body;
+mod connection;
+mod connections;
+mod limits;
+mod listener;
+mod request;
+mod response;
+mod router;
+mod service;
+mod turns;
+mod window;
+
+use std::{
+    io,
+    net::{SocketAddr, TcpListener, ToSocketAddrs},
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+pub(crate) use self::request::Fate;
+pub use self::{
+    limits::Limits,
+    listener::Listener,
+    request::{Request, RequestError},
+    response::Response,
+    router::Handler,
+};
+use self::{listener::Acceptor, router::Router, service::Service};
+
+/// How long dropping a server may take to finish what it is working on.
+const DROP_DEADLINE: Duration = Duration::from_secs(5);
+
+/// An HTTP server: routes, limits, and any number of listeners.
+///
+/// Routes and limits set so far hold for each [`bind`](Self::bind) or [`serve`](Self::serve); what
+/// is set after it holds for the next one, so that, say, a second port can have more routes.
+/// Dropping it shuts it down.
+#[derive(Debug, Default)]
+#[must_use = "dropping the server ends it"]
+pub struct HttpServer {
+    router: Router,
+    limits: Limits,
+    services: Vec<Arc<Service>>,
+}
+
+impl HttpServer {
+    /// A server without routes or listeners, with the default [`Limits`].
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Sets the limits.
+    pub fn limits(mut self, limits: Limits) -> Self {
+        self.limits = limits;
+        self
+    }
+
+    /// Answers GET, and HEAD, for exactly this path.
+    pub fn get(mut self, path: &str, handler: impl Handler) -> Self {
+        self.router.get(path, Arc::new(handler));
+        self
+    }
+
+    /// Answers POST for exactly this path.
+    pub fn post(mut self, path: &str, handler: impl Handler) -> Self {
+        self.router.post(path, Arc::new(handler));
+        self
+    }
+
+    /// Listens on an address; port 0 means any free one.
+    ///
+    /// The standard library listens with a backlog of 128 connections. Where thousands may connect
+    /// in the same second, make a listener with a larger one and use [`serve`](Self::serve).
+    ///
+    /// # Errors
+    /// Those of the operating system: the address is in use, may not be used, and so on.
+    pub fn bind(self, address: impl ToSocketAddrs) -> io::Result<Self> {
+        self.serve(TcpListener::bind(address)?)
+    }
+
+    /// Serves a listener made elsewhere, a `TcpListener` or a `UnixListener`. It has to be blocking,
+    /// as it is unless changed.
+    ///
+    /// # Errors
+    /// Where the operating system gives no thread, or no descriptors to end the listening with.
+    pub fn serve(mut self, listener: impl Into<Listener>) -> io::Result<Self> {
+        let acceptor = Acceptor::new(listener.into())?;
+        self.services.push(Service::start(self.router.clone(), self.limits.clone(), acceptor)?);
+        Ok(self)
+    }
+
+    /// The address of the first TCP listener.
+    pub fn local_addr(&self) -> Option<SocketAddr> {
+        self.services.iter().find_map(|service| service.acceptor.local_addr())
+    }
+
+    /// Stops listening, ends connections without a request, and waits for the others until
+    /// `deadline`; then it cuts them off. Returns how many threads are still busy in handlers of
+    /// the embedding program, which cannot be interrupted; 0 means that all threads have ended.
+    ///
+    /// Event streams go on: [`Server::shutdown`](crate::Server::shutdown) ends them, before or
+    /// after. Calling it again does no harm.
+    pub fn shutdown(&self, deadline: Duration) -> usize {
+        let now = Instant::now();
+        // A deadline beyond what a clock can hold is none; a year is as good.
+        let end = now.checked_add(deadline).unwrap_or(now + Duration::from_secs(31_536_000));
+        self.services.iter().for_each(|service| service.stop());
+        self.services.iter().map(|service| service.finish(end)).sum()
+    }
+
+    /// Waits until another thread has called [`shutdown`](Self::shutdown) and everything is done.
+    /// Returns at once where nothing listens.
+    pub fn join(&self) {
+        self.services.iter().for_each(|service| service.wait());
+    }
+}
+
+impl Drop for HttpServer {
+    fn drop(&mut self) {
+        self.shutdown(DROP_DEADLINE);
+    }
+}

@@ -1,0 +1,384 @@
+//! A request, and the strict reading of its head (RFC 9112).
+
+use std::{borrow::Cow, net::SocketAddr, ops::Range};
+
+use url::form_urlencoded;
+
+use super::{body::Framing, limits::Limits, response::Refusal};
+
+/// A request, complete with its body.
+///
+/// ```
+/// use websse::http::{Request, Response};
+///
+/// let hello = |request: &Request| {
+///     let name = request.query().find(|(key, _)| key == "name");
+///     Response::text(200, format!("hello {}", name.map_or("you".into(), |(_, name)| name)))
+/// };
+/// let request = Request::new("GET", "/hello?name=J%C3%BCrgen")?;
+/// assert_eq!(hello(&request).body(), "hello Jürgen".as_bytes());
+/// # Ok::<(), websse::http::RequestError>(())
+/// ```
+#[derive(Clone, Debug)]
+pub struct Request {
+    method: String,
+    /// Percent-decoded.
+    path: String,
+    /// As it came, without the question mark.
+    query: String,
+    /// Names and values of the header fields, one after the other.
+    text: Vec<u8>,
+    fields: Vec<Field>,
+    body: Vec<u8>,
+    peer: Option<SocketAddr>,
+    fate: Fate,
+}
+
+/// Where a header field stands in the request's text.
+#[derive(Clone, Debug)]
+struct Field {
+    name: Range<usize>,
+    value: Range<usize>,
+}
+
+/// What can become of the connection that a request came over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Fate {
+    /// There is none: the request was made by hand.
+    None,
+    /// It has to be closed after the response, for want of descriptors.
+    Close,
+    /// It can be taken over, for a stream.
+    Open,
+}
+
+impl Request {
+    /// A request without a connection, to try handlers in tests.
+    ///
+    /// # Errors
+    /// [`RequestError`] where the target is not one that a client could send.
+    pub fn new(method: &str, target: &str) -> Result<Self, RequestError> {
+        let target =
+            Target::parse(method, target).map_err(|refusal| RequestError(refusal.reason))?;
+        Ok(Self {
+            method: method.to_owned(),
+            path: target.path,
+            query: target.query,
+            text: Vec::new(),
+            fields: Vec::new(),
+            body: Vec::new(),
+            peer: None,
+            fate: Fate::None,
+        })
+    }
+
+    /// Adds a header field.
+    pub fn with_header(mut self, name: &str, value: impl AsRef<[u8]>) -> Self {
+        self.push_field(name, value.as_ref());
+        self
+    }
+
+    /// Sets the body.
+    pub fn with_body(mut self, body: impl Into<Vec<u8>>) -> Self {
+        self.body = body.into();
+        self
+    }
+
+    /// The method, as it came.
+    pub fn method(&self) -> &str {
+        &self.method
+    }
+
+    /// The path, percent-decoded.
+    pub fn path(&self) -> &str {
+        &self.path
+    }
+
+    /// The parameters of the query, decoded, in their order.
+    pub fn query(&self) -> impl Iterator<Item = (Cow<'_, str>, Cow<'_, str>)> {
+        form_urlencoded::parse(self.query.as_bytes())
+    }
+
+    /// The parameters of an `application/x-www-form-urlencoded` body, decoded, in their order;
+    /// `None` where the body is of another type, or is not UTF-8 once decoded.
+    pub fn form(&self) -> Option<impl Iterator<Item = (Cow<'_, str>, Cow<'_, str>)>> {
+        let decodes = self.has_form() && is_utf8_once_decoded(&self.body);
+        decodes.then(|| form_urlencoded::parse(&self.body))
+    }
+
+    /// Whether the body says that it is a form.
+    pub fn has_form(&self) -> bool {
+        let kind = self.header("content-type").unwrap_or_default();
+        let kind = kind.split(|&byte| byte == b';').next().unwrap_or_default();
+        kind.trim_ascii().eq_ignore_ascii_case(b"application/x-www-form-urlencoded")
+    }
+
+    /// The value of a header field; the first, where it came several times. The name's case does
+    /// not matter.
+    pub fn header(&self, name: &str) -> Option<&[u8]> {
+        let field = self.fields.iter().find(|field| self.is_named(field, name))?;
+        Some(&self.text[field.value.clone()])
+    }
+
+    /// All values of a header field, in their order.
+    pub fn headers<'r>(&'r self, name: &'r str) -> impl Iterator<Item = &'r [u8]> {
+        let named = self.fields.iter().filter(move |field| self.is_named(field, name));
+        named.map(|field| &self.text[field.value.clone()])
+    }
+
+    /// The body; empty where there is none.
+    pub fn body(&self) -> &[u8] {
+        &self.body
+    }
+
+    /// The client's address; `None` over a Unix-domain socket.
+    pub fn peer(&self) -> Option<SocketAddr> {
+        self.peer
+    }
+
+    pub(crate) fn fate(&self) -> Fate {
+        self.fate
+    }
+
+    pub(super) fn set_body(&mut self, body: Vec<u8>) {
+        self.body = body;
+    }
+
+    fn is_named(&self, field: &Field, name: &str) -> bool {
+        self.text[field.name.clone()].eq_ignore_ascii_case(name.as_bytes())
+    }
+
+    fn push_field(&mut self, name: &str, value: &[u8]) {
+        let start = self.text.len();
+        self.text.extend_from_slice(name.as_bytes());
+        let middle = self.text.len();
+        self.text.extend_from_slice(value);
+        self.fields.push(Field { name: start..middle, value: middle..self.text.len() });
+    }
+}
+
+/// [`Request::new`] was given a target that no client could send.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RequestError(Cow<'static, str>);
+
+impl std::fmt::Display for RequestError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for RequestError {}
+
+/// A complete head, read.
+#[derive(Debug)]
+pub(super) struct Head {
+    pub(super) request: Request,
+    pub(super) framing: Framing,
+    /// Whether the client can use the connection again.
+    pub(super) keep_alive: bool,
+    /// The client waits for a word before it sends the body.
+    pub(super) expects_continue: bool,
+}
+
+/// Where the head ends in `bytes`: behind its blank line. Looks from `scanned` on, and notes there
+/// how far it has looked.
+pub(super) fn find_end(bytes: &[u8], scanned: &mut usize) -> Option<usize> {
+    let from = *scanned;
+    *scanned = bytes.len().saturating_sub(2).max(from);
+    let line_ends = (from..bytes.len()).filter(|&at| bytes[at] == b'\n');
+    line_ends.map(|at| at + 1).find_map(|next| match bytes[next..] {
+        // A bare line feed ends the head too, so that it can be refused at once.
+        [b'\n', ..] => Some(next + 1),
+        [b'\r', b'\n', ..] => Some(next + 2),
+        _ => None,
+    })
+}
+
+/// What is wrong with a head that is not complete although the buffer is full.
+pub(super) fn refuse_unfinished(bytes: &[u8], limits: &Limits) -> Option<Refusal> {
+    let line = bytes.iter().position(|&byte| byte == b'\n');
+    if line.is_none() && bytes.len() > limits.target_bytes + METHOD_BYTES {
+        return Some(target_too_long(limits));
+    }
+    (bytes.len() >= limits.head_bytes).then(|| head_too_long(limits))
+}
+
+/// Room for a method and the spaces beside the target in an unfinished request line.
+const METHOD_BYTES: usize = 32;
+
+fn target_too_long(limits: &Limits) -> Refusal {
+    let limit = limits.target_bytes;
+    Refusal::new(414, format!("the request target is longer than {limit} bytes"))
+}
+
+fn head_too_long(limits: &Limits) -> Refusal {
+    let limit = limits.head_bytes;
+    Refusal::new(431, format!("the request head is longer than {limit} bytes"))
+}
+
+/// Reads a complete head.
+pub(super) fn parse(
+    bytes: &[u8],
+    limits: &Limits,
+    peer: Option<SocketAddr>,
+    fate: Fate,
+) -> Result<Head, Refusal> {
+    if bytes.len() > limits.head_bytes {
+        return Err(head_too_long(limits));
+    }
+    // The parser takes bare line feeds; a proxy in front may not, and see another request.
+    let bare = |at: usize| bytes[at] == b'\n' && (at == 0 || bytes[at - 1] != b'\r');
+    if (0..bytes.len()).any(bare) {
+        return Err(Refusal::new(400, "lines of a request head end with CR and LF"));
+    }
+    let mut fields = vec![httparse::EMPTY_HEADER; limits.headers];
+    let mut parsed = httparse::Request::new(&mut fields);
+    match parsed.parse(bytes) {
+        Ok(httparse::Status::Complete(_)) => {}
+        Ok(httparse::Status::Partial) => return Err(malformed()),
+        Err(error) => return Err(refuse(error, bytes, limits)),
+    }
+    let (Some(method), Some(target), Some(version)) = (parsed.method, parsed.path, parsed.version)
+    else {
+        return Err(malformed());
+    };
+    if target.len() > limits.target_bytes {
+        return Err(target_too_long(limits));
+    }
+    let Target { path, query } = Target::parse(method, target)?;
+    let mut request = Request {
+        method: method.to_owned(),
+        path,
+        query,
+        text: Vec::new(),
+        fields: Vec::with_capacity(parsed.headers.len()),
+        body: Vec::new(),
+        peer,
+        fate,
+    };
+    for field in parsed.headers.iter() {
+        request.push_field(field.name, field.value);
+    }
+    let is_1_1 = version == 1;
+    check_host(&request, is_1_1)?;
+    let framing = Framing::of(&request, is_1_1, limits)?;
+    let keep_alive =
+        has_token(&request, "connection", if is_1_1 { "close" } else { "keep-alive" }) != is_1_1;
+    Ok(Head { framing, keep_alive, expects_continue: expects(&request, is_1_1)?, request })
+}
+
+fn malformed() -> Refusal {
+    Refusal::new(400, "malformed request; an example: GET /event HTTP/1.1")
+}
+
+fn refuse(error: httparse::Error, bytes: &[u8], limits: &Limits) -> Refusal {
+    match error {
+        httparse::Error::TooManyHeaders => {
+            let limit = limits.headers;
+            Refusal::new(431, format!("more than {limit} header fields"))
+        }
+        httparse::Error::Version => {
+            let line = bytes.trim_ascii_start().split(|&byte| byte == b'\r').next();
+            let version = line.unwrap_or_default().split(|&byte| byte == b' ').nth(2);
+            match version.and_then(|version| version.strip_prefix(b"HTTP/")) {
+                Some([b'0'..=b'9', ..]) => Refusal::new(505, "use HTTP/1.1 or HTTP/1.0"),
+                _ => malformed(),
+            }
+        }
+        httparse::Error::HeaderName | httparse::Error::HeaderValue => Refusal::new(
+            400,
+            "malformed header field; it is one line, a name of letters, digits and hyphens, a colon \
+             and a value",
+        ),
+        _ => malformed(),
+    }
+}
+
+fn check_host(request: &Request, is_1_1: bool) -> Result<(), Refusal> {
+    match request.headers("host").count() {
+        1 => Ok(()),
+        0 if !is_1_1 => Ok(()),
+        0 => Err(Refusal::new(400, "HTTP/1.1 demands a Host header field")),
+        _ => Err(Refusal::new(400, "more than one Host header field")),
+    }
+}
+
+fn expects(request: &Request, is_1_1: bool) -> Result<bool, Refusal> {
+    match request.header("expect") {
+        Some(value) if value.eq_ignore_ascii_case(b"100-continue") => Ok(is_1_1),
+        Some(_) => Err(Refusal::new(417, "of all expectations only 100-continue can be met")),
+        None => Ok(false),
+    }
+}
+
+/// Whether a header field that is a list has `token` in it.
+fn has_token(request: &Request, name: &str, token: &str) -> bool {
+    request.headers(name).any(|value| {
+        value
+            .split(|&byte| byte == b',')
+            .any(|word| word.trim_ascii().eq_ignore_ascii_case(token.as_bytes()))
+    })
+}
+
+/// The target's parts (RFC 9112, section 3.2).
+struct Target {
+    path: String,
+    query: String,
+}
+
+impl Target {
+    fn parse(method: &str, target: &str) -> Result<Self, Refusal> {
+        let refused = || {
+            Refusal::new(
+                400,
+                "the request target is a path that begins with a slash, or a whole URL",
+            )
+        };
+        if target.contains('#') {
+            return Err(Refusal::new(400, "a request target has no fragment; encode # as %23"));
+        }
+        let origin = if target.starts_with('/') {
+            target
+        } else if target == "*" && method == "OPTIONS" {
+            return Ok(Self { path: target.to_owned(), query: String::new() });
+        } else {
+            let (scheme, rest) = target.split_once("://").ok_or_else(refused)?;
+            let scheme_fits =
+                scheme.eq_ignore_ascii_case("http") || scheme.eq_ignore_ascii_case("https");
+            let authority = rest.find(['/', '?']).unwrap_or(rest.len());
+            if !scheme_fits || authority == 0 {
+                return Err(refused());
+            }
+            &rest[authority..]
+        };
+        let (path, query) = origin.split_once('?').unwrap_or((origin, ""));
+        let path = if path.is_empty() { "/" } else { path };
+        let not_utf8 = || Refusal::new(400, "the request target is not UTF-8 once percent-decoded");
+        let path = String::from_utf8(percent_decode(path.as_bytes())).map_err(|_| not_utf8())?;
+        if !is_utf8_once_decoded(query.as_bytes()) {
+            return Err(not_utf8());
+        }
+        Ok(Self { path, query: query.to_owned() })
+    }
+}
+
+/// Whether a form is valid UTF-8 once decoded; the form parser would replace what is not. The
+/// separators are ASCII, so what is valid as a whole is valid in its parts.
+fn is_utf8_once_decoded(form: &[u8]) -> bool {
+    std::str::from_utf8(&percent_decode(form)).is_ok()
+}
+
+/// Decodes `%` and two hexadecimal digits (RFC 3986, section 2.1); anything else stays.
+fn percent_decode(bytes: &[u8]) -> Vec<u8> {
+    let digit = |at: usize| bytes.get(at).and_then(|&byte| char::from(byte).to_digit(16));
+    let mut decoded = Vec::with_capacity(bytes.len());
+    let mut at = 0;
+    while at < bytes.len() {
+        let pair = (bytes[at] == b'%').then(|| Some((digit(at + 1)?, digit(at + 2)?))).flatten();
+        // Two hexadecimal digits are one byte.
+        let byte = pair.and_then(|(high, low)| u8::try_from(high * 16 + low).ok());
+        decoded.push(byte.unwrap_or(bytes[at]));
+        at += if byte.is_some() { 3 } else { 1 };
+    }
+    decoded
+}

@@ -1,0 +1,315 @@
+//! A response, and how it looks on the wire.
+
+use std::{
+    borrow::Cow,
+    fmt,
+    time::{SystemTime, UNIX_EPOCH},
+};
+
+use crate::socket::Socket;
+
+/// A response, whole: status, header fields, body.
+///
+/// The server adds `Date`, `Content-Length` and `Connection`.
+///
+/// ```
+/// use websse::http::Response;
+///
+/// let page = Response::html("<p>hello").header("Cache-Control", "no-store");
+/// let gone = Response::text(410, "moved to the attic");
+/// # assert_eq!((page.status(), gone.status()), (200, 410));
+/// ```
+pub struct Response {
+    status: u16,
+    fields: Vec<(Cow<'static, str>, Cow<'static, str>)>,
+    body: Body,
+    close: bool,
+    /// A header field cannot be sent.
+    invalid: bool,
+}
+
+/// What follows the head.
+pub(crate) enum Body {
+    Bytes(Cow<'static, [u8]>),
+    /// The rest of the work may block; what it returns is the response.
+    Deferred(Deferred),
+    /// The socket is handed over, non-blocking, together with the head to send.
+    TakeOver(TakeOver),
+}
+
+pub(crate) type Deferred = Box<dyn FnOnce() -> Response + Send>;
+pub(crate) type TakeOver = Box<dyn FnOnce(Socket, &[u8]) + Send>;
+
+impl Response {
+    /// A response without a body.
+    pub fn new(status: u16) -> Self {
+        let body = Body::Bytes(Cow::Borrowed(b""));
+        Self { status, fields: Vec::new(), body, close: false, invalid: false }
+    }
+
+    /// Plain text in UTF-8. A line feed is added to its end, for people who read it in a terminal.
+    pub fn text(status: u16, text: impl Into<String>) -> Self {
+        let mut text = text.into();
+        if !text.ends_with('\n') {
+            text.push('\n');
+        }
+        Self::new(status)
+            .header("Content-Type", "text/plain; charset=utf-8")
+            .with_body(text.into_bytes())
+    }
+
+    /// A page, status 200.
+    pub fn html(page: impl Into<Cow<'static, str>>) -> Self {
+        let body = match page.into() {
+            Cow::Borrowed(page) => Cow::Borrowed(page.as_bytes()),
+            Cow::Owned(page) => Cow::Owned(page.into_bytes()),
+        };
+        Self::new(200).header("Content-Type", "text/html; charset=utf-8").with_body(body)
+    }
+
+    /// Sets the body.
+    pub fn with_body(mut self, body: impl Into<Cow<'static, [u8]>>) -> Self {
+        self.body = Body::Bytes(body.into());
+        self
+    }
+
+    /// Adds a header field.
+    ///
+    /// A field that cannot be sent turns the response into a 500 that says so: a name that is not
+    /// a token or that the server sets by itself (`Content-Length`, `Transfer-Encoding`,
+    /// `Connection`, `Date`), or a value with control characters, which would let whoever chose it
+    /// write header fields of its own.
+    pub fn header(
+        mut self,
+        name: impl Into<Cow<'static, str>>,
+        value: impl Into<Cow<'static, str>>,
+    ) -> Self {
+        let (name, value) = (name.into(), value.into());
+        self.invalid |= !is_token(&name)
+            || OWN_FIELDS.iter().any(|own| own.eq_ignore_ascii_case(&name))
+            || value.bytes().any(|byte| byte.is_ascii_control() && byte != b'\t');
+        self.fields.push((name, value));
+        self
+    }
+
+    /// The status.
+    pub fn status(&self) -> u16 {
+        self.status
+    }
+
+    /// The value of a header field set before.
+    pub fn header_value(&self, name: &str) -> Option<&str> {
+        let mut fields = self.fields.iter();
+        fields.find(|(known, _)| known.eq_ignore_ascii_case(name)).map(|(_, value)| &**value)
+    }
+
+    /// The body as far as it is known before the response is sent; a stream's is empty.
+    pub fn body(&self) -> &[u8] {
+        match &self.body {
+            Body::Bytes(bytes) => bytes,
+            Body::Deferred(_) | Body::TakeOver(_) => &[],
+        }
+    }
+
+    /// A response that takes work which may block.
+    pub(crate) fn deferred(work: impl FnOnce() -> Self + Send + 'static) -> Self {
+        let body = Body::Deferred(Box::new(work));
+        Self { body, ..Self::new(200) }
+    }
+
+    /// A response whose body ends with the connection, written by whoever takes the socket over.
+    pub(crate) fn take_over(self, take: impl FnOnce(Socket, &[u8]) + Send + 'static) -> Self {
+        Self { body: Body::TakeOver(Box::new(take)), close: true, ..self }
+    }
+
+    /// Ends the connection after this response.
+    pub(crate) fn close(mut self) -> Self {
+        self.close = true;
+        self
+    }
+
+    pub(super) fn closes(&self) -> bool {
+        self.close
+    }
+
+    /// Splits off the body; a response that cannot be sent becomes one that says why.
+    pub(super) fn split(self) -> (Self, Body) {
+        if self.invalid {
+            return Self::text(500, "the program set a header field that cannot be sent").split();
+        }
+        let Self { status, fields, body, close, invalid } = self;
+        let head = Self { status, fields, body: Body::Bytes(Cow::Borrowed(b"")), close, invalid };
+        (head, body)
+    }
+
+    /// Writes the head. `length` is that of the body, unless it ends with the connection.
+    pub(super) fn write_head(&self, length: Option<usize>, close: bool, out: &mut Vec<u8>) {
+        let mut text = String::with_capacity(160);
+        push(&mut text, format_args!("HTTP/1.1 {} {}\r\n", self.status, reason(self.status)));
+        push(&mut text, format_args!("Date: {}\r\n", HttpDate::now()));
+        for (name, value) in &self.fields {
+            push(&mut text, format_args!("{name}: {value}\r\n"));
+        }
+        // 1xx, 204 and 304 have no body and no length (RFC 9110, section 8.6).
+        if let Some(length) = length
+            && !matches!(self.status, 100..200 | 204 | 304)
+        {
+            push(&mut text, format_args!("Content-Length: {length}\r\n"));
+        }
+        if close {
+            text.push_str("Connection: close\r\n");
+        }
+        text.push_str("\r\n");
+        out.extend_from_slice(text.as_bytes());
+    }
+}
+
+fn push(text: &mut String, line: fmt::Arguments<'_>) {
+    let written = fmt::Write::write_fmt(text, line);
+    debug_assert!(written.is_ok(), "a string takes everything");
+}
+
+impl fmt::Debug for Response {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Response")
+            .field("status", &self.status)
+            .field("fields", &self.fields)
+            .finish_non_exhaustive()
+    }
+}
+
+/// What the server sets by itself.
+const OWN_FIELDS: [&str; 4] = ["Content-Length", "Transfer-Encoding", "Connection", "Date"];
+
+/// Whether a name can be a header field's (RFC 9110, section 5.6.2).
+fn is_token(name: &str) -> bool {
+    let is_token_byte =
+        |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
+    !name.is_empty() && name.bytes().all(is_token_byte)
+}
+
+/// A request that is not served: status and one line of text. The connection is closed after it,
+/// as nobody knows where the next request would begin.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Refusal {
+    pub(super) status: u16,
+    pub(super) reason: Cow<'static, str>,
+}
+
+impl Refusal {
+    pub(super) fn new(status: u16, reason: impl Into<Cow<'static, str>>) -> Self {
+        Self { status, reason: reason.into() }
+    }
+
+    pub(super) fn response(&self) -> Response {
+        let response = Response::text(self.status, self.reason.clone()).close();
+        if self.status == 503 { response.header("Retry-After", "1") } else { response }
+    }
+}
+
+/// The status' name (RFC 9110, section 15); an unknown one has none.
+fn reason(status: u16) -> &'static str {
+    match status {
+        200 => "OK",
+        201 => "Created",
+        202 => "Accepted",
+        204 => "No Content",
+        301 => "Moved Permanently",
+        302 => "Found",
+        303 => "See Other",
+        304 => "Not Modified",
+        307 => "Temporary Redirect",
+        308 => "Permanent Redirect",
+        400 => "Bad Request",
+        401 => "Unauthorized",
+        403 => "Forbidden",
+        404 => "Not Found",
+        405 => "Method Not Allowed",
+        408 => "Request Timeout",
+        409 => "Conflict",
+        410 => "Gone",
+        413 => "Content Too Large",
+        414 => "URI Too Long",
+        415 => "Unsupported Media Type",
+        417 => "Expectation Failed",
+        422 => "Unprocessable Content",
+        429 => "Too Many Requests",
+        431 => "Request Header Fields Too Large",
+        500 => "Internal Server Error",
+        501 => "Not Implemented",
+        503 => "Service Unavailable",
+        505 => "HTTP Version Not Supported",
+        _ => "",
+    }
+}
+
+/// A point in time as HTTP writes it (RFC 9110, section 5.6.7).
+struct HttpDate(u64);
+
+impl HttpDate {
+    fn now() -> Self {
+        // A clock before 1970 is a host without a clock; it says 1970.
+        Self(SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs()))
+    }
+}
+
+impl fmt::Display for HttpDate {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        const WEEKDAYS: [&str; 7] = ["Thu", "Fri", "Sat", "Sun", "Mon", "Tue", "Wed"];
+        const MONTHS: [&str; 12] =
+            ["Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec", "Jan", "Feb"];
+        const DAYS_BEFORE_MONTH: [u64; 12] =
+            [0, 31, 61, 92, 122, 153, 184, 214, 245, 275, 306, 337];
+        let (days, second) = (self.0 / 86_400, self.0 % 86_400);
+        // Years that begin in March have their leap day at the end; 400 of them are 146,097 days.
+        // 719,468 days lie between March of the year 0 and 1970.
+        let shifted = days + 719_468;
+        let (era, day) = (shifted / 146_097, shifted % 146_097);
+        let year = (day - day / 1460 + day / 36_524 - day / 146_096) / 365;
+        let day = day - (365 * year + year / 4 - year / 100);
+        let month = DAYS_BEFORE_MONTH.iter().rposition(|&before| before <= day).unwrap_or(0);
+        let day = day - DAYS_BEFORE_MONTH[month] + 1;
+        let year = era * 400 + year + u64::from(month >= 10);
+        let weekday = WEEKDAYS[usize::try_from(days % 7).unwrap_or(0)];
+        let (hour, minute, second) = (second / 3600, second / 60 % 60, second % 60);
+        let month = MONTHS[month];
+        write!(f, "{weekday}, {day:02} {month} {year:04} {hour:02}:{minute:02}:{second:02} GMT")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn dates_are_those_of_the_calendar() {
+        // Made with `date -u -R -d @…`.
+        for (seconds, date) in [
+            (0, "Thu, 01 Jan 1970 00:00:00 GMT"),
+            (68_169_599, "Mon, 28 Feb 1972 23:59:59 GMT"),
+            (68_169_600, "Tue, 29 Feb 1972 00:00:00 GMT"),
+            (951_782_400, "Tue, 29 Feb 2000 00:00:00 GMT"),
+            (951_868_800, "Wed, 01 Mar 2000 00:00:00 GMT"),
+            (978_307_199, "Sun, 31 Dec 2000 23:59:59 GMT"),
+            (1_795_376_096, "Sun, 22 Nov 2026 19:34:56 GMT"),
+            (4_107_542_399, "Sun, 28 Feb 2100 23:59:59 GMT"),
+            (4_107_542_400, "Mon, 01 Mar 2100 00:00:00 GMT"),
+        ] {
+            assert_eq!(HttpDate(seconds).to_string(), date);
+        }
+    }
+
+    #[test]
+    fn a_field_that_cannot_be_sent_makes_a_500() {
+        for (name, value) in [
+            ("X", "a\r\nSet-Cookie: b"),
+            ("X", "a\0"),
+            ("X Y", "a"),
+            ("", "a"),
+            ("content-length", "5"),
+        ] {
+            let (head, _) = Response::new(200).header(name, value).split();
+            assert_eq!(head.status(), 500, "{name:?}: {value:?}");
+        }
+    }
+}

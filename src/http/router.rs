@@ -1,0 +1,111 @@
+//! Which handler a request goes to.
+
+use std::{fmt, sync::Arc};
+
+use super::{Request, Response};
+
+/// Answers requests. Any closure `Fn(&Request) -> Response` that threads can share is one.
+///
+/// A handler runs on its connection's own thread and may take its time. If it panics, its client
+/// gets status 500 and the server goes on.
+pub trait Handler: Send + Sync + 'static {
+    /// Answers a request.
+    fn handle(&self, request: &Request) -> Response;
+
+    /// Whether [`handle`](Self::handle) may block, or take more than some microseconds; so it is
+    /// unless a handler says otherwise. One that does not is spared a change of threads; one that
+    /// does though it says it does not keeps new clients waiting.
+    fn may_block(&self) -> bool {
+        true
+    }
+}
+
+impl<F> Handler for F
+where
+    F: Fn(&Request) -> Response + Send + Sync + 'static,
+{
+    fn handle(&self, request: &Request) -> Response {
+        self(request)
+    }
+}
+
+/// Routes by exact path.
+#[derive(Clone, Default)]
+pub(super) struct Router {
+    routes: Vec<Route>,
+}
+
+#[derive(Clone)]
+struct Route {
+    path: String,
+    get: Option<Arc<dyn Handler>>,
+    post: Option<Arc<dyn Handler>>,
+}
+
+/// Where a request goes.
+pub(super) enum Routed<'r> {
+    Handler(&'r dyn Handler),
+    /// Nobody but the router is needed for the answer.
+    Answer(Response),
+}
+
+impl Router {
+    /// The route of a path, made where there is none.
+    fn route(&mut self, path: &str) -> &mut Route {
+        let at = self.routes.iter().position(|route| route.path == path);
+        let at = at.unwrap_or_else(|| {
+            self.routes.push(Route { path: path.to_owned(), get: None, post: None });
+            self.routes.len() - 1
+        });
+        &mut self.routes[at]
+    }
+
+    pub(super) fn get(&mut self, path: &str, handler: Arc<dyn Handler>) {
+        self.route(path).get = Some(handler);
+    }
+
+    pub(super) fn post(&mut self, path: &str, handler: Arc<dyn Handler>) {
+        self.route(path).post = Some(handler);
+    }
+
+    pub(super) fn find(&self, request: &Request) -> Routed<'_> {
+        if request.path() == "*" {
+            return Routed::Answer(Response::new(204).header("Allow", "GET, HEAD, POST, OPTIONS"));
+        }
+        let Some(route) = self.routes.iter().find(|route| route.path == request.path()) else {
+            return Routed::Answer(Response::text(404, format!("nothing at {:?}", request.path())));
+        };
+        let handler = match request.method() {
+            "GET" | "HEAD" => &route.get,
+            "POST" => &route.post,
+            "OPTIONS" => return Routed::Answer(Response::new(204).header("Allow", route.allow())),
+            _ => &None,
+        };
+        match handler {
+            Some(handler) => Routed::Handler(&**handler),
+            None => {
+                let allow = route.allow();
+                let text = format!("{} is not for {}; use {allow}", request.method(), route.path);
+                Routed::Answer(Response::text(405, text).header("Allow", allow))
+            }
+        }
+    }
+}
+
+impl Route {
+    fn allow(&self) -> &'static str {
+        match (&self.get, &self.post) {
+            (Some(_), Some(_)) => "GET, HEAD, POST, OPTIONS",
+            (Some(_), None) => "GET, HEAD, OPTIONS",
+            (None, Some(_)) => "POST, OPTIONS",
+            (None, None) => "OPTIONS",
+        }
+    }
+}
+
+impl fmt::Debug for Router {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let paths = self.routes.iter().map(|route| (&route.path, route.allow()));
+        f.debug_map().entries(paths).finish()
+    }
+}

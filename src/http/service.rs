@@ -1,0 +1,170 @@
+//! The threads of one listener.
+
+use std::{
+    cell::Cell,
+    collections::HashMap,
+    io,
+    panic::{AssertUnwindSafe, catch_unwind},
+    sync::Arc,
+    thread::{self, JoinHandle, ThreadId},
+    time::{Duration, Instant},
+};
+
+use parking_lot::Mutex;
+
+use super::{
+    body::Budget,
+    connection::{Buffers, serve},
+    connections::Connections,
+    limits::Limits,
+    listener::Acceptor,
+    router::Router,
+    turns::Turns,
+};
+
+/// The pauses after errors of `accept` that follow each other, from the first to the longest.
+const FIRST_PAUSE: Duration = Duration::from_millis(1);
+const LONGEST_PAUSE: Duration = Duration::from_millis(500);
+/// How long threads may take to notice that their connections were cut.
+const AFTER_CUT: Duration = Duration::from_millis(250);
+
+/// A listener with its routes, limits and threads.
+#[derive(Debug)]
+pub(super) struct Service {
+    pub(super) router: Router,
+    pub(super) limits: Limits,
+    pub(super) bodies: Budget,
+    pub(super) connections: Arc<Connections>,
+    pub(super) turns: Turns,
+    pub(super) acceptor: Acceptor,
+    /// The threads that have not ended. Held while one is started, so that it cannot end before
+    /// it stands here.
+    threads: Mutex<HashMap<ThreadId, JoinHandle<()>>>,
+}
+
+impl Service {
+    /// Starts to listen.
+    pub(super) fn start(
+        router: Router,
+        limits: Limits,
+        acceptor: Acceptor,
+    ) -> io::Result<Arc<Self>> {
+        let service = Arc::new(Self {
+            router,
+            bodies: Budget::new(limits.bodies_bytes),
+            connections: Arc::new(Connections::new(limits.connections)),
+            turns: Turns::default(),
+            acceptor,
+            threads: Mutex::default(),
+            limits,
+        });
+        service.turns.pass(|| service.spawn())?;
+        Ok(service)
+    }
+
+    fn spawn(self: &Arc<Self>) -> io::Result<()> {
+        let service = Arc::clone(self);
+        let mut threads = self.threads.lock();
+        let thread =
+            thread::Builder::new().name("websse-http".to_owned()).spawn(move || service.work())?;
+        threads.insert(thread.thread().id(), thread);
+        Ok(())
+    }
+
+    /// What each thread does.
+    fn work(self: &Arc<Self>) {
+        let mut buffers = Buffers::new(self.limits.head_bytes);
+        while self.turns.wait() {
+            if !self.accept_while_in_turn(&mut buffers) {
+                self.turns.end();
+                break;
+            }
+        }
+        self.threads.lock().remove(&thread::current().id());
+    }
+
+    /// Accepts and serves until the turn has been passed on; false when all are to stop.
+    fn accept_while_in_turn(self: &Arc<Self>, buffers: &mut Buffers) -> bool {
+        let turn = Turn { service: self, held: Cell::new(true) };
+        let mut pause = FIRST_PAUSE;
+        while turn.held.get() {
+            let accepted = self.acceptor.accept();
+            if self.turns.is_stopping() {
+                return false;
+            }
+            match accepted {
+                Ok(accepted) => {
+                    pause = FIRST_PAUSE;
+                    let spare = accepted.spare;
+                    // Should this crate have a bug that panics, it costs the connection, not the turn.
+                    let served =
+                        catch_unwind(AssertUnwindSafe(|| serve(self, &turn, accepted, buffers)));
+                    debug_assert!(served.is_ok(), "serving a connection does not panic");
+                    if spare {
+                        self.acceptor.restore_reserve();
+                    }
+                }
+                Err(_) => {
+                    self.turns.pause(Instant::now() + pause);
+                    pause = (pause * 2).min(LONGEST_PAUSE);
+                }
+            }
+        }
+        true
+    }
+
+    /// Stops listening and ends connections that are idle.
+    pub(super) fn stop(&self) {
+        self.turns.stop();
+        self.acceptor.close();
+        self.connections.stop();
+    }
+
+    /// Waits until `end` for what is being worked on, then cuts it off; returns the number of
+    /// threads that run still, in code of the embedding program. A thread does not wait for itself.
+    pub(super) fn finish(&self, end: Instant) -> usize {
+        let own = usize::from(self.threads.lock().contains_key(&thread::current().id()));
+        if self.turns.wait_ended(own, Some(end)) > 0 {
+            self.connections.cut();
+        }
+        let left = self.turns.wait_ended(own, Some(Instant::now() + AFTER_CUT));
+        if left == 0 {
+            self.join(own);
+        }
+        left
+    }
+
+    /// Waits until the listening has been stopped and everything is done.
+    pub(super) fn wait(&self) {
+        self.turns.wait_ended(0, None);
+    }
+
+    /// Joins threads that have nothing left to do but to end.
+    fn join(&self, own: usize) {
+        let current = thread::current().id();
+        let threads = std::mem::take(&mut *self.threads.lock());
+        for (id, thread) in threads {
+            // A panic there was told on stderr by the panic hook.
+            if own == 0 || id != current {
+                let _ = thread.join();
+            }
+        }
+    }
+}
+
+/// The turn to accept, as its thread holds it.
+pub(super) struct Turn<'s> {
+    service: &'s Arc<Service>,
+    held: Cell<bool>,
+}
+
+impl Turn<'_> {
+    /// Passes the turn on; on an error it is still held.
+    pub(super) fn pass(&self) -> io::Result<()> {
+        if self.held.get() {
+            self.service.turns.pass(|| self.service.spawn())?;
+            self.held.set(false);
+        }
+        Ok(())
+    }
+}
