@@ -2,6 +2,8 @@
 //!
 //! `cargo run --example embed-subscription`, then `curl -N http://127.0.0.1:8081/event`.
 
+#![allow(clippy::print_stdout, reason = "a program that is read in a terminal")]
+
 use std::{
     error::Error,
     io::{self, Write},

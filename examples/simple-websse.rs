@@ -3,6 +3,8 @@
 //! `cargo run --example simple-websse`, then open <http://127.0.0.1:8080/> or listen with curl:
 //! `curl -N 'http://127.0.0.1:8080/event?event=event1'`.
 
+#![allow(clippy::print_stdout, reason = "a program that is read in a terminal")]
+
 use std::{error::Error, thread::sleep, time::Duration};
 
 use websse::{

@@ -174,7 +174,9 @@ impl<W: Wire> Audience<W> {
             frame_at(*only).as_bytes()
         } else {
             joined.clear();
-            matched.iter().for_each(|&at| joined.extend_from_slice(frame_at(at).as_bytes()));
+            for &at in matched {
+                joined.extend_from_slice(frame_at(at).as_bytes());
+            }
             &joined
         };
         // Made only when somebody has to wait for a part of it.

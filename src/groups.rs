@@ -22,7 +22,7 @@ pub(crate) struct Event {
 #[derive(Debug, Default)]
 pub(crate) struct Groups {
     /// An empty group's number is free.
-    groups: Vec<Group>,
+    table: Vec<Group>,
     free: Vec<GroupId>,
     by_subscribed: HashMap<Arc<Subscribed>, GroupId>,
     /// Groups that name a type, by the type's number.
@@ -47,14 +47,14 @@ impl Groups {
             Some(&id) => id,
             None => self.create(subscribed),
         };
-        let members = &mut self.groups[id as usize].members;
+        let members = &mut self.table[id as usize].members;
         members.push(key);
         (id, index(members.len() - 1))
     }
 
     /// Removes the client at `place`; returns the client that has this place now.
     pub(crate) fn leave(&mut self, id: GroupId, place: u32) -> Option<Key> {
-        let group = &mut self.groups[id as usize];
+        let group = &mut self.table[id as usize];
         group.members.swap_remove(place as usize);
         let moved = group.members.get(place as usize).copied();
         if group.members.is_empty()
@@ -62,7 +62,7 @@ impl Groups {
         {
             self.by_subscribed.remove(&subscribed);
             self.change_lists(&subscribed, |list| list.retain(|&other| other != id));
-            self.groups[id as usize] = Group::default();
+            self.table[id as usize] = Group::default();
             self.free.push(id);
         }
         moved
@@ -73,7 +73,7 @@ impl Groups {
         for (at, event) in batch.iter().enumerate() {
             let named = self.by_type.get(event.kind as usize).map_or(&[][..], Vec::as_slice);
             for &id in named.iter().chain(&self.all) {
-                let matched = &mut self.groups[id as usize].matched;
+                let matched = &mut self.table[id as usize].matched;
                 if matched.is_empty() {
                     touched.push(id);
                 }
@@ -85,21 +85,21 @@ impl Groups {
     /// Takes a group's members and its part of the batch, to be given back by
     /// [`restore`](Self::restore) before anyone joins or leaves.
     pub(crate) fn take(&mut self, id: GroupId) -> (Vec<Key>, Vec<u32>) {
-        let group = &mut self.groups[id as usize];
+        let group = &mut self.table[id as usize];
         (std::mem::take(&mut group.members), std::mem::take(&mut group.matched))
     }
 
     pub(crate) fn restore(&mut self, id: GroupId, members: Vec<Key>, mut matched: Vec<u32>) {
         matched.clear();
-        let group = &mut self.groups[id as usize];
+        let group = &mut self.table[id as usize];
         group.members = members;
         group.matched = matched;
     }
 
     fn create(&mut self, subscribed: Arc<Subscribed>) -> GroupId {
         let id = self.free.pop().unwrap_or_else(|| {
-            self.groups.push(Group::default());
-            index(self.groups.len() - 1)
+            self.table.push(Group::default());
+            index(self.table.len() - 1)
         });
         if let Subscribed::Types(types) = &*subscribed
             && let Some(&highest) = types.last()
@@ -108,7 +108,7 @@ impl Groups {
             self.by_type.resize_with(highest as usize + 1, Vec::new);
         }
         self.change_lists(&subscribed, |list| list.push(id));
-        self.groups[id as usize].subscribed = Some(Arc::clone(&subscribed));
+        self.table[id as usize].subscribed = Some(Arc::clone(&subscribed));
         self.by_subscribed.insert(subscribed, id);
         id
     }

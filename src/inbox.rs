@@ -217,13 +217,11 @@ impl Inbox {
 
     /// Waits for a notice; false when the time is over.
     fn wait(&self, state: &mut MutexGuard<'_, State>, until: Option<Instant>) -> bool {
-        match until {
-            Some(until) => !self.work.wait_until(state, until).timed_out(),
-            None => {
-                self.work.wait(state);
-                true
-            }
-        }
+        let Some(until) = until else {
+            self.work.wait(state);
+            return true;
+        };
+        !self.work.wait_until(state, until).timed_out()
     }
 
     fn has_room(&self, state: &State, bytes: usize) -> bool {

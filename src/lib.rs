@@ -13,6 +13,8 @@ mod inbox;
 mod mail;
 mod message;
 mod registry;
+#[cfg(test)]
+mod scripted;
 mod server;
 mod socket;
 mod stats;

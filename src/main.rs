@@ -111,8 +111,9 @@ fn raise_descriptor_limit() {
 
 /// What to type next, with the real addresses.
 fn what_next(addresses: &[SocketAddr], options: &Options) -> String {
-    let listening: String =
+    let listening: Vec<String> =
         addresses.iter().map(|address| format!("websse listens on http://{address}\n")).collect();
+    let listening = listening.concat();
     let Some(address) = addresses.first() else {
         return listening;
     };
@@ -130,13 +131,9 @@ fn what_next(addresses: &[SocketAddr], options: &Options) -> String {
 
 /// Encodes an event type for a URL.
 fn encode(text: &str) -> String {
-    let mut encoded = String::new();
-    for byte in text.bytes() {
-        if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
-            encoded.push(char::from(byte));
-        } else {
-            encoded.push_str(&format!("%{byte:02X}"));
-        }
-    }
-    encoded
+    let encode = |byte: u8| {
+        let plain = byte.is_ascii_alphanumeric() || b"-._~".contains(&byte);
+        if plain { char::from(byte).to_string() } else { format!("%{byte:02X}") }
+    };
+    text.bytes().map(encode).collect::<Vec<_>>().concat()
 }

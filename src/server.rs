@@ -144,6 +144,7 @@ impl Server {
     ///
     /// # Errors
     /// [`PublishError`] says why the message was not accepted; nobody is sent it then.
+    #[expect(clippy::needless_pass_by_value, reason = "a message is published once")]
     pub fn publish(&self, message: Message) -> Result<(), PublishError> {
         self.hub.publish(&message)
     }

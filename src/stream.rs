@@ -346,3 +346,6 @@ fn reason(error: &io::Error) -> Disconnect {
         _ => Disconnect::Error,
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -105,7 +105,7 @@ impl Subscription {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn stream_to(&mut self, mut sink: impl Write) -> Result<Disconnect, StreamError> {
-        while let Some(frame) = self.next() {
+        for frame in Iterator::by_ref(self) {
             sink.write_all(frame.as_bytes()).map_err(StreamError::Io)?;
             sink.flush().map_err(|error| match error.kind() {
                 io::ErrorKind::Unsupported => StreamError::StreamingNotSupported(error),

@@ -171,8 +171,11 @@ impl Decoder {
     }
 }
 
+/// A line without its end, and what follows.
+type Split<'b> = (&'b [u8], &'b [u8]);
+
 /// Splits off a line that ends with CRLF; `None` where its end is not there yet.
-fn split_line(bytes: &[u8]) -> Result<Option<(&[u8], &[u8])>, Refusal> {
+fn split_line(bytes: &[u8]) -> Result<Option<Split<'_>>, Refusal> {
     let window = &bytes[..bytes.len().min(CHUNK_LINE_BYTES)];
     match window.iter().position(|&byte| byte == b'\n') {
         Some(end) if end > 0 && bytes[end - 1] == b'\r' => {

@@ -127,7 +127,7 @@ impl Acceptor {
     pub(super) fn accept(&self) -> io::Result<Accepted> {
         loop {
             match self.listener.accept() {
-                Ok((socket, peer)) => return accepted(socket, peer, false),
+                Ok((socket, peer)) => return Ok(accepted(socket, peer, false)),
                 Err(error) if is_out_of_descriptors(&error) => return self.accept_spare(error),
                 Err(error) if is_about_one_connection(&error) => {}
                 Err(error) => return Err(error),
@@ -149,7 +149,7 @@ impl Acceptor {
         let spare = reserve.is_none();
         drop(reserve);
         let (socket, peer) = connection?;
-        accepted(socket, peer, spare)
+        Ok(accepted(socket, peer, spare))
     }
 
     /// Gets the reserve back once a spare connection is closed.
@@ -176,13 +176,13 @@ impl Acceptor {
     }
 }
 
-fn accepted(socket: Socket, peer: Option<SocketAddr>, spare: bool) -> io::Result<Accepted> {
-    // Linux hands the listener's option on.
+fn accepted(socket: Socket, peer: Option<SocketAddr>, spare: bool) -> Accepted {
+    // Linux hands the listener's option on. A socket that fails here fails at its first read too.
     #[cfg(not(target_os = "linux"))]
     if let Socket::Tcp(socket) = &socket {
-        socket.set_nodelay(true)?;
+        let _ = socket.set_nodelay(true);
     }
-    Ok(Accepted { socket, peer, spare })
+    Accepted { socket, peer, spare }
 }
 
 /// EMFILE and ENFILE, which have no kind of their own in the standard library; the numbers are the

@@ -81,14 +81,12 @@ impl Router {
             "OPTIONS" => return Routed::Answer(Response::new(204).header("Allow", route.allow())),
             _ => &None,
         };
-        match handler {
-            Some(handler) => Routed::Handler(&**handler),
-            None => {
-                let allow = route.allow();
-                let text = format!("{} is not for {}; use {allow}", request.method(), route.path);
-                Routed::Answer(Response::text(405, text).header("Allow", allow))
-            }
+        if let Some(handler) = handler {
+            return Routed::Handler(&**handler);
         }
+        let allow = route.allow();
+        let text = format!("{} is not for {}; use {allow}", request.method(), route.path);
+        Routed::Answer(Response::text(405, text).header("Allow", allow))
     }
 }
 

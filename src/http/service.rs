@@ -92,22 +92,18 @@ impl Service {
             if self.turns.is_stopping() {
                 return false;
             }
-            match accepted {
-                Ok(accepted) => {
-                    pause = FIRST_PAUSE;
-                    let spare = accepted.spare;
-                    // Should this crate have a bug that panics, it costs the connection, not the turn.
-                    let served =
-                        catch_unwind(AssertUnwindSafe(|| serve(self, &turn, accepted, buffers)));
-                    debug_assert!(served.is_ok(), "serving a connection does not panic");
-                    if spare {
-                        self.acceptor.restore_reserve();
-                    }
-                }
-                Err(_) => {
-                    self.turns.pause(Instant::now() + pause);
-                    pause = (pause * 2).min(LONGEST_PAUSE);
-                }
+            let Ok(accepted) = accepted else {
+                self.turns.pause(Instant::now() + pause);
+                pause = (pause * 2).min(LONGEST_PAUSE);
+                continue;
+            };
+            pause = FIRST_PAUSE;
+            let spare = accepted.spare;
+            // Should this crate have a bug that panics, it costs the connection, not the turn.
+            let served = catch_unwind(AssertUnwindSafe(|| serve(self, &turn, accepted, buffers)));
+            debug_assert!(served.is_ok(), "serving a connection does not panic");
+            if spare {
+                self.acceptor.restore_reserve();
             }
         }
         true

@@ -1,0 +1,97 @@
+//! A socket for tests that answers as scripted, and remembers what it was given.
+
+use std::{
+    cell::RefCell,
+    collections::VecDeque,
+    io::{self, ErrorKind, IoSlice, Read, Write},
+    rc::Rc,
+};
+
+use crate::socket::Wire;
+
+/// How the socket answers one write.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Answer {
+    /// It takes so many bytes at most.
+    Take(usize),
+    Fail(ErrorKind),
+}
+
+/// Takes everything once the script is at its end.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Scripted(Rc<RefCell<State>>);
+
+#[derive(Debug, Default)]
+pub(crate) struct State {
+    pub(crate) answers: VecDeque<Answer>,
+    /// What the client received.
+    pub(crate) received: Vec<u8>,
+    /// What the client sends after its request; then it is silent, or has closed.
+    pub(crate) input: VecDeque<u8>,
+    pub(crate) closed: bool,
+    pub(crate) writes: usize,
+    pub(crate) finished: bool,
+}
+
+impl Scripted {
+    pub(crate) fn new(answers: impl IntoIterator<Item = Answer>) -> Self {
+        let state = State { answers: answers.into_iter().collect(), ..State::default() };
+        Self(Rc::new(RefCell::new(state)))
+    }
+
+    /// The state, to look at or to change.
+    pub(crate) fn state(&self) -> std::cell::RefMut<'_, State> {
+        self.0.borrow_mut()
+    }
+
+    pub(crate) fn received(&self) -> String {
+        String::from_utf8_lossy(&self.state().received).into_owned()
+    }
+}
+
+impl Wire for Scripted {
+    fn finish(&self) -> io::Result<()> {
+        self.state().finished = true;
+        Ok(())
+    }
+}
+
+impl Write for Scripted {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.write_vectored(&[IoSlice::new(bytes)])
+    }
+
+    fn write_vectored(&mut self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
+        let mut state = self.state();
+        assert!(!state.finished, "nothing is written to a finished stream");
+        let bytes: Vec<u8> = slices.iter().flat_map(|slice| slice.iter().copied()).collect();
+        assert!(!bytes.is_empty(), "a write of nothing costs a call");
+        state.writes += 1;
+        match state.answers.pop_front().unwrap_or(Answer::Take(usize::MAX)) {
+            Answer::Take(limit) => {
+                let taken = &bytes[..limit.min(bytes.len())];
+                state.received.extend_from_slice(taken);
+                Ok(taken.len())
+            }
+            Answer::Fail(kind) => Err(kind.into()),
+        }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl Read for Scripted {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let mut state = self.state();
+        let length = state.input.len().min(buffer.len());
+        if length == 0 && !state.closed {
+            return Err(ErrorKind::WouldBlock.into());
+        }
+        for (to, byte) in buffer.iter_mut().zip(state.input.drain(..length)) {
+            *to = byte;
+        }
+        Ok(length)
+    }
+}
