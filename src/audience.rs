@@ -3,6 +3,11 @@
 //! A deterministic machine: what it does depends on the calls, the sockets' answers and the time
 //! it is told. The broadcaster's thread decides when to call what.
 
+mod ending;
+mod overload;
+#[cfg(test)]
+mod tests;
+
 use std::{
     cmp::Reverse,
     collections::BinaryHeap,
@@ -23,10 +28,6 @@ use crate::{
 
 /// What one client that catches up writes before others have their turn.
 const CATCH_UP_SHARE: usize = 256 * 1024;
-/// As long as clients far behind take something at least this often, they count as reading.
-const PATIENCE: Duration = Duration::from_millis(500);
-/// How long a client may take to close after the server has ended its stream.
-const LINGER: Duration = Duration::from_secs(1);
 /// What the sweep reads of a client's input at most.
 const INPUT_BUFFER: usize = 4096;
 
@@ -163,7 +164,7 @@ impl<W: Wire> Audience<W> {
         self.touched = touched;
         self.registry.send(self.mails.drain(..));
         self.remove_gone();
-        while self.load.bytes() > self.limits.mailboxes_bytes && self.remove_furthest_behind() {}
+        while self.load.bytes() > self.limits.mailboxes_bytes && self.shed() {}
     }
 
     fn deliver_to(&mut self, keys: &[Key], matched: &[u32], batch: &[Event], moment: Moment) {
@@ -260,35 +261,6 @@ impl<W: Wire> Audience<W> {
         true
     }
 
-    /// Whether the publisher is too fast for most of the clients that do read.
-    ///
-    /// A client reads if it took something lately. Those far behind are waited for as long as at
-    /// least one of them goes on reading; clients that are stuck so hold up nobody for longer.
-    pub(crate) fn is_overloaded(&mut self, moment: Moment) -> bool {
-        if !self.heavy {
-            return false;
-        }
-        let half = self.limits.mailbox_bytes / 2;
-        self.heavy = false;
-        let (mut reading, mut far_behind, mut progress) = (0, 0, None);
-        for member in self.members.iter_mut().flatten() {
-            let (waiting, reads, last) = match &mut member.outlet {
-                Outlet::Stream(stream) => {
-                    (stream.waiting(), stream.reads(moment), stream.progress())
-                }
-                Outlet::Feed(feed) => (feed.waiting(), feed.reads(moment), Some(feed.progress())),
-            };
-            self.heavy |= waiting > half;
-            reading += usize::from(reads);
-            if reads && waiting > half {
-                far_behind += 1;
-                progress = progress.max(last);
-            }
-        }
-        far_behind * 2 > reading
-            && progress.is_some_and(|last| moment.now.saturating_duration_since(last) < PATIENCE)
-    }
-
     /// Looks at the next client in turn: has it gone, does it need a heartbeat.
     pub(crate) fn sweep_one(&mut self, moment: Moment) {
         if self.cursor >= self.members.len() {
@@ -316,38 +288,6 @@ impl<W: Wire> Audience<W> {
         if silence.is_some_and(|silence| silence >= self.limits.heartbeat) {
             self.say(key, &Frame::from_bytes(HEARTBEAT), moment);
         }
-    }
-
-    /// Ends streams that have everything, and subscriptions; lets go of those that have closed.
-    pub(crate) fn end_all(&mut self, moment: Moment) {
-        for at in 0..self.members.len() {
-            let Some(member) = &mut self.members[at] else {
-                continue;
-            };
-            let ended = match &mut member.outlet {
-                Outlet::Feed(_) => true,
-                Outlet::Stream(stream) if !stream.is_caught_up() => false,
-                Outlet::Stream(stream) if !stream.is_finished() => stream.finish(moment).is_err(),
-                Outlet::Stream(stream) => {
-                    stream.poll_input(&mut self.input).is_err()
-                        || stream.silence(moment.now) >= Some(LINGER)
-                }
-            };
-            if ended {
-                self.remove(Key::try_from(at).unwrap_or(Key::MAX), Disconnect::Shutdown);
-            }
-        }
-    }
-
-    /// Cuts off whoever is left; returns how many had not got everything.
-    pub(crate) fn cut_all(&mut self) -> usize {
-        let cut = self.stats.behind;
-        for at in 0..self.members.len() {
-            if self.members[at].is_some() {
-                self.remove(Key::try_from(at).unwrap_or(Key::MAX), Disconnect::Shutdown);
-            }
-        }
-        cut
     }
 
     /// Sends one client a block that is for it alone, if it can be sent at once or in turn.
@@ -383,22 +323,6 @@ impl<W: Wire> Audience<W> {
         while let Some((key, reason)) = self.gone.pop() {
             self.remove(key, reason);
         }
-    }
-
-    fn remove_furthest_behind(&mut self) -> bool {
-        let waiting = |member: &Member<W>| match &member.outlet {
-            Outlet::Stream(stream) => stream.waiting(),
-            Outlet::Feed(feed) => feed.waiting(),
-        };
-        let furthest = (0..).zip(&self.members).filter_map(|(key, member)| {
-            let waiting = waiting(member.as_ref()?);
-            (waiting > 0).then_some((waiting, key))
-        });
-        let Some((_, key)) = furthest.max() else {
-            return false;
-        };
-        self.remove(key, Disconnect::Behind);
-        true
     }
 
     fn remove(&mut self, key: Key, reason: Disconnect) {

@@ -1,0 +1,342 @@
+use std::iter::repeat_n;
+
+use crossbeam_channel::Receiver;
+
+use super::*;
+use crate::{
+    registry::Kind,
+    scripted::{
+        Answer::{self, Fail, Take},
+        Scripted,
+    },
+    types::{Subscribed, TypeId},
+};
+
+const BLOCK: Answer = Fail(std::io::ErrorKind::WouldBlock);
+const BUDGET: usize = 1000;
+
+struct Hub {
+    registry: Arc<Registry>,
+    audience: Audience<Scripted>,
+    start: Instant,
+    moment: Moment,
+}
+
+impl Hub {
+    fn new() -> Self {
+        Self::with(|_| {})
+    }
+
+    fn with(change: impl FnOnce(&mut AudienceLimits)) -> Self {
+        let mut limits = AudienceLimits {
+            mailbox_bytes: BUDGET,
+            mailboxes_bytes: usize::MAX,
+            stall_timeout: Duration::from_secs(10),
+            heartbeat: Duration::from_secs(15),
+        };
+        change(&mut limits);
+        let registry = Registry::new(100);
+        let audience = Audience::new(Arc::clone(&registry), limits);
+        let start = Instant::now();
+        Self { registry, audience, start, moment: Moment { now: start, half_second: 0 } }
+    }
+
+    fn stream(&mut self, types: &[TypeId], answers: impl IntoIterator<Item = Answer>) -> Scripted {
+        let subscribed =
+            if types.is_empty() { Subscribed::All } else { Subscribed::Types(types.into()) };
+        let wire = Scripted::new([Take(usize::MAX)].into_iter().chain(answers));
+        let seat = self.registry.register(Kind::Stream, subscribed).expect("room");
+        let preamble = Frame::from_bytes(b"hello ");
+        let via = Via::Wire(wire.clone());
+        self.audience.admit(Arrival { seat, preamble, via }, self.moment);
+        wire
+    }
+
+    fn feed(&mut self) -> (Receiver<Mail>, Arc<Tally>) {
+        let seat = self.registry.register(Kind::Subscription, Subscribed::All).expect("room");
+        let (mailbox, tally) = (seat.mailbox.clone(), Arc::<Tally>::default());
+        let preamble = Frame::from_bytes(b"hello ");
+        let via = Via::Tally(Arc::clone(&tally));
+        self.audience.admit(Arrival { seat, preamble, via }, self.moment);
+        (mailbox, tally)
+    }
+
+    fn deliver(&mut self, batch: &[(TypeId, &str)]) {
+        let event = |&(kind, text): &(TypeId, &str)| Event {
+            kind,
+            frame: Frame::from_bytes(text.as_bytes()),
+        };
+        let batch: Vec<Event> = batch.iter().map(event).collect();
+        self.audience.deliver(&batch, self.moment);
+    }
+
+    fn pass(&mut self, time: Duration) {
+        self.moment.now += time;
+        let half_seconds = self.moment.now.duration_since(self.start).as_millis() / 500;
+        self.moment.half_second = u32::try_from(half_seconds).expect("tests are short");
+    }
+
+    fn sweep(&mut self) {
+        for _ in 0..self.audience.places() {
+            self.audience.sweep_one(self.moment);
+        }
+    }
+
+    fn disconnected(&self) -> crate::stats::Disconnected {
+        self.audience.stats().disconnected
+    }
+}
+
+fn texts(mailbox: &Receiver<Mail>) -> Vec<String> {
+    let text = |mail: Mail| String::from_utf8_lossy(mail.as_bytes()).into_owned();
+    mailbox.try_iter().map(text).collect()
+}
+
+#[test]
+fn a_batch_is_one_write_with_just_the_events_a_client_wants() {
+    let mut hub = Hub::new();
+    let one = hub.stream(&[1], []);
+    let both = hub.stream(&[1, 2], []);
+    let all = hub.stream(&[], []);
+    let none = hub.stream(&[3], []);
+    let (mailbox, _tally) = hub.feed();
+    hub.deliver(&[(1, "a"), (2, "b"), (1, "c"), (7, "d")]);
+    assert_eq!(one.received(), "hello ac");
+    assert_eq!(both.received(), "hello abc");
+    assert_eq!(all.received(), "hello abcd");
+    assert_eq!(none.received(), "hello ");
+    assert_eq!(texts(&mailbox), ["hello ", "a", "b", "c", "d"], "frame by frame");
+    let writes = [&one, &both, &all, &none].map(|wire| wire.state().writes);
+    assert_eq!(writes, [2, 2, 2, 1]);
+    assert_eq!(hub.audience.stats().published, 4);
+    assert_eq!(hub.audience.stats().deliveries, 2 + 3 + 4 + 4);
+}
+
+#[test]
+fn groups_follow_their_clients_as_they_come_and_go() {
+    let mut hub = Hub::new();
+    let mut clients: Vec<(Scripted, &str)> = Vec::new();
+    for _ in 0..3 {
+        clients.push((hub.stream(&[0], []), "even "));
+        clients.push((hub.stream(&[1], []), "odd "));
+    }
+    for gone in [0, 3, 1, 2] {
+        clients.remove(gone).0.state().closed = true;
+        hub.sweep();
+        clients.push((hub.stream(&[0, 1], []), "even odd "));
+        for (wire, _) in &clients {
+            wire.state().received.clear();
+        }
+        hub.deliver(&[(0, "even "), (1, "odd ")]);
+        for (wire, wanted) in &clients {
+            assert_eq!(wire.received(), *wanted);
+        }
+    }
+    assert_eq!(hub.registry.counts(), (6, 0));
+    assert_eq!(hub.disconnected().closed_by_peer, 4);
+    assert_eq!(hub.audience.stats().deliveries, 7 + 8 + 9 + 10);
+}
+
+#[test]
+fn a_client_that_blocks_gets_the_rest_in_order_and_delays_nobody() {
+    let mut hub = Hub::new();
+    let slow = hub.stream(&[1], [Take(1), BLOCK, Take(2)]);
+    let quick = hub.stream(&[1], []);
+    for text in ["abc", "def", "ghi"] {
+        hub.deliver(&[(1, text)]);
+    }
+    assert_eq!(quick.received(), "hello abcdefghi");
+    assert_eq!(slow.received(), "hello a");
+    assert_eq!(hub.audience.stats().behind, 1);
+    assert!(!hub.audience.retry_one(hub.moment), "it has a nap first");
+    while let Some(at) = hub.audience.next_retry() {
+        hub.pass(at - hub.moment.now);
+        assert!(hub.audience.retry_one(hub.moment));
+    }
+    assert_eq!(slow.received(), "hello abcdefghi");
+    assert_eq!(hub.audience.stats().behind, 0);
+    assert_eq!(hub.audience.load.bytes(), 0);
+}
+
+#[test]
+fn a_client_over_its_budget_is_disconnected() {
+    let mut hub = Hub::new();
+    let stuck = hub.stream(&[1], [BLOCK]);
+    let quick = hub.stream(&[1], []);
+    let (mailbox, tally) = hub.feed();
+    let text = "x".repeat(BUDGET / 2);
+    // One frame being written and two in the mailbox are just within the budget.
+    for _ in 0..3 {
+        hub.deliver(&[(1, &text)]);
+        tally.took(text.len());
+    }
+    assert_eq!(hub.disconnected().behind, 0);
+    hub.deliver(&[(1, &text)]);
+    assert_eq!(hub.disconnected().behind, 1);
+    assert_eq!(stuck.received(), "hello ");
+    assert_eq!(quick.received().len(), 6 + 4 * text.len());
+    // The subscriber took a part of what came; now it stops.
+    hub.deliver(&[(1, &text)]);
+    hub.deliver(&[(1, &text)]);
+    assert_eq!(hub.disconnected().behind, 2);
+    assert_eq!(tally.reason(), Some(Disconnect::Behind));
+    assert!(mailbox.is_empty(), "what a subscription cannot have is freed");
+    assert_eq!(hub.registry.counts(), (1, 0));
+}
+
+#[test]
+fn over_the_limit_of_all_mailboxes_those_furthest_behind_go_first() {
+    let mut hub = Hub::with(|limits| limits.mailboxes_bytes = 700);
+    let far = hub.stream(&[1], [BLOCK]);
+    let text = "x".repeat(100);
+    for _ in 0..4 {
+        hub.deliver(&[(1, &text)]);
+    }
+    let near = hub.stream(&[2], [BLOCK]);
+    hub.deliver(&[(2, &text)]);
+    assert_eq!(hub.disconnected().behind, 0);
+    hub.deliver(&[(2, &text)]);
+    assert_eq!(hub.disconnected().behind, 1);
+    assert_eq!(hub.registry.counts(), (1, 0));
+    hub.pass(Duration::from_millis(1));
+    while hub.audience.retry_one(hub.moment) {}
+    assert_eq!(far.received(), "hello ");
+    assert_eq!(near.received().len(), 6 + 2 * text.len());
+}
+
+#[test]
+fn a_shared_frame_counts_once_however_many_wait_for_it() {
+    let mut hub = Hub::with(|limits| limits.mailboxes_bytes = 10_000);
+    let _stuck: Vec<Scripted> = (0..50).map(|_| hub.stream(&[1], [BLOCK])).collect();
+    hub.deliver(&[(1, &"x".repeat(900))]);
+    hub.deliver(&[(1, &"x".repeat(900))]);
+    assert_eq!(hub.disconnected().behind, 0);
+}
+
+#[test]
+fn publishers_wait_when_most_clients_that_read_are_far_behind() {
+    // Each frame is large enough for those who take it to count as reading.
+    let large = "x".repeat(100_000);
+    let mut hub = Hub::with(|limits| limits.mailbox_bytes = 1_000_000);
+    let read_one = || [Take(usize::MAX), BLOCK].into_iter().chain(repeat_n(BLOCK, 1000));
+    let _slow: Vec<Scripted> = (0..2).map(|_| hub.stream(&[1], read_one())).collect();
+    let _quick = hub.stream(&[1], []);
+    for _ in 0..7 {
+        hub.deliver(&[(1, &large)]);
+        assert!(!hub.audience.is_overloaded(hub.moment));
+    }
+    hub.deliver(&[(1, &large)]);
+    assert!(hub.audience.is_overloaded(hub.moment), "two of three are more than half behind");
+    // They take nothing more: they are stuck, and soon nobody waits for them.
+    hub.pass(overload::PATIENCE);
+    assert!(!hub.audience.is_overloaded(hub.moment));
+    for _ in 0..7 {
+        hub.deliver(&[(1, &large)]);
+    }
+    assert_eq!(hub.disconnected().behind, 2);
+}
+
+#[test]
+fn a_stuck_minority_never_holds_up_publishers() {
+    let large = "x".repeat(100_000);
+    let mut hub = Hub::with(|limits| limits.mailbox_bytes = 1_000_000);
+    let stuck = [Take(usize::MAX)].into_iter().chain(repeat_n(BLOCK, 1000));
+    let _stuck = hub.stream(&[1], stuck);
+    let _quick: Vec<Scripted> = (0..2).map(|_| hub.stream(&[1], [])).collect();
+    for _ in 0..20 {
+        hub.deliver(&[(1, &large)]);
+        assert!(!hub.audience.is_overloaded(hub.moment));
+    }
+    assert_eq!(hub.disconnected().behind, 1);
+}
+
+#[test]
+fn silence_is_broken_by_a_heartbeat_for_those_who_have_everything() {
+    let mut hub = Hub::new();
+    let idle = hub.stream(&[1], []);
+    let busy = hub.stream(&[2], []);
+    let behind = hub.stream(&[3], repeat_n(BLOCK, 100));
+    let (mailbox, tally) = hub.feed();
+    let waiting = hub.feed().0;
+    hub.pass(Duration::from_secs(8));
+    hub.deliver(&[(2, "x"), (3, "y")]);
+    tally.took("hello xy".len());
+    hub.pass(Duration::from_secs(14));
+    hub.sweep();
+    let heartbeat = |wire: &Scripted| wire.received().matches(":\n\n").count();
+    assert_eq!([&idle, &busy, &behind].map(heartbeat), [1, 0, 0]);
+    hub.pass(Duration::from_secs(2));
+    hub.sweep();
+    assert_eq!([&idle, &busy, &behind].map(heartbeat), [1, 1, 0]);
+    assert_eq!(texts(&mailbox), ["hello ", "x", "y", ":\n\n"]);
+    assert_eq!(texts(&waiting), ["hello ", "x", "y"], "it has something to read");
+}
+
+#[test]
+fn the_sweep_finds_those_who_have_gone() {
+    let mut hub = Hub::new();
+    let streams: Vec<Scripted> = (0..10).map(|_| hub.stream(&[1], [])).collect();
+    let (_mailbox, tally) = hub.feed();
+    for gone in [0, 4, 9] {
+        streams[gone].state().closed = true;
+    }
+    tally.leave();
+    hub.sweep();
+    assert_eq!(hub.registry.counts(), (7, 0));
+    assert_eq!(hub.disconnected().closed_by_peer, 4);
+    for stream in &streams {
+        stream.state().closed = true;
+    }
+    hub.sweep();
+    assert!(hub.audience.is_empty());
+    assert_eq!(hub.audience.places(), 0, "an empty table takes no room");
+}
+
+#[test]
+fn a_client_that_fails_while_it_catches_up_is_not_behind_any_more() {
+    let mut hub = Hub::new();
+    let _broken = hub.stream(&[1], [BLOCK, Fail(std::io::ErrorKind::BrokenPipe)]);
+    hub.deliver(&[(1, "x")]);
+    assert_eq!(hub.audience.stats().behind, 1);
+    hub.pass(Duration::from_millis(1));
+    assert!(hub.audience.retry_one(hub.moment));
+    assert_eq!(hub.audience.stats().behind, 0);
+    assert_eq!(hub.disconnected().closed_by_peer, 1);
+    assert_eq!(hub.audience.next_retry(), None);
+}
+
+#[test]
+fn at_the_end_everybody_gets_what_is_left_and_has_a_moment_to_close() {
+    let mut hub = Hub::new();
+    let done = hub.stream(&[1], []);
+    let behind = hub.stream(&[1], [BLOCK]);
+    let (mailbox, tally) = hub.feed();
+    hub.deliver(&[(1, "x")]);
+    hub.audience.end_all(hub.moment);
+    assert!(done.state().finished && !behind.state().finished);
+    assert_eq!(tally.reason(), Some(Disconnect::Shutdown));
+    assert_eq!(texts(&mailbox), ["hello ", "x"], "what was sent can still be taken");
+    hub.pass(Duration::from_millis(1));
+    hub.audience.retry_one(hub.moment);
+    done.state().closed = true;
+    hub.audience.end_all(hub.moment);
+    assert!(behind.state().finished);
+    assert_eq!(behind.received(), "hello x");
+    assert_eq!(hub.registry.counts(), (1, 0), "one has closed, the other has not");
+    hub.pass(ending::LINGER);
+    hub.audience.end_all(hub.moment);
+    assert!(hub.audience.is_empty());
+    assert_eq!(hub.disconnected().shutdown, 3);
+}
+
+#[test]
+fn who_does_not_read_at_the_end_is_cut_off_and_counted() {
+    let mut hub = Hub::new();
+    let _reads = hub.stream(&[1], []);
+    let _stuck = hub.stream(&[1], repeat_n(BLOCK, 100));
+    hub.deliver(&[(1, "x")]);
+    hub.audience.end_all(hub.moment);
+    assert_eq!(hub.audience.cut_all(), 1);
+    assert!(hub.audience.is_empty());
+    assert_eq!(hub.registry.counts(), (0, 0));
+}
