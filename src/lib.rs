@@ -1,4 +1,69 @@
-//! Server-Sent Events for synchronous programs.
+//! Server-Sent Events for synchronous Rust programs: no async runtime, no `unsafe`, four
+//! dependencies.
+//!
+//! Register event types, run the broadcaster, mount two handlers, publish. Browsers and `curl -N`
+//! listen.
+//!
+//! ```
+//! use websse::{Message, Server, http::HttpServer};
+//!
+//! let server = Server::new();
+//! server.register_events(["", "event1", "event2"])?;
+//! server.run()?; // the broadcaster thread
+//!
+//! let http = HttpServer::new()
+//!     .get("/event", server.event_stream_handler()) // curl -N 'localhost:8080/event?event=event1'
+//!     .post("/send", server.send_message_handler()) // curl -X POST 'localhost:8080/send?event=event1&data=hi'
+//!     .bind("127.0.0.1:0")?;
+//!
+//! server.publish(Message::new("data").event("event1"))?;
+//! # drop(http);
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! # Events and their types
+//!
+//! A [`Message`] has data and, where you want them, an event type, an id and a reconnection time. A
+//! type is [registered](Server::register_event) before it can be published or listened to, so that
+//! a misspelt name is an error on both sides and not a silence. The general type, `""` or
+//! `message`, is what a browser's `onmessage` hears.
+//!
+//! # What is guaranteed
+//!
+//! - Every event that [`publish`](Server::publish) accepted reaches every client whose response head
+//!   had arrived before the call, once and in order, or that client is disconnected. There is never
+//!   a silent gap.
+//! - A client that does not read, or reads slowly, delays nobody. One that falls more than
+//!   [1 MiB](Builder::mailbox_bytes) behind, or takes nothing for
+//!   [10 s](Builder::stall_timeout), is disconnected; its browser connects again by itself. When
+//!   most of the clients that do read are far behind, the publisher is too fast: `publish` blocks
+//!   until they have caught up ([`try_publish`](Server::try_publish) says so instead).
+//! - A client that disconnects, or closes only its sending side, is gone from the
+//!   [figures](Server::stats) within two seconds.
+//! - Nothing that is published can add a line to the stream that was not meant as data: line
+//!   endings in the data become lines of data, and are forbidden elsewhere.
+//! - What a client can make the server do is bounded in bytes and in time; [`Builder`] and
+//!   [`http::Limits`] have the numbers.
+//! - [`shutdown`](Server::shutdown) delivers what was accepted, ends every stream and joins every
+//!   thread within its deadline.
+//!
+//! # Threads
+//!
+//! One broadcaster thread owns all the streams and writes all of them, without ever blocking on
+//! one. [Connection threads](http#threads) exist only while a request is being read or answered. An
+//! idle stream costs a socket and about 1 KiB, no thread.
+//!
+//! Handlers of yours never run on the broadcaster, and no lock is held while they do.
+//!
+//! # Another server
+//!
+//! In a program that has a synchronous HTTP server already, [`Server::subscribe`] gives a blocking
+//! [`Subscription`]: an iterator of frames that can also write itself to any connection
+//! ([`stream_to`](Subscription::stream_to)). It takes a thread for each client.
+//!
+//! # Cargo features
+//!
+//! `cli` is for the `websse` command; the library needs none.
 
 mod audience;
 mod broadcaster;

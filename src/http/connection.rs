@@ -127,7 +127,11 @@ impl Connection<'_> {
     fn serve_one(&mut self, first: bool) -> Result<(), End> {
         if !first {
             self.flush()?;
-            self.pass_turn()?;
+            // Without room to keep the connection alive, a client that asks nothing is told nothing.
+            self.pass_turn().map_err(|end| match self.window.data() {
+                [] => End::Close,
+                _ => end,
+            })?;
         }
         let head = self.read_head(first)?;
         let Head { mut request, framing, keep_alive, expects_continue } = head;

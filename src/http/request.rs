@@ -16,7 +16,7 @@ use super::{body::Framing, limits::Limits, response::Refusal};
 ///     Response::text(200, format!("hello {}", name.map_or("you".into(), |(_, name)| name)))
 /// };
 /// let request = Request::new("GET", "/hello?name=J%C3%BCrgen")?;
-/// assert_eq!(hello(&request).body(), "hello Jürgen".as_bytes());
+/// assert_eq!(hello(&request).body(), "hello Jürgen\n".as_bytes());
 /// # Ok::<(), websse::http::RequestError>(())
 /// ```
 #[derive(Clone, Debug)]
