@@ -23,7 +23,7 @@ use crate::{
     registry::{ClientId, Registry, Seat},
     socket::Wire,
     stats::{Disconnect, Stats},
-    stream::{Moment, Progress, Stream},
+    stream::{Meter, Moment, Progress, Stream},
 };
 
 /// What one client that catches up writes before others have their turn.
@@ -88,6 +88,8 @@ pub(crate) struct Audience<W> {
     cursor: usize,
     /// Somebody may be more than half a budget behind.
     heavy: bool,
+    /// What was published lately.
+    published: Meter,
     /// Counts since the start; the numbers of clients are the registry's.
     stats: Stats,
     // Used within one call and kept for their memory.
@@ -110,6 +112,7 @@ impl<W: Wire> Audience<W> {
             retries: BinaryHeap::new(),
             cursor: 0,
             heavy: false,
+            published: Meter::default(),
             stats: Stats::default(),
             touched: Vec::new(),
             joined: Vec::new(),
@@ -154,6 +157,7 @@ impl<W: Wire> Audience<W> {
     /// their mailboxes.
     pub(crate) fn deliver(&mut self, batch: &[Event], moment: Moment) {
         self.stats.published += batch.len() as u64;
+        self.published.add(batch.iter().map(|event| event.frame.len()).sum(), moment);
         let mut touched = std::mem::take(&mut self.touched);
         self.groups.match_batch(batch, &mut touched);
         for group in touched.drain(..) {

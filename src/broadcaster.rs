@@ -202,9 +202,9 @@ impl Broadcaster {
 
     fn moment(&self) -> Moment {
         let now = Instant::now();
-        let half_seconds = now.duration_since(self.started).as_millis() / 500;
-        // Wraps after 68 years.
-        Moment { now, half_second: u32::try_from(half_seconds).unwrap_or(u32::MAX) }
+        let second = now.duration_since(self.started).as_secs();
+        // Good for 136 years.
+        Moment { now, second: u32::try_from(second).unwrap_or(u32::MAX) }
     }
 }
 

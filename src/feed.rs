@@ -55,6 +55,8 @@ pub(crate) struct Feed {
     last_mail: Instant,
     taken: usize,
     progress: Instant,
+    /// Since when more than half of the budget waits.
+    far_since: Option<Instant>,
     meter: Meter,
 }
 
@@ -66,6 +68,7 @@ impl Feed {
             last_mail: moment.now,
             taken: 0,
             progress: moment.now,
+            far_since: None,
             meter: Meter::default(),
         }
     }
@@ -93,6 +96,12 @@ impl Feed {
     /// When the subscriber was last seen to take something.
     pub(crate) fn progress(&self) -> Instant {
         self.progress
+    }
+
+    /// Since when, as far as it was asked, more than `half` has been waiting without a break.
+    pub(crate) fn far_behind_since(&mut self, half: usize, now: Instant) -> Option<Instant> {
+        self.far_since = (self.waiting() > half).then(|| self.far_since.unwrap_or(now));
+        self.far_since
     }
 
     pub(crate) fn has_left(&self) -> bool {

@@ -21,20 +21,20 @@ const LONGEST_NAP: Duration = Duration::from_millis(50);
 /// What waits goes out in writes of at most this many frames and about this many bytes.
 const GATHER_FRAMES: usize = 16;
 const GATHER_BYTES: usize = 64 * 1024;
-/// A client that took this much in the last second is one that reads.
-const READING: u32 = 64 * 1024;
+/// A client that took this much in this second and the one before is one that reads.
+const READING: usize = 64 * 1024;
 
-/// The time of one step, with the half second it falls in.
+/// The time of one step, with the second it falls in.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Moment {
     pub(crate) now: Instant,
-    pub(crate) half_second: u32,
+    pub(crate) second: u32,
 }
 
-/// How much a client took lately.
+/// How many bytes passed lately.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Meter {
-    half_second: u32,
+    second: u32,
     current: u32,
     previous: u32,
 }
@@ -45,18 +45,23 @@ impl Meter {
         self.current = self.current.saturating_add(u32::try_from(bytes).unwrap_or(u32::MAX));
     }
 
-    /// Whether the client took enough in the last second to count as one that reads.
-    pub(crate) fn reads(&mut self, moment: Moment) -> bool {
+    /// Bytes in this second and the one before.
+    pub(crate) fn recent(&mut self, moment: Moment) -> usize {
         self.turn(moment);
-        self.current.saturating_add(self.previous) >= READING
+        self.current.saturating_add(self.previous) as usize
+    }
+
+    /// Whether the client took enough lately to count as one that reads.
+    pub(crate) fn reads(&mut self, moment: Moment) -> bool {
+        self.recent(moment) >= READING
     }
 
     fn turn(&mut self, moment: Moment) {
-        let passed = moment.half_second.wrapping_sub(self.half_second);
+        let passed = moment.second.wrapping_sub(self.second);
         if passed > 0 {
             self.previous = if passed == 1 { self.current } else { 0 };
             self.current = 0;
-            self.half_second = moment.half_second;
+            self.second = moment.second;
         }
     }
 }
@@ -101,6 +106,8 @@ struct Behind {
     retry_at: Instant,
     /// When the socket last took something.
     progress: Instant,
+    /// Since when more than half of the budget waits.
+    far_since: Option<Instant>,
 }
 
 impl Behind {
@@ -163,6 +170,13 @@ impl<W: Wire> Stream<W> {
         self.behind.as_ref().map(|behind| behind.progress)
     }
 
+    /// Since when, as far as it was asked, more than `half` has been waiting without a break.
+    pub(crate) fn far_behind_since(&mut self, half: usize, now: Instant) -> Option<Instant> {
+        let behind = self.behind.as_mut()?;
+        behind.far_since = (behind.waiting > half).then(|| behind.far_since.unwrap_or(now));
+        behind.far_since
+    }
+
     pub(crate) fn reads(&mut self, moment: Moment) -> bool {
         self.meter.reads(moment)
     }
@@ -193,6 +207,7 @@ impl<W: Wire> Stream<W> {
             nap: FIRST_NAP,
             retry_at,
             progress: moment.now,
+            far_since: None,
         }));
         Ok(Progress::Retry(retry_at))
     }

@@ -38,7 +38,7 @@ impl Hub {
         let registry = Registry::new(100);
         let audience = Audience::new(Arc::clone(&registry), limits);
         let start = Instant::now();
-        Self { registry, audience, start, moment: Moment { now: start, half_second: 0 } }
+        Self { registry, audience, start, moment: Moment { now: start, second: 0 } }
     }
 
     fn stream(&mut self, types: &[TypeId], answers: impl IntoIterator<Item = Answer>) -> Scripted {
@@ -72,8 +72,8 @@ impl Hub {
 
     fn pass(&mut self, time: Duration) {
         self.moment.now += time;
-        let half_seconds = self.moment.now.duration_since(self.start).as_millis() / 500;
-        self.moment.half_second = u32::try_from(half_seconds).expect("tests are short");
+        let second = self.moment.now.duration_since(self.start).as_secs();
+        self.moment.second = u32::try_from(second).expect("tests are short");
     }
 
     fn sweep(&mut self) {
@@ -237,17 +237,73 @@ fn publishers_wait_when_most_clients_that_read_are_far_behind() {
 }
 
 #[test]
-fn a_stuck_minority_never_holds_up_publishers() {
+fn a_pause_lasts_until_the_last_reader_has_caught_up_but_not_for_ever() {
+    let large = "x".repeat(100_000);
+    let mut hub = Hub::with(|limits| limits.mailbox_bytes = 1_000_000);
+    let blocked = |count| [Take(usize::MAX)].into_iter().chain(repeat_n(BLOCK, count));
+    let _quick: Vec<Scripted> = (0..2).map(|_| hub.stream(&[1], blocked(2))).collect();
+    let slow = hub.stream(&[1], blocked(1).chain((0..1000).flat_map(|_| [Take(1), BLOCK])));
+    for _ in 0..8 {
+        hub.deliver(&[(1, &large)]);
+    }
+    assert!(hub.audience.is_overloaded(hub.moment));
+    let start = hub.moment.now;
+    while hub.audience.is_overloaded(hub.moment) {
+        hub.pass(Duration::from_millis(50));
+        while hub.audience.retry_one(hub.moment) {}
+    }
+    let waited = hub.moment.now - start;
+    let most = overload::PATIENCE;
+    assert!((most..most + Duration::from_millis(100)).contains(&waited), "{waited:?}");
+    assert!(slow.received().len() < 200_000, "it goes on by the byte");
+    assert_eq!(hub.disconnected().behind, 0, "and is not cut off for that");
+}
+
+#[test]
+fn a_few_stuck_clients_hold_up_publishers_once_and_shortly() {
     let large = "x".repeat(100_000);
     let mut hub = Hub::with(|limits| limits.mailbox_bytes = 1_000_000);
     let stuck = [Take(usize::MAX)].into_iter().chain(repeat_n(BLOCK, 1000));
     let _stuck = hub.stream(&[1], stuck);
     let _quick: Vec<Scripted> = (0..2).map(|_| hub.stream(&[1], [])).collect();
+    let start = hub.moment.now;
     for _ in 0..20 {
+        while hub.audience.is_overloaded(hub.moment) {
+            hub.pass(Duration::from_millis(1));
+        }
         hub.deliver(&[(1, &large)]);
-        assert!(!hub.audience.is_overloaded(hub.moment));
     }
     assert_eq!(hub.disconnected().behind, 1);
+    assert_eq!(hub.moment.now - start, overload::PATIENCE);
+}
+
+/// How long publishers are held up by one client of eighty that reads by the byte.
+fn held_up_by_a_slow_one(between: Duration) -> Duration {
+    let large = "x".repeat(100_000);
+    let mut hub = Hub::with(|limits| limits.mailbox_bytes = 1_000_000);
+    let slow =
+        [Take(usize::MAX)].into_iter().chain((0..).flat_map(|_| [Take(1), BLOCK]).take(10_000));
+    let _slow = hub.stream(&[1], slow);
+    let _quick: Vec<Scripted> = (0..79).map(|_| hub.stream(&[1], [])).collect();
+    let mut waited = Duration::ZERO;
+    for _ in 0..30 {
+        while hub.audience.is_overloaded(hub.moment) {
+            hub.pass(Duration::from_millis(1));
+            waited += Duration::from_millis(1);
+            while hub.audience.retry_one(hub.moment) {}
+        }
+        hub.deliver(&[(1, &large)]);
+        hub.pass(between);
+    }
+    assert_eq!(hub.disconnected().behind, 1);
+    waited
+}
+
+#[test]
+fn a_few_slow_readers_are_waited_for_shortly_in_a_flood_and_else_not_at_all() {
+    let in_a_flood = held_up_by_a_slow_one(Duration::ZERO);
+    assert_eq!(in_a_flood, overload::PATIENCE);
+    assert_eq!(held_up_by_a_slow_one(Duration::from_millis(500)), Duration::ZERO);
 }
 
 #[test]

@@ -29,7 +29,7 @@ impl Bench {
     fn new(answers: impl IntoIterator<Item = Answer>) -> Self {
         let wire = Scripted::new(answers);
         let (mailbox, receiver) = unbounded();
-        let moment = Moment { now: Instant::now(), half_second: 0 };
+        let moment = Moment { now: Instant::now(), second: 0 };
         let stream = Stream::new(wire.clone(), receiver, moment);
         Self { wire, stream, mailbox, load: Load::default(), moment }
     }
@@ -177,12 +177,12 @@ fn input_is_dropped_until_it_is_too_much_and_its_end_ends_the_stream() {
 fn a_meter_knows_the_last_second() {
     let mut meter = Meter::default();
     let now = Instant::now();
-    let at = |half_second| Moment { now, half_second };
-    meter.add(READING as usize, at(7));
+    let at = |second| Moment { now, second };
+    meter.add(READING, at(7));
     assert!(meter.reads(at(7)) && meter.reads(at(8)));
     assert!(!meter.reads(at(9)));
-    meter.add(READING as usize / 2, at(9));
-    meter.add(READING as usize / 2, at(10));
+    meter.add(READING / 2, at(9));
+    meter.add(READING / 2, at(10));
     assert!(meter.reads(at(10)));
     assert!(!meter.reads(at(11)));
     assert!(!meter.reads(at(1000)));
