@@ -5,12 +5,13 @@
 
 mod common;
 
+use std::net::TcpListener;
 use std::thread;
 use std::time::{Duration, Instant};
 
 use common::{Client, Hub, SOON, eventually, shown};
-use websse::Message;
-use websse::http::{Limits, Request, Response};
+use websse::http::{HttpServer, Limits, Request, Response};
+use websse::{Message, Server};
 
 const SHORT: Duration = Duration::from_millis(300);
 /// When a deadline of [`SHORT`] must have ended things on a busy machine.
@@ -156,16 +157,29 @@ fn a_client_that_does_not_read_its_answer_is_given_up() {
     let mut stuck = hub.ask("GET /large HTTP/1.1\r\nHost: a\r\n\r\n");
     // Its head is there, so the answer is being written.
     assert_eq!(stuck.head().status, 200);
-    // The one connection there may be is taken, and then it is free.
-    eventually(SOON, 200, || hub.ask(POST).answer().status);
+    // The one connection that may be waited for is taken, and then it is free.
+    eventually(SOON, 503, || status_of_a_slow_request(&hub));
+    eventually(SOON, 200, || status_of_a_slow_request(&hub));
     let got = stuck.drain(SOON).len();
     assert!(got < 64 << 20, "expected a part of the answer, got all {got} bytes");
+}
+
+const HALF: &str = "POST /send?event=a&data=x HTTP/1.1\r\n";
+
+/// What is answered to a request for whose second half the server has to wait.
+#[track_caller]
+fn status_of_a_slow_request(hub: &Hub) -> u16 {
+    let mut client = hub.ask(HALF);
+    if client.fill(Instant::now() + Duration::from_millis(50)).is_err() {
+        client.send("Host: a\r\n\r\n");
+    }
+    client.answer().status
 }
 
 #[test]
 fn a_client_that_reads_its_answer_slowly_gets_all_of_it() {
     let size = 4 << 20;
-    let large = move |_: &Request| Response::text(200, "x".repeat(size));
+    let large = move |_: &Request| Response::text(200, "x".repeat(size - 1) + "\n");
     let hub = Hub::with(&["a"], |builder| builder, |http| http.get("/large", large));
     let mut client = hub.ask("GET /large HTTP/1.1\r\nHost: a\r\n\r\n");
     assert_eq!(client.head().field("content-length"), Some(size.to_string().as_str()));
@@ -180,9 +194,9 @@ fn a_client_that_reads_its_answer_slowly_gets_all_of_it() {
 #[test]
 fn more_connections_than_allowed_are_told_to_come_back() {
     let hub = hub(|limits| limits.connections(3));
-    let mut blocked: Vec<Client> = (0..3).map(|_| hub.ask("POST /send HTTP/1.1\r\n")).collect();
-    eventually(SOON, 503, || hub.ask(POST).answer().status);
-    let mut refused = hub.ask(POST);
+    let mut waited_for: Vec<Client> = (0..3).map(|_| hub.ask(HALF)).collect();
+    // Those came first, and are accepted first; so there is no room for this one.
+    let mut refused = hub.ask(HALF);
     let answer = refused.answer();
     assert_eq!(answer.status, 503, "{answer:?}");
     let after = answer.field("retry-after").unwrap_or_default();
@@ -192,14 +206,44 @@ fn more_connections_than_allowed_are_told_to_come_back() {
     refused.assert_closed();
 
     // Those that were there first are served, and make room.
-    for client in &mut blocked {
+    for client in &mut waited_for {
         client.send("Host: a\r\nConnection: close\r\nContent-Length: 0\r\n\r\n");
         assert_eq!(client.answer().status, 200);
         client.assert_closed();
     }
-    drop(blocked);
-    eventually(SOON, 200, || hub.ask(POST).answer().status);
+    drop(waited_for);
+    eventually(SOON, 200, || status_of_a_slow_request(&hub));
     hub.assert_still_serves();
+}
+
+/// Whatever comes on an idle connection would be taken for the answer to the next request.
+#[test]
+fn a_client_that_was_answered_is_not_told_what_it_did_not_ask() {
+    let server = Server::new();
+    server.register_event("a").unwrap();
+    server.run().unwrap();
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let addr = listener.local_addr().unwrap();
+    // They wait in the backlog, whole, so that it is known what the server finds, and when.
+    let [waited_for, mut answered] = [HALF, POST].map(|raw| {
+        let mut client = Client::connect(addr);
+        client.send(raw);
+        client
+    });
+    let _http = HttpServer::new()
+        .limits(Limits::default().connections(1))
+        .post("/send", server.send_message_handler())
+        .serve(listener)
+        .unwrap();
+    let answer = answered.answer();
+    if answer.status == 503 {
+        answer.assert_explained();
+    } else {
+        assert_eq!(answer.status, 200, "{answer:?}");
+    }
+    // There is no thread to keep it alive with.
+    answered.assert_closed();
+    drop(waited_for); // or ending the server would wait for it
 }
 
 #[test]

@@ -106,7 +106,7 @@ fn flood(hub: &Hub, course: &Course<'_>) {
             let good = b"HTTP/1.1 200 OK\r\n";
             let mut answered = 0;
             let mut bytes = Vec::new();
-            let mut piece = [0; 64 << 10];
+            let mut piece = [0; 16 << 10];
             loop {
                 let count = from.read(&mut piece).unwrap();
                 if count == 0 {
@@ -172,9 +172,8 @@ fn read_an_error_slowly(hub: &Hub, course: &Course<'_>) {
 }
 
 fn block_in_a_route(hub: &Hub, course: &Course<'_>) {
-    let _blocked: Vec<Client> = (0..8)
-        .map(|_| hub.ask("GET /block HTTP/1.1\r\nHost: a\r\n\r\n"))
-        .collect();
+    let _blocked: Vec<Client> =
+        (0..8).map(|_| hub.ask("GET /block HTTP/1.1\r\nHost: a\r\n\r\n")).collect();
     course.begun();
     while course.goes_on() {
         thread::sleep(Duration::from_millis(5));

@@ -13,9 +13,6 @@ use super::{
     payload::{PUBLISHERS, Stamp},
 };
 
-/// Reads of a full buffer before the others get their turn.
-const READS_IN_A_ROW: usize = 16;
-
 /// How far a client is. The last five are final.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum State {
@@ -68,6 +65,10 @@ pub(crate) struct Client {
     pub(crate) tally: Tally,
     /// Whether it has stopped reading.
     pub(crate) is_stuck: bool,
+    /// Whether the poll has told that there is an end to what arrives.
+    pub(crate) is_ending: bool,
+    /// Whether it stands in the queue of those that may have something to read.
+    pub(crate) is_queued: bool,
     socket: Option<TcpStream>,
     /// Bytes of the request that are sent.
     sent: usize,
@@ -88,6 +89,8 @@ impl Client {
                 counters: [None; PUBLISHERS],
             },
             is_stuck: false,
+            is_ending: false,
+            is_queued: false,
             socket: None,
             sent: 0,
             parser: Parser::new(),
@@ -143,57 +146,31 @@ impl Client {
         Ok(())
     }
 
-    /// Reads what has arrived; to the end, if `is_ended` says that there is one.
+    /// Reads once; tells whether more may have arrived already. If not, the poll will tell.
     ///
     /// # Errors
     /// What went wrong or came wrong; the client is in a final state.
-    pub(crate) fn read(
-        &mut self,
-        group: &Group,
-        registry: &Registry,
-        token: Token,
-        is_ended: bool,
-        buffer: &mut [u8],
-    ) -> Result<(), String> {
+    pub(crate) fn read(&mut self, group: &Group, buffer: &mut [u8]) -> Result<bool, String> {
         let Some(socket) = self.socket.as_mut().filter(|_| !self.is_stuck) else {
-            return Ok(());
+            return Ok(false);
         };
-        for _ in 0..READS_IN_A_ROW {
-            match socket.read(buffer) {
-                Ok(0) if self.parser.is_at_rest() => return self.end(State::Ended, Ok(())),
-                Ok(0) => return self.end(State::Cut, Ok(())),
-                Ok(length) => {
-                    let (tally, state) = (&mut self.tally, &mut self.state);
-                    let mut see = |seen| tally.take(seen, state, group.started);
-                    if let Err(fault) = self.parser.feed(&buffer[..length], &group.names, &mut see)
-                    {
-                        return self.end(State::Faulty, Err(fault));
-                    }
-                    // The rest, if any, makes the socket readable anew.
-                    if length < buffer.len() && !is_ended {
-                        return Ok(());
-                    }
+        match socket.read(buffer) {
+            Ok(0) if self.parser.is_at_rest() => self.end(State::Ended, Ok(false)),
+            Ok(0) => self.end(State::Cut, Ok(false)),
+            Ok(length) => {
+                let (tally, state) = (&mut self.tally, &mut self.state);
+                let mut see = |seen| tally.take(seen, state, group.started);
+                match self.parser.feed(&buffer[..length], &group.names, &mut see) {
+                    // An end that was told already is not told again.
+                    Ok(()) => Ok(length == buffer.len() || self.is_ending),
+                    Err(fault) => self.end(State::Faulty, Err(fault)),
                 }
-                Err(error) => match error.kind() {
-                    io::ErrorKind::WouldBlock => return Ok(()),
-                    io::ErrorKind::Interrupted => {}
-                    _ => return self.end(State::Failed, Err(format!("cannot read: {error}"))),
-                },
             }
-        }
-        // Readiness is told once per change; this asks for it again.
-        self.rouse(registry, token)
-    }
-
-    /// Has readiness told again, if the client reads at all.
-    ///
-    /// # Errors
-    /// What went wrong; the client has failed.
-    pub(crate) fn rouse(&mut self, registry: &Registry, token: Token) -> Result<(), String> {
-        let Some(socket) = &mut self.socket else { return Ok(()) };
-        match registry.reregister(socket, token, Interest::READABLE | Interest::WRITABLE) {
-            Ok(()) => Ok(()),
-            Err(error) => self.end(State::Failed, Err(format!("cannot poll: {error}"))),
+            Err(error) => match error.kind() {
+                io::ErrorKind::WouldBlock => Ok(false),
+                io::ErrorKind::Interrupted => Ok(true),
+                _ => self.end(State::Failed, Err(format!("cannot read: {error}"))),
+            },
         }
     }
 
@@ -205,7 +182,7 @@ impl Client {
         }
     }
 
-    fn end(&mut self, state: State, outcome: Result<(), String>) -> Result<(), String> {
+    fn end<T>(&mut self, state: State, outcome: Result<T, String>) -> Result<T, String> {
         self.state = state;
         self.socket = None;
         outcome
@@ -231,8 +208,7 @@ impl Tally {
     }
 
     fn count(&mut self, Stamp { publisher, counter }: Stamp) -> Result<(), String> {
-        let (_, next) =
-            self.counters[usize::from(publisher)].get_or_insert((counter, counter));
+        let (_, next) = self.counters[usize::from(publisher)].get_or_insert((counter, counter));
         let expected = *next;
         *next = counter + 1;
         match counter.cmp(&expected) {

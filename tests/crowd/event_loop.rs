@@ -1,6 +1,7 @@
 //! The crowd's process: all clients on one thread, with one poll and one read buffer.
 
 use std::{
+    collections::VecDeque,
     io::{self, Write},
     ops::Range,
     process::{ExitCode, exit},
@@ -58,6 +59,8 @@ struct Crowd {
     /// Clients that connect or wait for their head.
     asking: usize,
     wait: Option<Wait>,
+    /// Clients that may have something to read.
+    readable: VecDeque<usize>,
     /// What was wrong first.
     trouble: String,
     /// Whether something came to a client that should not have come.
@@ -84,6 +87,7 @@ impl Crowd {
             start: Start { clients: 0..0, window: 0 },
             asking: 0,
             wait: None,
+            readable: VecDeque::new(),
             trouble: String::new(),
             is_faulty: false,
             buffer: vec![0; READ_BUFFER],
@@ -93,7 +97,10 @@ impl Crowd {
     fn run(mut self) -> io::Result<()> {
         let mut events = Events::with_capacity(1024);
         loop {
-            let patience = self.wait.as_ref().map(|wait| until(wait.deadline));
+            let patience = match &self.wait {
+                _ if !self.readable.is_empty() => Some(Duration::ZERO),
+                wait => wait.as_ref().map(|wait| until(wait.deadline)),
+            };
             match self.poll.poll(&mut events, patience) {
                 Err(error) if error.kind() != io::ErrorKind::Interrupted => return Err(error),
                 _ => {}
@@ -108,6 +115,7 @@ impl Crowd {
                     self.serve(event);
                 }
             }
+            self.read();
             self.start_clients();
             self.answer_wait()?;
         }
@@ -176,29 +184,49 @@ impl Crowd {
     fn serve(&mut self, event: &Event) {
         let Token(index) = event.token();
         let client = &mut self.clients[index];
-        let group = &self.groups[client.group];
-        let was_asking = client.state == State::Asking;
-        let mut outcome = Ok(());
         if event.is_writable() {
-            outcome = client.write(group);
+            let outcome = client.write(&self.groups[client.group]);
+            self.asking -= usize::from(outcome.is_err());
+            self.note(index, outcome);
         }
-        let is_ended = event.is_read_closed() || event.is_error();
-        if outcome.is_ok() && (event.is_readable() || is_ended) {
-            let registry = self.poll.registry();
-            outcome = client.read(group, registry, Token(index), is_ended, &mut self.buffer);
+        let is_ending = event.is_read_closed() || event.is_error();
+        self.clients[index].is_ending |= is_ending;
+        if event.is_readable() || is_ending {
+            self.queue(index);
         }
-        self.asking -= usize::from(was_asking && client.state != State::Asking);
-        self.note(index, outcome);
+    }
+
+    /// Puts a client into the queue of those that may have something to read.
+    fn queue(&mut self, index: usize) {
+        let client = &mut self.clients[index];
+        if !client.is_queued {
+            client.is_queued = true;
+            self.readable.push_back(index);
+        }
+    }
+
+    /// Lets each client in the queue read once, so that none keeps the others waiting.
+    fn read(&mut self) {
+        for _ in 0..self.readable.len() {
+            let Some(index) = self.readable.pop_front() else { return };
+            let client = &mut self.clients[index];
+            client.is_queued = false;
+            let was_asking = client.state == State::Asking;
+            let outcome = client.read(&self.groups[client.group], &mut self.buffer);
+            self.asking -= usize::from(was_asking && client.state != State::Asking);
+            if outcome == Ok(true) {
+                self.queue(index);
+            }
+            self.note(index, outcome.map(drop));
+        }
     }
 
     fn set_stuck(&mut self, clients: Range<usize>, is_stuck: bool) -> io::Result<()> {
         let clients = self.existing(clients);
         for index in clients.clone() {
-            let client = &mut self.clients[index];
-            client.is_stuck = is_stuck;
+            self.clients[index].is_stuck = is_stuck;
             if !is_stuck {
-                let outcome = client.rouse(self.poll.registry(), Token(index));
-                self.note(index, outcome);
+                self.queue(index);
             }
         }
         answer(&self.report(clients, None))
@@ -216,7 +244,9 @@ impl Crowd {
     /// Answers a `wait` that is over.
     fn answer_wait(&mut self) -> io::Result<()> {
         let Some(wait) = &mut self.wait else { return Ok(()) };
-        while wait.passed < wait.clients.end && report::is_through(&self.clients[wait.passed], wait.goal) {
+        while wait.passed < wait.clients.end
+            && report::is_through(&self.clients[wait.passed], wait.goal)
+        {
             wait.passed += 1;
         }
         let is_over = wait.passed == wait.clients.end

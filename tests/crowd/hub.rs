@@ -14,7 +14,7 @@ use websse::{
     http::{HttpServer, Request, Response},
 };
 
-use super::{HUB, LIFETIME, line_child::LineChild, measure, payload};
+use super::{HUB, LIFETIME, line_child::LineChild, measure, panics, payload};
 
 /// The event type of all scenarios, and how to listen to it.
 pub(crate) const EVENT: &str = "x";
@@ -145,6 +145,7 @@ pub(crate) fn run() -> ExitCode {
     let hub = Hub::start(Server::builder());
     let served = lifetime.and_then(|_| serve(&hub));
     hub.end();
+    panics::assert_no_panics();
     match served {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {

@@ -15,6 +15,7 @@
 //! | `line_child.rs` | a child process that answers each line with a line |
 //! | `handle.rs` | [`Crowd`], the leader's side |
 //! | `hub.rs` | [`Hub`] in this process, [`HubProcess`] in one of its own |
+//! | `panics.rs` | notices when any thread of a process panics |
 //! | `caller.rs` | [`Caller`], a blocking client for requests one after the other |
 //! | `measure.rs` | threads, descriptors, memory and processor time of a process |
 
@@ -28,6 +29,7 @@ mod handle;
 mod hub;
 mod line_child;
 pub(crate) mod measure;
+mod panics;
 pub(crate) mod parser;
 pub(crate) mod payload;
 mod protocol;
@@ -37,6 +39,7 @@ pub(crate) use self::{
     caller::Caller,
     handle::Crowd,
     hub::{EVENT, Hub, HubProcess, TARGET},
+    panics::assert_no_panics,
     report::Report,
 };
 
@@ -50,11 +53,13 @@ const CROWD: &str = "--as-crowd";
 const HUB: &str = "--as-hub";
 
 /// What a target's `main` does first: if this process was started as a crowd or a hub, it is one,
-/// and ends with the code returned. The soft limit of descriptors is raised in any case.
+/// and ends with the code returned. In any case the soft limit of descriptors is raised, and
+/// panics are watched.
 pub(crate) fn run_as_child() -> Option<ExitCode> {
     if let Err(error) = rlimit::increase_nofile_limit(u64::MAX) {
         eprintln!("cannot raise the limit of descriptors: {error}");
     }
+    panics::watch();
     match std::env::args().nth(1)?.as_str() {
         CROWD => Some(event_loop::run()),
         HUB => Some(hub::run()),

@@ -38,10 +38,15 @@ impl Names {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Seen {
     /// The head is complete, blank line included.
-    Head { status: u16 },
+    Head {
+        status: u16,
+    },
     Comment,
     /// An event of this many bytes of data.
-    Event { stamp: Stamp, bytes: u32 },
+    Event {
+        stamp: Stamp,
+        bytes: u32,
+    },
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -70,7 +75,8 @@ pub(crate) struct Parser {
     phase: Phase,
     status: u16,
     is_event_stream: bool,
-    /// `Content-Length`, and later what of it has not come yet.
+    /// `Content-Length`, and later what of it has not come yet. A stream has none, unless it only
+    /// says that there is no room.
     body_left: Option<usize>,
     /// The beginning of a line whose end has not come yet.
     partial: Vec<u8>,
@@ -96,11 +102,12 @@ impl Parser {
     /// Whether a response that ends here ends in good order: between two blocks of a stream, or
     /// with the last byte of a body.
     pub(crate) fn is_at_rest(&self) -> bool {
-        match self.phase {
+        let is_between_blocks = match self.phase {
             Phase::Status | Phase::Header => false,
             Phase::Stream => self.place == Place::Start && self.partial.is_empty(),
-            Phase::Body => self.body_left.is_none_or(|left| left == 0),
-        }
+            Phase::Body => true,
+        };
+        is_between_blocks && self.body_left.is_none_or(|left| left == 0)
     }
 
     /// Takes the next bytes and tells `see` what they complete.
@@ -115,10 +122,13 @@ impl Parser {
     ) -> Result<(), String> {
         while !bytes.is_empty() {
             if self.phase == Phase::Body {
-                return self.body(bytes.len());
+                return self.count_body(bytes.len());
             }
             let mut rest = bytes;
             let length = rest.skip_until(b'\n').map_err(|error| error.to_string())?;
+            if self.phase == Phase::Stream {
+                self.count_body(length)?;
+            }
             let (line, is_whole) = match &bytes[..length] {
                 [line @ .., b'\n'] => (line, true),
                 beginning => (beginning, false),
@@ -142,7 +152,7 @@ impl Parser {
         Ok(())
     }
 
-    fn body(&mut self, length: usize) -> Result<(), String> {
+    fn count_body(&mut self, length: usize) -> Result<(), String> {
         if let Some(left) = &mut self.body_left {
             *left = left.checked_sub(length).ok_or("more bytes than Content-Length says")?;
         }
@@ -188,11 +198,10 @@ impl Parser {
     }
 
     fn end_of_head(&mut self) -> Result<(), String> {
-        self.phase = match (self.status, self.is_event_stream, self.body_left) {
-            (200, true, None) => Phase::Stream,
-            (200, true, Some(_)) => return Err("a stream with a Content-Length".into()),
-            (_, true, _) => return Err(format!("a stream with status {}", self.status)),
-            (_, false, _) => Phase::Body,
+        self.phase = match (self.status, self.is_event_stream) {
+            (200, true) => Phase::Stream,
+            (_, true) => return Err(format!("a stream with status {}", self.status)),
+            (_, false) => Phase::Body,
         };
         Ok(())
     }

@@ -8,16 +8,28 @@ use std::{fmt, net::SocketAddr, ops::Range, str::FromStr, time::Duration};
 pub(crate) enum Command {
     /// Begin to connect so many more clients, at most `window` of them without a response head at
     /// a time. Answered at once.
-    Connect { count: usize, window: usize, address: SocketAddr, target: String },
+    Connect {
+        count: usize,
+        window: usize,
+        address: SocketAddr,
+        target: String,
+    },
     /// Answered when each of these clients is that far or can get no further, when any client met
     /// a fault, or when the time is up.
-    Wait { goal: Goal, clients: Range<usize>, time: Duration },
+    Wait {
+        goal: Goal,
+        clients: Range<usize>,
+        time: Duration,
+    },
     StopReading(Range<usize>),
     /// Read again.
     Read(Range<usize>),
     Close(Range<usize>),
     /// Report about these clients; `open_only` leaves out those whose connection has ended.
-    Report { clients: Range<usize>, open_only: bool },
+    Report {
+        clients: Range<usize>,
+        open_only: bool,
+    },
 }
 
 /// How far a client is to get.

@@ -24,7 +24,8 @@ macro_rules! report {
         impl fmt::Display for Report {
             fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
                 $(write!(f, concat!(stringify!($name), "={} "), self.$name)?;)*
-                for (least, most) in &self.of_publisher {
+                let known = self.of_publisher.iter().rposition(|events| *events != (0, 0));
+                for (least, most) in &self.of_publisher[..known.map_or(0, |last| last + 1)] {
                     write!(f, "publisher={least}:{most} ")?;
                 }
                 write!(f, "trouble={}", self.trouble)

@@ -148,8 +148,8 @@ enum Visit {
     RequestKeptAlive,
     Post,
     StreamFinished,
-    StreamReset,
-    StreamUnreadAtOnce,
+    Stream,
+    StreamUnread,
     Nonsense,
 }
 
@@ -162,8 +162,8 @@ impl Visit {
         Self::RequestKeptAlive,
         Self::Post,
         Self::StreamFinished,
-        Self::StreamReset,
-        Self::StreamUnreadAtOnce,
+        Self::Stream,
+        Self::StreamUnread,
         Self::Nonsense,
     ];
 
@@ -173,7 +173,9 @@ impl Visit {
             Self::OnlyConnect => {}
             Self::HalfARequest => caller.send(b"GET /event?event=x HTTP/1.1\r\nHo")?,
             Self::HalfABody => {
-                caller.send(b"POST /send?event=x HTTP/1.1\r\nHost: hub\r\nContent-Length: 9\r\n\r\nhalf")?;
+                caller.send(
+                    b"POST /send?event=x HTTP/1.1\r\nHost: hub\r\nContent-Length: 9\r\n\r\nhalf",
+                )?;
             }
             Self::RequestThatCloses => {
                 caller.send(b"GET /health HTTP/1.1\r\nHost: hub\r\nConnection: close\r\n\r\n")?;
@@ -193,11 +195,11 @@ impl Visit {
                 expect(200, caller.head()?.0)?;
                 caller.finish()?;
             }
-            Self::StreamReset => {
+            Self::Stream => {
                 caller.subscribe(TARGET)?;
                 expect(200, caller.head()?.0)?;
             }
-            Self::StreamUnreadAtOnce => caller.subscribe(TARGET)?,
+            Self::StreamUnread => caller.subscribe(TARGET)?,
             Self::Nonsense => {
                 caller.send(b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03\r\n\r\n")?;
                 expect(400, caller.answer()?)?;
@@ -208,8 +210,8 @@ impl Visit {
 
     fn end(self, caller: &Caller) -> io::Result<()> {
         match self {
-            // Closing with something unread resets the connection.
-            Self::StreamReset | Self::StreamUnreadAtOnce => caller.wait_readable(),
+            // At least the head is unread, and closing so resets the connection.
+            Self::StreamUnread => caller.wait_readable(),
             _ => Ok(()),
         }
     }

@@ -1,8 +1,7 @@
 //! Between the response head and the first event there is no gap.
 
 use std::{
-    io,
-    thread,
+    io, thread,
     time::{Duration, Instant},
 };
 

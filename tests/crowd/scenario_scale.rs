@@ -4,9 +4,8 @@ use std::time::{Duration, Instant};
 
 use crate::crowd::{Crowd, HubProcess, TARGET, measure};
 
-pub(crate) const MANY: usize = 10_000;
-
 pub(crate) fn ten_thousand_idle_streams_cost_little_memory_and_no_threads() {
+    const MANY: usize = 10_000;
     const MOST_BYTES: u64 = 1280;
     const BYTES: usize = 128;
     let mut crowd = Crowd::start();

@@ -36,10 +36,8 @@ pub(crate) fn the_crowd_reads_a_stream_in_pieces_of_any_size() {
         payload::compose(0, 40),
         payload::compose_for(Stamp { publisher: 3, counter: 1_234_567 }, 0),
     );
-    let event = |publisher, counter, bytes| Seen::Event {
-        stamp: Stamp { publisher, counter },
-        bytes,
-    };
+    let event =
+        |publisher, counter, bytes| Seen::Event { stamp: Stamp { publisher, counter }, bytes };
     let expected = [
         Seen::Head { status: 200 },
         Seen::Comment,
@@ -87,8 +85,8 @@ pub(crate) fn the_crowd_notices_what_should_not_come() {
         ("HTTP/1.1 200 OK\nA: b\r\n", "no CRLF"),
         ("HTTP/1.1 200 OK\r\nA b\r\n", "no header field"),
         (
-            "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nContent-Length: 9\r\n\r\n",
-            "Content-Length",
+            "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nContent-Length: 3\r\n\r\n:\n\n:\n",
+            "more bytes",
         ),
         ("HTTP/1.1 503 Busy\r\nContent-Length: 1\r\n\r\nab", "more bytes"),
     ] {
