@@ -19,7 +19,7 @@ usage: websse [--listen ADDRESS]... [--event NAME]...
   --help            this text
   --version         the version
 
-GET  /event    streams events; ?event=NAME chooses a type, again for more, * is all
+GET  /event    streams events; ?event=NAME chooses a type, again another, * all
 POST /send     publishes: event, data, id, retry in the query or a form body
 GET  /healthz  says ok
 

@@ -99,3 +99,8 @@ pub use message::{EventId, Message};
 pub use server::Server;
 pub use stats::{Disconnect, Disconnected, Stats};
 pub use subscription::{RecvTimeoutError, Subscription};
+
+/// Compiles the README's program.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

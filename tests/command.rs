@@ -1,0 +1,245 @@
+//! The command and the README: what is printed there is what happens.
+#![cfg(all(feature = "cli", unix))]
+#![allow(clippy::unwrap_used)]
+
+mod common;
+
+use std::{
+    io::{BufRead, BufReader, Read},
+    net::{SocketAddr, TcpListener},
+    process::{Child, ChildStdout, Command, ExitStatus, Output, Stdio},
+    time::{Duration, Instant},
+};
+
+use common::{Client, SOON, eventually};
+
+const README: &str = include_str!("../README.md");
+/// The address that the README shows; the tests use a free one.
+const SHOWN: &str = "127.0.0.1:8080";
+
+/// A child process that does not outlive its test.
+struct Running {
+    child: Child,
+    stdout: BufReader<ChildStdout>,
+}
+
+impl Running {
+    fn start(command: &mut Command) -> Self {
+        let mut child = command
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .stdin(Stdio::null())
+            .spawn()
+            .unwrap();
+        let stdout = BufReader::new(child.stdout.take().unwrap());
+        Self { child, stdout }
+    }
+
+    /// The command with these arguments, on a free port.
+    fn websse(arguments: &[&str]) -> (Self, SocketAddr) {
+        let mut running = Self::start(websse().args(["--listen", "127.0.0.1:0"]).args(arguments));
+        let address = running.line().rsplit_once("http://").unwrap().1.parse().unwrap();
+        (running, address)
+    }
+
+    fn line(&mut self) -> String {
+        let mut line = String::new();
+        self.stdout.read_line(&mut line).unwrap();
+        line.trim_end().to_owned()
+    }
+
+    /// Reads as many bytes as `expected` has.
+    fn assert_next(&mut self, expected: &str) {
+        let mut got = vec![0; expected.len()];
+        self.stdout.read_exact(&mut got).unwrap();
+        assert_eq!(String::from_utf8_lossy(&got), expected);
+    }
+
+    fn signal(&self, signal: &str) {
+        let id = self.child.id().to_string();
+        assert!(Command::new("kill").args([signal, &id]).status().unwrap().success());
+    }
+
+    /// Waits for the end, and returns what was written to standard error.
+    fn end(mut self) -> (ExitStatus, String) {
+        let end = Instant::now() + 2 * SOON;
+        while self.child.try_wait().unwrap().is_none() {
+            assert!(Instant::now() < end, "the process does not end");
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        let mut errors = String::new();
+        self.child.stderr.take().unwrap().read_to_string(&mut errors).unwrap();
+        (self.child.wait().unwrap(), errors)
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        // It has ended already where the test got to its end.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn websse() -> Command {
+    Command::new(env!("CARGO_BIN_EXE_websse"))
+}
+
+fn shell(line: &str) -> Command {
+    let mut command = Command::new("sh");
+    command.arg("-c").arg(format!("exec {line}")).current_dir(env!("CARGO_MANIFEST_DIR"));
+    command
+}
+
+/// The shell transcripts of the README: each command with what it prints.
+fn transcripts() -> Vec<(String, String)> {
+    let mut transcripts: Vec<(String, String)> = Vec::new();
+    let blocks = README.split("```console\n").skip(1);
+    for line in blocks.flat_map(|block| block.split("```").next().unwrap().lines()) {
+        match line.strip_prefix("$ ") {
+            Some(command) => transcripts.push((command.to_owned(), String::new())),
+            None => transcripts.last_mut().unwrap().1.extend([line, "\n"]),
+        }
+    }
+    transcripts
+}
+
+#[test]
+fn the_transcripts_of_the_readme_work_as_printed() {
+    let transcripts = transcripts();
+    let mut transcripts = transcripts.iter().map(|(command, output)| (command.as_str(), output));
+    let mut next = |beginning: &str| {
+        let (command, output) = transcripts.next().expect("another transcript");
+        assert!(command.starts_with(beginning), "{command}");
+        (command, output)
+    };
+
+    let (run, printed) = next("cargo run --release --features cli -- ");
+    let arguments = run.split_once(" -- ").unwrap().1;
+    let mut arguments: Vec<&str> = arguments.split(' ').collect();
+    arguments.extend(["--listen", "127.0.0.1:0"]);
+    let mut hub = Running::start(websse().args(arguments));
+    let first = hub.line();
+    let address = first.rsplit_once("http://").unwrap().1.to_owned();
+    let here = |text: &str| text.replace(SHOWN, &address);
+    assert_eq!(Some(first.as_str()), here(printed).lines().next());
+    hub.assert_next(here(printed).split_once('\n').unwrap().1);
+
+    let (listen, streamed) = next("curl -N ");
+    let preamble = streamed.split_inclusive("\n\n").next().unwrap();
+    let mut listener = Running::start(&mut shell(&here(listen)));
+    // The head and this arrive before there is any event.
+    listener.assert_next(preamble);
+    let (send, answered) = next("curl -X POST ");
+    let sent = shell(&here(send)).output().unwrap();
+    assert!(sent.status.success(), "{sent:?}");
+    assert_eq!(String::from_utf8_lossy(&sent.stdout), **answered);
+    listener.assert_next(&streamed[preamble.len()..]);
+
+    assert_eq!(next("cargo test ").0, "cargo test --locked --features cli", "what CI runs");
+    for _ in 0..2 {
+        let (post, _) = next("curl ");
+        let posted = shell(&here(post)).arg("--fail").output().unwrap();
+        assert!(posted.status.success() && posted.stdout.is_empty(), "{posted:?}");
+        for line in README.lines() {
+            let beginning =
+                if line == README.lines().next().unwrap() { "event: event1\n" } else { "" };
+            listener.assert_next(&format!("{beginning}data: {line}\n"));
+        }
+        listener.assert_next("data: \n\n");
+    }
+    assert!(next("cargo update ").0.ends_with("idna_adapter --precise 1.0.0"));
+    assert!(transcripts.next().is_none(), "every transcript is tried here");
+}
+
+#[test]
+fn a_signal_ends_it_in_good_order() {
+    for signal in ["-TERM", "-INT"] {
+        let (hub, address) = Running::websse(&[]);
+        let mut listener = Running::start(&mut shell(&format!("curl -sN http://{address}/event")));
+        listener.assert_next(": websse\nretry: 3000\n\n");
+        let sent = shell(&format!("curl -s -d data=last http://{address}/send")).status().unwrap();
+        assert!(sent.success());
+        hub.signal(signal);
+        let (status, errors) = hub.end();
+        assert_eq!(status.code(), Some(0), "{errors}");
+        assert!(errors.contains("shutting down") && errors.lines().count() == 1, "{errors:?}");
+        listener.assert_next("data: last\n\n");
+        assert_eq!(listener.end().0.code(), Some(0), "curl sees an orderly end");
+    }
+}
+
+#[test]
+fn wrong_arguments_and_ports_in_use_are_one_clear_line() {
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let taken = taken.local_addr().unwrap().to_string();
+    for (arguments, clue) in [
+        (&["--listen", &taken][..], taken.as_str()),
+        (&["--listen", "nonsense"], "nonsense"),
+        (&["--listen"], "--listen"),
+        (&["--lisen", "127.0.0.1:0"], "--lisen"),
+        (&["--event", "*", "--listen", "127.0.0.1:0"], "reserved"),
+        (&["--event", "a\nb", "--listen", "127.0.0.1:0"], r"a\nb"),
+        (&["surplus"], "surplus"),
+    ] {
+        let Output { status, stdout, stderr } = websse().args(arguments).output().unwrap();
+        let errors = String::from_utf8(stderr).unwrap();
+        assert_eq!(status.code(), Some(1), "{arguments:?}");
+        assert!(stdout.is_empty(), "{arguments:?}");
+        assert!(errors.contains(clue) && errors.lines().count() == 1, "{arguments:?}: {errors:?}");
+    }
+}
+
+#[test]
+fn help_and_version_are_printed() {
+    for (flag, beginning) in [("--help", "Server-Sent Events"), ("--version", "websse 0.")] {
+        let Output { status, stdout, .. } = websse().arg(flag).output().unwrap();
+        assert!(status.success());
+        let text = String::from_utf8(stdout).unwrap();
+        assert!(text.starts_with(beginning) && text.lines().all(|line| line.len() <= 80), "{text}");
+    }
+}
+
+#[test]
+fn several_addresses_serve_the_same_events() {
+    let (mut hub, first) = Running::websse(&["--listen", "127.0.0.1:0", "--event", "a b"]);
+    let second: SocketAddr = hub.line().rsplit_once("http://").unwrap().1.parse().unwrap();
+    assert_eq!(hub.line(), format!("listen:   curl -N 'http://{first}/event?event=a%20b'"));
+    let ask = |address: SocketAddr, request: &str| {
+        let mut client = Client::connect(address);
+        client.send(format!("{request} HTTP/1.1\r\nHost: a\r\n\r\n"));
+        client
+    };
+    let mut clients = [first, second].map(|address| ask(address, "GET /event?event=a%20b"));
+    for client in &mut clients {
+        client.stream_head();
+    }
+    assert_eq!(ask(second, "POST /send?event=a%20b&data=x").answer().status, 200);
+    for client in &mut clients {
+        assert_eq!(client.event().data.as_deref(), Some("x"));
+    }
+    assert_eq!(ask(first, "GET /healthz").answer().status, 200);
+}
+
+#[test]
+fn the_examples_run() {
+    let directory = std::env::current_exe().unwrap();
+    let directory = directory.parent().unwrap().parent().unwrap().join("examples");
+    for (name, event) in
+        [("simple-websse", "event: event1\ndata: event "), ("embed-subscription", "data: second ")]
+    {
+        let mut example = Running::start(Command::new(directory.join(name)).arg("127.0.0.1:0"));
+        let line = example.line();
+        let address = line.split_once("http://").unwrap().1.split('/').next().unwrap().to_owned();
+        let query = if event.starts_with("event") { "?event=event1" } else { "" };
+        let stream = format!("curl -sN 'http://{address}/event{query}'");
+        let mut listener = Running::start(&mut shell(&stream));
+        listener.assert_next(": websse\nretry: 3000\n\n");
+        listener.assert_next(event);
+        if name == "simple-websse" {
+            let page = shell(&format!("curl -s http://{address}/")).output().unwrap();
+            assert!(String::from_utf8(page.stdout).unwrap().contains("EventSource"));
+        }
+        eventually(SOON, true, || example.child.try_wait().unwrap().is_none());
+    }
+}
