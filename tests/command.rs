@@ -131,9 +131,9 @@ fn the_transcripts_of_the_readme_work_as_printed() {
     // The head and this arrive before there is any event.
     listener.assert_next(preamble);
     let (send, answered) = next("curl -X POST ");
-    let sent = shell(&here(send)).output().unwrap();
-    assert!(sent.status.success(), "{sent:?}");
-    assert_eq!(String::from_utf8_lossy(&sent.stdout), **answered);
+    let posted = shell(&here(send)).output().unwrap();
+    assert!(posted.status.success(), "{posted:?}");
+    assert_eq!(String::from_utf8_lossy(&posted.stdout), **answered);
     listener.assert_next(&streamed[preamble.len()..]);
 
     assert_eq!(next("cargo test ").0, "cargo test --locked --features cli", "what CI runs");

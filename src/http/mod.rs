@@ -34,6 +34,7 @@ mod request;
 mod response;
 mod router;
 mod service;
+mod transport;
 mod turns;
 mod window;
 

@@ -1,0 +1,228 @@
+//! A connection's socket, with the thread that serves it: what may block does so only after the
+//! turn to accept has been passed on.
+
+use std::{
+    io::{self, ErrorKind, Read, Write},
+    net::Shutdown,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use super::{
+    connections::Ticket,
+    response::{Refusal, TakeOver},
+    service::{Service, Turn},
+    window::Window,
+};
+use crate::socket::Socket;
+
+/// What a thread that has the turn reads of a connection before it passes the turn on.
+const READ_IN_TURN: usize = 64 * 1024;
+/// How long, and how much, the server reads on after it has closed its side.
+const LINGER: Duration = Duration::from_secs(1);
+const LINGER_BYTES: usize = 1024 * 1024;
+/// Read time-outs are multiples of this.
+const READ_TIMEOUT_STEP: Duration = Duration::from_millis(100);
+
+/// Why a connection ends.
+pub(super) enum End {
+    /// Its last response was sent, or nobody is there to be answered.
+    Close,
+    /// The request is not served; what the client still sends is not read as a request.
+    Refuse(Refusal),
+    /// Somebody else takes the socket, to send this head and what follows.
+    TakeOver(Vec<u8>, TakeOver),
+}
+
+impl From<Refusal> for End {
+    fn from(refusal: Refusal) -> Self {
+        Self::Refuse(refusal)
+    }
+}
+
+impl From<io::Error> for End {
+    /// A socket that fails has nobody behind it.
+    fn from(_: io::Error) -> Self {
+        Self::Close
+    }
+}
+
+/// A socket and the buffers around it.
+pub(super) struct Transport<'c> {
+    service: &'c Service,
+    turn: &'c Turn<'c>,
+    socket: Arc<Socket>,
+    /// Held once the connection has the thread for itself: the socket blocks from then on.
+    ticket: Option<Ticket>,
+    /// The descriptor is the last one; the connection must not be kept.
+    pub(super) spare: bool,
+    /// What was read and not yet used.
+    pub(super) window: &'c mut Window,
+    /// What is to be written.
+    pub(super) out: &'c mut Vec<u8>,
+    /// Bytes read so far.
+    read: usize,
+    /// The read time-out that the socket has.
+    read_timeout: Option<Duration>,
+}
+
+impl<'c> Transport<'c> {
+    /// Takes a socket that was just accepted, by a thread that has the turn and so must not block.
+    pub(super) fn new(
+        service: &'c Service,
+        turn: &'c Turn<'c>,
+        socket: Socket,
+        spare: bool,
+        window: &'c mut Window,
+        out: &'c mut Vec<u8>,
+    ) -> io::Result<Self> {
+        socket.set_nonblocking(true)?;
+        window.clear();
+        out.clear();
+        let socket = Arc::new(socket);
+        let (ticket, read, read_timeout) = (None, 0, None);
+        Ok(Self { service, turn, socket, ticket, spare, window, out, read, read_timeout })
+    }
+
+    /// Reads more; 0 is the end of what the client sends, `None` that the deadline has passed.
+    /// `idle` says that the client owes nothing.
+    pub(super) fn fill(&mut self, deadline: Instant, idle: bool) -> Result<Option<usize>, End> {
+        self.flush()?;
+        if self.read >= READ_IN_TURN {
+            self.pass_turn()?;
+        }
+        loop {
+            if let Some(ticket) = &self.ticket {
+                let left = deadline.saturating_duration_since(Instant::now());
+                if left.is_zero() {
+                    return Ok(None);
+                }
+                // Rounded up, so that a wait of the same length needs no call to set it.
+                let step = READ_TIMEOUT_STEP.as_millis();
+                let rounded = u64::try_from((left.as_millis() / step + 1) * step);
+                let timeout = Duration::from_millis(rounded.unwrap_or(u64::MAX));
+                if self.read_timeout != Some(timeout) {
+                    self.socket.set_read_timeout(timeout)?;
+                    self.read_timeout = Some(timeout);
+                }
+                if idle && !ticket.set_idle(true) {
+                    return Err(End::Close);
+                }
+            }
+            let read = (&*self.socket).read(self.window.space());
+            if let Some(ticket) = &self.ticket
+                && idle
+            {
+                ticket.set_idle(false);
+            }
+            match read {
+                Ok(length) => {
+                    self.window.fill(length);
+                    self.read += length;
+                    return Ok(Some(length));
+                }
+                Err(error) => match error.kind() {
+                    ErrorKind::Interrupted => {}
+                    // With the turn it means to pass it on, else that the time is over.
+                    ErrorKind::WouldBlock | ErrorKind::TimedOut => self.pass_turn()?,
+                    _ => return Err(End::Close),
+                },
+            }
+        }
+    }
+
+    /// Writes what is gathered; on an error nobody is there to take it.
+    pub(super) fn flush(&mut self) -> Result<(), End> {
+        if self.out.is_empty() {
+            return Ok(());
+        }
+        let deadline = Instant::now() + self.service.limits.write_timeout;
+        let mut written = 0;
+        while written < self.out.len() {
+            if self.ticket.is_some() {
+                let left = deadline.saturating_duration_since(Instant::now());
+                if left.is_zero() {
+                    return Err(End::Close);
+                }
+                self.socket.set_write_timeout(left)?;
+            }
+            match (&*self.socket).write(&self.out[written..]) {
+                Ok(0) => return Err(End::Close),
+                Ok(length) => written += length,
+                Err(error) => match error.kind() {
+                    ErrorKind::Interrupted => {}
+                    // A part of a response cannot be followed by another one.
+                    ErrorKind::WouldBlock | ErrorKind::TimedOut => {
+                        self.pass_turn().map_err(|_| End::Close)?;
+                    }
+                    _ => return Err(End::Close),
+                },
+            }
+        }
+        self.out.clear();
+        Ok(())
+    }
+
+    /// Whether the thread has the turn, and so must not block.
+    pub(super) fn has_turn(&self) -> bool {
+        self.ticket.is_none()
+    }
+
+    /// Makes sure that this thread may block: passes the turn on if it has it.
+    pub(super) fn pass_turn(&mut self) -> Result<(), End> {
+        if self.ticket.is_some() {
+            return Ok(());
+        }
+        if self.spare {
+            return Err(Refusal::new(503, "no descriptors left; try again later").into());
+        }
+        let ticket = self.service.connections.enter(&self.socket);
+        let ticket = ticket.ok_or(Refusal::new(503, "too many connections; try again later"))?;
+        let no_thread = |_| Refusal::new(503, "no threads left; try again later");
+        self.turn.pass().map_err(no_thread)?;
+        self.ticket = Some(ticket);
+        self.socket.set_nonblocking(false)?;
+        Ok(())
+    }
+
+    /// Gives the socket away, non-blocking.
+    pub(super) fn hand_over(self, head: &[u8], take: TakeOver) {
+        if self.ticket.is_some() && self.socket.set_nonblocking(true).is_err() {
+            return;
+        }
+        drop(self.ticket);
+        // The ticket's was the only other reference.
+        if let Some(socket) = Arc::into_inner(self.socket) {
+            take(socket, head);
+        }
+    }
+
+    /// Sends what is left and closes, so that the client gets all of it: if anything unread came
+    /// in afterwards, closing at once would destroy what the client has not yet taken.
+    pub(super) fn close(mut self, all_was_read: bool) {
+        if self.flush().is_err() || self.socket.shutdown(Shutdown::Write).is_err() || all_was_read {
+            return;
+        }
+        // Without a thread to wait in, what has come already is all that can be dropped.
+        let may_wait = self.pass_turn().is_ok();
+        self.linger(may_wait);
+    }
+
+    /// Reads and drops until the client closes.
+    fn linger(&mut self, may_wait: bool) {
+        let deadline = Instant::now() + LINGER;
+        let mut dropped = 0;
+        while dropped < LINGER_BYTES {
+            let left = deadline.saturating_duration_since(Instant::now());
+            if left.is_zero() || may_wait && self.socket.set_read_timeout(left).is_err() {
+                return;
+            }
+            self.window.clear();
+            match (&*self.socket).read(self.window.space()) {
+                Ok(length) if length > 0 => dropped += length,
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Ok(_) | Err(_) => return,
+            }
+        }
+    }
+}
