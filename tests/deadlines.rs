@@ -79,6 +79,19 @@ fn the_head_of_a_later_request_has_the_same_deadline() {
 }
 
 #[test]
+fn empty_lines_before_a_request_buy_no_time() {
+    let hub = hub(|limits| limits.head_timeout(SHORT).idle_timeout(SHORT));
+    let nothing = "\r\n".repeat(250);
+    let mut first = hub.connect();
+    let (answer, took) = dribble(&mut first, nothing.as_bytes(), Instant::now());
+    assert_timed_out("first", &answer, took);
+    let mut later = hub.ask(POST);
+    assert_eq!(later.answer().status, 200);
+    let (answer, took) = dribble(&mut later, nothing.as_bytes(), Instant::now());
+    assert_timed_out("later", &answer, took);
+}
+
+#[test]
 fn a_body_must_come_whole_before_its_deadline() {
     let hub = hub(|limits| limits.body_timeout(SHORT));
     for (name, rest, piece) in [
@@ -257,6 +270,39 @@ fn streams_do_not_count_as_connections() {
 }
 
 #[test]
+fn more_bytes_of_bodies_than_allowed_are_told_to_come_back() {
+    let hub = hub(|limits| limits.bodies_bytes(1000));
+    let head = "POST /send?event=a HTTP/1.1\r\nHost: a\r\nContent-Length: 800\r\n\r\n";
+    let mut first = hub.ask(format!("{head}{}", "x".repeat(799)));
+    // The first came first, and has its room when the others ask for theirs.
+    for _ in 0..3 {
+        let mut second = hub.ask(format!("{head}{}", "x".repeat(800)));
+        let answer = second.answer();
+        assert_eq!(answer.status, 503, "{answer:?}");
+        assert!(answer.field("retry-after").is_some(), "{answer:?}");
+        answer.assert_explained();
+        second.assert_closed();
+    }
+    first.send("x");
+    assert_eq!(first.answer().status, 200);
+    let mut third = hub.ask(format!("{head}{}", "x".repeat(800)));
+    assert_eq!(third.answer().status, 200, "room again");
+}
+
+/// A little more than the request is read over, much more is not.
+#[test]
+fn a_client_that_keeps_talking_to_its_stream_is_disconnected() {
+    let hub = hub(|limits| limits);
+    let mut client = hub.listen("?event=a");
+    client.send("x".repeat(1000));
+    hub.publish(Message::new("still here").event("a"));
+    assert_eq!(client.event().data.as_deref(), Some("still here"));
+    client.send("x".repeat(200 << 10));
+    // At most 4 KiB of it are read each second.
+    eventually(Duration::from_secs(30), 0, || hub.server.stats().streams);
+}
+
+#[test]
 fn more_streams_than_allowed_are_refused_for_now_and_not_for_good() {
     let hub = Hub::with(&["", "a"], |builder| builder.max_streams(2), |http| http);
     let get = "GET /event HTTP/1.1\r\nHost: a\r\n\r\n";
@@ -296,4 +342,27 @@ fn refused_streams_are_told_to_come_back_at_different_times() {
     times.sort();
     times.dedup();
     assert!(times.len() > 1, "expected different times, got only {times:?}");
+}
+
+/// As `shutdown` takes it: who wants to wait for ever says `Duration::MAX`.
+#[test]
+fn a_deadline_beyond_what_a_clock_can_hold_is_none() {
+    let never = Duration::MAX;
+    let limits = Limits::default().head_timeout(never).body_timeout(never);
+    let limits = limits.write_timeout(never).idle_timeout(never);
+    let hub = Hub::with(
+        &["", "probe"],
+        |builder| builder.heartbeat(never).stall_timeout(never).retry(never),
+        |http| http.limits(limits),
+    );
+    // In pieces, so that each of them has to be waited for.
+    let mut client = hub.connect();
+    let raw = "POST /send HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\n\r\nxx";
+    for byte in raw.bytes().chain(raw.bytes()) {
+        client.send([byte]);
+        thread::yield_now();
+    }
+    assert_eq!(client.answer().status, 200);
+    assert_eq!(client.answer().status, 200);
+    hub.assert_still_serves();
 }

@@ -1,19 +1,16 @@
-//! The library inside a program: the life of a [`Server`], what it publishes and to whom, and
-//! subscriptions. Listeners, routes and the end of it all: `embedding_http.rs`.
+//! The library inside a program: the life of a [`Server`], what it publishes, and to whom.
+//! Subscriptions: `subscriptions.rs`. Listeners, routes and the end of it all: `embedding_http.rs`.
 
 #![allow(clippy::unwrap_used)]
 
 mod common;
 
-use std::fmt::Write as _;
-use std::io::{self, Read, Write};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use common::{Hub, SOON, assert_no_panics, eventually, shown, watch_for_panics};
+use common::{Hub, SOON, assert_no_panics, eventually, watch_for_panics};
 use websse::{
-    Disconnect, Message, PublishError, RecvTimeoutError, RunError, Server, StreamError,
-    SubscribeError, Subscription, TryPublishError,
+    Frame, Message, PublishError, RunError, Server, SubscribeError, Subscription, TryPublishError,
 };
 
 /// A server that runs, with the general type and `a`.
@@ -24,7 +21,6 @@ fn running() -> Server {
     server.run().unwrap();
     server
 }
-
 #[test]
 fn publishing_needs_a_server_that_runs() {
     let server = Server::new();
@@ -119,7 +115,6 @@ fn of_several_types_none_is_registered_where_one_is_refused() {
     assert!(server.register_events(["a", "b\nc", "d"]).is_err());
     assert!(!server.event_exists("a") && !server.event_exists("d"));
 }
-
 /// The next frame that is an event, as text.
 #[track_caller]
 fn next_event(subscription: &mut Subscription) -> String {
@@ -130,143 +125,6 @@ fn next_event(subscription: &mut Subscription) -> String {
         }
     }
 }
-
-/// All frames up to the end.
-fn bytes_of_frames(subscription: &mut Subscription) -> Vec<u8> {
-    let mut bytes = Vec::new();
-    for frame in subscription {
-        bytes.extend_from_slice(frame.as_bytes());
-    }
-    bytes
-}
-
-#[test]
-fn a_subscription_gets_a_comment_then_events_in_order_then_the_end() {
-    let server = running();
-    let mut subscription = server.subscribe(["", "a"]).unwrap();
-    let first = subscription.recv_timeout(SOON).unwrap();
-    assert!(!first.is_event(), "first frame: {first:?}");
-    assert!(first.as_bytes().starts_with(b":"), "first frame: {first:?}");
-
-    let silence = Duration::from_millis(50);
-    let started = Instant::now();
-    assert_eq!(subscription.recv_timeout(silence), Err(RecvTimeoutError::Timeout));
-    assert!(started.elapsed() >= silence);
-    assert_eq!(subscription.end_reason(), None);
-
-    let mut expected = String::new();
-    for number in 0..100 {
-        let (event, field) = [("", ""), ("a", "event: a\n")][number % 2];
-        server.publish(Message::new(number.to_string()).event(event)).unwrap();
-        write!(expected, "{field}data: {number}\n\n").unwrap();
-    }
-    server.shutdown(SOON);
-    assert_eq!(String::from_utf8(bytes_of_frames(&mut subscription)).unwrap(), expected);
-    assert_eq!(subscription.recv_timeout(SOON), Err(RecvTimeoutError::Ended(Disconnect::Shutdown)));
-    assert_eq!(subscription.end_reason(), Some(Disconnect::Shutdown));
-}
-
-#[test]
-fn a_subscription_can_be_read_as_bytes() {
-    let server = running();
-    let mut frames = server.subscribe(["a"]).unwrap();
-    let mut bytes = server.subscribe(["a"]).unwrap();
-    let mut streamed = server.subscribe(["a"]).unwrap();
-    for number in 0..20 {
-        let data = number.to_string().repeat(10_000);
-        server.publish(Message::new(data).event("a")).unwrap();
-    }
-    server.shutdown(SOON);
-    let expected = bytes_of_frames(&mut frames);
-    assert!(expected.len() > 200_000, "expected all events, got {}", shown(&expected));
-
-    // In pieces that are no multiple of anything.
-    let mut got = Vec::new();
-    let mut piece = [0; 777];
-    loop {
-        match Read::read(&mut bytes, &mut piece).unwrap() {
-            0 => break,
-            count => got.extend_from_slice(&piece[..count]),
-        }
-    }
-    assert!(got == expected, "expected {}, got {}", shown(&expected), shown(&got));
-    assert_eq!(bytes.end_reason(), Some(Disconnect::Shutdown));
-
-    let mut sunk = Sink::default();
-    assert_eq!(streamed.stream_to(&mut sunk).unwrap(), Disconnect::Shutdown);
-    assert!(sunk.bytes == expected, "expected {}, got {}", shown(&expected), shown(&sunk.bytes));
-    assert_eq!(sunk.unflushed, 0, "bytes not flushed");
-}
-
-/// Takes what it is written, and counts what was not flushed after it.
-#[derive(Default)]
-struct Sink {
-    bytes: Vec<u8>,
-    unflushed: usize,
-}
-
-impl Write for Sink {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.bytes.extend_from_slice(bytes);
-        self.unflushed += bytes.len();
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        self.unflushed = 0;
-        Ok(())
-    }
-}
-
-/// A sink like a buffer that nobody empties.
-struct Unflushable(io::ErrorKind);
-
-impl Write for Unflushable {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Err(self.0.into())
-    }
-}
-
-#[test]
-fn streaming_to_what_cannot_flush_is_an_error() {
-    let server = running();
-    let mut subscription = server.subscribe(["a"]).unwrap();
-    let got = subscription.stream_to(Unflushable(io::ErrorKind::Unsupported));
-    assert!(matches!(got, Err(StreamError::StreamingNotSupported(_))), "got {got:?}");
-    let mut subscription = server.subscribe(["a"]).unwrap();
-    let got = subscription.stream_to(Unflushable(io::ErrorKind::BrokenPipe));
-    assert!(matches!(got, Err(StreamError::Io(_))), "got {got:?}");
-}
-
-#[test]
-fn a_dropped_subscription_is_gone() {
-    let server = running();
-    let first = server.subscribe(["a"]).unwrap();
-    let second = server.subscribe(["*"]).unwrap();
-    assert_eq!(server.stats().subscriptions, 2);
-    drop(first);
-    eventually(SOON, 1, || server.stats().subscriptions);
-    drop(second);
-    eventually(SOON, 0, || server.stats().subscriptions);
-    server.publish(Message::new("to nobody").event("a")).unwrap();
-}
-
-#[test]
-fn a_subscription_ends_with_its_server() {
-    let server = running();
-    let mut subscription = server.subscribe(["a"]).unwrap();
-    let waiting = thread::spawn(move || {
-        bytes_of_frames(&mut subscription);
-        subscription.end_reason()
-    });
-    drop(server);
-    assert_eq!(waiting.join().unwrap(), Some(Disconnect::Shutdown));
-}
-
 #[test]
 fn several_threads_publish_at_once_and_everybody_sees_one_order() {
     let hub = Hub::new(&["a"]);
@@ -339,27 +197,55 @@ fn shutting_down_delivers_what_was_accepted_and_ends_every_stream() {
     assert_eq!(hub.server.stats().streams, 0);
     assert_eq!(hub.server.stats().disconnected.shutdown, 2);
 }
-
-/// The places of clients that have left are empty when the others end.
+/// Whatever it sent after its request is read over, and does not hide its end.
 #[test]
-fn shutting_down_after_some_have_left_ends_the_rest() {
-    for (name, deadline) in [("in time", SOON), ("at once", Duration::ZERO)] {
-        for leaver in 0..3 {
-            let server = running();
-            let mut stay: Vec<_> = (0..3).map(|_| server.subscribe(["a"]).unwrap()).collect();
-            drop(stay.remove(leaver));
-            eventually(SOON, 2, || server.stats().subscriptions);
-            // So that the broadcaster has seen it too.
-            eventually(SOON, 1, || server.stats().disconnected.closed_by_peer);
-            server.shutdown(deadline);
-            for subscription in &mut stay {
-                bytes_of_frames(subscription);
-                let got = subscription.end_reason();
-                assert_eq!(got, Some(Disconnect::Shutdown), "{name}, {leaver} left");
+fn a_client_that_talked_and_left_is_gone_within_two_seconds() {
+    let hub = Hub::new(&[""]);
+    let mut client = hub.listen("");
+    client.send("x".repeat(40 << 10));
+    drop(client);
+    let left = Instant::now();
+    eventually(Duration::from_secs(30), 0, || hub.server.stats().streams);
+    let took = left.elapsed();
+    assert!(took < Duration::from_secs(2), "expected it gone within 2 s, got that after {took:?}");
+}
+
+#[test]
+fn what_was_accepted_is_delivered_though_the_shutdown_comes_in_between() {
+    for round in 0..20 {
+        let server = Server::builder().publish_queue([4, 1024][round % 2]).build();
+        server.register_event("a").unwrap();
+        server.run().unwrap();
+        let subscription = server.subscribe(["a"]).unwrap();
+        let publish_until_refused = |publisher: usize| {
+            let mut accepted = Vec::new();
+            loop {
+                let data = format!("{publisher} {}", accepted.len());
+                match server.publish(Message::new(data.as_str()).event("a")) {
+                    Ok(()) => accepted.push(format!("event: a\ndata: {data}\n\n")),
+                    Err(PublishError::ShutDown) => return accepted,
+                    Err(error) => panic!("expected ShutDown at last, got {error:?}"),
+                }
+                thread::sleep(Duration::from_micros(50)); // no faster than it is read
             }
-            assert_eq!(server.stats().subscriptions, 0, "{name}, {leaver} left");
-            assert_no_panics();
-        }
+        };
+        let (mut accepted, mut got) = thread::scope(|scope| {
+            let text = |frame: Frame| String::from_utf8(frame.as_bytes().to_vec()).unwrap();
+            let events = subscription.filter(Frame::is_event).map(text);
+            let reader = scope.spawn(|| events.collect::<Vec<_>>());
+            let publishers = [0, 1, 2].map(|publisher| {
+                let publish_until_refused = &publish_until_refused;
+                scope.spawn(move || publish_until_refused(publisher))
+            });
+            thread::sleep(Duration::from_millis(5)); // anywhere among the publishes
+            assert_eq!(server.shutdown(SOON).undelivered, 0);
+            let accepted = publishers.map(|publisher| publisher.join().unwrap());
+            (accepted.concat(), reader.join().unwrap())
+        });
+        assert!(!accepted.is_empty(), "nothing was accepted: the test says nothing");
+        accepted.sort();
+        got.sort();
+        assert_eq!(got, accepted, "round {round}");
     }
 }
 

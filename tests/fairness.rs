@@ -97,13 +97,13 @@ fn assert_nobody_waits(name: &str, builder: impl FnOnce(Builder) -> Builder, tro
 }
 
 /// Pipelines requests, 100,000 or more, without waiting for an answer; all of them are answered.
-fn flood(hub: &Hub, course: &Course<'_>) {
-    let client = hub.connect();
+fn flood(hub: &Hub, course: &Course<'_>, request: &str, answer: &[u8]) {
+    // Large pieces, the first of them at once, so that the server always finds the next request.
+    let batch = request.repeat(2000);
+    let client = hub.ask(&batch);
     let (mut from, mut to) = (client.socket(), client);
-    let batch = "POST /send?event=a&data=x HTTP/1.1\r\nHost: a\r\n\r\n".repeat(100);
     thread::scope(|scope| {
         let answered = scope.spawn(move || {
-            let good = b"HTTP/1.1 200 OK\r\n";
             let mut answered = 0;
             let mut bytes = Vec::new();
             let mut piece = [0; 16 << 10];
@@ -113,20 +113,31 @@ fn flood(hub: &Hub, course: &Course<'_>) {
                     return answered;
                 }
                 bytes.extend_from_slice(&piece[..count]);
-                answered += bytes.windows(good.len()).filter(|line| line == good).count();
+                answered += bytes.windows(answer.len()).filter(|line| *line == answer).count();
                 course.begun();
                 // A line cut in two by the end of the piece is looked at again.
-                bytes.drain(..bytes.len().saturating_sub(good.len() - 1));
+                bytes.drain(..bytes.len().saturating_sub(answer.len() - 1));
             }
         });
-        let mut sent = 0;
+        let mut sent = 2000;
         while sent < 100_000 || course.goes_on() {
             to.send(&batch);
-            sent += 100;
+            sent += 2000;
         }
         to.half_close();
         assert_eq!(answered.join().unwrap(), sent, "answers to {sent} requests");
     });
+}
+
+fn publish_much(hub: &Hub, course: &Course<'_>) {
+    let post = "POST /send?event=a&data=x HTTP/1.1\r\nHost: a\r\n\r\n";
+    flood(hub, course, post, b"HTTP/1.1 200 OK\r\n");
+}
+
+/// Nothing in it ever waits, not even for the publish queue.
+fn ask_much(hub: &Hub, course: &Course<'_>) {
+    let get = "GET /nope HTTP/1.1\r\nHost: a\r\n\r\n";
+    flood(hub, course, get, b"HTTP/1.1 404 Not Found\r\n");
 }
 
 /// Sends what `begin` says, then `piece` again and again with `nap` between, on a new connection
@@ -197,13 +208,14 @@ fn nobody_waits_for_nobody() {
 
 #[test]
 fn nobody_waits_for_a_client_that_pipelines() {
-    assert_nobody_waits("a flood", |builder| builder, &[flood]);
+    assert_nobody_waits("publishes", |builder| builder, &[publish_much]);
+    assert_nobody_waits("asks", |builder| builder, &[ask_much, ask_much]);
 }
 
 #[test]
 fn nobody_waits_for_a_publish_that_blocks() {
     let tiny = |builder: Builder| builder.publish_queue(1);
-    assert_nobody_waits("floods into a full queue", tiny, &[flood, flood]);
+    assert_nobody_waits("floods into a full queue", tiny, &[publish_much, publish_much]);
 }
 
 #[test]
@@ -233,7 +245,7 @@ fn nobody_waits_for_all_of_them_together() {
         read_an_error_slowly,
         block_in_a_route,
         connect_and_wait,
-        flood,
+        publish_much,
     ];
     assert_nobody_waits("all", |builder| builder, &all);
 }
