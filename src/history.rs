@@ -67,6 +67,8 @@ pub(crate) struct History {
     /// By the type's number.
     logs: Vec<Log>,
     bytes: usize,
+    /// How many events were dropped so far.
+    drops: u64,
     /// Where the publishers' own ids are kept, the earliest use first.
     ids: HashMap<EventId, VecDeque<Sequence>>,
 }
@@ -77,6 +79,8 @@ struct Log {
     bytes: usize,
     /// The newest event of this type that is not kept, or not any more; 0 is none.
     dropped: Sequence,
+    /// Which of all drops was the last one here, counted from 1.
+    last_drop: u64,
 }
 
 #[derive(Debug)]
@@ -96,7 +100,7 @@ impl Kept {
 impl History {
     pub(crate) fn new(limits: HistoryLimits, epoch: String) -> Self {
         let (logs, ids) = (Vec::new(), HashMap::new());
-        Self { limits, epoch, newest: 0, logs, bytes: 0, ids }
+        Self { limits, epoch, newest: 0, logs, bytes: 0, drops: 0, ids }
     }
 
     /// Whether anything is kept at all; without it events get no ids from the server.
@@ -119,7 +123,7 @@ impl History {
             self.logs.resize_with(at + 1, Log::default);
         }
         if kept.bytes() > self.limits.bytes.min(self.limits.all_bytes) {
-            self.logs[at].dropped = sequence;
+            self.note_drop(at, sequence);
             return frame;
         }
         if let Some(id) = &kept.id {
@@ -149,8 +153,8 @@ impl History {
             return;
         };
         log.bytes -= gone.bytes();
-        log.dropped = log.dropped.max(gone.sequence);
         self.bytes -= gone.bytes();
+        self.note_drop(at, gone.sequence);
         if let Some(id) = gone.id
             && let Some(uses) = self.ids.get_mut(&id)
         {
@@ -159,6 +163,18 @@ impl History {
                 self.ids.remove(&id);
             }
         }
+    }
+
+    fn note_drop(&mut self, at: usize, sequence: Sequence) {
+        self.drops += 1;
+        let log = &mut self.logs[at];
+        log.dropped = log.dropped.max(sequence);
+        log.last_drop = self.drops;
+    }
+
+    /// How many events were dropped so far.
+    pub(crate) fn drops(&self) -> u64 {
+        self.drops
     }
 
     /// The position of somebody who has everything.
@@ -204,9 +220,10 @@ impl History {
         low
     }
 
-    /// Whether something of these types that came after `position` is not kept.
-    pub(crate) fn has_gap(&self, subscribed: &Subscribed, position: Sequence) -> bool {
-        self.logs_of(subscribed).any(|log| log.dropped > position)
+    /// Whether something of these types that came after `position` is not kept, and was dropped
+    /// after the first `drops` events were.
+    pub(crate) fn has_gap(&self, subscribed: &Subscribed, position: Sequence, drops: u64) -> bool {
+        self.logs_of(subscribed).any(|log| log.dropped > position && log.last_drop > drops)
     }
 
     /// The id of the oldest event of these types that is kept.

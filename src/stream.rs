@@ -127,6 +127,8 @@ struct Behind {
 #[derive(Debug)]
 struct Replay {
     position: Sequence,
+    /// How many events the history had dropped when it began.
+    drops: u64,
     /// What the client took since then.
     taken: usize,
     since: Instant,
@@ -259,9 +261,9 @@ impl<W: Wire> Stream<W> {
     }
 
     /// Sends what came after `position` out of the history, before anything else.
-    pub(crate) fn replay_from(&mut self, position: Sequence, moment: Moment) {
+    pub(crate) fn replay_from(&mut self, position: Sequence, drops: u64, moment: Moment) {
         let behind = self.behind.get_or_insert_with(|| Behind::new(moment));
-        behind.replay = Some(Replay { position, taken: 0, since: moment.now });
+        behind.replay = Some(Replay { position, drops, taken: 0, since: moment.now });
     }
 
     /// Whether live events come to this stream by way of the history.
@@ -269,10 +271,11 @@ impl<W: Wire> Stream<W> {
         self.behind.as_ref().is_some_and(|behind| behind.replay.is_some())
     }
 
-    /// The position to read on from in the history, once everything before it is written.
-    pub(crate) fn next_replay(&self) -> Option<Sequence> {
+    /// The position to read on from in the history, once everything before it is written, and how
+    /// many events had been dropped when the replay began.
+    pub(crate) fn next_replay(&self) -> Option<(Sequence, u64)> {
         let behind = self.behind.as_ref().filter(|behind| behind.parts.is_empty())?;
-        behind.replay.as_ref().map(|replay| replay.position)
+        behind.replay.as_ref().map(|replay| (replay.position, replay.drops))
     }
 
     /// Takes a slice of the history that ends at `position`; the last one if `is_last`.

@@ -13,7 +13,8 @@ use crate::{
 };
 
 const TYPES: TypeId = 4;
-const KEPT: usize = 5;
+/// Together more than a slice of the history holds.
+const KEPT: usize = 40;
 
 #[derive(Clone, Debug)]
 enum Step {
@@ -49,14 +50,14 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
     ];
     let from = prop_oneof![
         2 => Just(From::Now),
-        1 => (0..12_usize).prop_map(From::Last),
+        1 => (0..120_usize).prop_map(From::Last),
         3 => any::<usize>().prop_map(From::Client),
         1 => Just(From::Unknown),
     ];
     let come = (types(), prop::collection::vec(answer, 0..12), from)
         .prop_map(|(types, answers, from)| Step::Come { types, answers, from });
     let step = prop_oneof![
-        4 => prop::collection::vec(0..TYPES, 1..5).prop_map(Step::Publish),
+        4 => prop::collection::vec(0..TYPES, 1..40).prop_map(Step::Publish),
         3 => come,
         1 => any::<usize>().prop_map(Step::Go),
         2 => (0..100_u64).prop_map(Step::Pass),
@@ -72,6 +73,12 @@ struct Client {
     types: Vec<TypeId>,
     /// All that it is to receive, if nobody ends the stream.
     expected: String,
+    /// It takes everything at once, so that there is no reason to end its stream.
+    takes_all: bool,
+    /// How many events there were when it came.
+    came: usize,
+    /// It begins with something out of the history, which may go past it.
+    replays: bool,
 }
 
 impl Client {
@@ -120,7 +127,14 @@ impl Model {
     }
 
     fn come(&mut self, types: Vec<TypeId>, answers: Vec<Answer>, from: &From, hub: &mut Hub) {
-        let mut client = Client { wire: Scripted::default(), types, expected: String::new() };
+        let mut client = Client {
+            wire: Scripted::default(),
+            types,
+            expected: String::new(),
+            takes_all: answers.is_empty(),
+            came: self.events.len(),
+            replays: !matches!(from, From::Now),
+        };
         let wanted: Vec<usize> =
             (0..self.events.len()).filter(|&at| client.wants(self.events[at].0)).collect();
         let kept: Vec<usize> = wanted.iter().copied().filter(|&at| self.is_kept(at)).collect();
@@ -182,6 +196,9 @@ impl Model {
                 connected += 1;
                 assert_eq!(received, client.expected, "a client that stayed");
             } else {
+                let overtaken = client.replays && client.came < self.events.len();
+                let left = client.wire.state().closed;
+                assert!(left || overtaken || !client.takes_all, "no reason to end this stream");
                 let fits = client.expected.starts_with(&received);
                 assert!(fits, "{received:?} does not begin {:?}", client.expected);
             }
@@ -201,7 +218,7 @@ proptest! {
 
     #[test]
     fn every_client_receives_what_the_model_says(steps in steps()) {
-        let mut hub = Hub::keeping(KEPT, |limits| limits.mailbox_bytes = 300);
+        let mut hub = Hub::keeping(KEPT, |limits| limits.mailbox_bytes = 2000);
         let mut model = Model::default();
         for step in steps {
             match step {

@@ -31,7 +31,7 @@ impl<W: Wire> Audience<W> {
         let id = history.is_on().then(|| history.id_of(position));
         preamble.extend_from_slice(frame::position(id.as_deref()).as_bytes());
         if let Some(requested) = &resume.last_event_id
-            && (known.is_none() || history.has_gap(subscribed, position))
+            && (known.is_none() || history.has_gap(subscribed, position, 0))
         {
             let oldest = history.oldest_id(subscribed);
             let gap = frame::gap(requested, oldest.as_deref());
@@ -55,7 +55,7 @@ impl<W: Wire> Audience<W> {
         match &mut member.outlet {
             Outlet::Stream(stream) => {
                 let was_caught_up = stream.is_caught_up();
-                stream.replay_from(position, moment);
+                stream.replay_from(position, self.history.drops(), moment);
                 if was_caught_up {
                     self.stats.behind += 1;
                     self.retries.push(Reverse((moment.now, key)));
@@ -87,14 +87,14 @@ impl<W: Wire> Audience<W> {
         if stream.retry_at() != Some(at) {
             return;
         }
-        let Some(position) = stream.next_replay() else {
+        let Some((position, drops)) = stream.next_replay() else {
             return;
         };
         let Some(subscribed) = self.groups.subscribed(member.group) else {
             return;
         };
-        if self.history.has_gap(subscribed, position) {
-            // The history went past it. It comes back, and is told.
+        if self.history.has_gap(subscribed, position, drops) {
+            // The history has gone past it since it came. It comes back, and is told.
             return self.remove(key, Disconnect::Behind);
         }
         let mut slice = VecDeque::new();
