@@ -152,7 +152,9 @@ fn json_string(text: &str) -> String {
     for character in text.chars() {
         match character {
             '"' | '\\' => quoted.extend(['\\', character]),
-            control if control < ' ' => quoted.push_str(&format!("\\u{:04x}", u32::from(control))),
+            control if control < ' ' => {
+                quoted.extend(format!("\\u{:04x}", u32::from(control)).chars());
+            }
             plain => quoted.push(plain),
         }
     }

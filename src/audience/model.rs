@@ -168,9 +168,9 @@ impl Model {
             let requested = resume.last_event_id.as_deref().unwrap_or_default();
             let oldest =
                 kept.first().map_or_else(|| "null".to_owned(), |at| format!("\"e-{}\"", at + 1));
-            client.expected.push_str(&format!(
-                "event: stream-gap\ndata: {{\"requested\":\"{requested}\",\"oldest\":{oldest}}}\n\n"
-            ));
+            client.expected += "event: stream-gap\n";
+            let data = format!("{{\"requested\":\"{requested}\",\"oldest\":{oldest}}}");
+            client.expected.extend(["data: ", &data, "\n\n"]);
         }
         for at in kept.into_iter().filter(|&at| at >= position) {
             client.expected.push_str(&self.events[at].1);
