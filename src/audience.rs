@@ -4,13 +4,17 @@
 //! it is told. The broadcaster's thread decides when to call what.
 
 mod ending;
+#[cfg(test)]
+mod model;
 mod overload;
+mod replay;
 #[cfg(test)]
 mod tests;
 
 use std::{
     cmp::Reverse,
     collections::BinaryHeap,
+    hash::RandomState,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -18,7 +22,8 @@ use std::{
 use crate::{
     feed::{Feed, Tally},
     frame::{Frame, HEARTBEAT},
-    groups::{Event, GroupId, Groups, Key},
+    groups::{Event, GroupId, Groups, Key, Queued},
+    history::History,
     mail::{Load, Mail},
     registry::{ClientId, Registry, Seat},
     socket::Wire,
@@ -38,15 +43,27 @@ pub(crate) struct AudienceLimits {
     pub(crate) mailboxes_bytes: usize,
     pub(crate) stall_timeout: Duration,
     pub(crate) heartbeat: Duration,
+    /// Over which time clients come back after a shutdown; zero leaves it to them.
+    pub(crate) reconnect_spread: Duration,
 }
 
 /// A registered client on its way to the broadcaster.
 #[derive(Debug)]
 pub(crate) struct Arrival<W> {
     pub(crate) seat: Seat,
-    /// What it gets first.
-    pub(crate) preamble: Frame,
+    /// What it gets first, before its position.
+    pub(crate) preamble: Vec<u8>,
+    pub(crate) resume: Resume,
     pub(crate) via: Via<W>,
+}
+
+/// Where a client wants to begin.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Resume {
+    /// The id of the last event that it has; without one it is here for the first time.
+    pub(crate) last_event_id: Option<String>,
+    /// On the first time: how many of the last events it wants.
+    pub(crate) replay: usize,
 }
 
 /// How an arriving client listens.
@@ -78,6 +95,7 @@ pub(crate) struct Audience<W> {
     registry: Arc<Registry>,
     limits: AudienceLimits,
     load: Load,
+    history: History,
     members: Vec<Option<Member<W>>>,
     vacant: Vec<Key>,
     groups: Groups,
@@ -93,18 +111,22 @@ pub(crate) struct Audience<W> {
     /// Counts since the start; the numbers of clients are the registry's.
     stats: Stats,
     // Used within one call and kept for their memory.
+    events: Vec<Event>,
     touched: Vec<GroupId>,
     joined: Vec<u8>,
     mails: Vec<(ClientId, Mail)>,
     gone: Vec<(Key, Disconnect)>,
     input: Box<[u8]>,
+    /// Spreads what shall not happen to all clients at the same time.
+    random: RandomState,
 }
 
 impl<W: Wire> Audience<W> {
-    pub(crate) fn new(registry: Arc<Registry>, limits: AudienceLimits) -> Self {
+    pub(crate) fn new(registry: Arc<Registry>, limits: AudienceLimits, history: History) -> Self {
         Self {
             registry,
             limits,
+            history,
             load: Load::default(),
             members: Vec::new(),
             vacant: Vec::new(),
@@ -114,11 +136,13 @@ impl<W: Wire> Audience<W> {
             heavy: false,
             published: Meter::default(),
             stats: Stats::default(),
+            events: Vec::new(),
             touched: Vec::new(),
             joined: Vec::new(),
             mails: Vec::new(),
             gone: Vec::new(),
             input: vec![0; INPUT_BUFFER].into(),
+            random: RandomState::new(),
         }
     }
 
@@ -138,24 +162,39 @@ impl<W: Wire> Audience<W> {
 
     /// Takes a client in: from here on it gets every event that it subscribes to.
     pub(crate) fn admit(&mut self, arrival: Arrival<W>, moment: Moment) {
-        let Arrival { seat, preamble, via } = arrival;
+        let Arrival { seat, mut preamble, resume, via } = arrival;
         let (id, subscribed, mailbox) = seat.take();
+        let position = self.begin(&subscribed, &resume, &mut preamble);
         let key = self.vacant.pop().unwrap_or_else(|| {
             self.members.push(None);
             Key::try_from(self.members.len() - 1).unwrap_or(Key::MAX)
         });
-        let (group, place) = self.groups.join(subscribed, key);
+        let (group, place) = self.groups.join(Arc::clone(&subscribed), key);
         let outlet = match via {
             Via::Wire(wire) => Outlet::Stream(Stream::new(wire, mailbox, moment)),
             Via::Tally(tally) => Outlet::Feed(Box::new(Feed::new(tally, mailbox, moment))),
         };
         self.members[key as usize] = Some(Member { id, group, place, outlet });
-        self.say(key, &preamble, moment);
+        self.say(key, &Frame::from_bytes(&preamble), moment);
+        if position < self.history.newest() {
+            self.replay(key, &subscribed, position, moment);
+        }
     }
 
     /// Delivers a batch: one write for each client that is caught up; for the others it goes to
     /// their mailboxes.
-    pub(crate) fn deliver(&mut self, batch: &[Event], moment: Moment) {
+    pub(crate) fn deliver(&mut self, batch: impl Iterator<Item = Queued>, moment: Moment) {
+        let mut events = std::mem::take(&mut self.events);
+        events.extend(batch.map(|Queued { kind, encoded }| Event {
+            kind,
+            frame: self.history.record(kind, encoded),
+        }));
+        self.deliver_events(&events, moment);
+        events.clear();
+        self.events = events;
+    }
+
+    fn deliver_events(&mut self, batch: &[Event], moment: Moment) {
         self.stats.published += batch.len() as u64;
         self.published.add(batch.iter().map(|event| event.frame.len()).sum(), moment);
         let mut touched = std::mem::take(&mut self.touched);
@@ -213,6 +252,8 @@ impl<W: Wire> Audience<W> {
                     }
                     continue;
                 }
+                // It comes to these events in the history.
+                Outlet::Stream(stream) if stream.is_replaying() => continue,
                 Outlet::Stream(stream) => {
                     let waiting = stream.mailed(bytes.len());
                     self.mails.push((member.id, share()));
@@ -250,6 +291,7 @@ impl<W: Wire> Audience<W> {
         }
         self.retries.pop();
         let stall_timeout = self.limits.stall_timeout;
+        self.refill(key, at);
         if let Some(stream) = self.stream(key)
             && stream.retry_at() == Some(at)
         {

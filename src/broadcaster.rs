@@ -111,8 +111,7 @@ impl Broadcaster {
             }
         }
         if !work.batch.is_empty() {
-            self.audience.deliver(&work.batch, self.moment());
-            work.batch.clear();
+            self.audience.deliver(work.batch.drain(..), self.moment());
         }
         self.tick();
         self.do_chores();

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::{audience::AudienceLimits, inbox::QueueLimits, server::Server};
+use crate::{audience::AudienceLimits, history::HistoryLimits, inbox::QueueLimits, server::Server};
 
 const MIB: usize = 1024 * 1024;
 
@@ -26,6 +26,7 @@ const MIB: usize = 1024 * 1024;
 pub struct Builder {
     pub(crate) queue: QueueLimits,
     pub(crate) audience: AudienceLimits,
+    pub(crate) history: HistoryLimits,
     pub(crate) max_frame_bytes: usize,
     pub(crate) max_streams: usize,
     /// Milliseconds.
@@ -41,7 +42,9 @@ impl Builder {
                 mailboxes_bytes: 256 * MIB,
                 stall_timeout: Duration::from_secs(10),
                 heartbeat: Duration::from_secs(15),
+                reconnect_spread: Duration::ZERO,
             },
+            history: HistoryLimits { events: 1024, bytes: MIB, all_bytes: 64 * MIB },
             max_frame_bytes: MIB,
             max_streams: 10_000,
             retry: 3000,
@@ -110,6 +113,37 @@ impl Builder {
     /// stream begins with it (HTML standard, 9.2.6).
     pub fn retry(mut self, delay: Duration) -> Self {
         self.retry = u64::try_from(delay.as_millis()).unwrap_or(u64::MAX);
+        self
+    }
+
+    /// How many of the last events of each type are kept for clients that come back; default 1024.
+    /// 0 keeps none: events then get no ids, and a client that comes back is told that it may have
+    /// missed some.
+    pub fn history_events(mut self, events: usize) -> Self {
+        self.history.events = events;
+        self
+    }
+
+    /// How many bytes of the last events of each type are kept; default 1 MiB. 0 keeps none. An
+    /// event larger than this is delivered and not kept.
+    pub fn history_bytes(mut self, bytes: usize) -> Self {
+        self.history.bytes = bytes;
+        self
+    }
+
+    /// How many bytes of events of all types together are kept; default 64 MiB. Over it, the oldest
+    /// go first. 0 keeps none.
+    pub fn history_all_bytes(mut self, bytes: usize) -> Self {
+        self.history.all_bytes = bytes;
+        self
+    }
+
+    /// Over which time clients shall come back after a shutdown; default zero, when each comes back
+    /// after its [`retry`](Self::retry). With it the last thing that a stream says is a reconnection
+    /// time of its own within this range, so that thousands of clients do not return in the same
+    /// second. The next stream sets the usual time again.
+    pub fn reconnect_spread(mut self, spread: Duration) -> Self {
+        self.audience.reconnect_spread = spread;
         self
     }
 

@@ -57,6 +57,8 @@ pub(crate) struct Feed {
     progress: Instant,
     /// Since when more than half of the budget waits.
     far_since: Option<Instant>,
+    /// Bytes out of the history that may still wait beside what the budget allows.
+    allowance: usize,
     meter: Meter,
 }
 
@@ -69,18 +71,29 @@ impl Feed {
             taken: 0,
             progress: moment.now,
             far_since: None,
+            allowance: 0,
             meter: Meter::default(),
         }
     }
 
+    /// Bytes that wait beside what came out of the history: what the budget limits.
     pub(crate) fn waiting(&self) -> usize {
-        self.tally.waiting.load(Relaxed)
+        self.tally.waiting.load(Relaxed).saturating_sub(self.allowance)
     }
 
     /// Notes that a frame of `length` bytes was put into the mailbox; tells how many wait now.
     pub(crate) fn mailed(&mut self, length: usize, moment: Moment) -> usize {
         self.last_mail = moment.now;
-        self.tally.waiting.fetch_add(length, Relaxed) + length
+        let before = self.tally.waiting.fetch_add(length, Relaxed);
+        // The oldest is taken first.
+        self.allowance = self.allowance.min(before);
+        before + length - self.allowance
+    }
+
+    /// Notes a frame out of the history, which may go beyond the budget.
+    pub(crate) fn replayed(&mut self, length: usize, moment: Moment) {
+        self.mailed(length, moment);
+        self.allowance += length;
     }
 
     pub(crate) fn reads(&mut self, moment: Moment) -> bool {
@@ -110,7 +123,8 @@ impl Feed {
 
     /// How long nothing was sent to a subscription that has taken everything.
     pub(crate) fn silence(&self, now: Instant) -> Option<Duration> {
-        (self.waiting() == 0).then(|| now.saturating_duration_since(self.last_mail))
+        (self.tally.waiting.load(Relaxed) == 0)
+            .then(|| now.saturating_duration_since(self.last_mail))
     }
 
     /// Tells the subscriber why it ends. What waits is still delivered, unless there is too much.

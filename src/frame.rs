@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use crate::{
     error::PublishError,
-    message::{Message, is_general},
+    message::{EventId, GENERATED_ID_BYTES, Message, is_general},
 };
 
 /// Whole blocks of a stream as they go over the wire: an event, or a comment such as a heartbeat.
@@ -46,32 +46,72 @@ impl Frame {
     pub(crate) fn from_bytes(bytes: &[u8]) -> Self {
         Self(bytes.into())
     }
+}
 
-    /// Frames a message, unless that would take more than `limit` bytes; the size is known before
-    /// a byte of it is allocated.
-    pub(crate) fn encode(message: &Message, limit: usize) -> Result<Self, PublishError> {
+/// A message's lines, encoded by its publisher; the end, with an id where it has none of its own,
+/// is added by the broadcaster, which knows the order.
+#[derive(Clone, Debug)]
+pub(crate) struct Encoded {
+    lines: Vec<u8>,
+    id: Option<EventId>,
+}
+
+/// Room for the longest id that the server makes, as a line, and the blank line.
+const END_BYTES: usize = "id: ".len() + GENERATED_ID_BYTES + "\n\n".len();
+
+impl Encoded {
+    /// Encodes a message, unless its frame would take more than `limit` bytes; the size is known
+    /// before a byte of it is allocated.
+    pub(crate) fn new(message: &Message, limit: usize) -> Result<Self, PublishError> {
         message.check()?;
         let size = framed_size(message);
         if size > limit {
             return Err(PublishError::TooLarge { size, limit });
         }
-        let mut bytes = Vec::with_capacity(size);
+        let mut lines = Vec::with_capacity(size + END_BYTES);
         if !is_general(message.event_type()) {
-            push_line(&mut bytes, "event: ", message.event_type());
+            push_line(&mut lines, "event: ", message.event_type());
         }
-        for line in lines(message.data()) {
-            push_line(&mut bytes, "data: ", line);
-        }
-        if let Some(id) = message.event_id() {
-            push_line(&mut bytes, "id: ", id.as_str());
+        for line in split_lines(message.data()) {
+            push_line(&mut lines, "data: ", line);
         }
         if let Some(retry) = message.retry_millis() {
-            push_line(&mut bytes, "retry: ", &retry.to_string());
+            push_line(&mut lines, "retry: ", &retry.to_string());
         }
-        bytes.push(b'\n');
-        debug_assert_eq!(bytes.len(), size);
-        Ok(Self(bytes.into()))
+        if let Some(id) = message.event_id() {
+            push_line(&mut lines, "id: ", id.as_str());
+        }
+        debug_assert_eq!(lines.len() + 1, size);
+        Ok(Self { lines, id: message.event_id().cloned() })
     }
+
+    /// Any text in place of an encoded message.
+    #[cfg(test)]
+    pub(crate) fn raw(lines: &[u8]) -> Self {
+        Self { lines: lines.to_vec(), id: None }
+    }
+
+    /// The size of the frame, without an id that the server adds.
+    pub(crate) fn len(&self) -> usize {
+        self.lines.len() + 1
+    }
+
+    /// Completes the frame, with an id of this run where the message has none of its own; returns
+    /// the publisher's own id beside it.
+    pub(crate) fn seal(mut self, place: Option<(&str, u64)>) -> (Frame, Option<EventId>) {
+        if self.id.is_none()
+            && let Some((epoch, sequence)) = place
+        {
+            push_line(&mut self.lines, "id: ", &generated_id(epoch, sequence));
+        }
+        self.lines.push(b'\n');
+        (Frame(self.lines.into()), self.id)
+    }
+}
+
+/// The id that the server gives an event, and that stands for its place in the order.
+pub(crate) fn generated_id(epoch: &str, sequence: u64) -> String {
+    format!("{epoch}-{sequence}")
 }
 
 /// A comment that keeps proxies from cutting a silent connection (HTML standard, 9.2.7).
@@ -80,7 +120,46 @@ pub(crate) const HEARTBEAT: &[u8] = b":\n\n";
 /// What a stream begins with: a comment, so that clients and proxies see the body start at once,
 /// and the reconnection time, since a client may still hold one from an earlier refusal.
 pub(crate) fn preamble(retry_millis: u64) -> String {
-    format!(": websse\nretry: {retry_millis}\n\n")
+    format!(": websse\nretry: {retry_millis}\n")
+}
+
+/// Tells a client when to come back, and nothing else.
+pub(crate) fn retry(millis: u64) -> String {
+    format!("retry: {millis}\n\n")
+}
+
+/// How the beginning ends: with the client's position, so that it can come back to it even if it is
+/// cut off before its first event. Without data nothing is dispatched.
+pub(crate) fn position(id: Option<&str>) -> String {
+    id.map_or_else(|| "\n".to_owned(), |id| format!("id: {id}\n\n"))
+}
+
+/// The event that tells a client that it has missed something.
+pub(crate) const GAP: &str = "stream-gap";
+
+/// Tells a client that came back with the id `requested` that what is kept begins at `oldest`.
+/// Without an id of its own: the client's position does not change by it.
+pub(crate) fn gap(requested: &str, oldest: Option<&str>) -> Frame {
+    let oldest = oldest.map_or_else(|| "null".to_owned(), json_string);
+    let data = format!("{{\"requested\":{},\"oldest\":{oldest}}}", json_string(requested));
+    Frame::from_bytes(format!("event: {GAP}\ndata: {data}\n\n").as_bytes())
+}
+
+/// A text as JSON writes it (RFC 8259, section 7), on one line.
+fn json_string(text: &str) -> String {
+    let mut quoted = String::with_capacity(text.len() + 2);
+    quoted.push('"');
+    for character in text.chars() {
+        match character {
+            '"' | '\\' => quoted.extend(['\\', character]),
+            control if control < ' ' => {
+                quoted.extend(format!("\\u{:04x}", u32::from(control)).chars());
+            }
+            plain => quoted.push(plain),
+        }
+    }
+    quoted.push('"');
+    quoted
 }
 
 fn push_line(bytes: &mut Vec<u8>, field: &str, value: &str) {
@@ -91,7 +170,7 @@ fn push_line(bytes: &mut Vec<u8>, field: &str, value: &str) {
 
 /// Splits at CR, LF and CRLF; there is always at least one line, and a text that ends with a line
 /// ending has an empty last one, so that the client gets back what was published.
-fn lines(data: &str) -> impl Iterator<Item = &str> {
+fn split_lines(data: &str) -> impl Iterator<Item = &str> {
     let mut rest = Some(data);
     std::iter::from_fn(move || {
         let text = rest?;
@@ -108,7 +187,7 @@ fn framed_size(message: &Message) -> usize {
     let line = |field: &str, value: usize| field.len() + value + 1;
     let event = message.event_type();
     let event = if is_general(event) { 0 } else { line("event: ", event.len()) };
-    let data: usize = lines(message.data()).map(|text| line("data: ", text.len())).sum();
+    let data: usize = split_lines(message.data()).map(|text| line("data: ", text.len())).sum();
     let id = message.event_id().map_or(0, |id| line("id: ", id.as_str().len()));
     let retry = message.retry_millis().map_or(0, |millis| {
         line("retry: ", millis.checked_ilog10().map_or(1, |log| log as usize + 1))
@@ -124,7 +203,7 @@ mod tests {
     use crate::message::EventId;
 
     fn encoded(message: &Message) -> String {
-        let frame = Frame::encode(message, usize::MAX).expect("the message is valid");
+        let frame = Encoded::new(message, usize::MAX).expect("the message is valid").seal(None).0;
         String::from_utf8(frame.as_bytes().to_vec()).expect("frames are UTF-8")
     }
 
@@ -150,7 +229,7 @@ mod tests {
     fn the_fields_of_a_message_come_in_one_order() {
         let id = EventId::new("7").expect("a valid id");
         let message = Message::new("x").event("e").id(id).retry(Duration::from_millis(1500));
-        assert_eq!(encoded(&message), "event: e\ndata: x\nid: 7\nretry: 1500\n\n");
+        assert_eq!(encoded(&message), "event: e\ndata: x\nretry: 1500\nid: 7\n\n");
         for millis in [0, 9, 10, 99, 100, u64::MAX] {
             let message = Message::new("").retry(Duration::from_millis(millis));
             assert_eq!(encoded(&message), format!("data: \nretry: {millis}\n\n"));
@@ -161,8 +240,31 @@ mod tests {
     fn a_frame_over_the_limit_is_refused_by_its_framed_size() {
         let message = Message::new("\n".repeat(10));
         let size = 11 * "data: \n".len() + 1;
-        assert!(Frame::encode(&message, size).is_ok());
+        assert_eq!(Encoded::new(&message, size).map(|encoded| encoded.len()), Ok(size));
         let error = PublishError::TooLarge { size, limit: size - 1 };
-        assert_eq!(Frame::encode(&message, size - 1), Err(error));
+        assert_eq!(Encoded::new(&message, size - 1).map(|encoded| encoded.len()), Err(error));
+    }
+
+    #[test]
+    fn an_event_without_an_id_gets_one_and_keeps_its_own() {
+        let seal = |message| {
+            let encoded = Encoded::new(&message, usize::MAX).expect("the message is valid");
+            let (frame, id) = encoded.seal(Some(("0123456789abc", 17)));
+            (String::from_utf8(frame.as_bytes().to_vec()).expect("frames are UTF-8"), id)
+        };
+        let given = ("data: x\nid: 0123456789abc-17\n\n".to_owned(), None);
+        assert_eq!(seal(Message::new("x")), given);
+        let id = EventId::new("7").expect("a valid id");
+        let own = ("data: x\nid: 7\n\n".to_owned(), Some(id.clone()));
+        assert_eq!(seal(Message::new("x").id(id)), own);
+    }
+
+    #[test]
+    fn a_gap_quotes_whatever_was_requested() {
+        let frame = gap("a\"b\\c\u{1}d\né", Some("x-1"));
+        let wire = "event: stream-gap\n\
+            data: {\"requested\":\"a\\\"b\\\\c\\u0001d\\u000aé\",\"oldest\":\"x-1\"}\n\n";
+        assert_eq!(frame.as_bytes(), wire.as_bytes());
+        assert!(gap("", None).as_bytes().ends_with(b"\"oldest\":null}\n\n"));
     }
 }

@@ -4,7 +4,7 @@
 use std::{collections::HashMap, sync::Arc};
 
 use crate::{
-    frame::Frame,
+    frame::{Encoded, Frame},
     types::{Subscribed, TypeId},
 };
 
@@ -17,6 +17,13 @@ pub(crate) type GroupId = u32;
 pub(crate) struct Event {
     pub(crate) kind: TypeId,
     pub(crate) frame: Frame,
+}
+
+/// A published event that waits for its place in the order.
+#[derive(Debug)]
+pub(crate) struct Queued {
+    pub(crate) kind: TypeId,
+    pub(crate) encoded: Encoded,
 }
 
 #[derive(Debug, Default)]
@@ -41,6 +48,11 @@ struct Group {
 }
 
 impl Groups {
+    /// What the clients of a group subscribe to.
+    pub(crate) fn subscribed(&self, id: GroupId) -> Option<&Subscribed> {
+        self.table[id as usize].subscribed.as_deref()
+    }
+
     /// Adds a client; returns its group and its place there.
     pub(crate) fn join(&mut self, subscribed: Arc<Subscribed>, key: Key) -> (GroupId, u32) {
         let id = match self.by_subscribed.get(&subscribed) {

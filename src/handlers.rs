@@ -7,7 +7,7 @@ use std::{
 };
 
 use crate::{
-    audience::Via,
+    audience::{Resume, Via},
     error::{MessageError, PublishError, SubscribeError, TryPublishError},
     http::{Fate, Handler, Request, Response},
     message::{EventId, Message},
@@ -64,6 +64,10 @@ impl Handler for EventStreamHandler {
     fn handle(&self, request: &Request) -> Response {
         let names: Vec<Cow<'_, str>> =
             request.query().filter(|(key, _)| key == "event").map(|(_, name)| name).collect();
+        let resume = match read_resume(request) {
+            Ok(resume) => resume,
+            Err(response) => return response,
+        };
         match request.fate() {
             Fate::Open => {}
             Fate::Close => return refuse_for_now("no descriptors left"),
@@ -82,13 +86,47 @@ impl Handler for EventStreamHandler {
         let hub = Arc::clone(&self.hub);
         event_stream().take_over(move |socket, head| {
             // Refused only where the server has ended meanwhile; the client comes back.
-            let _ = hub.seat(seat, head, Via::Wire(socket));
+            let _ = hub.seat(seat, head, resume, Via::Wire(socket));
         })
     }
 
     fn may_block(&self) -> bool {
         false
     }
+}
+
+/// Where the client wants to begin. The header comes when a browser reconnects, and wins over the
+/// parameter, which is for the first connection.
+fn read_resume(request: &Request) -> Result<Resume, Response> {
+    let mut resume = Resume::default();
+    for (name, value) in request.query() {
+        match &*name {
+            "last_event_id" => resume.last_event_id = Some(value.into_owned()),
+            "replay" => {
+                let digits = value.bytes().all(|byte| byte.is_ascii_digit());
+                let events = digits.then(|| value.parse().ok()).flatten();
+                resume.replay = events.ok_or_else(|| {
+                    let text = format!("replay is a number of events in digits, not {value:?}");
+                    Response::text(400, text)
+                })?;
+            }
+            _ => {}
+        }
+    }
+    if let Some(id) = request.header("last-event-id") {
+        resume.last_event_id = Some(String::from_utf8_lossy(id).into_owned());
+    }
+    // An empty one is what a client has that never got an id. One that is too long is nobody's; of
+    // it the gap quotes a part.
+    resume.last_event_id = resume.last_event_id.filter(|id| !id.is_empty()).map(|id| {
+        let is_too_long = id.len() > EventId::MAX_BYTES;
+        if is_too_long {
+            id.chars().take(EventId::MAX_BYTES / 4).chain(['…']).collect()
+        } else {
+            id
+        }
+    });
+    Ok(resume)
 }
 
 /// The head of every answer on the stream endpoint that a client shall come back from.

@@ -12,7 +12,7 @@ use std::{
 
 use parking_lot::{Condvar, Mutex, MutexGuard};
 
-use crate::{audience::Arrival, error::PublishError, groups::Event, socket::Socket};
+use crate::{audience::Arrival, error::PublishError, groups::Queued, socket::Socket};
 
 /// What the broadcaster takes and sends at once: a group commit.
 const BATCH_BYTES: usize = 64 * 1024;
@@ -38,7 +38,7 @@ pub(crate) struct Inbox {
 #[derive(Debug)]
 struct State {
     phase: Phase,
-    queue: VecDeque<Event>,
+    queue: VecDeque<Queued>,
     queued_bytes: usize,
     arrivals: Vec<Arrival<Socket>>,
     /// Publishers that wait for room.
@@ -64,7 +64,7 @@ pub(crate) enum Refused {
 /// What the broadcaster takes at once.
 #[derive(Debug, Default)]
 pub(crate) struct Work {
-    pub(crate) batch: Vec<Event>,
+    pub(crate) batch: Vec<Queued>,
     pub(crate) arrivals: Vec<Arrival<Socket>>,
     /// Set once the broadcaster is to stop: until when it may deliver what was accepted.
     pub(crate) stop: Option<Instant>,
@@ -102,11 +102,11 @@ impl Inbox {
     }
 
     /// Puts an event into the queue; waits for room if `wait` says so.
-    pub(crate) fn publish(&self, event: Event, wait: bool) -> Result<(), Refused> {
+    pub(crate) fn publish(&self, event: Queued, wait: bool) -> Result<(), Refused> {
         let mut state = self.state.lock();
         loop {
             state.accepts().map_err(Refused::Never)?;
-            if self.has_room(&state, event.frame.len()) {
+            if self.has_room(&state, event.encoded.len()) {
                 break;
             }
             if !wait {
@@ -116,7 +116,7 @@ impl Inbox {
             self.room.wait(&mut state);
             state.blocked -= 1;
         }
-        state.queued_bytes += event.frame.len();
+        state.queued_bytes += event.encoded.len();
         state.queue.push_back(event);
         drop(state);
         self.work.notify_one();
@@ -184,9 +184,9 @@ impl Inbox {
         if accept {
             let mut taken = 0;
             while let Some(event) = state.queue.front()
-                && (taken == 0 || taken + event.frame.len() <= BATCH_BYTES)
+                && (taken == 0 || taken + event.encoded.len() <= BATCH_BYTES)
             {
-                taken += event.frame.len();
+                taken += event.encoded.len();
                 work.batch.extend(state.queue.pop_front());
             }
             state.queued_bytes -= taken;

@@ -73,6 +73,7 @@ mod feed;
 mod frame;
 mod groups;
 mod handlers;
+mod history;
 pub mod http;
 mod inbox;
 mod mail;
@@ -96,7 +97,7 @@ pub use error::{
 pub use frame::Frame;
 pub use handlers::{EventStreamHandler, SendMessageHandler};
 pub use message::{EventId, Message};
-pub use server::Server;
+pub use server::{Server, SubscriptionBuilder};
 pub use stats::{Disconnect, Disconnected, Stats};
 pub use subscription::{RecvTimeoutError, Subscription};
 

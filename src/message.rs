@@ -128,6 +128,12 @@ pub(crate) fn is_one_line(text: &str) -> bool {
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct EventId(Box<str>);
 
+impl std::borrow::Borrow<str> for EventId {
+    fn borrow(&self) -> &str {
+        &self.0
+    }
+}
+
 impl EventId {
     /// Longest id in bytes.
     pub const MAX_BYTES: usize = 256;
@@ -157,7 +163,9 @@ impl EventId {
 }
 
 /// Characters in the part of a server's own id that names its run.
-const EPOCH_LENGTH: usize = 13;
+pub(crate) const EPOCH_LENGTH: usize = 13;
+/// The longest id that a server makes: the run, a hyphen, a 64-bit number.
+pub(crate) const GENERATED_ID_BYTES: usize = EPOCH_LENGTH + 1 + 20;
 
 fn is_generated_form(id: &str) -> bool {
     id.split_once('-').is_some_and(|(epoch, sequence)| {

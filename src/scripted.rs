@@ -44,6 +44,11 @@ impl Scripted {
         self.0.borrow_mut()
     }
 
+    /// Whether somebody else holds this socket too.
+    pub(crate) fn is_shared(&self) -> bool {
+        Rc::strong_count(&self.0) > 1
+    }
+
     pub(crate) fn received(&self) -> String {
         String::from_utf8_lossy(&self.state().received).into_owned()
     }

@@ -10,13 +10,14 @@ use std::{
 use parking_lot::Mutex;
 
 use crate::{
-    audience::{Arrival, Audience, Via},
+    audience::{Arrival, Audience, Resume, Via},
     broadcaster::{Broadcaster, ShutdownReport},
     builder::Builder,
     error::{PublishError, RegisterError, RunError, SubscribeError, TryPublishError},
     feed::Tally,
-    frame::{self, Frame},
-    groups::Event,
+    frame::{self, Encoded},
+    groups::Queued,
+    history::{History, epoch},
     inbox::{Inbox, Refused},
     message::Message,
     registry::{Kind, Registry, Seat},
@@ -121,7 +122,9 @@ impl Server {
         let mut thread = self.thread.lock();
         let spawned = hub.inbox.start(|| {
             let registry = Arc::clone(&hub.registry);
-            let audience = Audience::new(Arc::clone(&registry), hub.options.audience.clone());
+            let history = History::new(hub.options.history.clone(), epoch());
+            let limits = hub.options.audience.clone();
+            let audience = Audience::new(Arc::clone(&registry), limits, history);
             let (inbox, stats) = (Arc::clone(&hub.inbox), Arc::clone(&hub.stats));
             let broadcaster = Broadcaster::new(inbox, registry, audience, stats);
             thread::Builder::new().name("websse-broadcaster".to_owned()).spawn(|| broadcaster.run())
@@ -168,12 +171,30 @@ impl Server {
         I: IntoIterator,
         I::Item: AsRef<str>,
     {
-        let names: Vec<I::Item> = types.into_iter().collect();
-        let seat = self.hub.register(Kind::Subscription, names.iter().map(AsRef::as_ref))?;
-        let tally = Arc::<Tally>::default();
-        let subscription = Subscription::new(seat.mailbox.clone(), Arc::clone(&tally));
-        self.hub.seat(seat, b"", Via::Tally(tally))?;
-        Ok(subscription)
+        self.subscription(types).open()
+    }
+
+    /// Listens within the program from an earlier event on: `last_event_id` or `replay` say which.
+    ///
+    /// ```
+    /// # use websse::{Message, Server};
+    /// # let server = Server::new();
+    /// # server.register_event("news")?;
+    /// # server.run()?;
+    /// server.publish(Message::new("one").event("news"))?;
+    /// server.publish(Message::new("two").event("news"))?;
+    /// let mut news = server.subscription(["news"]).replay(1).open()?;
+    /// let event = news.find(|frame| frame.is_event()).expect("published above");
+    /// assert!(event.as_bytes().starts_with(b"event: news\ndata: two\n"));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn subscription<I>(&self, types: I) -> SubscriptionBuilder<'_>
+    where
+        I: IntoIterator,
+        I::Item: AsRef<str>,
+    {
+        let types = types.into_iter().map(|name| name.as_ref().to_owned()).collect();
+        SubscriptionBuilder { hub: &self.hub, types, resume: Resume::default() }
     }
 
     /// Figures of this moment and counts since the start.
@@ -237,6 +258,43 @@ impl fmt::Debug for Server {
     }
 }
 
+/// A subscription about to begin; made by [`Server::subscription`].
+#[derive(Debug)]
+pub struct SubscriptionBuilder<'s> {
+    hub: &'s Hub,
+    types: Vec<String>,
+    resume: Resume,
+}
+
+impl SubscriptionBuilder<'_> {
+    /// Begins after the event with this id, the last that the listener has. Where something that
+    /// came after it is not kept any more, or the id is not known, the first event is a
+    /// `stream-gap`. Default: none, and only new events come.
+    pub fn last_event_id(mut self, id: impl Into<String>) -> Self {
+        self.resume.last_event_id = Some(id.into());
+        self
+    }
+
+    /// Begins with the last `events` events; default 0. Without effect beside an id.
+    pub fn replay(mut self, events: usize) -> Self {
+        self.resume.replay = events;
+        self
+    }
+
+    /// Begins to listen.
+    ///
+    /// # Errors
+    /// As [`Server::subscribe`].
+    pub fn open(self) -> Result<Subscription, SubscribeError> {
+        let Self { hub, types, resume } = self;
+        let seat = hub.register(Kind::Subscription, types.iter().map(String::as_str))?;
+        let tally = Arc::<Tally>::default();
+        let subscription = Subscription::new(seat.mailbox.clone(), Arc::clone(&tally));
+        hub.seat(seat, b"", resume, Via::Tally(tally))?;
+        Ok(subscription)
+    }
+}
+
 /// What the server and its handlers share.
 #[derive(Debug)]
 pub(crate) struct Hub {
@@ -282,21 +340,21 @@ impl Hub {
         &self,
         seat: Seat,
         head: &[u8],
+        resume: Resume,
         via: Via<Socket>,
     ) -> Result<(), SubscribeError> {
         let preamble = [head, frame::preamble(self.options.retry).as_bytes()].concat();
-        let preamble = Frame::from_bytes(&preamble);
-        let arrival = Arrival { seat, preamble, via };
+        let arrival = Arrival { seat, preamble, resume, via };
         self.inbox.arrive(arrival).map_err(|_| SubscribeError::ShutDown)
     }
 
-    fn event(&self, message: &Message) -> Result<Event, PublishError> {
+    fn event(&self, message: &Message) -> Result<Queued, PublishError> {
         message.check()?;
         let kind = self
             .types
             .find(message.event_type())
             .ok_or_else(|| PublishError::EventNotRegistered(message.event_type().to_owned()))?;
-        let frame = Frame::encode(message, self.options.max_frame_bytes)?;
-        Ok(Event { kind, frame })
+        let encoded = Encoded::new(message, self.options.max_frame_bytes)?;
+        Ok(Queued { kind, encoded })
     }
 }

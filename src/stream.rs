@@ -11,7 +11,7 @@ use std::{
 
 use crossbeam_channel::Receiver;
 
-use crate::{mail::Mail, socket::Wire, stats::Disconnect};
+use crate::{history::Sequence, mail::Mail, socket::Wire, stats::Disconnect};
 
 /// Bytes after the request that a client may send before it is disconnected.
 const INPUT_LIMIT: usize = 64 * 1024;
@@ -21,6 +21,8 @@ const LONGEST_NAP: Duration = Duration::from_millis(50);
 /// What waits goes out in writes of at most this many frames and about this many bytes.
 const GATHER_FRAMES: usize = 16;
 const GATHER_BYTES: usize = 64 * 1024;
+/// Bytes a second that a client has to take of its replay.
+const SLOWEST_REPLAY: u64 = 1024;
 /// A client that took this much in this second and the one before is one that reads.
 const READING: usize = 64 * 1024;
 
@@ -87,12 +89,21 @@ pub(crate) struct Stream<W> {
     behind: Option<Box<Behind>>,
     /// The mailbox was used and holds on to memory although it is empty.
     stale_mailbox: bool,
-    /// Nothing more is sent; the client has a moment to read the rest and close.
-    finished: bool,
+    ending: Ending,
     /// Bytes that came after the request.
     input: u32,
     last_write: Instant,
     meter: Meter,
+}
+
+/// How far the end of a stream is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Ending {
+    No,
+    /// The client was told when to come back.
+    Told,
+    /// Nothing more is sent; the client has a moment to read the rest and close.
+    Finished,
 }
 
 #[derive(Debug)]
@@ -108,11 +119,52 @@ struct Behind {
     progress: Instant,
     /// Since when more than half of the budget waits.
     far_since: Option<Instant>,
+    /// The rest up to the newest event is read from the history; the mailbox is empty meanwhile.
+    replay: Option<Replay>,
+}
+
+/// How far a stream is in the history.
+#[derive(Debug)]
+struct Replay {
+    position: Sequence,
+    /// How many events the history had dropped when it began.
+    drops: u64,
+    /// What the client took since then.
+    taken: usize,
+    since: Instant,
 }
 
 impl Behind {
+    fn new(moment: Moment) -> Box<Self> {
+        Box::new(Self {
+            parts: VecDeque::new(),
+            written: 0,
+            waiting: 0,
+            nap: FIRST_NAP,
+            retry_at: moment.now,
+            progress: moment.now,
+            far_since: None,
+            replay: None,
+        })
+    }
+
+    /// Whether a client takes its replay fast enough to be worth it.
+    fn keeps_pace(&mut self, taken: usize, period: Duration, now: Instant) -> bool {
+        let Some(replay) = &mut self.replay else { return true };
+        replay.taken += taken;
+        let passed = now.saturating_duration_since(replay.since);
+        if passed < period {
+            return true;
+        }
+        let owed = passed.as_secs().saturating_mul(SLOWEST_REPLAY);
+        let keeps_pace = replay.taken as u64 >= owed;
+        (replay.taken, replay.since) = (0, now);
+        keeps_pace
+    }
+
     /// Takes from the mailbox what the next write can carry.
     fn gather(&mut self, mailbox: &Receiver<Mail>) {
+        debug_assert!(self.replay.is_none() || mailbox.is_empty(), "the history comes first");
         let mut bytes: usize = self.parts.iter().map(Mail::len).sum();
         while bytes < GATHER_BYTES
             && self.parts.len() < GATHER_FRAMES
@@ -144,7 +196,7 @@ impl<W: Wire> Stream<W> {
             mailbox,
             behind: None,
             stale_mailbox: false,
-            finished: false,
+            ending: Ending::No,
             input: 0,
             last_write: moment.now,
             meter: Meter::default(),
@@ -199,17 +251,42 @@ impl<W: Wire> Stream<W> {
         if written == bytes.len() {
             return Ok(Progress::CaughtUp);
         }
-        let retry_at = moment.now + FIRST_NAP;
-        self.behind = Some(Box::new(Behind {
-            parts: VecDeque::from([share()]),
-            written,
-            waiting: 0,
-            nap: FIRST_NAP,
-            retry_at,
-            progress: moment.now,
-            far_since: None,
-        }));
+        let mut behind = Behind::new(moment);
+        behind.parts.push_back(share());
+        behind.written = written;
+        behind.retry_at = moment.now + FIRST_NAP;
+        let retry_at = behind.retry_at;
+        self.behind = Some(behind);
         Ok(Progress::Retry(retry_at))
+    }
+
+    /// Sends what came after `position` out of the history, before anything else.
+    pub(crate) fn replay_from(&mut self, position: Sequence, drops: u64, moment: Moment) {
+        let behind = self.behind.get_or_insert_with(|| Behind::new(moment));
+        behind.replay = Some(Replay { position, drops, taken: 0, since: moment.now });
+    }
+
+    /// Whether live events come to this stream by way of the history.
+    pub(crate) fn is_replaying(&self) -> bool {
+        self.behind.as_ref().is_some_and(|behind| behind.replay.is_some())
+    }
+
+    /// The position to read on from in the history, once everything before it is written, and how
+    /// many events had been dropped when the replay began.
+    pub(crate) fn next_replay(&self) -> Option<(Sequence, u64)> {
+        let behind = self.behind.as_ref().filter(|behind| behind.parts.is_empty())?;
+        behind.replay.as_ref().map(|replay| (replay.position, replay.drops))
+    }
+
+    /// Takes a slice of the history that ends at `position`; the last one if `is_last`.
+    pub(crate) fn refill(&mut self, slice: VecDeque<Mail>, position: Sequence, is_last: bool) {
+        if let Some(behind) = &mut self.behind {
+            behind.parts = slice;
+            match &mut behind.replay {
+                Some(replay) if !is_last => replay.position = position,
+                replay => *replay = None,
+            }
+        }
     }
 
     /// Notes that a frame of `length` bytes was put into the mailbox of this stream, which is
@@ -238,10 +315,11 @@ impl<W: Wire> Stream<W> {
         let mut taken = 0;
         let full = loop {
             behind.gather(&self.mailbox);
-            if behind.parts.is_empty() {
+            if behind.parts.is_empty() && behind.replay.is_none() {
                 return Ok(Progress::CaughtUp);
             }
-            if taken >= share {
+            // The next slice of the history comes when others had their turn.
+            if taken >= share || behind.parts.is_empty() {
                 break false;
             }
             let (written, whole) = self.write_parts(&behind, moment)?;
@@ -251,10 +329,13 @@ impl<W: Wire> Stream<W> {
                 break true;
             }
         };
+        if !behind.keeps_pace(taken, stall_timeout, moment.now) {
+            return Err(Disconnect::Stalled);
+        }
         if taken > 0 {
             behind.progress = moment.now;
             behind.nap = FIRST_NAP;
-        } else {
+        } else if full {
             if moment.now.saturating_duration_since(behind.progress) >= stall_timeout {
                 return Err(Disconnect::Stalled);
             }
@@ -319,13 +400,14 @@ impl<W: Wire> Stream<W> {
     /// Ends the sending side of a stream that is caught up; the client reads the rest and closes.
     pub(crate) fn finish(&mut self, moment: Moment) -> Result<(), Disconnect> {
         self.wire.finish().map_err(|error| reason(&error))?;
-        self.finished = true;
+        self.ending = Ending::Finished;
         self.last_write = moment.now;
         Ok(())
     }
 
-    pub(crate) fn is_finished(&self) -> bool {
-        self.finished
+    /// How far the end of this stream is.
+    pub(crate) fn ending(&mut self) -> &mut Ending {
+        &mut self.ending
     }
 
     /// Writes what the socket takes at once: all, a part, or nothing.

@@ -6,6 +6,7 @@ use parking_lot::RwLock;
 
 use crate::{
     error::{RegisterError, SubscribeError},
+    frame,
     message::{GENERAL, is_general, is_one_line},
 };
 
@@ -16,7 +17,7 @@ pub(crate) type TypeId = u32;
 const ALL: &str = "*";
 /// Names with a meaning of their own: `*` subscribes to all, `stream-gap` is the server's own
 /// event, and an `EventSource` dispatches `open` and `error` by itself (HTML standard, 9.2.2).
-const RESERVED: [&str; 4] = [ALL, "stream-gap", "open", "error"];
+const RESERVED: [&str; 4] = [ALL, frame::GAP, "open", "error"];
 
 /// What a client subscribes to; equal ones are interned by the [registry](crate::registry).
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]

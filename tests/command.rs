@@ -16,6 +16,10 @@ use common::{Client, SOON, eventually};
 const README: &str = include_str!("../README.md");
 /// The address that the README shows; the tests use a free one.
 const SHOWN: &str = "127.0.0.1:8080";
+/// What it shows in ids to name a run.
+const RUN: &str = "0mwscj3olj8rw";
+/// What a stream begins with.
+const PREAMBLE: &str = ": websse\nretry: 3000\nid: 0mwscj3olj8rw-0\n\n";
 
 /// A child process that does not outlive its test.
 struct Running {
@@ -48,11 +52,16 @@ impl Running {
         line.trim_end().to_owned()
     }
 
-    /// Reads as many bytes as `expected` has.
+    /// Reads as many bytes as `expected` has, in which a run's name in ids is that of the README.
     fn assert_next(&mut self, expected: &str) {
         let mut got = vec![0; expected.len()];
         self.stdout.read_exact(&mut got).unwrap();
-        assert_eq!(String::from_utf8_lossy(&got), expected);
+        let got = String::from_utf8(got).unwrap();
+        let lines = got.split_inclusive('\n').map(|line| {
+            let id = line.strip_prefix("id: ").and_then(|id| id.split_once('-'));
+            id.map_or_else(|| line.to_owned(), |(_, number)| format!("id: {RUN}-{number}"))
+        });
+        assert_eq!(lines.collect::<String>(), expected);
     }
 
     fn signal(&self, signal: &str) {
@@ -137,7 +146,7 @@ fn the_transcripts_of_the_readme_work_as_printed() {
     listener.assert_next(&streamed[preamble.len()..]);
 
     assert_eq!(next("cargo test ").0, "cargo test --locked --features cli", "what CI runs");
-    for _ in 0..2 {
+    for number in 2..4 {
         let (post, _) = next("curl ");
         let posted = shell(&here(post)).arg("--fail").output().unwrap();
         assert!(posted.status.success() && posted.stdout.is_empty(), "{posted:?}");
@@ -146,7 +155,7 @@ fn the_transcripts_of_the_readme_work_as_printed() {
                 if line == README.lines().next().unwrap() { "event: event1\n" } else { "" };
             listener.assert_next(&format!("{beginning}data: {line}\n"));
         }
-        listener.assert_next("data: \n\n");
+        listener.assert_next(&format!("data: \nid: {RUN}-{number}\n\n"));
     }
     assert!(next("cargo update ").0.ends_with("idna_adapter --precise 1.0.0"));
     assert!(transcripts.next().is_none(), "every transcript is tried here");
@@ -157,14 +166,14 @@ fn a_signal_ends_it_in_good_order() {
     for signal in ["-TERM", "-INT"] {
         let (hub, address) = Running::websse(&[]);
         let mut listener = Running::start(&mut shell(&format!("curl -sN http://{address}/event")));
-        listener.assert_next(": websse\nretry: 3000\n\n");
+        listener.assert_next(PREAMBLE);
         let sent = shell(&format!("curl -s -d data=last http://{address}/send")).status().unwrap();
         assert!(sent.success());
         hub.signal(signal);
         let (status, errors) = hub.end();
         assert_eq!(status.code(), Some(0), "{errors}");
         assert!(errors.contains("shutting down") && errors.lines().count() == 1, "{errors:?}");
-        listener.assert_next("data: last\n\n");
+        listener.assert_next(&format!("data: last\nid: {RUN}-1\n\n"));
         assert_eq!(listener.end().0.code(), Some(0), "curl sees an orderly end");
     }
 }
@@ -234,7 +243,10 @@ fn the_examples_run() {
         let query = if event.starts_with("event") { "?event=event1" } else { "" };
         let stream = format!("curl -sN 'http://{address}/event{query}'");
         let mut listener = Running::start(&mut shell(&stream));
-        listener.assert_next(": websse\nretry: 3000\n\n");
+        for beginning in [": websse", "retry: 3000", "id: ", ""] {
+            let line = listener.line();
+            assert!(line.starts_with(beginning), "{line}");
+        }
         listener.assert_next(event);
         if name == "simple-websse" {
             let page = shell(&format!("curl -s http://{address}/")).output().unwrap();

@@ -16,14 +16,14 @@ use websse::{
 /// A server that runs, with the general type and `a`.
 fn running() -> Server {
     watch_for_panics();
-    let server = Server::new();
+    let server = Server::builder().history_events(0).build();
     server.register_events(["", "a"]).unwrap();
     server.run().unwrap();
     server
 }
 #[test]
 fn publishing_needs_a_server_that_runs() {
-    let server = Server::new();
+    let server = Server::builder().history_events(0).build();
     server.register_event("a").unwrap();
     let message = || Message::new("x").event("a");
     let refused = |error| Err(TryPublishError::Refused(error));
@@ -60,7 +60,7 @@ fn a_server_runs_once() {
 
 #[test]
 fn shutting_down_twice_or_without_having_run_does_no_harm() {
-    let server = Server::new();
+    let server = Server::builder().history_events(0).build();
     server.shutdown(SOON);
     let server = running();
     for round in 0..2 {
@@ -86,7 +86,7 @@ fn a_type_that_is_not_registered_is_refused_by_name() {
 #[test]
 fn the_general_type_has_two_names() {
     for (registered, other) in [("", "message"), ("message", "")] {
-        let server = Server::new();
+        let server = Server::builder().history_events(0).build();
         assert!(!server.event_exists(registered) && !server.event_exists(other));
         server.register_event(registered).unwrap();
         assert!(server.event_exists(registered) && server.event_exists(other));
@@ -111,7 +111,7 @@ fn types_can_be_registered_while_the_server_runs() {
 
 #[test]
 fn of_several_types_none_is_registered_where_one_is_refused() {
-    let server = Server::new();
+    let server = Server::builder().history_events(0).build();
     assert!(server.register_events(["a", "b\nc", "d"]).is_err());
     assert!(!server.event_exists("a") && !server.event_exists("d"));
 }
@@ -127,7 +127,7 @@ fn next_event(subscription: &mut Subscription) -> String {
 }
 #[test]
 fn several_threads_publish_at_once_and_everybody_sees_one_order() {
-    let hub = Hub::new(&["a"]);
+    let hub = Hub::plain(&["a"]);
     let mut clients = [hub.listen("?event=a"), hub.listen("?event=*")];
     thread::scope(|scope| {
         for publisher in 0..4 {
@@ -155,7 +155,7 @@ fn several_threads_publish_at_once_and_everybody_sees_one_order() {
 
 #[test]
 fn the_figures_tell_who_listens_and_what_was_delivered() {
-    let hub = Hub::new(&["", "a"]);
+    let hub = Hub::plain(&["", "a"]);
     assert_eq!(hub.server.stats().streams, 0);
     let mut both = [hub.listen(""), hub.listen("?event=*")];
     assert_eq!(hub.server.stats().streams, 2);
@@ -181,7 +181,7 @@ fn the_figures_tell_who_listens_and_what_was_delivered() {
 
 #[test]
 fn shutting_down_delivers_what_was_accepted_and_ends_every_stream() {
-    let hub = Hub::new(&[""]);
+    let hub = Hub::plain(&[""]);
     let mut clients = [hub.listen(""), hub.listen("?event=*")];
     for number in 0..2000 {
         hub.publish(Message::new(number.to_string()));
@@ -252,7 +252,7 @@ fn what_was_accepted_is_delivered_though_the_shutdown_comes_in_between() {
 #[test]
 fn shutting_down_while_streams_leave_ends_the_rest() {
     for leaver in 0..3 {
-        let hub = Hub::new(&["a"]);
+        let hub = Hub::plain(&["a"]);
         let mut stay: Vec<_> = (0..3).map(|_| hub.listen("?event=a")).collect();
         drop(stay.remove(leaver));
         eventually(SOON, 2, || hub.server.stats().streams);

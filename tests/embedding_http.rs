@@ -55,7 +55,7 @@ fn get(path: &str) -> String {
 
 /// A server that runs, with the general type.
 fn running() -> Server {
-    let server = Server::new();
+    let server = Server::builder().history_events(0).build();
     server.register_event("").unwrap();
     server.run().unwrap();
     server
@@ -256,7 +256,7 @@ fn dropping_the_server_ends_it_though_its_handlers_are_mounted() {
 #[test]
 fn before_the_server_runs_clients_are_told_to_come_back() {
     let _beside = beside_others();
-    let server = Server::new();
+    let server = Server::builder().history_events(0).build();
     server.register_event("").unwrap();
     let http = mounted(&server).bind("127.0.0.1:0").unwrap();
     let ask = |raw: &str| {

@@ -279,7 +279,14 @@ fn a_stream_is_opened_by_every_form_of_a_good_request() {
         let mut client = hub.ask(raw);
         client.stream_head();
         hub.publish(Message::new(name).event(event));
-        assert_eq!(client.event().data.as_deref(), Some(name));
+        let mut got = client.event();
+        if got.event.as_deref() == Some("stream-gap") {
+            // The whole of the history follows, and then what is new.
+            while got.data.as_deref() != Some(name) {
+                got = client.event();
+            }
+        }
+        assert_eq!(got.data.as_deref(), Some(name));
     }
 }
 

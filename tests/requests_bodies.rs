@@ -14,7 +14,7 @@ use common::table::{accepted, refused, refused_for_good};
 use websse::http::{Request, Response};
 
 fn hub() -> Hub {
-    Hub::new(&["", "a", "é", "x y", "probe"])
+    Hub::plain(&["", "a", "é", "x y", "probe"])
 }
 
 /// `POST /send` + `query` with these further head lines, and `body` as it is.
@@ -271,7 +271,7 @@ fn a_message_is_made_of_query_and_body() {
     let form = |query, body: &str| post_as(query, FORM, body.as_bytes());
     let plain = |kind, body: &str| post_as("?event=a", kind, body.as_bytes());
     for (name, raw, expected) in [
-        ("query", post("?event=a&data=hi&id=7&retry=1500", &[], b""), "event: a\ndata: hi\nid: 7\nretry: 1500\n\n"),
+        ("query", post("?event=a&data=hi&id=7&retry=1500", &[], b""), "event: a\ndata: hi\nretry: 1500\nid: 7\n\n"),
         ("no data", post("?event=a", &[], b""), "event: a\ndata: \n\n"),
         ("nothing at all", post("", &[], b""), "data: \n\n"),
         ("general type", post("?event=&data=x", &[], b""), "data: x\n\n"),
@@ -280,11 +280,11 @@ fn a_message_is_made_of_query_and_body() {
         ("UTF-8 in a query", post("?event=%c3%a9&data=%F0%9F%98%80", &[], b""), "event: é\ndata: 😀\n\n"),
         ("line ends in a query", post("?data=a%0d%0ab%0dc%0a", &[], b""), "data: a\ndata: b\ndata: c\ndata: \n\n"),
         ("an equals sign in a value", post("?data=a=b", &[], b""), "data: a=b\n\n"),
-        ("form", form("", "event=a&data=hi+there&id=8&retry=0"), "event: a\ndata: hi there\nid: 8\nretry: 0\n\n"),
+        ("form", form("", "event=a&data=hi+there&id=8&retry=0"), "event: a\ndata: hi there\nretry: 0\nid: 8\n\n"),
         ("form with UTF-8", form("", "event=%C3%A9&data=%e2%82%ac"), "event: é\ndata: €\n\n"),
         ("form with an injection", form("", "event=a&data=x%0A%0Aevent:+b"), "event: a\ndata: x\ndata: \ndata: event: b\n\n"),
         ("empty form", form("?event=a&data=hi", ""), "event: a\ndata: hi\n\n"),
-        ("form and query", form("?event=a&id=9", "data=hi&retry=5"), "event: a\ndata: hi\nid: 9\nretry: 5\n\n"),
+        ("form and query", form("?event=a&id=9", "data=hi&retry=5"), "event: a\ndata: hi\nretry: 5\nid: 9\n\n"),
         ("form with a charset", post_as("", "Application/X-WWW-Form-URLencoded; charset=UTF-8", b"event=a&data=x"), "event: a\ndata: x\n\n"),
         ("text", plain("text/plain", "a=b&c+d%20\r\nlast"), "event: a\ndata: a=b&c+d%20\ndata: last\n\n"),
         ("text with a charset", plain("text/plain; charset=utf-8", "é"), "event: a\ndata: é\n\n"),

@@ -159,7 +159,7 @@ fn round_trip(hub: &Hub, reader: &mut Reader, case: &Case) -> Result<(), TestCas
 
 #[test]
 fn what_is_published_is_what_a_client_reads() {
-    let hub = Hub::new(&EVENTS);
+    let hub = Hub::plain(&EVENTS);
     let reader = RefCell::new(Some(Reader::new(&hub)));
     let config = Config {
         cases: 500,

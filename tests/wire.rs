@@ -28,7 +28,7 @@ fn id(id: &str) -> EventId {
 
 #[test]
 fn the_head_of_a_stream_is_what_browsers_and_proxies_need() {
-    let hub = Hub::new(&[""]);
+    let hub = Hub::plain(&[""]);
     let mut client = hub.ask("GET /event HTTP/1.1\r\nHost: a\r\nOrigin: http://b\r\n\r\n");
     let head = client.head();
     assert_eq!(head.line, "HTTP/1.1 200 OK");
@@ -50,7 +50,7 @@ fn the_head_of_a_stream_is_what_browsers_and_proxies_need() {
 
 #[test]
 fn a_comment_and_the_reconnection_time_come_before_any_event() {
-    let hub = Hub::new(&[""]);
+    let hub = Hub::plain(&[""]);
     let mut client = hub.ask("GET /event HTTP/1.1\r\nHost: a\r\n\r\n");
     client.head();
     let (_comment, block) = client.preamble();
@@ -70,7 +70,7 @@ fn the_reconnection_time_is_the_one_configured() {
 
 #[test]
 fn every_kind_of_data_is_framed_line_by_line() {
-    let hub = Hub::new(&[""]);
+    let hub = Hub::plain(&[""]);
     let mut client = hub.listen("");
     for (name, data, expected) in [
         ("one line", "hello", "data: hello\n\n"),
@@ -121,7 +121,7 @@ fn every_kind_of_data_is_framed_line_by_line() {
 
 #[test]
 fn the_fields_of_an_event_come_in_one_order() {
-    let hub = Hub::new(&["", "a", "é ü", "x: y"]);
+    let hub = Hub::plain(&["", "a", "é ü", "x: y"]);
     let mut client = hub.listen("?event=*");
     let ms = Duration::from_millis;
     for (message, expected) in [
@@ -136,7 +136,7 @@ fn the_fields_of_an_event_come_in_one_order() {
         (Message::new("x").retry(ms(1500)), "data: x\nretry: 1500\n\n"),
         (
             Message::new("x\ny").retry(ms(60_000)).id(id("7-b")).event("a"),
-            "event: a\ndata: x\ndata: y\nid: 7-b\nretry: 60000\n\n",
+            "event: a\ndata: x\ndata: y\nretry: 60000\nid: 7-b\n\n",
         ),
         (Message::new("").event("a").id(id("8")), "event: a\ndata:\nid: 8\n\n"),
     ] {
@@ -148,7 +148,7 @@ fn the_fields_of_an_event_come_in_one_order() {
 
 #[test]
 fn every_client_gets_its_own_types_in_the_order_of_publishing() {
-    let hub = Hub::new(&["", "a", "b"]);
+    let hub = Hub::plain(&["", "a", "b"]);
     let mut clients = [
         ("", vec!["0", "3", "6"]),
         ("?event=a", vec!["1", "4", "7"]),
@@ -172,7 +172,7 @@ fn every_client_gets_its_own_types_in_the_order_of_publishing() {
 
 #[test]
 fn one_frame_serves_every_client_unchanged() {
-    let hub = Hub::new(&["a"]);
+    let hub = Hub::plain(&["a"]);
     let mut clients = ["?event=a", "?event=a&event=a", "?event=*"].map(|query| hub.listen(query));
     hub.publish(Message::new("x\r\ny").event("a").id(id("7")));
     for client in &mut clients {
@@ -184,7 +184,7 @@ fn one_frame_serves_every_client_unchanged() {
 /// Flushed per batch: nothing waits for the next event, the next second or the next heartbeat.
 #[test]
 fn a_lone_event_arrives_at_once() {
-    let hub = Hub::new(&[""]);
+    let hub = Hub::plain(&[""]);
     let mut client = hub.listen("");
     let mut waits: Vec<Duration> = (0..21)
         .map(|_| {
@@ -201,7 +201,7 @@ fn a_lone_event_arrives_at_once() {
 
 #[test]
 fn large_events_arrive_whole_at_a_client_that_reads_in_small_pieces() {
-    let hub = Hub::new(&[""]);
+    let hub = Hub::plain(&[""]);
     let mut client = hub.listen("");
     let large = |number: usize| number.to_string().repeat(80_000);
     for number in 0..9 {
@@ -224,7 +224,8 @@ fn large_events_arrive_whole_at_a_client_that_reads_in_small_pieces() {
 #[test]
 fn silence_is_broken_by_comments_only() {
     let heartbeat = Duration::from_millis(100);
-    let hub = Hub::with(&[""], |builder| builder.heartbeat(heartbeat), |http| http);
+    let hub =
+        Hub::with(&[""], |builder| builder.heartbeat(heartbeat).history_events(0), |http| http);
     let mut client = hub.listen("");
     // Heartbeats are looked after once a second.
     for number in 0..3 {
@@ -261,7 +262,7 @@ fn an_oversized_frame_is_refused_and_nothing_of_it_is_sent() {
 
 #[test]
 fn names_that_would_break_a_stream_cannot_be_registered() {
-    let hub = Hub::new(&[]);
+    let hub = Hub::plain(&[]);
     for name in ["a\nb", "a\rb", "a\r\nb", "\n", "a\0b", "\0", "*", "stream-gap", "open", "error"] {
         let got = hub.server.register_event(name);
         assert!(got.is_err(), "{name:?}: expected an error, got {got:?}");
@@ -271,7 +272,7 @@ fn names_that_would_break_a_stream_cannot_be_registered() {
 
 #[test]
 fn a_message_with_a_line_break_in_its_event_is_refused_and_nothing_of_it_is_sent() {
-    let hub = Hub::new(&["", "a"]);
+    let hub = Hub::plain(&["", "a"]);
     let mut client = hub.listen("?event=*");
     for event in ["a\nb", "a\rb", "a\r\nid: 1", "a\n", "a\0", "\n"] {
         match hub.server.publish(Message::new("x").event(event)) {
@@ -313,7 +314,7 @@ fn an_id_that_would_not_come_back_as_it_was_is_refused() {
 
 #[test]
 fn an_id_that_is_fit_is_sent_as_it_is() {
-    let hub = Hub::new(&[""]);
+    let hub = Hub::plain(&[""]);
     let mut client = hub.listen("");
     let long = "x".repeat(256);
     let long_in_bytes = "é".repeat(128);

@@ -4,6 +4,8 @@ use crossbeam_channel::Receiver;
 
 use super::*;
 use crate::{
+    frame::Encoded,
+    history::HistoryLimits,
     registry::Kind,
     scripted::{
         Answer::{self, Fail, Take},
@@ -15,11 +17,11 @@ use crate::{
 const BLOCK: Answer = Fail(std::io::ErrorKind::WouldBlock);
 const BUDGET: usize = 1000;
 
-struct Hub {
-    registry: Arc<Registry>,
-    audience: Audience<Scripted>,
+pub(super) struct Hub {
+    pub(super) registry: Arc<Registry>,
+    pub(super) audience: Audience<Scripted>,
     start: Instant,
-    moment: Moment,
+    pub(super) moment: Moment,
 }
 
 impl Hub {
@@ -28,55 +30,71 @@ impl Hub {
     }
 
     fn with(change: impl FnOnce(&mut AudienceLimits)) -> Self {
+        Self::keeping(0, change)
+    }
+
+    /// A hub that keeps so many events of each type.
+    pub(super) fn keeping(events: usize, change: impl FnOnce(&mut AudienceLimits)) -> Self {
         let mut limits = AudienceLimits {
             mailbox_bytes: BUDGET,
             mailboxes_bytes: usize::MAX,
             stall_timeout: Duration::from_secs(10),
             heartbeat: Duration::from_secs(15),
+            reconnect_spread: Duration::ZERO,
         };
         change(&mut limits);
         let registry = Registry::new(100);
-        let audience = Audience::new(Arc::clone(&registry), limits);
+        let history = HistoryLimits { events, bytes: usize::MAX, all_bytes: usize::MAX };
+        let history = History::new(history, "e".to_owned());
+        let audience = Audience::new(Arc::clone(&registry), limits, history);
         let start = Instant::now();
         Self { registry, audience, start, moment: Moment { now: start, second: 0 } }
     }
 
     fn stream(&mut self, types: &[TypeId], answers: impl IntoIterator<Item = Answer>) -> Scripted {
+        self.returning(types, Resume::default(), answers)
+    }
+
+    pub(super) fn returning(
+        &mut self,
+        types: &[TypeId],
+        resume: Resume,
+        answers: impl IntoIterator<Item = Answer>,
+    ) -> Scripted {
         let subscribed =
             if types.is_empty() { Subscribed::All } else { Subscribed::Types(types.into()) };
         let wire = Scripted::new([Take(usize::MAX)].into_iter().chain(answers));
         let seat = self.registry.register(Kind::Stream, subscribed).expect("room");
-        let preamble = Frame::from_bytes(b"hello ");
         let via = Via::Wire(wire.clone());
-        self.audience.admit(Arrival { seat, preamble, via }, self.moment);
+        self.audience
+            .admit(Arrival { seat, preamble: b"hello\n".into(), resume, via }, self.moment);
         wire
     }
 
-    fn feed(&mut self) -> (Receiver<Mail>, Arc<Tally>) {
+    fn feed(&mut self, resume: Resume) -> (Receiver<Mail>, Arc<Tally>) {
         let seat = self.registry.register(Kind::Subscription, Subscribed::All).expect("room");
         let (mailbox, tally) = (seat.mailbox.clone(), Arc::<Tally>::default());
-        let preamble = Frame::from_bytes(b"hello ");
         let via = Via::Tally(Arc::clone(&tally));
-        self.audience.admit(Arrival { seat, preamble, via }, self.moment);
+        self.audience
+            .admit(Arrival { seat, preamble: b"hello\n".into(), resume, via }, self.moment);
         (mailbox, tally)
     }
 
-    fn deliver(&mut self, batch: &[(TypeId, &str)]) {
-        let event = |&(kind, text): &(TypeId, &str)| Event {
+    pub(super) fn deliver(&mut self, batch: &[(TypeId, &str)]) {
+        let queued = |&(kind, text): &(TypeId, &str)| Queued {
             kind,
-            frame: Frame::from_bytes(text.as_bytes()),
+            encoded: Encoded::raw(text.as_bytes()),
         };
-        let batch: Vec<Event> = batch.iter().map(event).collect();
-        self.audience.deliver(&batch, self.moment);
+        self.audience.deliver(batch.iter().map(queued), self.moment);
     }
 
-    fn pass(&mut self, time: Duration) {
+    pub(super) fn pass(&mut self, time: Duration) {
         self.moment.now += time;
         let second = self.moment.now.duration_since(self.start).as_secs();
         self.moment.second = u32::try_from(second).expect("tests are short");
     }
 
-    fn sweep(&mut self) {
+    pub(super) fn sweep(&mut self) {
         for _ in 0..self.audience.places() {
             self.audience.sweep_one(self.moment);
         }
@@ -87,8 +105,13 @@ impl Hub {
     }
 }
 
+/// What a client received, without line feeds.
+fn seen(wire: &Scripted) -> String {
+    wire.received().replace('\n', "")
+}
+
 fn texts(mailbox: &Receiver<Mail>) -> Vec<String> {
-    let text = |mail: Mail| String::from_utf8_lossy(mail.as_bytes()).into_owned();
+    let text = |mail: Mail| String::from_utf8_lossy(mail.as_bytes()).replace('\n', "");
     mailbox.try_iter().map(text).collect()
 }
 
@@ -99,13 +122,13 @@ fn a_batch_is_one_write_with_just_the_events_a_client_wants() {
     let both = hub.stream(&[1, 2], []);
     let all = hub.stream(&[], []);
     let none = hub.stream(&[3], []);
-    let (mailbox, _tally) = hub.feed();
+    let (mailbox, _tally) = hub.feed(Resume::default());
     hub.deliver(&[(1, "a"), (2, "b"), (1, "c"), (7, "d")]);
-    assert_eq!(one.received(), "hello ac");
-    assert_eq!(both.received(), "hello abc");
-    assert_eq!(all.received(), "hello abcd");
-    assert_eq!(none.received(), "hello ");
-    assert_eq!(texts(&mailbox), ["hello ", "a", "b", "c", "d"], "frame by frame");
+    assert_eq!(seen(&one), "helloac");
+    assert_eq!(seen(&both), "helloabc");
+    assert_eq!(seen(&all), "helloabcd");
+    assert_eq!(seen(&none), "hello");
+    assert_eq!(texts(&mailbox), ["hello", "a", "b", "c", "d"], "frame by frame");
     let writes = [&one, &both, &all, &none].map(|wire| wire.state().writes);
     assert_eq!(writes, [2, 2, 2, 1]);
     assert_eq!(hub.audience.stats().published, 4);
@@ -129,7 +152,7 @@ fn groups_follow_their_clients_as_they_come_and_go() {
         }
         hub.deliver(&[(0, "even "), (1, "odd ")]);
         for (wire, wanted) in &clients {
-            assert_eq!(wire.received(), *wanted);
+            assert_eq!(seen(wire), *wanted);
         }
     }
     assert_eq!(hub.registry.counts(), (6, 0));
@@ -145,15 +168,15 @@ fn a_client_that_blocks_gets_the_rest_in_order_and_delays_nobody() {
     for text in ["abc", "def", "ghi"] {
         hub.deliver(&[(1, text)]);
     }
-    assert_eq!(quick.received(), "hello abcdefghi");
-    assert_eq!(slow.received(), "hello a");
+    assert_eq!(seen(&quick), "helloabcdefghi");
+    assert_eq!(seen(&slow), "helloa");
     assert_eq!(hub.audience.stats().behind, 1);
     assert!(!hub.audience.retry_one(hub.moment), "it has a nap first");
     while let Some(at) = hub.audience.next_retry() {
         hub.pass(at - hub.moment.now);
         assert!(hub.audience.retry_one(hub.moment));
     }
-    assert_eq!(slow.received(), "hello abcdefghi");
+    assert_eq!(seen(&slow), "helloabcdefghi");
     assert_eq!(hub.audience.stats().behind, 0);
     assert_eq!(hub.audience.load.bytes(), 0);
 }
@@ -163,18 +186,18 @@ fn a_client_over_its_budget_is_disconnected() {
     let mut hub = Hub::new();
     let stuck = hub.stream(&[1], [BLOCK]);
     let quick = hub.stream(&[1], []);
-    let (mailbox, tally) = hub.feed();
-    let text = "x".repeat(BUDGET / 2);
+    let (mailbox, tally) = hub.feed(Resume::default());
+    let text = "x".repeat(BUDGET / 2 - 1);
     // One frame being written and two in the mailbox are just within the budget.
     for _ in 0..3 {
         hub.deliver(&[(1, &text)]);
-        tally.took(text.len());
+        tally.took(text.len() + 1);
     }
     assert_eq!(hub.disconnected().behind, 0);
     hub.deliver(&[(1, &text)]);
     assert_eq!(hub.disconnected().behind, 1);
-    assert_eq!(stuck.received(), "hello ");
-    assert_eq!(quick.received().len(), 6 + 4 * text.len());
+    assert_eq!(seen(&stuck), "hello");
+    assert_eq!(seen(&quick).len(), 5 + 4 * text.len());
     // The subscriber took a part of what came; now it stops.
     hub.deliver(&[(1, &text)]);
     hub.deliver(&[(1, &text)]);
@@ -188,7 +211,7 @@ fn a_client_over_its_budget_is_disconnected() {
 fn over_the_limit_of_all_mailboxes_those_furthest_behind_go_first() {
     let mut hub = Hub::with(|limits| limits.mailboxes_bytes = 700);
     let far = hub.stream(&[1], [BLOCK]);
-    let text = "x".repeat(100);
+    let text = "x".repeat(99);
     for _ in 0..4 {
         hub.deliver(&[(1, &text)]);
     }
@@ -200,23 +223,23 @@ fn over_the_limit_of_all_mailboxes_those_furthest_behind_go_first() {
     assert_eq!(hub.registry.counts(), (1, 0));
     hub.pass(Duration::from_millis(1));
     while hub.audience.retry_one(hub.moment) {}
-    assert_eq!(far.received(), "hello ");
-    assert_eq!(near.received().len(), 6 + 2 * text.len());
+    assert_eq!(seen(&far), "hello");
+    assert_eq!(seen(&near).len(), 5 + 2 * text.len());
 }
 
 #[test]
 fn a_shared_frame_counts_once_however_many_wait_for_it() {
     let mut hub = Hub::with(|limits| limits.mailboxes_bytes = 10_000);
     let _stuck: Vec<Scripted> = (0..50).map(|_| hub.stream(&[1], [BLOCK])).collect();
-    hub.deliver(&[(1, &"x".repeat(900))]);
-    hub.deliver(&[(1, &"x".repeat(900))]);
+    hub.deliver(&[(1, &"x".repeat(899))]);
+    hub.deliver(&[(1, &"x".repeat(899))]);
     assert_eq!(hub.disconnected().behind, 0);
 }
 
 #[test]
 fn publishers_wait_when_most_clients_that_read_are_far_behind() {
     // Each frame is large enough for those who take it to count as reading.
-    let large = "x".repeat(100_000);
+    let large = "x".repeat(99_999);
     let mut hub = Hub::with(|limits| limits.mailbox_bytes = 1_000_000);
     let read_one = || [Take(usize::MAX), BLOCK].into_iter().chain(repeat_n(BLOCK, 1000));
     let _slow: Vec<Scripted> = (0..2).map(|_| hub.stream(&[1], read_one())).collect();
@@ -238,7 +261,7 @@ fn publishers_wait_when_most_clients_that_read_are_far_behind() {
 
 #[test]
 fn a_pause_lasts_until_the_last_reader_has_caught_up_but_not_for_ever() {
-    let large = "x".repeat(100_000);
+    let large = "x".repeat(99_999);
     let mut hub = Hub::with(|limits| limits.mailbox_bytes = 1_000_000);
     let blocked = |count| [Take(usize::MAX)].into_iter().chain(repeat_n(BLOCK, count));
     let _quick: Vec<Scripted> = (0..2).map(|_| hub.stream(&[1], blocked(2))).collect();
@@ -255,13 +278,13 @@ fn a_pause_lasts_until_the_last_reader_has_caught_up_but_not_for_ever() {
     let waited = hub.moment.now - start;
     let most = overload::PATIENCE;
     assert!((most..most + Duration::from_millis(100)).contains(&waited), "{waited:?}");
-    assert!(slow.received().len() < 200_000, "it goes on by the byte");
+    assert!(seen(&slow).len() < 200_000, "it goes on by the byte");
     assert_eq!(hub.disconnected().behind, 0, "and is not cut off for that");
 }
 
 #[test]
 fn a_few_stuck_clients_hold_up_publishers_once_and_shortly() {
-    let large = "x".repeat(100_000);
+    let large = "x".repeat(99_999);
     let mut hub = Hub::with(|limits| limits.mailbox_bytes = 1_000_000);
     let stuck = [Take(usize::MAX)].into_iter().chain(repeat_n(BLOCK, 1000));
     let _stuck = hub.stream(&[1], stuck);
@@ -279,7 +302,7 @@ fn a_few_stuck_clients_hold_up_publishers_once_and_shortly() {
 
 /// How long publishers are held up by one client of eighty that reads by the byte.
 fn held_up_by_a_slow_one(between: Duration) -> Duration {
-    let large = "x".repeat(100_000);
+    let large = "x".repeat(99_999);
     let mut hub = Hub::with(|limits| limits.mailbox_bytes = 1_000_000);
     let slow =
         [Take(usize::MAX)].into_iter().chain((0..).flat_map(|_| [Take(1), BLOCK]).take(10_000));
@@ -312,11 +335,11 @@ fn silence_is_broken_by_a_heartbeat_for_those_who_have_everything() {
     let idle = hub.stream(&[1], []);
     let busy = hub.stream(&[2], []);
     let behind = hub.stream(&[3], repeat_n(BLOCK, 100));
-    let (mailbox, tally) = hub.feed();
-    let waiting = hub.feed().0;
+    let (mailbox, tally) = hub.feed(Resume::default());
+    let waiting = hub.feed(Resume::default()).0;
     hub.pass(Duration::from_secs(8));
     hub.deliver(&[(2, "x"), (3, "y")]);
-    tally.took("hello xy".len());
+    tally.took("hello\n\nx\ny\n".len());
     hub.pass(Duration::from_secs(14));
     hub.sweep();
     let heartbeat = |wire: &Scripted| wire.received().matches(":\n\n").count();
@@ -324,15 +347,15 @@ fn silence_is_broken_by_a_heartbeat_for_those_who_have_everything() {
     hub.pass(Duration::from_secs(2));
     hub.sweep();
     assert_eq!([&idle, &busy, &behind].map(heartbeat), [1, 1, 0]);
-    assert_eq!(texts(&mailbox), ["hello ", "x", "y", ":\n\n"]);
-    assert_eq!(texts(&waiting), ["hello ", "x", "y"], "it has something to read");
+    assert_eq!(texts(&mailbox), ["hello", "x", "y", ":"]);
+    assert_eq!(texts(&waiting), ["hello", "x", "y"], "it has something to read");
 }
 
 #[test]
 fn the_sweep_finds_those_who_have_gone() {
     let mut hub = Hub::new();
     let streams: Vec<Scripted> = (0..10).map(|_| hub.stream(&[1], [])).collect();
-    let (_mailbox, tally) = hub.feed();
+    let (_mailbox, tally) = hub.feed(Resume::default());
     for gone in [0, 4, 9] {
         streams[gone].state().closed = true;
     }
@@ -366,18 +389,18 @@ fn at_the_end_everybody_gets_what_is_left_and_has_a_moment_to_close() {
     let mut hub = Hub::new();
     let done = hub.stream(&[1], []);
     let behind = hub.stream(&[1], [BLOCK]);
-    let (mailbox, tally) = hub.feed();
+    let (mailbox, tally) = hub.feed(Resume::default());
     hub.deliver(&[(1, "x")]);
     hub.audience.end_all(hub.moment);
     assert!(done.state().finished && !behind.state().finished);
     assert_eq!(tally.reason(), Some(Disconnect::Shutdown));
-    assert_eq!(texts(&mailbox), ["hello ", "x"], "what was sent can still be taken");
+    assert_eq!(texts(&mailbox), ["hello", "x"], "what was sent can still be taken");
     hub.pass(Duration::from_millis(1));
     hub.audience.retry_one(hub.moment);
     done.state().closed = true;
     hub.audience.end_all(hub.moment);
     assert!(behind.state().finished);
-    assert_eq!(behind.received(), "hello x");
+    assert_eq!(seen(&behind), "hellox");
     assert_eq!(hub.registry.counts(), (1, 0), "one has closed, the other has not");
     hub.pass(ending::LINGER);
     hub.audience.end_all(hub.moment);

@@ -59,6 +59,11 @@ impl Hub {
         Hub::with(events, |builder| builder, |http| http)
     }
 
+    /// A hub that keeps no history, so that the events have no ids but their own.
+    pub(crate) fn plain(events: &[&str]) -> Hub {
+        Hub::with(events, |builder| builder.history_events(0), |http| http)
+    }
+
     /// A hub whose options `builder` sets, and whose limits and further routes `http` sets.
     pub(crate) fn with(
         events: &[&str],

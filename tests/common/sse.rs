@@ -88,7 +88,7 @@ impl Parser {
 }
 
 impl Block {
-    /// Takes one line. Fields of an event come in the order event, data, id, retry.
+    /// Takes one line. Fields of an event come in the order event, data, retry, id.
     fn add(&mut self, line: &str) {
         let (name, value) =
             line.split_once(':').unwrap_or_else(|| panic!("a line without a colon: {line:?}"));
@@ -98,10 +98,9 @@ impl Block {
             None if value.is_empty() => value,
             None => panic!("no space after the colon: {line:?}"),
         };
-        let data = self.data.is_some();
         let once = match name {
             "event" => {
-                let first = !data && self.id.is_none() && self.retry.is_none();
+                let first = self.data.is_none() && self.id.is_none() && self.retry.is_none();
                 self.event.replace(value.to_owned()).is_none() && first
             }
             "data" => {
@@ -117,12 +116,12 @@ impl Block {
             "id" => {
                 assert!(!value.is_empty(), "an empty id resets the client's position");
                 assert!(!value.contains('\0'), "clients ignore an id with NUL: {line:?}");
-                (!data || self.retry.is_none()) && self.id.replace(value.to_owned()).is_none()
+                self.id.replace(value.to_owned()).is_none()
             }
             "retry" => {
                 let digits = !value.is_empty() && value.bytes().all(|b| b.is_ascii_digit());
                 assert!(digits, "retry is not digits: {line:?}");
-                self.retry.replace(value.parse().unwrap()).is_none()
+                self.retry.replace(value.parse().unwrap()).is_none() && self.id.is_none()
             }
             _ => panic!("a field nobody sent: {line:?}"),
         };

@@ -1,0 +1,285 @@
+//! What was published lately, kept for clients that come back.
+//!
+//! A bounded log for each event type, in one order of publishing: every event has a sequence
+//! number, kept or not, so that a position means the same in all logs.
+
+use std::{
+    cmp::Reverse,
+    collections::{BinaryHeap, HashMap, VecDeque},
+    hash::{BuildHasher, RandomState},
+    time::{SystemTime, UNIX_EPOCH},
+};
+
+use crate::{
+    frame::{Encoded, Frame, generated_id},
+    message::{EPOCH_LENGTH, EventId},
+    types::{Subscribed, TypeId},
+};
+
+/// An event's place in the order of publishing, from 1. As a position it means: everything up to
+/// this event.
+pub(crate) type Sequence = u64;
+
+/// What an event costs beside its frame, in bytes.
+const PLACE: usize = 64;
+
+#[derive(Clone, Debug)]
+pub(crate) struct HistoryLimits {
+    /// Events of one type.
+    pub(crate) events: usize,
+    /// Bytes of one type.
+    pub(crate) bytes: usize,
+    /// Bytes of all types.
+    pub(crate) all_bytes: usize,
+}
+
+/// A name for this run: the time at its start and random digits, since hosts without a clock start
+/// at the same time every day.
+pub(crate) fn epoch() -> String {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    let millis = u64::try_from(since.as_millis()).unwrap_or(u64::MAX);
+    let random = RandomState::new().hash_one(millis);
+    let mut digits = base_36(millis, EPOCH_LENGTH - RANDOM_DIGITS);
+    digits.push_str(&base_36(random, RANDOM_DIGITS));
+    digits
+}
+
+/// How many of the digits that name a run are random: more than 20 bits.
+const RANDOM_DIGITS: usize = 4;
+
+/// The last `length` digits of a number in base 36.
+fn base_36(mut number: u64, length: usize) -> String {
+    let mut digits = VecDeque::new();
+    for _ in 0..length {
+        digits.push_front(b"0123456789abcdefghijklmnopqrstuvwxyz"[(number % 36) as usize]);
+        number /= 36;
+    }
+    digits.into_iter().map(char::from).collect()
+}
+
+#[derive(Debug)]
+pub(crate) struct History {
+    limits: HistoryLimits,
+    /// Names this run in the ids that the server makes.
+    epoch: String,
+    /// The sequence number given last.
+    newest: Sequence,
+    /// By the type's number.
+    logs: Vec<Log>,
+    bytes: usize,
+    /// How many events were dropped so far.
+    drops: u64,
+    /// Where the publishers' own ids are kept, the earliest use first.
+    ids: HashMap<EventId, VecDeque<Sequence>>,
+}
+
+#[derive(Debug, Default)]
+struct Log {
+    kept: VecDeque<Kept>,
+    bytes: usize,
+    /// The newest event of this type that is not kept, or not any more; 0 is none.
+    dropped: Sequence,
+    /// Which of all drops was the last one here, counted from 1.
+    last_drop: u64,
+}
+
+#[derive(Debug)]
+struct Kept {
+    sequence: Sequence,
+    frame: Frame,
+    /// Its publisher's own id.
+    id: Option<EventId>,
+}
+
+impl Kept {
+    fn bytes(&self) -> usize {
+        self.frame.len() + PLACE + self.id.as_ref().map_or(0, |id| PLACE + id.as_str().len())
+    }
+}
+
+impl History {
+    pub(crate) fn new(limits: HistoryLimits, epoch: String) -> Self {
+        let (logs, ids) = (Vec::new(), HashMap::new());
+        Self { limits, epoch, newest: 0, logs, bytes: 0, drops: 0, ids }
+    }
+
+    /// Whether anything is kept at all; without it events get no ids from the server.
+    pub(crate) fn is_on(&self) -> bool {
+        let HistoryLimits { events, bytes, all_bytes } = self.limits;
+        events > 0 && bytes > 0 && all_bytes > 0
+    }
+
+    /// Gives an event its place in the order, and its id where it has none; keeps it.
+    pub(crate) fn record(&mut self, kind: TypeId, encoded: Encoded) -> Frame {
+        self.newest += 1;
+        if !self.is_on() {
+            return encoded.seal(None).0;
+        }
+        let sequence = self.newest;
+        let (frame, id) = encoded.seal(Some((&self.epoch, sequence)));
+        let kept = Kept { sequence, frame: frame.clone(), id };
+        let at = kind as usize;
+        if self.logs.len() <= at {
+            self.logs.resize_with(at + 1, Log::default);
+        }
+        if kept.bytes() > self.limits.bytes.min(self.limits.all_bytes) {
+            self.note_drop(at, sequence);
+            return frame;
+        }
+        if let Some(id) = &kept.id {
+            self.ids.entry(id.clone()).or_default().push_back(sequence);
+        }
+        self.bytes += kept.bytes();
+        self.logs[at].bytes += kept.bytes();
+        self.logs[at].kept.push_back(kept);
+        while self.logs[at].kept.len() > self.limits.events
+            || self.logs[at].bytes > self.limits.bytes
+        {
+            self.drop_oldest(at);
+        }
+        while self.bytes > self.limits.all_bytes {
+            let oldest = |log: &Log| log.kept.front().map(|kept| kept.sequence);
+            let oldest =
+                (0..).zip(&self.logs).filter_map(|(at, log)| Some((oldest(log)?, at))).min();
+            let Some((_, at)) = oldest else { break };
+            self.drop_oldest(at);
+        }
+        frame
+    }
+
+    fn drop_oldest(&mut self, at: usize) {
+        let log = &mut self.logs[at];
+        let Some(gone) = log.kept.pop_front() else {
+            return;
+        };
+        log.bytes -= gone.bytes();
+        self.bytes -= gone.bytes();
+        self.note_drop(at, gone.sequence);
+        if let Some(id) = gone.id
+            && let Some(uses) = self.ids.get_mut(&id)
+        {
+            uses.pop_front();
+            if uses.is_empty() {
+                self.ids.remove(&id);
+            }
+        }
+    }
+
+    fn note_drop(&mut self, at: usize, sequence: Sequence) {
+        self.drops += 1;
+        let log = &mut self.logs[at];
+        log.dropped = log.dropped.max(sequence);
+        log.last_drop = self.drops;
+    }
+
+    /// How many events were dropped so far.
+    pub(crate) fn drops(&self) -> u64 {
+        self.drops
+    }
+
+    /// The position of somebody who has everything.
+    pub(crate) fn newest(&self) -> Sequence {
+        self.newest
+    }
+
+    /// The id that stands for a position.
+    pub(crate) fn id_of(&self, position: Sequence) -> String {
+        generated_id(&self.epoch, position)
+    }
+
+    /// The position of a client whose last event had this id; `None` where it is not known: the id
+    /// is of another run, was never given, or is not kept any more.
+    pub(crate) fn position_of(&self, id: &str) -> Option<Sequence> {
+        let own = id.strip_prefix(&*self.epoch).and_then(|rest| rest.strip_prefix('-'));
+        match own {
+            Some(digits) if digits.bytes().all(|byte| byte.is_ascii_digit()) => {
+                digits.parse().ok().filter(|&position| position <= self.newest)
+            }
+            _ => self.ids.get(id)?.front().copied(),
+        }
+    }
+
+    /// The position from which on the last `count` events are still to come.
+    pub(crate) fn position_before_last(&self, subscribed: &Subscribed, count: usize) -> Sequence {
+        if count == 0 {
+            return self.newest;
+        }
+        let after = |position| -> usize {
+            self.logs_of(subscribed).map(|log| log.kept.len() - log.begin(position)).sum()
+        };
+        // The more is passed over, the fewer are left: find the earliest position with few enough.
+        let (mut low, mut high) = (0, self.newest);
+        while low < high {
+            let middle = low + (high - low) / 2;
+            if after(middle) > count {
+                low = middle + 1;
+            } else {
+                high = middle;
+            }
+        }
+        low
+    }
+
+    /// Whether something of these types that came after `position` is not kept, and was dropped
+    /// after the first `drops` events were.
+    pub(crate) fn has_gap(&self, subscribed: &Subscribed, position: Sequence, drops: u64) -> bool {
+        self.logs_of(subscribed).any(|log| log.dropped > position && log.last_drop > drops)
+    }
+
+    /// The id of the oldest event of these types that is kept.
+    pub(crate) fn oldest_id(&self, subscribed: &Subscribed) -> Option<String> {
+        let first = self.logs_of(subscribed).filter_map(|log| log.kept.front());
+        let oldest = first.min_by_key(|kept| kept.sequence)?;
+        Some(
+            oldest
+                .id
+                .as_ref()
+                .map_or_else(|| self.id_of(oldest.sequence), |id| id.as_str().to_owned()),
+        )
+    }
+
+    /// Hands out the events of these types that came after `position`, in their order, until `take`
+    /// says that it is enough; returns the position behind them, which is the newest when there are
+    /// no more.
+    pub(crate) fn read(
+        &self,
+        subscribed: &Subscribed,
+        position: Sequence,
+        mut take: impl FnMut(&Frame) -> bool,
+    ) -> Sequence {
+        let begin = |log: &'_ Log| log.begin(position);
+        let logs: Vec<(&Log, usize)> =
+            self.logs_of(subscribed).map(|log| (log, begin(log))).collect();
+        let next = |log: &Log, at: usize| log.kept.get(at).map(|kept| kept.sequence);
+        let heads = (0..).zip(&logs).filter_map(|(number, &(log, at))| {
+            next(log, at).map(|sequence| Reverse((sequence, number, at)))
+        });
+        let mut heads: BinaryHeap<Reverse<(Sequence, usize, usize)>> = heads.collect();
+        while let Some(Reverse((_, number, at))) = heads.pop() {
+            let log = logs[number].0;
+            if let Some(sequence) = next(log, at + 1) {
+                heads.push(Reverse((sequence, number, at + 1)));
+            }
+            if !take(&log.kept[at].frame) {
+                break;
+            }
+        }
+        // Everything before the next one is handed out.
+        heads.peek().map_or(self.newest, |Reverse((sequence, ..))| sequence - 1)
+    }
+
+    fn logs_of<'h>(&'h self, subscribed: &'h Subscribed) -> impl Iterator<Item = &'h Log> {
+        let (all, named) = match subscribed {
+            Subscribed::All => (&self.logs[..], &[][..]),
+            Subscribed::Types(types) => (&[][..], &types[..]),
+        };
+        all.iter().chain(named.iter().filter_map(|&kind| self.logs.get(kind as usize)))
+    }
+}
+
+impl Log {
+    /// Where in the log the events after `position` begin.
+    fn begin(&self, position: Sequence) -> usize {
+        self.kept.partition_point(|kept| kept.sequence <= position)
+    }
+}
