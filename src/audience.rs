@@ -7,6 +7,8 @@ mod ending;
 #[cfg(test)]
 mod model;
 mod overload;
+#[cfg(test)]
+mod overload_tests;
 mod replay;
 #[cfg(test)]
 mod tests;
@@ -25,10 +27,11 @@ use crate::{
     groups::{Event, GroupId, Groups, Key, Queued},
     history::History,
     mail::{Load, Mail},
+    meter::{Meter, Moment},
     registry::{ClientId, Registry, Seat},
     socket::Wire,
     stats::{Disconnect, Stats},
-    stream::{Meter, Moment, Progress, Stream},
+    stream::{Progress, Stream},
 };
 
 /// What one client that catches up writes before others have their turn.
@@ -106,6 +109,7 @@ pub(crate) struct Audience<W> {
     cursor: usize,
     /// Somebody may be more than half a budget behind.
     heavy: bool,
+    allowance: overload::Allowance,
     /// What was published lately.
     published: Meter,
     /// Counts since the start; the numbers of clients are the registry's.
@@ -134,6 +138,7 @@ impl<W: Wire> Audience<W> {
             retries: BinaryHeap::new(),
             cursor: 0,
             heavy: false,
+            allowance: overload::Allowance::default(),
             published: Meter::default(),
             stats: Stats::default(),
             events: Vec::new(),

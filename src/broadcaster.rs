@@ -14,15 +14,15 @@ use parking_lot::Mutex;
 use crate::{
     audience::{Arrival, Audience, Via},
     inbox::{Inbox, Work},
+    meter::Moment,
     registry::Registry,
     socket::Socket,
     stats::Stats,
-    stream::Moment,
 };
 
 /// What catching up, arrivals and the sweep may take of a round together.
 const CHORES: Duration = Duration::from_millis(1);
-/// Every client is looked at once in this time.
+/// Every client is looked at once in about this time.
 const SWEEP: Duration = Duration::from_secs(1);
 /// A sweep is spread over so many ticks at most, and a tick looks at so many clients at least.
 const TICKS: usize = 20;
@@ -174,8 +174,10 @@ impl Broadcaster {
     }
 
     /// Lets the streams catch up, ends them, and waits for the clients to close; until `deadline`.
-    fn close(&mut self, deadline: Instant) {
+    fn close(&mut self, mut deadline: Instant) {
         let mut work = Work::default();
+        // Whoever has gone shows when its stream is ended.
+        self.sweep_left = 0;
         let mut nap = Duration::from_millis(1);
         loop {
             let moment = self.moment();
@@ -191,6 +193,8 @@ impl Broadcaster {
             nap = (nap * 2).min(CLOSING_NAP);
             self.inbox.take(Some(until.min(deadline)), false, true, &mut work);
             self.arrivals.extend(work.arrivals.drain(..));
+            // A later order may leave less time.
+            deadline = work.stop.unwrap_or(deadline);
             self.do_chores();
         }
     }
@@ -207,7 +211,7 @@ impl Broadcaster {
     }
 }
 
-/// Closes the inbox and the registry when the broadcaster ends, by a panic too.
+/// Closes the inbox and empties the registry when the broadcaster ends, by a panic too.
 struct End {
     inbox: Arc<Inbox>,
     registry: Arc<Registry>,
@@ -216,7 +220,7 @@ struct End {
 impl End {
     /// Returns how many events are left in the queue.
     fn stop(&self) -> usize {
-        self.registry.close();
+        self.registry.clear();
         self.inbox.stopped()
     }
 }

@@ -12,8 +12,8 @@ use crossbeam_channel::Receiver;
 
 use crate::{
     mail::Mail,
+    meter::{Meter, Moment},
     stats::Disconnect,
-    stream::{Meter, Moment},
 };
 
 /// What the two sides of a subscription share beside the mailbox.
@@ -55,8 +55,10 @@ pub(crate) struct Feed {
     last_mail: Instant,
     taken: usize,
     progress: Instant,
-    /// Since when more than half of the budget waits.
-    far_since: Option<Instant>,
+    /// When it last had everything, as far as was seen.
+    caught_up: Instant,
+    /// What came when nothing waited: as the frame being written it is not held against it.
+    first: usize,
     /// Bytes out of the history that may still wait beside what the budget allows.
     allowance: usize,
     meter: Meter,
@@ -70,24 +72,30 @@ impl Feed {
             last_mail: moment.now,
             taken: 0,
             progress: moment.now,
-            far_since: None,
+            caught_up: moment.now,
+            first: 0,
             allowance: 0,
             meter: Meter::default(),
         }
     }
 
-    /// Bytes that wait beside what came out of the history: what the budget limits.
+    /// Bytes that wait beside what came out of the history and the oldest: what the budget limits.
     pub(crate) fn waiting(&self) -> usize {
-        self.tally.waiting.load(Relaxed).saturating_sub(self.allowance)
+        let waiting = self.tally.waiting.load(Relaxed);
+        waiting.saturating_sub(self.allowance).saturating_sub(self.first)
     }
 
-    /// Notes that a frame of `length` bytes was put into the mailbox; tells how many wait now.
+    /// Notes that frames of `length` bytes were put into the mailbox; tells how many wait now.
     pub(crate) fn mailed(&mut self, length: usize, moment: Moment) -> usize {
+        self.note_taken(moment);
         self.last_mail = moment.now;
         let before = self.tally.waiting.fetch_add(length, Relaxed);
+        if before == 0 {
+            (self.first, self.caught_up) = (length, moment.now);
+        }
         // The oldest is taken first.
         self.allowance = self.allowance.min(before);
-        before + length - self.allowance
+        self.waiting()
     }
 
     /// Notes a frame out of the history, which may go beyond the budget.
@@ -96,25 +104,27 @@ impl Feed {
         self.allowance += length;
     }
 
+    /// Whether the subscriber reads, as far as can be told: it has everything, it took something
+    /// lately, or it has hardly had the time to.
     pub(crate) fn reads(&mut self, moment: Moment) -> bool {
+        self.note_taken(moment);
+        self.tally.waiting.load(Relaxed) == 0
+            || moment.is_recent(self.caught_up)
+            || self.meter.reads(moment)
+    }
+
+    fn note_taken(&mut self, moment: Moment) {
         let taken = self.tally.taken.load(Relaxed);
         if taken != self.taken {
             self.meter.add(taken.wrapping_sub(self.taken), moment);
             self.taken = taken;
             self.progress = moment.now;
         }
-        self.meter.reads(moment)
     }
 
     /// When the subscriber was last seen to take something.
     pub(crate) fn progress(&self) -> Instant {
         self.progress
-    }
-
-    /// Since when, as far as it was asked, more than `half` has been waiting without a break.
-    pub(crate) fn far_behind_since(&mut self, half: usize, now: Instant) -> Option<Instant> {
-        self.far_since = (self.waiting() > half).then(|| self.far_since.unwrap_or(now));
-        self.far_since
     }
 
     pub(crate) fn has_left(&self) -> bool {

@@ -14,8 +14,8 @@ use parking_lot::{Condvar, Mutex, MutexGuard};
 
 use crate::{audience::Arrival, error::PublishError, groups::Queued, socket::Socket};
 
-/// What the broadcaster takes and sends at once: a group commit.
-const BATCH_BYTES: usize = 64 * 1024;
+/// What the broadcaster takes and sends at once at most: a group commit.
+pub(crate) const MAX_BATCH_BYTES: usize = 64 * 1024;
 
 /// How much may wait in the publish queue.
 #[derive(Clone, Debug)]
@@ -27,6 +27,7 @@ pub(crate) struct QueueLimits {
 #[derive(Debug)]
 pub(crate) struct Inbox {
     limits: QueueLimits,
+    batch_bytes: usize,
     /// Never held across a socket call or code of the embedding program.
     state: Mutex<State>,
     /// The broadcaster waits here for something to do.
@@ -73,7 +74,7 @@ pub(crate) struct Work {
 }
 
 impl Inbox {
-    pub(crate) fn new(limits: QueueLimits) -> Self {
+    pub(crate) fn new(limits: QueueLimits, batch_bytes: usize) -> Self {
         let state = State {
             phase: Phase::New,
             queue: VecDeque::new(),
@@ -81,7 +82,8 @@ impl Inbox {
             arrivals: Vec::new(),
             blocked: 0,
         };
-        Self { limits, state: Mutex::new(state), work: Condvar::new(), room: Condvar::new() }
+        let (work, room) = (Condvar::new(), Condvar::new());
+        Self { limits, batch_bytes, state: Mutex::new(state), work, room }
     }
 
     /// Starts the broadcaster; `None` if it was started before.
@@ -184,7 +186,7 @@ impl Inbox {
         if accept {
             let mut taken = 0;
             while let Some(event) = state.queue.front()
-                && (taken == 0 || taken + event.encoded.len() <= BATCH_BYTES)
+                && (taken == 0 || taken + event.encoded.len() <= self.batch_bytes)
             {
                 taken += event.encoded.len();
                 work.batch.extend(state.queue.pop_front());

@@ -78,6 +78,7 @@ pub mod http;
 mod inbox;
 mod mail;
 mod message;
+mod meter;
 mod registry;
 #[cfg(test)]
 mod scripted;

@@ -82,8 +82,9 @@ impl Registry {
         let clients = self.clients.lock();
         for (id, mail) in mails {
             if let Some(client) = clients.map.get(&id) {
-                // Fails only where a subscription was dropped, which the next sweep removes.
-                let _ = client.mailbox.send(mail);
+                // The broadcaster holds a receiver of each mailbox as long as the client is here.
+                let sent = client.mailbox.send(mail);
+                debug_assert!(sent.is_ok(), "a registered client has a mailbox");
             }
         }
     }
@@ -120,6 +121,17 @@ impl Registry {
     /// Refuses clients from now on.
     pub(crate) fn close(&self) {
         self.clients.lock().closed = true;
+    }
+
+    /// Lets go of everybody, so that nobody waits for a mailbox that is not filled any more.
+    pub(crate) fn clear(&self) {
+        let mut clients = self.clients.lock();
+        clients.closed = true;
+        clients.streams = 0;
+        clients.subscribed = HashMap::new();
+        let gone = std::mem::take(&mut clients.map);
+        drop(clients);
+        drop(gone);
     }
 
     /// How many clients there are: streams, and subscriptions.

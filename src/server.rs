@@ -18,7 +18,7 @@ use crate::{
     frame::{self, Encoded},
     groups::Queued,
     history::{History, epoch},
-    inbox::{Inbox, Refused},
+    inbox::{Inbox, MAX_BATCH_BYTES, Refused},
     message::Message,
     registry::{Kind, Registry, Seat},
     socket::Socket,
@@ -68,10 +68,12 @@ impl Server {
     }
 
     pub(crate) fn with(options: Builder) -> Self {
+        // A batch must not use up the budget of a client before it can be waited for.
+        let batch_bytes = MAX_BATCH_BYTES.min(options.audience.mailbox_bytes / 2);
         let hub = Hub {
             types: EventTypes::default(),
             registry: Registry::new(options.max_streams),
-            inbox: Arc::new(Inbox::new(options.queue.clone())),
+            inbox: Arc::new(Inbox::new(options.queue.clone(), batch_bytes)),
             stats: Arc::default(),
             options,
         };
@@ -208,7 +210,8 @@ impl Server {
     /// stream and subscription and the broadcaster thread. What is not delivered after `deadline`
     /// is given up and reported; the call returns soon after it at the latest.
     ///
-    /// Calling it again does no harm and reports nothing. The server cannot be run again.
+    /// Calling it again does no harm; a shorter deadline then counts. Only one of the calls has the
+    /// report, the others have an empty one. The server cannot be run again.
     ///
     /// ```
     /// # use std::time::Duration;
@@ -296,13 +299,19 @@ impl SubscriptionBuilder<'_> {
 }
 
 /// What the server and its handlers share.
-#[derive(Debug)]
 pub(crate) struct Hub {
     types: EventTypes,
     registry: Arc<Registry>,
     inbox: Arc<Inbox>,
     stats: Arc<Mutex<Stats>>,
     options: Builder,
+}
+
+impl fmt::Debug for Hub {
+    /// Holds no lock while it writes: what it writes to may publish.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Hub").field("options", &self.options).finish_non_exhaustive()
+    }
 }
 
 impl Hub {

@@ -55,13 +55,14 @@ pub struct Stats {
     pub streams: usize,
     /// [Subscriptions](crate::Subscription) now.
     pub subscriptions: usize,
-    /// Clients for which events wait.
+    /// Streams for which something waits.
     pub behind: usize,
     /// Messages accepted and not yet taken by the broadcaster.
     pub queued: usize,
-    /// Events that the broadcaster took and framed, since the start.
+    /// Events that the broadcaster took, since the start.
     pub published: u64,
-    /// Events handed to a client's socket or mailbox, counted for each client, since the start.
+    /// Events handed to a client's socket or mailbox, or tried to, counted for each client, since
+    /// the start.
     pub deliveries: u64,
     /// Clients disconnected since the start, by reason.
     pub disconnected: Disconnected,

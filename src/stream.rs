@@ -11,7 +11,13 @@ use std::{
 
 use crossbeam_channel::Receiver;
 
-use crate::{history::Sequence, mail::Mail, socket::Wire, stats::Disconnect};
+use crate::{
+    history::Sequence,
+    mail::Mail,
+    meter::{Meter, Moment},
+    socket::Wire,
+    stats::Disconnect,
+};
 
 /// Bytes after the request that a client may send before it is disconnected.
 const INPUT_LIMIT: usize = 64 * 1024;
@@ -23,50 +29,6 @@ const GATHER_FRAMES: usize = 16;
 const GATHER_BYTES: usize = 64 * 1024;
 /// Bytes a second that a client has to take of its replay.
 const SLOWEST_REPLAY: u64 = 1024;
-/// A client that took this much in this second and the one before is one that reads.
-const READING: usize = 64 * 1024;
-
-/// The time of one step, with the second it falls in.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Moment {
-    pub(crate) now: Instant,
-    pub(crate) second: u32,
-}
-
-/// How many bytes passed lately.
-#[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Meter {
-    second: u32,
-    current: u32,
-    previous: u32,
-}
-
-impl Meter {
-    pub(crate) fn add(&mut self, bytes: usize, moment: Moment) {
-        self.turn(moment);
-        self.current = self.current.saturating_add(u32::try_from(bytes).unwrap_or(u32::MAX));
-    }
-
-    /// Bytes in this second and the one before.
-    pub(crate) fn recent(&mut self, moment: Moment) -> usize {
-        self.turn(moment);
-        self.current.saturating_add(self.previous) as usize
-    }
-
-    /// Whether the client took enough lately to count as one that reads.
-    pub(crate) fn reads(&mut self, moment: Moment) -> bool {
-        self.recent(moment) >= READING
-    }
-
-    fn turn(&mut self, moment: Moment) {
-        let passed = moment.second.wrapping_sub(self.second);
-        if passed > 0 {
-            self.previous = if passed == 1 { self.current } else { 0 };
-            self.current = 0;
-            self.second = moment.second;
-        }
-    }
-}
 
 /// What is left to do for a stream after a step.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -117,8 +79,8 @@ struct Behind {
     retry_at: Instant,
     /// When the socket last took something.
     progress: Instant,
-    /// Since when more than half of the budget waits.
-    far_since: Option<Instant>,
+    /// When it fell behind.
+    since: Instant,
     /// The rest up to the newest event is read from the history; the mailbox is empty meanwhile.
     replay: Option<Replay>,
 }
@@ -143,7 +105,7 @@ impl Behind {
             nap: FIRST_NAP,
             retry_at: moment.now,
             progress: moment.now,
-            far_since: None,
+            since: moment.now,
             replay: None,
         })
     }
@@ -222,15 +184,11 @@ impl<W: Wire> Stream<W> {
         self.behind.as_ref().map(|behind| behind.progress)
     }
 
-    /// Since when, as far as it was asked, more than `half` has been waiting without a break.
-    pub(crate) fn far_behind_since(&mut self, half: usize, now: Instant) -> Option<Instant> {
-        let behind = self.behind.as_mut()?;
-        behind.far_since = (behind.waiting > half).then(|| behind.far_since.unwrap_or(now));
-        behind.far_since
-    }
-
+    /// Whether the client reads, as far as can be told: it has everything, it took something
+    /// lately, or it has hardly had the time to.
     pub(crate) fn reads(&mut self, moment: Moment) -> bool {
-        self.meter.reads(moment)
+        self.behind.as_ref().is_none_or(|behind| moment.is_recent(behind.since))
+            || self.meter.reads(moment)
     }
 
     /// How long nothing was sent to a stream that has everything.

@@ -23,7 +23,8 @@ use crate::{error::StreamError, feed::Tally, frame::Frame, mail::Mail, stats::Di
 /// disconnected. The iterator ends when it is disconnected or the server is shut down, and
 /// [`end_reason`](Self::end_reason) says which. Dropping it ends it.
 ///
-/// As [`Read`] it is the same bytes without their frames, as the body of a response.
+/// As [`Read`] it is the same bytes without their frames, as the body of a response. What `read` has
+/// not handed out of a frame, the iterator passes over; [`stream_to`](Self::stream_to) does not.
 ///
 /// ```
 /// use websse::{Message, Server};
@@ -69,9 +70,9 @@ impl Subscription {
     /// ```
     pub fn recv_timeout(&mut self, timeout: Duration) -> Result<Frame, RecvTimeoutError> {
         match self.mailbox.recv_timeout(timeout) {
-            Ok(mail) => Ok(self.hand_out(&mail)),
+            Ok(mail) if !self.is_cut_off() => Ok(self.hand_out(&mail)),
             Err(ChannelError::Timeout) => Err(RecvTimeoutError::Timeout),
-            Err(ChannelError::Disconnected) => {
+            Ok(_) | Err(ChannelError::Disconnected) => {
                 self.ended = true;
                 Err(RecvTimeoutError::Ended(self.reason()))
             }
@@ -105,6 +106,9 @@ impl Subscription {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn stream_to(&mut self, mut sink: impl Write) -> Result<Disconnect, StreamError> {
+        if let Some((frame, read)) = self.begun.take() {
+            sink.write_all(&frame.as_bytes()[read..]).map_err(StreamError::Io)?;
+        }
         for frame in Iterator::by_ref(self) {
             sink.write_all(frame.as_bytes()).map_err(StreamError::Io)?;
             sink.flush().map_err(|error| match error.kind() {
@@ -113,6 +117,12 @@ impl Subscription {
             })?;
         }
         Ok(self.reason())
+    }
+
+    /// Whether the mailbox was emptied because too much waited: a frame found there now may come
+    /// from behind others that are gone. The reason is set before the first of them goes.
+    fn is_cut_off(&self) -> bool {
+        self.tally.reason() == Some(Disconnect::Behind)
     }
 
     fn hand_out(&self, mail: &Mail) -> Frame {
@@ -130,11 +140,13 @@ impl Iterator for Subscription {
     type Item = Frame;
 
     fn next(&mut self) -> Option<Frame> {
-        let Ok(mail) = self.mailbox.recv() else {
-            self.ended = true;
-            return None;
-        };
-        Some(self.hand_out(&mail))
+        match self.mailbox.recv() {
+            Ok(mail) if !self.is_cut_off() => Some(self.hand_out(&mail)),
+            _ => {
+                self.ended = true;
+                None
+            }
+        }
     }
 }
 

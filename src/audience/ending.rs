@@ -6,9 +6,10 @@ use super::{Audience, Outlet};
 use crate::{
     frame::{self, Frame},
     groups::Key,
+    meter::Moment,
     socket::Wire,
     stats::Disconnect,
-    stream::{Ending, Moment},
+    stream::Ending,
 };
 
 /// How long a client may take to close after the server has ended its stream.

@@ -3,67 +3,88 @@
 use std::time::{Duration, Instant};
 
 use super::{Audience, Member, Outlet};
-use crate::{socket::Wire, stats::Disconnect, stream::Moment};
+use crate::{
+    meter::{Moment, PATIENCE},
+    socket::Wire,
+    stats::Disconnect,
+};
 
-/// How long a client may take nothing and still be waited for. A healthy one can be silent for
-/// some hundred milliseconds, while a lost packet is sent again or its process reads elsewhere.
-pub(super) const PATIENCE: Duration = Duration::from_secs(1);
+/// A pause for few begins only if it can last this long.
+const SHORTEST: Duration = Duration::from_millis(100);
+/// Of all time, so much may go into waiting for fewer than most: one part in this many.
+const SHARE: u32 = 10;
 
-/// The clients that read, as they are now.
-#[derive(Default)]
-struct Readers {
-    all: usize,
-    /// Those more than half a budget behind that took something within the patience.
-    far_behind: usize,
-    /// When the last of those fell so far behind.
-    since: Option<Instant>,
+/// How long publishers may still be held up for fewer than most of the readers: used up by doing
+/// so, regained slowly.
+#[derive(Debug)]
+pub(super) struct Allowance {
+    left: Duration,
+    /// When it was last asked for, and whether it was granted then.
+    asked: Option<(Instant, bool)>,
+}
+
+impl Default for Allowance {
+    fn default() -> Self {
+        Self { left: PATIENCE, asked: None }
+    }
+}
+
+impl Allowance {
+    fn grant(&mut self, wanted: bool, now: Instant) -> bool {
+        let (asked, was_granted) = self.asked.unwrap_or((now, false));
+        let passed = now.saturating_duration_since(asked);
+        let enough = if was_granted {
+            self.left = self.left.saturating_sub(passed);
+            !self.left.is_zero()
+        } else {
+            self.left = PATIENCE.min(self.left.saturating_add(passed / SHARE));
+            self.left >= SHORTEST
+        };
+        let granted = wanted && enough;
+        self.asked = Some((now, granted));
+        granted
+    }
 }
 
 impl<W: Wire> Audience<W> {
     /// Whether the publisher is too fast for the clients that read, so that it has to be paused.
     ///
-    /// A client reads if it took something lately. When most of those that do are far behind, the
-    /// publisher waits for them as long as they go on reading. In a flood, in which half a budget
-    /// comes within a second or two, it waits for fewer too, so that a burst does not cost a healthy
-    /// client its stream; but for a second only, and once: who reads slowly or not at all is
-    /// disconnected soon after.
+    /// Everybody whom a pause delays has a vote: who has everything, or took something lately.
+    /// When most of them are far behind, the publisher waits for them as long as they go on
+    /// reading. In a flood, in which half a budget comes within a second or two, it waits for
+    /// fewer too, so that a burst does not cost a healthy client its stream; but not longer than a
+    /// second, and a tenth of the time in the long run: who reads slowly or not at all is
+    /// disconnected instead.
     pub(crate) fn is_overloaded(&mut self, moment: Moment) -> bool {
-        let readers = self.survey(moment);
+        let (readers, far_behind) = self.count_readers(moment);
+        let is_most = far_behind * 2 > readers;
         let is_flood = self.published.recent(moment) > self.limits.mailbox_bytes / 2;
-        readers.far_behind * 2 > readers.all
-            || is_flood && readers.since.is_some_and(|since| is_recent(since, moment))
+        let is_worth_it = far_behind > 0 && !is_most && is_flood;
+        self.allowance.grant(is_worth_it, moment.now) || is_most
     }
 
-    fn survey(&mut self, moment: Moment) -> Readers {
-        let half = self.limits.mailbox_bytes / 2;
-        let mut readers = Readers::default();
+    /// The clients that read, and those of them that are more than half a budget behind and took
+    /// something lately.
+    fn count_readers(&mut self, moment: Moment) -> (usize, usize) {
+        let (mut readers, mut far_behind) = (0, 0);
         if !std::mem::take(&mut self.heavy) {
-            return readers;
+            return (readers, far_behind);
         }
+        let half = self.limits.mailbox_bytes / 2;
         for member in self.members.iter_mut().flatten() {
-            let (reads, progress, since) = match &mut member.outlet {
-                Outlet::Stream(stream) => (
-                    stream.reads(moment),
-                    stream.progress(),
-                    stream.far_behind_since(half, moment.now),
-                ),
-                Outlet::Feed(feed) => (
-                    feed.reads(moment),
-                    Some(feed.progress()),
-                    feed.far_behind_since(half, moment.now),
-                ),
+            let (reads, waiting, progress) = match &mut member.outlet {
+                Outlet::Stream(stream) => {
+                    (stream.reads(moment), stream.waiting(), stream.progress())
+                }
+                Outlet::Feed(feed) => (feed.reads(moment), feed.waiting(), Some(feed.progress())),
             };
-            self.heavy |= since.is_some();
-            readers.all += usize::from(reads);
-            if reads
-                && since.is_some()
-                && progress.is_some_and(|progress| is_recent(progress, moment))
-            {
-                readers.far_behind += 1;
-                readers.since = readers.since.max(since);
-            }
+            let is_far = waiting > half;
+            self.heavy |= is_far;
+            readers += usize::from(reads);
+            let progresses = progress.is_some_and(|progress| moment.is_recent(progress));
+            far_behind += usize::from(reads && is_far && progresses);
         }
-        readers
+        (readers, far_behind)
     }
 
     /// Disconnects the client that is furthest behind; false where nobody is.
@@ -82,8 +103,4 @@ impl<W: Wire> Audience<W> {
         self.remove(key, Disconnect::Behind);
         true
     }
-}
-
-fn is_recent(past: Instant, moment: Moment) -> bool {
-    moment.now.saturating_duration_since(past) < PATIENCE
 }

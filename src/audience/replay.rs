@@ -4,8 +4,8 @@ use std::{cmp::Reverse, collections::VecDeque, time::Instant};
 
 use super::{Audience, Outlet, Resume};
 use crate::{
-    frame, groups::Key, history::Sequence, mail::Mail, socket::Wire, stats::Disconnect,
-    stream::Moment, types::Subscribed,
+    frame, groups::Key, history::Sequence, mail::Mail, meter::Moment, socket::Wire,
+    stats::Disconnect, types::Subscribed,
 };
 
 /// What a slice of the history holds at most: so many frames, and about so many bytes.

@@ -14,13 +14,13 @@ use crate::{
     types::{Subscribed, TypeId},
 };
 
-const BLOCK: Answer = Fail(std::io::ErrorKind::WouldBlock);
+pub(super) const BLOCK: Answer = Fail(std::io::ErrorKind::WouldBlock);
 const BUDGET: usize = 1000;
 
 pub(super) struct Hub {
     pub(super) registry: Arc<Registry>,
     pub(super) audience: Audience<Scripted>,
-    start: Instant,
+    pub(super) start: Instant,
     pub(super) moment: Moment,
 }
 
@@ -29,7 +29,7 @@ impl Hub {
         Self::with(|_| {})
     }
 
-    fn with(change: impl FnOnce(&mut AudienceLimits)) -> Self {
+    pub(super) fn with(change: impl FnOnce(&mut AudienceLimits)) -> Self {
         Self::keeping(0, change)
     }
 
@@ -51,7 +51,11 @@ impl Hub {
         Self { registry, audience, start, moment: Moment { now: start, second: 0 } }
     }
 
-    fn stream(&mut self, types: &[TypeId], answers: impl IntoIterator<Item = Answer>) -> Scripted {
+    pub(super) fn stream(
+        &mut self,
+        types: &[TypeId],
+        answers: impl IntoIterator<Item = Answer>,
+    ) -> Scripted {
         self.returning(types, Resume::default(), answers)
     }
 
@@ -100,13 +104,13 @@ impl Hub {
         }
     }
 
-    fn disconnected(&self) -> crate::stats::Disconnected {
+    pub(super) fn disconnected(&self) -> crate::stats::Disconnected {
         self.audience.stats().disconnected
     }
 }
 
 /// What a client received, without line feeds.
-fn seen(wire: &Scripted) -> String {
+pub(super) fn seen(wire: &Scripted) -> String {
     wire.received().replace('\n', "")
 }
 
@@ -234,99 +238,6 @@ fn a_shared_frame_counts_once_however_many_wait_for_it() {
     hub.deliver(&[(1, &"x".repeat(899))]);
     hub.deliver(&[(1, &"x".repeat(899))]);
     assert_eq!(hub.disconnected().behind, 0);
-}
-
-#[test]
-fn publishers_wait_when_most_clients_that_read_are_far_behind() {
-    // Each frame is large enough for those who take it to count as reading.
-    let large = "x".repeat(99_999);
-    let mut hub = Hub::with(|limits| limits.mailbox_bytes = 1_000_000);
-    let read_one = || [Take(usize::MAX), BLOCK].into_iter().chain(repeat_n(BLOCK, 1000));
-    let _slow: Vec<Scripted> = (0..2).map(|_| hub.stream(&[1], read_one())).collect();
-    let _quick = hub.stream(&[1], []);
-    for _ in 0..7 {
-        hub.deliver(&[(1, &large)]);
-        assert!(!hub.audience.is_overloaded(hub.moment));
-    }
-    hub.deliver(&[(1, &large)]);
-    assert!(hub.audience.is_overloaded(hub.moment), "two of three are more than half behind");
-    // They take nothing more: they are stuck, and soon nobody waits for them.
-    hub.pass(overload::PATIENCE);
-    assert!(!hub.audience.is_overloaded(hub.moment));
-    for _ in 0..7 {
-        hub.deliver(&[(1, &large)]);
-    }
-    assert_eq!(hub.disconnected().behind, 2);
-}
-
-#[test]
-fn a_pause_lasts_until_the_last_reader_has_caught_up_but_not_for_ever() {
-    let large = "x".repeat(99_999);
-    let mut hub = Hub::with(|limits| limits.mailbox_bytes = 1_000_000);
-    let blocked = |count| [Take(usize::MAX)].into_iter().chain(repeat_n(BLOCK, count));
-    let _quick: Vec<Scripted> = (0..2).map(|_| hub.stream(&[1], blocked(2))).collect();
-    let slow = hub.stream(&[1], blocked(1).chain((0..1000).flat_map(|_| [Take(1), BLOCK])));
-    for _ in 0..8 {
-        hub.deliver(&[(1, &large)]);
-    }
-    assert!(hub.audience.is_overloaded(hub.moment));
-    let start = hub.moment.now;
-    while hub.audience.is_overloaded(hub.moment) {
-        hub.pass(Duration::from_millis(50));
-        while hub.audience.retry_one(hub.moment) {}
-    }
-    let waited = hub.moment.now - start;
-    let most = overload::PATIENCE;
-    assert!((most..most + Duration::from_millis(100)).contains(&waited), "{waited:?}");
-    assert!(seen(&slow).len() < 200_000, "it goes on by the byte");
-    assert_eq!(hub.disconnected().behind, 0, "and is not cut off for that");
-}
-
-#[test]
-fn a_few_stuck_clients_hold_up_publishers_once_and_shortly() {
-    let large = "x".repeat(99_999);
-    let mut hub = Hub::with(|limits| limits.mailbox_bytes = 1_000_000);
-    let stuck = [Take(usize::MAX)].into_iter().chain(repeat_n(BLOCK, 1000));
-    let _stuck = hub.stream(&[1], stuck);
-    let _quick: Vec<Scripted> = (0..2).map(|_| hub.stream(&[1], [])).collect();
-    let start = hub.moment.now;
-    for _ in 0..20 {
-        while hub.audience.is_overloaded(hub.moment) {
-            hub.pass(Duration::from_millis(1));
-        }
-        hub.deliver(&[(1, &large)]);
-    }
-    assert_eq!(hub.disconnected().behind, 1);
-    assert_eq!(hub.moment.now - start, overload::PATIENCE);
-}
-
-/// How long publishers are held up by one client of eighty that reads by the byte.
-fn held_up_by_a_slow_one(between: Duration) -> Duration {
-    let large = "x".repeat(99_999);
-    let mut hub = Hub::with(|limits| limits.mailbox_bytes = 1_000_000);
-    let slow =
-        [Take(usize::MAX)].into_iter().chain((0..).flat_map(|_| [Take(1), BLOCK]).take(10_000));
-    let _slow = hub.stream(&[1], slow);
-    let _quick: Vec<Scripted> = (0..79).map(|_| hub.stream(&[1], [])).collect();
-    let mut waited = Duration::ZERO;
-    for _ in 0..30 {
-        while hub.audience.is_overloaded(hub.moment) {
-            hub.pass(Duration::from_millis(1));
-            waited += Duration::from_millis(1);
-            while hub.audience.retry_one(hub.moment) {}
-        }
-        hub.deliver(&[(1, &large)]);
-        hub.pass(between);
-    }
-    assert_eq!(hub.disconnected().behind, 1);
-    waited
-}
-
-#[test]
-fn a_few_slow_readers_are_waited_for_shortly_in_a_flood_and_else_not_at_all() {
-    let in_a_flood = held_up_by_a_slow_one(Duration::ZERO);
-    assert_eq!(in_a_flood, overload::PATIENCE);
-    assert_eq!(held_up_by_a_slow_one(Duration::from_millis(500)), Duration::ZERO);
 }
 
 #[test]

@@ -174,21 +174,6 @@ fn input_is_dropped_until_it_is_too_much_and_its_end_ends_the_stream() {
 }
 
 #[test]
-fn a_meter_knows_the_last_second() {
-    let mut meter = Meter::default();
-    let now = Instant::now();
-    let at = |second| Moment { now, second };
-    meter.add(READING, at(7));
-    assert!(meter.reads(at(7)) && meter.reads(at(8)));
-    assert!(!meter.reads(at(9)));
-    meter.add(READING / 2, at(9));
-    meter.add(READING / 2, at(10));
-    assert!(meter.reads(at(10)));
-    assert!(!meter.reads(at(11)));
-    assert!(!meter.reads(at(1000)));
-}
-
-#[test]
 fn a_used_mailbox_is_replaced_once_the_stream_has_caught_up() {
     let mut bench = Bench::new([Take(1)]);
     let renewed = |bench: &mut Bench| {

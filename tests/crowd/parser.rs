@@ -65,8 +65,8 @@ enum Place {
     Comment,
     Event,
     Data,
-    Id,
     Retry,
+    Id,
 }
 
 /// See the [module](self).
