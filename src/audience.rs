@@ -105,6 +105,9 @@ pub(crate) struct Audience<W> {
     /// When to try the streams again that are behind. An entry whose stream has another time by
     /// now is void.
     retries: BinaryHeap<Reverse<(Instant, Key)>>,
+    /// Clients that are gone, to be let go of one by one: closing a socket and freeing what waited
+    /// takes time, which live events do not have.
+    graves: Vec<Outlet<W>>,
     /// Where the sweep goes on.
     cursor: usize,
     /// Somebody may be more than half a budget behind.
@@ -136,6 +139,7 @@ impl<W: Wire> Audience<W> {
             vacant: Vec::new(),
             groups: Groups::default(),
             retries: BinaryHeap::new(),
+            graves: Vec::new(),
             cursor: 0,
             heavy: false,
             allowance: overload::Allowance::default(),
@@ -212,7 +216,9 @@ impl<W: Wire> Audience<W> {
         self.touched = touched;
         self.registry.send(self.mails.drain(..));
         self.remove_gone();
-        while self.load.bytes() > self.limits.mailboxes_bytes && self.shed() {}
+        while self.load.bytes() > self.limits.mailboxes_bytes && self.shed() {
+            self.graves.clear();
+        }
     }
 
     fn deliver_to(&mut self, keys: &[Key], matched: &[u32], batch: &[Event], moment: Moment) {
@@ -279,6 +285,16 @@ impl<W: Wire> Audience<W> {
             self.heavy |= waiting > self.limits.mailbox_bytes / 2;
         }
         self.joined = joined;
+    }
+
+    /// Lets go of one client that is gone; false if there is none.
+    pub(crate) fn bury_one(&mut self) -> bool {
+        self.graves.pop().is_some()
+    }
+
+    /// Whether clients that are gone are still to be let go of.
+    pub(crate) fn has_graves(&self) -> bool {
+        !self.graves.is_empty()
     }
 
     /// When the next stream that is behind is due.
@@ -392,6 +408,7 @@ impl<W: Wire> Audience<W> {
         }
         self.stats.disconnected.count(reason);
         self.registry.remove(member.id);
+        self.graves.push(member.outlet);
         if self.is_empty() {
             self.members = Vec::new();
             self.vacant = Vec::new();

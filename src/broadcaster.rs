@@ -131,7 +131,7 @@ impl Broadcaster {
 
     /// Until when there is nothing to do unless something comes in.
     fn next_wake(&self, stop: Option<Instant>) -> Option<Instant> {
-        if self.sweep_left > 0 || !self.arrivals.is_empty() {
+        if self.sweep_left > 0 || !self.arrivals.is_empty() || self.audience.has_graves() {
             return Some(self.started);
         }
         let tick = (!self.audience.is_empty()).then_some(self.next_tick);
@@ -157,7 +157,8 @@ impl Broadcaster {
             if moment.now >= end {
                 return;
             }
-            let mut idle = !self.audience.retry_one(moment);
+            let (retried, buried) = (self.audience.retry_one(moment), self.audience.bury_one());
+            let mut idle = !retried && !buried;
             if let Some(arrival) = self.arrivals.pop_front() {
                 self.audience.admit(arrival, moment);
                 idle = false;

@@ -330,16 +330,22 @@ impl<W: Wire> Stream<W> {
     /// A client that closes only its sending side counts as gone: a browser or curl does that only
     /// when it ends, and the two cannot be told apart.
     pub(crate) fn poll_input(&mut self, buffer: &mut [u8]) -> Result<(), Disconnect> {
-        match self.wire.read(buffer) {
-            Ok(0) => Err(Disconnect::ClosedByPeer),
-            Ok(length) => {
-                self.input = self.input.saturating_add(u32::try_from(length).unwrap_or(u32::MAX));
-                if self.input as usize > INPUT_LIMIT { Err(Disconnect::Error) } else { Ok(()) }
+        loop {
+            match self.wire.read(buffer) {
+                Ok(0) => return Err(Disconnect::ClosedByPeer),
+                Ok(length) => {
+                    let length = u32::try_from(length).unwrap_or(u32::MAX);
+                    self.input = self.input.saturating_add(length);
+                    if self.input as usize > INPUT_LIMIT {
+                        return Err(Disconnect::Error);
+                    }
+                }
+                Err(error) => match error.kind() {
+                    ErrorKind::WouldBlock => return Ok(()),
+                    ErrorKind::Interrupted => {}
+                    _ => return Err(reason(&error)),
+                },
             }
-            Err(error) => match error.kind() {
-                ErrorKind::WouldBlock | ErrorKind::Interrupted => Ok(()),
-                _ => Err(reason(&error)),
-            },
         }
     }
 

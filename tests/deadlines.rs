@@ -5,13 +5,14 @@
 
 mod common;
 
-use std::net::TcpListener;
+use std::sync::Mutex;
+use std::sync::mpsc::{self, Sender};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use common::{Client, Hub, SOON, eventually, shown};
-use websse::http::{HttpServer, Limits, Request, Response};
-use websse::{Message, Server};
+use websse::Message;
+use websse::http::{Limits, Request, Response};
 
 const SHORT: Duration = Duration::from_millis(300);
 /// When a deadline of [`SHORT`] must have ended things on a busy machine.
@@ -204,59 +205,95 @@ fn a_client_that_reads_its_answer_slowly_gets_all_of_it() {
     assert_eq!(got, size);
 }
 
-#[test]
-fn more_connections_than_allowed_are_told_to_come_back() {
-    let hub = hub(|limits| limits.connections(3));
-    let mut waited_for: Vec<Client> = (0..3).map(|_| hub.ask(HALF)).collect();
-    // Those came first, and are accepted first; so there is no room for this one.
-    let mut refused = hub.ask(HALF);
-    let answer = refused.answer();
+/// A hub with a route that is busy until the returned sender is dropped.
+fn hub_with_a_busy_route(connections: usize) -> (Hub, Sender<()>) {
+    let (release, released) = mpsc::channel::<()>();
+    let released = Mutex::new(released);
+    let busy = move |_: &Request| {
+        // Ends when the sender is gone.
+        let _ = released.lock().unwrap().recv();
+        Response::text(200, "done")
+    };
+    let limits = Limits::default().connections(connections);
+    let hub = Hub::with(
+        &["", "a", "probe"],
+        |builder| builder,
+        |http| http.limits(limits).get("/busy", busy),
+    );
+    (hub, release)
+}
+
+const BUSY: &str = "GET /busy HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n";
+
+#[track_caller]
+fn assert_told_to_come_back(client: &mut Client) {
+    let answer = client.answer();
     assert_eq!(answer.status, 503, "{answer:?}");
     let after = answer.field("retry-after").unwrap_or_default();
     let seconds: u32 = after.parse().unwrap_or_else(|_| panic!("Retry-After: {answer:?}"));
     assert!(seconds > 0, "Retry-After: {answer:?}");
     answer.assert_explained();
-    refused.assert_closed();
+    client.assert_closed();
+}
 
-    // Those that were there first are served, and make room.
-    for client in &mut waited_for {
-        client.send("Host: a\r\nConnection: close\r\nContent-Length: 0\r\n\r\n");
+#[test]
+fn more_connections_than_can_be_worked_on_are_told_to_come_back() {
+    let (hub, release) = hub_with_a_busy_route(3);
+    let mut busy: Vec<Client> = (0..3).map(|_| hub.ask(BUSY)).collect();
+    // Those came first, and are accepted first; so there is no room for this one.
+    assert_told_to_come_back(&mut hub.ask(HALF));
+    drop(release);
+    for client in &mut busy {
         assert_eq!(client.answer().status, 200);
         client.assert_closed();
     }
-    drop(waited_for);
     eventually(SOON, 200, || status_of_a_slow_request(&hub));
     hub.assert_still_serves();
+}
+
+/// So clients that send a request byte by byte, or none, cannot keep others out.
+#[test]
+fn where_there_is_no_room_the_one_that_has_waited_longest_gives_way() {
+    let hub = hub(|limits| limits.connections(3));
+    let mut slow: Vec<Client> = Vec::new();
+    for _ in 0..3 {
+        let mut client = hub.ask(HALF);
+        // It has its place once the server waits for the rest.
+        let quiet = client.fill(Instant::now() + Duration::from_millis(50));
+        assert!(quiet.is_err(), "nothing is answered to half a request");
+        slow.push(client);
+    }
+    for oldest in &mut slow {
+        let mut newest = hub.ask(HALF);
+        assert_told_to_come_back(oldest);
+        newest.send("Host: a\r\nConnection: close\r\nContent-Length: 0\r\n\r\n");
+        assert_eq!(newest.answer().status, 200);
+        newest.assert_closed();
+        // Somebody takes the place again.
+        std::mem::swap(oldest, &mut hub.ask(HALF));
+    }
+    hub.assert_still_serves();
+}
+
+#[test]
+fn a_connection_without_a_request_gives_way_in_silence() {
+    let hub = hub(|limits| limits.connections(1));
+    let mut idle = hub.ask(POST);
+    assert_eq!(idle.answer().status, 200);
+    assert_eq!(status_of_a_slow_request(&hub), 200);
+    idle.assert_closed();
 }
 
 /// Whatever comes on an idle connection would be taken for the answer to the next request.
 #[test]
 fn a_client_that_was_answered_is_not_told_what_it_did_not_ask() {
-    let server = Server::new();
-    server.register_event("a").unwrap();
-    server.run().unwrap();
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let addr = listener.local_addr().unwrap();
-    // They wait in the backlog, whole, so that it is known what the server finds, and when.
-    let [waited_for, mut answered] = [HALF, POST].map(|raw| {
-        let mut client = Client::connect(addr);
-        client.send(raw);
-        client
-    });
-    let _http = HttpServer::new()
-        .limits(Limits::default().connections(1))
-        .post("/send", server.send_message_handler())
-        .serve(listener)
-        .unwrap();
-    let answer = answered.answer();
-    if answer.status == 503 {
-        answer.assert_explained();
-    } else {
-        assert_eq!(answer.status, 200, "{answer:?}");
-    }
+    let (hub, release) = hub_with_a_busy_route(1);
+    let _busy = hub.ask(BUSY);
+    let mut answered = hub.ask(POST);
+    assert_eq!(answered.answer().status, 200);
     // There is no thread to keep it alive with.
     answered.assert_closed();
-    drop(waited_for); // or ending the server would wait for it
+    drop(release);
 }
 
 #[test]

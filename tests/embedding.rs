@@ -213,7 +213,8 @@ fn a_client_that_talked_and_left_is_gone_within_two_seconds() {
 #[test]
 fn what_was_accepted_is_delivered_though_the_shutdown_comes_in_between() {
     for round in 0..20 {
-        let server = Server::builder().publish_queue([4, 1024][round % 2]).build();
+        let builder = Server::builder().history_events(0);
+        let server = builder.publish_queue([4, 1024][round % 2]).build();
         server.register_event("a").unwrap();
         server.run().unwrap();
         let subscription = server.subscribe(["a"]).unwrap();

@@ -12,10 +12,10 @@ use std::time::{Duration, Instant};
 use common::{SOON, assert_no_panics, eventually, shown, watch_for_panics};
 use websse::{Disconnect, Frame, Message, RecvTimeoutError, Server, StreamError, Subscription};
 
-/// A server that runs, with the general type and `a`.
+/// A server that runs, with the general type and `a`, and without ids but those of publishers.
 fn running() -> Server {
     watch_for_panics();
-    let server = Server::new();
+    let server = Server::builder().history_events(0).build();
     server.register_events(["", "a"]).unwrap();
     server.run().unwrap();
     server
@@ -222,7 +222,7 @@ fn a_subscription_that_is_cut_off_while_it_reads_sees_no_gap_before_its_end() {
     let mut cut_off = 0;
     for round in 0..100 {
         // So little that even a quick reader is cut off most of the time.
-        let server = Server::builder().mailbox_bytes(32 << 10).build();
+        let server = Server::builder().history_events(0).mailboxes_bytes(32 << 10).build();
         server.register_event("a").unwrap();
         server.run().unwrap();
         let mut subscription = server.subscribe(["a"]).unwrap();

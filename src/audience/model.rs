@@ -188,6 +188,7 @@ impl Model {
             hub.pass(at.saturating_duration_since(hub.moment.now));
             hub.audience.retry_one(hub.moment);
         }
+        while hub.audience.bury_one() {}
         let mut connected = 0;
         for client in &self.clients {
             let received = client.wire.received();

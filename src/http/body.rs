@@ -5,7 +5,11 @@ use std::sync::{
     atomic::{AtomicUsize, Ordering::Relaxed},
 };
 
-use super::{limits::Limits, request::Request, response::Refusal};
+use super::{
+    limits::Limits,
+    request::Request,
+    response::{Refusal, is_token},
+};
 
 /// A line that announces a chunk, its extensions included.
 const CHUNK_LINE_BYTES: usize = 256;
@@ -165,10 +169,18 @@ impl Decoder {
             }
             State::Trailer if line.is_empty() => State::Done,
             // Trailer fields are allowed and mean nothing here.
+            State::Trailer if is_field(line) => State::Trailer,
+            State::Trailer => return Err(Refusal::new(400, "malformed trailer field")),
             other => other,
         };
         Ok(())
     }
+}
+
+/// Whether a line is a header field: a name, a colon, a value.
+fn is_field(line: &[u8]) -> bool {
+    let name = line.split(|&byte| byte == b':').next().unwrap_or_default();
+    name.len() < line.len() && std::str::from_utf8(name).is_ok_and(is_token)
 }
 
 /// A line without its end, and what follows.
@@ -179,7 +191,14 @@ fn split_line(bytes: &[u8]) -> Result<Option<Split<'_>>, Refusal> {
     let window = &bytes[..bytes.len().min(CHUNK_LINE_BYTES)];
     match window.iter().position(|&byte| byte == b'\n') {
         Some(end) if end > 0 && bytes[end - 1] == b'\r' => {
-            Ok(Some((&bytes[..end - 1], &bytes[end + 1..])))
+            let line = &bytes[..end - 1];
+            if line.iter().any(|&byte| byte.is_ascii_control() && byte != b'\t') {
+                return Err(Refusal::new(
+                    400,
+                    "control characters beside the data of a chunked body",
+                ));
+            }
+            Ok(Some((line, &bytes[end + 1..])))
         }
         Some(_) => Err(Refusal::new(400, "lines of a chunked body end with CR and LF")),
         None if window.len() < CHUNK_LINE_BYTES => Ok(None),
@@ -192,7 +211,9 @@ fn split_line(bytes: &[u8]) -> Result<Option<Split<'_>>, Refusal> {
 
 /// The size in a chunk's line, whose extensions mean nothing here.
 fn chunk_size(line: &[u8]) -> Result<usize, Refusal> {
-    let digits = line.split(|&byte| byte == b';').next().unwrap_or_default().trim_ascii_end();
+    let digits = line.split(|&byte| byte == b';').next().unwrap_or_default();
+    let blanks = digits.iter().rev().take_while(|byte| matches!(byte, b' ' | b'\t')).count();
+    let digits = &digits[..digits.len() - blanks];
     let size = std::str::from_utf8(digits).ok().filter(|text| {
         (1..=8).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_hexdigit())
     });
@@ -273,6 +294,12 @@ mod tests {
         let long_line = [b"1;".as_slice(), &[b'x'; CHUNK_LINE_BYTES], b"\r\n"].concat();
         for (wire, status) in [
             (b"x\r\n".as_slice(), 400),
+            (b"3\r\r\nabc\r\n", 400),
+            (b"3\x0c\r\nabc\r\n", 400),
+            (b"3;\0\r\nabc\r\n", 400),
+            (b"0\r\nGET /admin HTTP/1.1\r\n\r\n", 400),
+            (b"0\r\n folded\r\n\r\n", 400),
+            (b"0\r\nA: b\rX: y\r\n\r\n", 400),
             (b"\r\n", 400),
             (b"+1\r\na\r\n", 400),
             (b"0x1\r\na\r\n", 400),

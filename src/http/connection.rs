@@ -92,17 +92,18 @@ impl Connection<'_> {
         if framing != Framing::Length(0) {
             request.set_body(self.read_body(framing, expects_continue, &mut share)?);
         }
+        self.io.work();
         let keep_alive = keep_alive && !self.io.spare && !self.service.turns.is_stopping();
         let head_only = request.method() == "HEAD";
         let mut response = self.answer(&request)?;
-        drop((request, share));
+        drop(request);
         loop {
             let (head, body) = response.split();
             match body {
                 Body::Bytes(body) => {
                     let close = head.closes() || !keep_alive;
                     head.write_head(Some(body.len()), close, self.io.out);
-                    if !head_only {
+                    if !head_only && head.may_have_body() {
                         self.io.out.extend_from_slice(&body);
                     }
                     if close {
@@ -116,6 +117,7 @@ impl Connection<'_> {
                 Body::Deferred(work) => {
                     self.io.flush()?;
                     self.io.pass_turn()?;
+                    // What waits in there counts as the body that it came in.
                     response = guarded(work);
                 }
                 Body::TakeOver(take) => {
@@ -155,8 +157,8 @@ impl Connection<'_> {
         let mut scanned = 0;
         loop {
             // Some clients send an empty line after a body (RFC 9112, section 2.2).
-            while let [b'\r', b'\n', ..] | [b'\n', ..] = self.io.window.data() {
-                self.io.window.consume(1);
+            while let [b'\r', b'\n', ..] = self.io.window.data() {
+                self.io.window.consume(2);
                 scanned = 0;
             }
             let data = self.io.window.data();
@@ -210,11 +212,8 @@ impl Connection<'_> {
             if decoder.is_done() {
                 return Ok(body);
             }
-            let expected = match framing {
-                Framing::Length(length) => length,
-                Framing::Chunked => body.len(),
-            };
-            match self.io.fill(start + limits.time_for_body(expected), false)? {
+            // Of what has come: a client that sends nothing has no time for its whole body.
+            match self.io.fill(start + limits.time_for_body(body.len()), false)? {
                 Some(0) => return Err(End::Close),
                 Some(_) => {}
                 None => {

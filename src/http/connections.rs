@@ -1,6 +1,6 @@
 //! Connections that hold a thread: how many there may be, and how to end them from outside.
 
-use std::{collections::HashMap, io, net::Shutdown, sync::Arc};
+use std::{collections::HashMap, io, net::Shutdown, sync::Arc, time::Instant};
 
 use parking_lot::Mutex;
 
@@ -23,8 +23,20 @@ struct State {
 #[derive(Debug)]
 struct Entry {
     socket: Arc<Socket>,
-    /// It waits for a request that may never come.
-    idle: bool,
+    wait: Wait,
+}
+
+/// Whether a connection waits for its client.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Wait {
+    /// It is being worked on.
+    No,
+    /// For a request that may never come.
+    Idle(Instant),
+    /// For the rest of a request.
+    Request(Instant),
+    /// It has waited longest when there was no room for another, and is to end.
+    Over,
 }
 
 impl Connections {
@@ -32,15 +44,26 @@ impl Connections {
         Self { limit, state: Mutex::default() }
     }
 
-    /// Counts a connection in, unless there are too many.
+    /// Counts a connection in. Where there are too many, the one that has waited for its client the
+    /// longest gives way, one without a request before one with a part of it: clients that send
+    /// nothing, or byte by byte, so cannot keep others out. `None` where all are being worked on.
     pub(super) fn enter(self: &Arc<Self>, socket: &Arc<Socket>) -> Option<Ticket> {
         let mut state = self.state.lock();
         if state.sockets.len() >= self.limit {
-            return None;
+            let waits = |entry: &&mut Entry| matches!(entry.wait, Wait::Idle(_) | Wait::Request(_));
+            let longest = |entry: &&mut Entry| match entry.wait {
+                Wait::Idle(since) => (0, since),
+                Wait::Request(since) => (1, since),
+                Wait::No | Wait::Over => (2, Instant::now()),
+            };
+            let gives_way = state.sockets.values_mut().filter(waits).min_by_key(longest)?;
+            gives_way.wait = Wait::Over;
+            // Its thread wakes from its read, and may still answer.
+            let _: io::Result<()> = gives_way.socket.shutdown(Shutdown::Read);
         }
         let number = state.next;
         state.next += 1;
-        state.sockets.insert(number, Entry { socket: Arc::clone(socket), idle: false });
+        state.sockets.insert(number, Entry { socket: Arc::clone(socket), wait: Wait::No });
         Some(Ticket { connections: Arc::clone(self), number })
     }
 
@@ -48,7 +71,8 @@ impl Connections {
     pub(super) fn stop(&self) {
         let mut state = self.state.lock();
         state.stopping = true;
-        state.sockets.values().filter(|entry| entry.idle).for_each(Entry::end);
+        let idle = |entry: &&Entry| matches!(entry.wait, Wait::Idle(_));
+        state.sockets.values().filter(idle).for_each(Entry::end);
     }
 
     /// Ends all connections, whatever they do; a thread that waits for its client goes on.
@@ -72,13 +96,46 @@ pub(super) struct Ticket {
 }
 
 impl Ticket {
-    /// Notes whether the connection waits for a request; false means that it is to end instead.
-    pub(super) fn set_idle(&self, idle: bool) -> bool {
+    /// Notes that the connection waits for its client, for a request if it is `idle`, else for the
+    /// rest of one; false means that it is to end instead.
+    pub(super) fn begin_wait(&self, idle: bool) -> bool {
         let mut state = self.connections.state.lock();
+        let stopping = state.stopping;
         if let Some(entry) = state.sockets.get_mut(&self.number) {
-            entry.idle = idle;
+            let now = Instant::now();
+            entry.wait = match entry.wait {
+                Wait::Over => Wait::Over,
+                // A wait that goes on is as old as it was.
+                Wait::Request(since) if !idle => Wait::Request(since),
+                _ if idle => Wait::Idle(now),
+                _ => Wait::Request(now),
+            };
         }
-        !(idle && state.stopping)
+        !(idle && stopping)
+    }
+
+    /// Notes that something came; true means that the connection had to give way meanwhile.
+    pub(super) fn end_wait(&self) -> bool {
+        let mut state = self.connections.state.lock();
+        state.sockets.get_mut(&self.number).is_some_and(|entry| match entry.wait {
+            Wait::Over => true,
+            // More of the same request: it is still as old as its first byte.
+            Wait::Request(_) => false,
+            Wait::No | Wait::Idle(_) => {
+                entry.wait = Wait::No;
+                false
+            }
+        })
+    }
+
+    /// Notes that a request is complete and is being worked on.
+    pub(super) fn work(&self) {
+        let mut state = self.connections.state.lock();
+        if let Some(entry) = state.sockets.get_mut(&self.number)
+            && entry.wait != Wait::Over
+        {
+            entry.wait = Wait::No;
+        }
     }
 }
 

@@ -3,6 +3,12 @@
 use std::time::Duration;
 
 const KIB: usize = 1024;
+/// Longer than this nobody waits.
+const YEAR: Duration = Duration::from_secs(31_536_000);
+/// The least and the most that a head may be limited to.
+const HEAD_BYTES: (usize, usize) = (512, 1024 * KIB);
+/// The most header fields that a request may be limited to.
+const MOST_HEADERS: usize = 1024;
 /// A body may take as long as its size takes at this rate, beyond the time every body has.
 const SLOWEST_BODY: usize = 16 * KIB;
 
@@ -49,9 +55,9 @@ impl Default for Limits {
 }
 
 impl Limits {
-    /// Request line and header fields together; default 16 KiB (431).
+    /// Request line and header fields together; default 16 KiB, 512 bytes to 1 MiB (431).
     pub fn head_bytes(mut self, bytes: usize) -> Self {
-        self.head_bytes = bytes;
+        self.head_bytes = bytes.clamp(HEAD_BYTES.0, HEAD_BYTES.1);
         self
     }
 
@@ -61,9 +67,9 @@ impl Limits {
         self
     }
 
-    /// Number of header fields; default 64 (431).
+    /// Number of header fields; default 64, at most 1024 (431).
     pub fn headers(mut self, fields: usize) -> Self {
-        self.headers = fields;
+        self.headers = fields.min(MOST_HEADERS);
         self
     }
 
@@ -80,34 +86,38 @@ impl Limits {
     }
 
     /// Connections of a listener that hold a thread: those whose request is not complete, is being
-    /// worked on, or that are kept alive; default 1024 (503). Event streams do not count.
+    /// worked on, or that are kept alive; default 1024. For a further one, the connection that has
+    /// waited longest for its client gives way, with 503 if it has sent a part of a request; where
+    /// all are being worked on, the new one gets 503. Event streams do not count.
     pub fn connections(mut self, connections: usize) -> Self {
         self.connections = connections;
         self
     }
 
     /// Time for a whole request head, from its first byte or the connection's beginning; default
-    /// 10 s (408).
+    /// 10 s (408, or just the end where nothing was sent).
     pub fn head_timeout(mut self, timeout: Duration) -> Self {
-        self.head_timeout = timeout;
+        self.head_timeout = timeout.min(YEAR);
         self
     }
 
-    /// Time for a whole request body, beside one second for every 16 KiB of it; default 30 s (408).
+    /// Time for a whole request body, beside one second for every 16 KiB that has come; default 30 s
+    /// (408).
     pub fn body_timeout(mut self, timeout: Duration) -> Self {
-        self.body_timeout = timeout;
+        self.body_timeout = timeout.min(YEAR);
         self
     }
 
-    /// Time for a client to take a whole response; default 10 s, then the connection is closed.
+    /// Time for a client to take a whole response; default 10 s, at least 1 ms. Then the connection
+    /// is closed.
     pub fn write_timeout(mut self, timeout: Duration) -> Self {
-        self.write_timeout = timeout;
+        self.write_timeout = timeout.clamp(Duration::from_millis(1), YEAR);
         self
     }
 
     /// How long a connection is kept alive between two requests; default 30 s.
     pub fn idle_timeout(mut self, timeout: Duration) -> Self {
-        self.idle_timeout = timeout;
+        self.idle_timeout = timeout.min(YEAR);
         self
     }
 

@@ -107,6 +107,11 @@ pub(super) struct Acceptor {
 
 impl Acceptor {
     pub(super) fn new(listener: Listener) -> io::Result<Self> {
+        match &listener.0 {
+            Kind::Tcp(listener) => listener.set_nonblocking(false)?,
+            #[cfg(unix)]
+            Kind::Unix(listener) => listener.set_nonblocking(false)?,
+        }
         Ok(Self {
             #[cfg(unix)]
             closer: listener.closer()?,
@@ -198,10 +203,5 @@ fn is_about_one_connection(error: &io::Error) -> bool {
         io::ErrorKind::ConnectionAborted
             | io::ErrorKind::ConnectionReset
             | io::ErrorKind::Interrupted
-            | io::ErrorKind::NetworkUnreachable
-            | io::ErrorKind::HostUnreachable
-            | io::ErrorKind::NetworkDown
-            | io::ErrorKind::TimedOut
-            | io::ErrorKind::PermissionDenied
     )
 }

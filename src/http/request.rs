@@ -197,7 +197,7 @@ pub(super) fn find_end(bytes: &[u8], scanned: &mut usize) -> Option<usize> {
 /// What is wrong with a head that is not complete although the buffer is full.
 pub(super) fn refuse_unfinished(bytes: &[u8], limits: &Limits) -> Option<Refusal> {
     let line = bytes.iter().position(|&byte| byte == b'\n');
-    if line.is_none() && bytes.len() > limits.target_bytes + METHOD_BYTES {
+    if line.is_none() && bytes.len() > limits.target_bytes.saturating_add(METHOD_BYTES) {
         return Some(target_too_long(limits));
     }
     (bytes.len() >= limits.head_bytes).then(|| head_too_long(limits))
@@ -262,8 +262,8 @@ pub(super) fn parse(
     let is_1_1 = version == 1;
     check_host(&request, is_1_1)?;
     let framing = Framing::of(&request, is_1_1, limits)?;
-    let keep_alive =
-        has_token(&request, "connection", if is_1_1 { "close" } else { "keep-alive" }) != is_1_1;
+    // HTTP/1.0 has no keep-alive that all its clients agree on.
+    let keep_alive = is_1_1 && !has_token(&request, "connection", "close");
     Ok(Head { framing, keep_alive, expects_continue: expects(&request, is_1_1)?, request })
 }
 
@@ -295,12 +295,19 @@ fn refuse(error: httparse::Error, bytes: &[u8], limits: &Limits) -> Refusal {
 }
 
 fn check_host(request: &Request, is_1_1: bool) -> Result<(), Refusal> {
-    match request.headers("host").count() {
-        1 => Ok(()),
-        0 if !is_1_1 => Ok(()),
-        0 => Err(Refusal::new(400, "HTTP/1.1 demands a Host header field")),
-        _ => Err(Refusal::new(400, "more than one Host header field")),
+    let mut hosts = request.headers("host");
+    match (hosts.next(), hosts.next()) {
+        (Some(host), None) if host.iter().copied().all(is_host_byte) => Ok(()),
+        (Some(_), None) => Err(Refusal::new(400, "Host is a name or an address, and a port")),
+        (None, _) if !is_1_1 => Ok(()),
+        (None, _) => Err(Refusal::new(400, "HTTP/1.1 demands a Host header field")),
+        (Some(_), Some(_)) => Err(Refusal::new(400, "more than one Host header field")),
     }
+}
+
+/// What can stand in a host and a port (RFC 3986, section 3.2.2).
+fn is_host_byte(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || b"-._~%!$&'()*+;=:[]".contains(&byte)
 }
 
 fn expects(request: &Request, is_1_1: bool) -> Result<bool, Refusal> {

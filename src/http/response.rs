@@ -78,7 +78,7 @@ impl Response {
     /// A field that cannot be sent turns the response into a 500 that says so: a name that is not
     /// a token or that the server sets by itself (`Content-Length`, `Transfer-Encoding`,
     /// `Connection`, `Date`), or a value with control characters, which would let whoever chose it
-    /// write header fields of its own.
+    /// write header fields of its own. So does a status that is not one of 200 to 599.
     pub fn header(
         mut self,
         name: impl Into<Cow<'static, str>>,
@@ -134,12 +134,19 @@ impl Response {
 
     /// Splits off the body; a response that cannot be sent becomes one that says why.
     pub(super) fn split(self) -> (Self, Body) {
-        if self.invalid {
-            return Self::text(500, "the program set a header field that cannot be sent").split();
+        if self.invalid || !(200..600).contains(&self.status) {
+            let text =
+                "the program made a response with a status or a header field that cannot be sent";
+            return Self::text(500, text).split();
         }
         let Self { status, fields, body, close, invalid } = self;
         let head = Self { status, fields, body: Body::Bytes(Cow::Borrowed(b"")), close, invalid };
         (head, body)
+    }
+
+    /// 204 and 304 end with their head (RFC 9112, section 6.3).
+    pub(super) fn may_have_body(&self) -> bool {
+        !matches!(self.status, 204 | 304)
     }
 
     /// Writes the head. `length` is that of the body, unless it ends with the connection.
@@ -150,9 +157,8 @@ impl Response {
         for (name, value) in &self.fields {
             push(&mut text, format_args!("{name}: {value}\r\n"));
         }
-        // 1xx, 204 and 304 have no body and no length (RFC 9110, section 8.6).
         if let Some(length) = length
-            && !matches!(self.status, 100..200 | 204 | 304)
+            && self.may_have_body()
         {
             push(&mut text, format_args!("Content-Length: {length}\r\n"));
         }
@@ -182,7 +188,7 @@ impl fmt::Debug for Response {
 const OWN_FIELDS: [&str; 4] = ["Content-Length", "Transfer-Encoding", "Connection", "Date"];
 
 /// Whether a name can be a header field's (RFC 9110, section 5.6.2).
-fn is_token(name: &str) -> bool {
+pub(super) fn is_token(name: &str) -> bool {
     let is_token_byte =
         |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
     !name.is_empty() && name.bytes().all(is_token_byte)

@@ -8,13 +8,31 @@ use super::{Request, Response};
 ///
 /// A handler runs on its connection's own thread and may take its time. If it panics, its client
 /// gets status 500 and the server goes on.
+///
+/// Give a closure's argument its type, `|request: &Request|`; without it the compiler says that
+/// the *implementation of `FnOnce` is not general enough*.
+///
+/// A handler can be wrapped, to allow or to add:
+///
+/// ```
+/// use websse::{Server, http::{Handler, HttpServer, Request, Response}};
+///
+/// let server = Server::new();
+/// let stream = server.event_stream_handler();
+/// let http = HttpServer::new().get("/event", move |request: &Request| {
+///     match request.header("authorization") {
+///         Some(b"Bearer let-me-in") => stream.handle(request).header("Vary", "Authorization"),
+///         _ => Response::text(401, "a token is needed").header("WWW-Authenticate", "Bearer"),
+///     }
+/// });
+/// ```
 pub trait Handler: Send + Sync + 'static {
     /// Answers a request.
     fn handle(&self, request: &Request) -> Response;
 
-    /// Whether [`handle`](Self::handle) may block, or take more than some microseconds; so it is
-    /// unless a handler says otherwise. One that does not is spared a change of threads; one that
-    /// does though it says it does not keeps new clients waiting.
+    /// Whether [`handle`](Self::handle) may block; default true. Return false only if it never
+    /// blocks and takes microseconds: it is then spared a change of threads, and while it runs no
+    /// new client is accepted.
     fn may_block(&self) -> bool {
         true
     }
@@ -50,11 +68,12 @@ pub(super) enum Routed<'r> {
 }
 
 impl Router {
-    /// The route of a path, made where there is none.
+    /// The route of a path, made where there is none. Paths begin with a slash, said or not.
     fn route(&mut self, path: &str) -> &mut Route {
-        let at = self.routes.iter().position(|route| route.path == path);
+        let path = &format!("/{}", path.strip_prefix('/').unwrap_or(path));
+        let at = self.routes.iter().position(|route| route.path == *path);
         let at = at.unwrap_or_else(|| {
-            self.routes.push(Route { path: path.to_owned(), get: None, post: None });
+            self.routes.push(Route { path: path.clone(), get: None, post: None });
             self.routes.len() - 1
         });
         &mut self.routes[at]
@@ -85,7 +104,8 @@ impl Router {
             return Routed::Handler(&**handler);
         }
         let allow = route.allow();
-        let text = format!("{} is not for {}; use {allow}", request.method(), route.path);
+        let methods = allow.trim_end_matches(", OPTIONS");
+        let text = format!("{} is not for {}; use {methods}", request.method(), route.path);
         Routed::Answer(Response::text(405, text).header("Allow", allow))
     }
 }

@@ -100,8 +100,8 @@ impl Service {
             pause = FIRST_PAUSE;
             let spare = accepted.spare;
             // Should this crate have a bug that panics, it costs the connection, not the turn.
-            let served = catch_unwind(AssertUnwindSafe(|| serve(self, &turn, accepted, buffers)));
-            debug_assert!(served.is_ok(), "serving a connection does not panic");
+            // The panic hook has told of it.
+            let _ = catch_unwind(AssertUnwindSafe(|| serve(self, &turn, accepted, buffers)));
             if spare {
                 self.acceptor.restore_reserve();
             }
@@ -111,15 +111,17 @@ impl Service {
 
     /// Stops listening and ends connections that are idle.
     pub(super) fn stop(&self) {
-        self.turns.stop();
-        self.acceptor.close();
+        // Once only: later the address may belong to somebody else.
+        if self.turns.stop() {
+            self.acceptor.close();
+        }
         self.connections.stop();
     }
 
     /// Waits until `end` for what is being worked on, then cuts it off; returns the number of
     /// threads that run still, in code of the embedding program. A thread does not wait for itself.
     pub(super) fn finish(&self, end: Instant) -> usize {
-        let own = usize::from(self.threads.lock().contains_key(&thread::current().id()));
+        let own = self.own_threads();
         if self.turns.wait_ended(own, Some(end)) > 0 {
             self.connections.cut();
         }
@@ -132,7 +134,12 @@ impl Service {
 
     /// Waits until the listening has been stopped and everything is done.
     pub(super) fn wait(&self) {
-        self.turns.wait_ended(0, None);
+        self.turns.wait_ended(self.own_threads(), None);
+    }
+
+    /// 1 on a thread of this service, which does not wait for itself.
+    fn own_threads(&self) -> usize {
+        usize::from(self.threads.lock().contains_key(&thread::current().id()))
     }
 
     /// Joins threads that have nothing left to do but to end.

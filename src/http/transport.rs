@@ -21,6 +21,10 @@ const READ_IN_TURN: usize = 64 * 1024;
 /// How long, and how much, the server reads on after it has closed its side.
 const LINGER: Duration = Duration::from_secs(1);
 const LINGER_BYTES: usize = 1024 * 1024;
+/// What one call writes at most.
+const WRITE_BYTES: usize = 32 * 1024;
+/// What is kept of the buffers from one connection to the next.
+const KEPT_BYTES: usize = 64 * 1024;
 /// Read time-outs are multiples of this.
 const READ_TIMEOUT_STEP: Duration = Duration::from_millis(100);
 
@@ -79,6 +83,7 @@ impl<'c> Transport<'c> {
         socket.set_nonblocking(true)?;
         window.clear();
         out.clear();
+        out.shrink_to(KEPT_BYTES);
         let socket = Arc::new(socket);
         let (ticket, read, read_timeout) = (None, 0, None);
         Ok(Self { service, turn, socket, ticket, spare, window, out, read, read_timeout })
@@ -105,15 +110,18 @@ impl<'c> Transport<'c> {
                     self.socket.set_read_timeout(timeout)?;
                     self.read_timeout = Some(timeout);
                 }
-                if idle && !ticket.set_idle(true) {
+                if !ticket.begin_wait(idle) {
                     return Err(End::Close);
                 }
             }
             let read = (&*self.socket).read(self.window.space());
             if let Some(ticket) = &self.ticket
-                && idle
+                && ticket.end_wait()
             {
-                ticket.set_idle(false);
+                let reason =
+                    "too many connections, and this one had waited longest; try again later";
+                let refusal = || Refusal::new(503, reason).into();
+                return Err(if idle { End::Close } else { refusal() });
             }
             match read {
                 Ok(length) => {
@@ -131,11 +139,18 @@ impl<'c> Transport<'c> {
         }
     }
 
-    /// Writes what is gathered; on an error nobody is there to take it.
+    /// Writes what is gathered; on an error nobody is there to take it. Whatever happens it is not
+    /// written again: a part of a response cannot be followed by another one.
     pub(super) fn flush(&mut self) -> Result<(), End> {
         if self.out.is_empty() {
             return Ok(());
         }
+        let written = self.write_out();
+        self.out.clear();
+        written
+    }
+
+    fn write_out(&mut self) -> Result<(), End> {
         let deadline = Instant::now() + self.service.limits.write_timeout;
         let mut written = 0;
         while written < self.out.len() {
@@ -146,12 +161,13 @@ impl<'c> Transport<'c> {
                 }
                 self.socket.set_write_timeout(left)?;
             }
-            match (&*self.socket).write(&self.out[written..]) {
+            // A Unix-domain socket's time-out begins anew with each part that it takes.
+            let next = &self.out[written..self.out.len().min(written + WRITE_BYTES)];
+            match (&*self.socket).write(next) {
                 Ok(0) => return Err(End::Close),
                 Ok(length) => written += length,
                 Err(error) => match error.kind() {
                     ErrorKind::Interrupted => {}
-                    // A part of a response cannot be followed by another one.
                     ErrorKind::WouldBlock | ErrorKind::TimedOut => {
                         self.pass_turn().map_err(|_| End::Close)?;
                     }
@@ -159,8 +175,14 @@ impl<'c> Transport<'c> {
                 },
             }
         }
-        self.out.clear();
         Ok(())
+    }
+
+    /// A request is complete: until the next one the connection does not wait for its client.
+    pub(super) fn work(&self) {
+        if let Some(ticket) = &self.ticket {
+            ticket.work();
+        }
     }
 
     /// Whether the thread has the turn, and so must not block.
@@ -200,7 +222,12 @@ impl<'c> Transport<'c> {
     /// Sends what is left and closes, so that the client gets all of it: if anything unread came
     /// in afterwards, closing at once would destroy what the client has not yet taken.
     pub(super) fn close(mut self, all_was_read: bool) {
-        if self.flush().is_err() || self.socket.shutdown(Shutdown::Write).is_err() || all_was_read {
+        if self.flush().is_err() || self.socket.shutdown(Shutdown::Write).is_err() {
+            return;
+        }
+        // A short answer to a request that is read whole can be left to itself; with a thread for
+        // the connection alone there is no need to trust the client.
+        if all_was_read && self.has_turn() {
             return;
         }
         // Without a thread to wait in, what has come already is all that can be dropped.

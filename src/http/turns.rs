@@ -98,11 +98,13 @@ impl Turns {
         self.state.lock().stopping
     }
 
-    /// Lets all threads end as soon as they are done with their connections.
-    pub(super) fn stop(&self) {
-        self.state.lock().stopping = true;
+    /// Lets all threads end as soon as they are done with their connections; false if that was
+    /// said before.
+    pub(super) fn stop(&self) -> bool {
+        let was_stopping = std::mem::replace(&mut self.state.lock().stopping, true);
         self.vacant.notify_all();
         self.ended.notify_all();
+        !was_stopping
     }
 
     /// Waits until all threads but `own` have ended, or until `end`; returns how many are left.
