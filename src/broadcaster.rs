@@ -50,6 +50,8 @@ pub(crate) struct Broadcaster {
     stats: Arc<Mutex<Stats>>,
     /// Connections on their way in.
     arrivals: VecDeque<Arrival<Socket>>,
+    /// Subscriptions that came after events which are still in the queue: after so many of all.
+    subscriptions: VecDeque<(u64, Arrival<Socket>)>,
     started: Instant,
     next_tick: Instant,
     /// How many clients the sweep has still to look at before the next tick.
@@ -72,6 +74,7 @@ impl Broadcaster {
             audience,
             stats,
             arrivals: VecDeque::new(),
+            subscriptions: VecDeque::new(),
             started,
             next_tick: started,
             sweep_left: 0,
@@ -102,20 +105,35 @@ impl Broadcaster {
         let accept = self.accepts_events();
         let until = self.next_wake(work.stop);
         self.inbox.take(until, accept, work.stop.is_some(), work);
-        for arrival in work.arrivals.drain(..) {
-            // A subscription costs no write, and its owner may publish to it at once.
-            if matches!(arrival.via, Via::Tally(_)) {
-                self.audience.admit(arrival, self.moment());
-            } else {
-                self.arrivals.push_back(arrival);
+        for (before, arrival) in work.arrivals.drain(..) {
+            match arrival.via {
+                Via::Wire(_) => self.arrivals.push_back(arrival),
+                Via::Tally(_) => self.subscriptions.push_back((before, arrival)),
             }
         }
+        self.admit_subscriptions(work);
         if !work.batch.is_empty() {
             self.audience.deliver(work.batch.drain(..), self.moment());
         }
         self.tick();
         self.do_chores();
         self.show_stats();
+    }
+
+    /// Admits subscriptions just where they came in the order of events: their owners know what
+    /// they have published before, and need not wait for anything to arrive.
+    fn admit_subscriptions(&mut self, work: &mut Work) {
+        while let Some((before, arrival)) = self.subscriptions.pop_front() {
+            if before > work.taken {
+                return self.subscriptions.push_front((before, arrival));
+            }
+            let after = usize::try_from(work.taken - before).unwrap_or(usize::MAX);
+            let earlier = work.batch.len().saturating_sub(after);
+            if earlier > 0 {
+                self.audience.deliver(work.batch.drain(..earlier), self.moment());
+            }
+            self.audience.admit(arrival, self.moment());
+        }
     }
 
     /// Whether events are taken from the queue now, or left there until the clients have caught
@@ -193,7 +211,7 @@ impl Broadcaster {
                 .map_or(moment.now + nap, |retry| retry.min(moment.now + nap));
             nap = (nap * 2).min(CLOSING_NAP);
             self.inbox.take(Some(until.min(deadline)), false, true, &mut work);
-            self.arrivals.extend(work.arrivals.drain(..));
+            self.arrivals.extend(work.arrivals.drain(..).map(|(_, arrival)| arrival));
             // A later order may leave less time.
             deadline = work.stop.unwrap_or(deadline);
             self.do_chores();

@@ -8,7 +8,7 @@ use std::{
 
 use lexopt::prelude::*;
 
-pub(crate) const HELP: &str = "\
+pub(crate) const USAGE: &str = "\
 Server-Sent Events for browsers and curl
 
 usage: websse [--listen ADDRESS]... [--event NAME]...
@@ -19,10 +19,17 @@ usage: websse [--listen ADDRESS]... [--event NAME]...
   --help            this text
   --version         the version
 
+";
+
+/// What there is over HTTP; also the answer at `/`.
+pub(crate) const ENDPOINTS: &str = "\
 GET  /event    streams events; ?event=NAME chooses a type, again another, * all
+               ?replay=N begins with the last N; Last-Event-ID resumes
 POST /send     publishes: event, data, id, retry in the query or a form body
 GET  /healthz  says ok
+";
 
+pub(crate) const EXAMPLE: &str = "
 example:
   websse --event news &
   curl -N 'http://127.0.0.1:8080/event?event=news' &

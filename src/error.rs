@@ -2,7 +2,7 @@
 
 use std::{error::Error, fmt, io};
 
-use crate::message::Message;
+use crate::message::{Message, is_general};
 
 /// A [`Message`] or an [`EventId`](crate::EventId) cannot be what was asked for.
 ///
@@ -103,6 +103,13 @@ impl Error for RunError {
     }
 }
 
+fn not_registered(name: &str, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    if is_general(name) {
+        return f.write_str("the general event type is not registered; register \"\" first");
+    }
+    write!(f, "event type {name:?} is not registered; register it first, or look for a typo")
+}
+
 /// [`Server::publish`](crate::Server::publish) did not accept a message. Nobody receives it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
@@ -125,22 +132,20 @@ pub enum PublishError {
     /// The server was shut down, or is about to be.
     ShutDown,
     /// The call came from the broadcaster's own thread, where waiting for room in the queue would
-    /// wait for ever. Publish from another thread.
+    /// wait for ever. No code of yours runs there; this keeps a mistake here from being a deadlock.
     OnBroadcaster,
 }
 
 impl fmt::Display for PublishError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::EventNotRegistered(name) => {
-                write!(f, "event type {name:?} is not registered")
-            }
+            Self::EventNotRegistered(name) => not_registered(name, f),
             Self::Message(error) => error.fmt(f),
             Self::TooLarge { size, limit } => {
                 write!(f, "the framed event has {size} bytes, the limit is {limit}")
             }
-            Self::NotRunning => f.write_str("the server does not run yet"),
-            Self::ShutDown => f.write_str("the server is shut down"),
+            Self::NotRunning => f.write_str("the server does not run yet; call run first"),
+            Self::ShutDown => f.write_str("the server was shut down or dropped"),
             Self::OnBroadcaster => {
                 f.write_str("the broadcaster's own thread cannot publish; use another thread")
             }
@@ -214,12 +219,10 @@ pub enum SubscribeError {
 impl fmt::Display for SubscribeError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::EventNotRegistered(name) => {
-                write!(f, "event type {name:?} is not registered")
-            }
+            Self::EventNotRegistered(name) => not_registered(name, f),
             Self::Full { limit } => write!(f, "{limit} clients listen already, the most allowed"),
-            Self::NotRunning => f.write_str("the server does not run yet"),
-            Self::ShutDown => f.write_str("the server is shut down"),
+            Self::NotRunning => f.write_str("the server does not run yet; call run first"),
+            Self::ShutDown => f.write_str("the server was shut down or dropped"),
         }
     }
 }

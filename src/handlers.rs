@@ -21,6 +21,11 @@ impl Server {
     /// `?event=NAME` chooses an event type; it may come several times, and `*` means all types.
     /// Without it the stream is of the general type. A type that is not registered gets status 400.
     ///
+    /// A client that comes back with the `Last-Event-ID` header, as browsers do by themselves, or
+    /// with `?last_event_id=`, gets what it has missed, as long as it is
+    /// [kept](crate::Builder::history_events); else a `stream-gap` event tells it. `?replay=N`
+    /// begins a first connection with the last N events.
+    ///
     /// Where the stream is refused for now only (too many clients, or the server is shut down), the
     /// answer is a stream that says why in a comment and ends: any status but 200 would make a
     /// browser's `EventSource` give up for good.
@@ -38,8 +43,8 @@ impl Server {
     /// The handler that publishes, to be mounted for POST at any path.
     ///
     /// `event`, `data`, `id` and `retry` (milliseconds) come in the query, in an
-    /// `application/x-www-form-urlencoded` body, or in both, each once. A body of any other type is
-    /// the data itself, in UTF-8. Status 200 means that the message was accepted, as
+    /// `application/x-www-form-urlencoded` body, or in both, each once; without data it is empty. A
+    /// body of any other type is the data itself, in UTF-8, JSON as well. Status 200 means that the message was accepted, as
     /// [`publish`](Self::publish) means it.
     ///
     /// ```
@@ -205,7 +210,10 @@ impl<'r> Parameters<'r> {
             "id" => &mut self.id,
             "retry" => &mut self.retry,
             _ => {
-                let text = format!("unknown parameter {name:?}; use event, data, id, retry");
+                let text = format!(
+                    "unknown parameter {name:?}; use event, data, id, retry, as in data=hello, or send \
+                     the data itself as text/plain"
+                );
                 return Err(Response::text(400, text));
             }
         };
@@ -226,6 +234,10 @@ fn read_message(request: &Request) -> Result<Message, Response> {
         for (name, value) in request.form().ok_or_else(not_utf8)? {
             parameters.set(&name, value)?;
         }
+    } else if has_parts(request) {
+        let text =
+            "multipart forms are not read; send an urlencoded one, or the data as text/plain";
+        return Err(Response::text(415, text));
     } else if !request.body().is_empty() {
         let data = std::str::from_utf8(request.body()).map_err(|_| not_utf8())?;
         parameters.set("data", Cow::Borrowed(data))?;
@@ -241,6 +253,12 @@ fn read_message(request: &Request) -> Result<Message, Response> {
         message = message.retry(read_retry(&retry)?);
     }
     Ok(message)
+}
+
+/// Whether the body is a form of the kind that carries files; as data it would be nobody's wish.
+fn has_parts(request: &Request) -> bool {
+    let kind = request.header("content-type").unwrap_or_default();
+    kind.get(..10).is_some_and(|kind| kind.eq_ignore_ascii_case(b"multipart/"))
 }
 
 /// Digits only, as clients read it (HTML standard, 9.2.6); Rust's own parser would take `+5`.

@@ -41,7 +41,10 @@ struct State {
     phase: Phase,
     queue: VecDeque<Queued>,
     queued_bytes: usize,
-    arrivals: Vec<Arrival<Socket>>,
+    /// Events accepted since the start.
+    accepted: u64,
+    /// Each with the number of events accepted before it.
+    arrivals: Vec<(u64, Arrival<Socket>)>,
     /// Publishers that wait for room.
     blocked: usize,
 }
@@ -66,7 +69,10 @@ pub(crate) enum Refused {
 #[derive(Debug, Default)]
 pub(crate) struct Work {
     pub(crate) batch: Vec<Queued>,
-    pub(crate) arrivals: Vec<Arrival<Socket>>,
+    /// Each with the number of events accepted before it.
+    pub(crate) arrivals: Vec<(u64, Arrival<Socket>)>,
+    /// Events taken since the start, this batch included.
+    pub(crate) taken: u64,
     /// Set once the broadcaster is to stop: until when it may deliver what was accepted.
     pub(crate) stop: Option<Instant>,
     /// Whether the queue is empty now.
@@ -79,6 +85,7 @@ impl Inbox {
             phase: Phase::New,
             queue: VecDeque::new(),
             queued_bytes: 0,
+            accepted: 0,
             arrivals: Vec::new(),
             blocked: 0,
         };
@@ -119,6 +126,7 @@ impl Inbox {
             state.blocked -= 1;
         }
         state.queued_bytes += event.encoded.len();
+        state.accepted += 1;
         state.queue.push_back(event);
         drop(state);
         self.work.notify_one();
@@ -131,7 +139,8 @@ impl Inbox {
         if matches!(state.phase, Phase::New | Phase::Stopped) {
             return Err(arrival);
         }
-        state.arrivals.push(arrival);
+        let before = state.accepted;
+        state.arrivals.push((before, arrival));
         drop(state);
         self.work.notify_one();
         Ok(())
@@ -193,6 +202,7 @@ impl Inbox {
             }
             state.queued_bytes -= taken;
         }
+        work.taken = state.accepted - state.queue.len() as u64;
         work.drained = state.queue.is_empty();
         if let Phase::Stopping(_, deadline) = state.phase {
             work.stop = Some(deadline);

@@ -35,9 +35,13 @@
 //!   a silent gap.
 //! - A client that does not read, or reads slowly, delays nobody. One that falls more than
 //!   [1 MiB](Builder::mailbox_bytes) behind, or takes nothing for
-//!   [10 s](Builder::stall_timeout), is disconnected; its browser connects again by itself. When
-//!   most of the clients that do read are far behind, the publisher is too fast: `publish` blocks
-//!   until they have caught up ([`try_publish`](Server::try_publish) says so instead).
+//!   [10 s](Builder::stall_timeout), is disconnected; its browser comes back by itself. When most of
+//!   the clients that do read are far behind, the publisher is too fast: `publish` blocks until they
+//!   have caught up ([`try_publish`](Server::try_publish) says so instead). So that a burst costs no
+//!   healthy client its stream, publishers wait in a flood for fewer too, a second at most and a
+//!   tenth of the time in the long run.
+//! - A client that comes back with its last event's id gets exactly what it missed, or is told of
+//!   the gap by a `stream-gap` event.
 //! - A client that disconnects, or closes only its sending side, is gone from the
 //!   [figures](Server::stats) within two seconds.
 //! - Nothing that is published can add a line to the stream that was not meant as data: line
@@ -54,6 +58,31 @@
 //! idle stream costs a socket and about 1 KiB, no thread.
 //!
 //! Handlers of yours never run on the broadcaster, and no lock is held while they do.
+//!
+//! # Coming back
+//!
+//! Every event has an id, its publisher's own or one of the server's, and the last events of each
+//! type are [kept](Builder::history_events). A browser that reconnects says which one it had last
+//! (`Last-Event-ID`), and gets exactly what it missed, in order, before what is new. Where that is not
+//! possible, since too much has happened or the server was started anew, the first event is a
+//! `stream-gap`, with JSON as its data: the id `requested`, and the `oldest` that is kept. What
+//! follows is all that is left.
+//!
+//! # Shutting down
+//!
+//! ```
+//! # use std::time::Duration;
+//! # use websse::{Server, http::HttpServer};
+//! # let server = Server::new();
+//! # server.run()?;
+//! # let http = HttpServer::new().bind("127.0.0.1:0")?;
+//! # let (stop, stopped) = std::sync::mpsc::channel();
+//! # stop.send(())?; // in a program: ctrlc::set_handler(move || stop.send(()).unwrap())
+//! stopped.recv()?; // instead of http.join(), which waits until another thread shuts it down
+//! http.shutdown(Duration::from_secs(1)); // answers what is on its way
+//! server.shutdown(Duration::from_secs(10)); // delivers what was accepted, ends the streams
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
 //!
 //! # Another server
 //!

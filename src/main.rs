@@ -6,6 +6,7 @@ use std::{
     io::{self, Write},
     net::{SocketAddr, TcpListener},
     process::ExitCode,
+    thread,
     time::Duration,
 };
 
@@ -24,13 +25,15 @@ use crate::cli::{Command, Options};
 
 /// Connections that may wait to be accepted: enough for all clients to come back at once.
 const BACKLOG: i32 = 4096;
-/// How long a shutdown may take to deliver what was accepted.
+/// How long a shutdown may take to answer requests that are on their way.
+const ANSWER: Duration = Duration::from_secs(1);
+/// How long it may then take to deliver what was accepted.
 const SHUTDOWN: Duration = Duration::from_secs(10);
 
 fn main() -> ExitCode {
     cli::log_to_stderr();
     let result = match cli::parse(std::env::args_os().skip(1)) {
-        Ok(Command::Help) => print(cli::HELP),
+        Ok(Command::Help) => print(&[cli::USAGE, cli::ENDPOINTS, cli::EXAMPLE].concat()),
         Ok(Command::Version) => print(concat!("websse ", env!("CARGO_PKG_VERSION"), "\n")),
         Ok(Command::Serve(options)) => serve(&options),
         Err(error) => Err(format!("{error}; try websse --help")),
@@ -66,7 +69,8 @@ fn serve(options: &Options) -> Result<(), String> {
     let mut http = HttpServer::new()
         .get("/event", server.event_stream_handler())
         .post("/send", server.send_message_handler())
-        .get("/healthz", |_: &Request| Response::text(200, "ok"));
+        .get("/healthz", |_: &Request| Response::text(200, "ok"))
+        .get("/", |_: &Request| Response::text(200, cli::ENDPOINTS));
     let mut addresses = Vec::new();
     for &address in &options.listen {
         let cannot = |error: io::Error| format!("cannot listen on {address}: {error}");
@@ -76,9 +80,14 @@ fn serve(options: &Options) -> Result<(), String> {
     }
     print(&what_next(&addresses, options))?;
     if let Some(signal) = signals.forever().next() {
-        info!("signal {signal}, shutting down");
+        info!("signal {signal}, shutting down; once more ends it at once");
     }
-    http.shutdown(Duration::ZERO);
+    thread::spawn(move || {
+        if signals.forever().next().is_some() {
+            std::process::exit(1);
+        }
+    });
+    http.shutdown(ANSWER);
     let report = server.shutdown(SHUTDOWN);
     if report.undelivered > 0 || report.cut_streams > 0 {
         warn!(

@@ -33,8 +33,9 @@ const DROP_DEADLINE: Duration = Duration::from_secs(5);
 /// The hub: event types, clients, and the broadcaster thread between publishers and clients.
 ///
 /// Register the event types, [`run`](Self::run), mount the two handlers and publish, from any
-/// thread. The handlers hold what they need by themselves: dropping the `Server` shuts it down,
-/// even while they are mounted.
+/// thread; to publish from several, share it as `Arc<Server>`. The handlers hold what they need by
+/// themselves: dropping the `Server` shuts it down, even while they are mounted, and gives what it
+/// has accepted 5 s to be delivered.
 ///
 /// ```
 /// use websse::{Message, Server, http::HttpServer};

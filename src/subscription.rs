@@ -34,7 +34,7 @@ use crate::{error::StreamError, feed::Tally, frame::Frame, mail::Mail, stats::Di
 /// server.run()?;
 /// let mut ticks = server.subscribe(["tick"])?.filter(|frame| frame.is_event());
 /// server.publish(Message::new("1").event("tick"))?;
-/// assert_eq!(ticks.next().unwrap().as_bytes(), b"event: tick\ndata: 1\n\n");
+/// assert!(ticks.next().unwrap().as_bytes().starts_with(b"event: tick\ndata: 1\nid: "));
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 pub struct Subscription {
@@ -102,7 +102,7 @@ impl Subscription {
     /// server.shutdown(Duration::from_secs(1));
     /// let mut sink = Vec::new();
     /// assert_eq!(subscription.stream_to(&mut sink)?, Disconnect::Shutdown);
-    /// assert!(sink.ends_with(b"data: bye\n\n"));
+    /// assert!(String::from_utf8(sink)?.contains("data: bye\n"));
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn stream_to(&mut self, mut sink: impl Write) -> Result<Disconnect, StreamError> {
@@ -188,7 +188,8 @@ impl fmt::Debug for Subscription {
 pub enum RecvTimeoutError {
     /// Nothing came in time. Call again.
     Timeout,
-    /// The subscription has ended, and everything was taken.
+    /// The subscription has ended. Everything was taken, unless the reason is
+    /// [`Disconnect::Behind`].
     Ended(Disconnect),
 }
 

@@ -270,7 +270,7 @@ fn where_there_is_no_room_the_one_that_has_waited_longest_gives_way() {
         assert_eq!(newest.answer().status, 200);
         newest.assert_closed();
         // Somebody takes the place again.
-        std::mem::swap(oldest, &mut hub.ask(HALF));
+        *oldest = hub.ask(HALF);
     }
     hub.assert_still_serves();
 }

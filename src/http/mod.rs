@@ -62,9 +62,9 @@ const DROP_DEADLINE: Duration = Duration::from_secs(5);
 ///
 /// Routes and limits set so far hold for each [`bind`](Self::bind) or [`serve`](Self::serve); what
 /// is set after it holds for the next one, so that, say, a second port can have more routes.
-/// Dropping it shuts it down.
+/// Dropping it shuts it down; requests that are being worked on have 5 s.
 #[derive(Debug, Default)]
-#[must_use = "dropping the server ends it"]
+#[must_use = "dropping the server ends it: keep it, and let it `join`"]
 pub struct HttpServer {
     router: Router,
     limits: Limits,
@@ -106,11 +106,26 @@ impl HttpServer {
         self.serve(TcpListener::bind(address)?)
     }
 
-    /// Serves a listener made elsewhere, a `TcpListener` or a `UnixListener`. It has to be blocking,
-    /// as it is unless changed.
+    /// Serves a listener made elsewhere, a `TcpListener` or a `UnixListener`.
     ///
     /// # Errors
-    /// Where the operating system gives no thread, or no descriptors to end the listening with.
+    /// Where the operating system gives no thread, or no descriptors to end the listening with. The
+    /// listeners so far end with the server then.
+    ///
+    /// ```
+    /// # #[cfg(unix)] {
+    /// use std::os::unix::net::UnixListener;
+    /// use websse::http::HttpServer;
+    ///
+    /// let path = std::env::temp_dir().join("websse-example.sock");
+    /// // A program that was killed leaves its socket behind.
+    /// let _ = std::fs::remove_file(&path);
+    /// let http = HttpServer::new().serve(UnixListener::bind(&path)?)?;
+    /// # drop(http);
+    /// # std::fs::remove_file(&path)?;
+    /// # }
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
     pub fn serve(mut self, listener: impl Into<Listener>) -> io::Result<Self> {
         let acceptor = Acceptor::new(listener.into())?;
         self.services.push(Service::start(self.router.clone(), self.limits.clone(), acceptor)?);
@@ -124,7 +139,8 @@ impl HttpServer {
 
     /// Stops listening, ends connections without a request, and waits for the others until
     /// `deadline`; then it cuts them off. Returns how many threads are still busy in handlers of
-    /// the embedding program, which cannot be interrupted; 0 means that all threads have ended.
+    /// the embedding program, which cannot be interrupted; 0 means that all threads have ended, but
+    /// for the caller's own if it is one of them.
     ///
     /// Event streams go on: [`Server::shutdown`](crate::Server::shutdown) ends them, before or
     /// after. Calling it again does no harm.
