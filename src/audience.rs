@@ -3,6 +3,7 @@
 //! A deterministic machine: what it does depends on the calls, the sockets' answers and the time
 //! it is told. The broadcaster's thread decides when to call what.
 
+mod arrival;
 mod ending;
 #[cfg(test)]
 mod model;
@@ -22,17 +23,19 @@ use std::{
 };
 
 use crate::{
-    feed::{Feed, Tally},
+    feed::Feed,
     frame::{Frame, HEARTBEAT},
     groups::{Event, GroupId, Groups, Key, Queued},
     history::History,
     mail::{Load, Mail},
     meter::{Meter, Moment},
-    registry::{ClientId, Registry, Seat},
+    registry::{ClientId, Registry},
     socket::Wire,
     stats::{Disconnect, Stats},
     stream::{Progress, Stream},
 };
+
+pub(crate) use self::arrival::{Arrival, Resume, Via};
 
 /// What one client that catches up writes before others have their turn.
 const CATCH_UP_SHARE: usize = 256 * 1024;
@@ -48,34 +51,6 @@ pub(crate) struct AudienceLimits {
     pub(crate) heartbeat: Duration,
     /// Over which time clients come back after a shutdown; zero leaves it to them.
     pub(crate) reconnect_spread: Duration,
-}
-
-/// A registered client on its way to the broadcaster.
-#[derive(Debug)]
-pub(crate) struct Arrival<W> {
-    pub(crate) seat: Seat,
-    /// What it gets first, before its position.
-    pub(crate) preamble: Vec<u8>,
-    pub(crate) resume: Resume,
-    pub(crate) via: Via<W>,
-}
-
-/// Where a client wants to begin.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Resume {
-    /// The id of the last event that it has; without one it is here for the first time.
-    pub(crate) last_event_id: Option<String>,
-    /// On the first time: how many of the last events it wants.
-    pub(crate) replay: usize,
-}
-
-/// How an arriving client listens.
-#[derive(Debug)]
-pub(crate) enum Via<W> {
-    /// Over a connection, whose socket does not block.
-    Wire(W),
-    /// By a subscription.
-    Tally(Arc<Tally>),
 }
 
 #[derive(Debug)]

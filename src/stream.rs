@@ -3,6 +3,8 @@
 //! Plain data without a lock: only the broadcaster's thread touches a stream, and its socket never
 //! blocks. Generic over the socket, so that tests drive it through every split and error.
 
+mod behind;
+
 use std::{
     collections::VecDeque,
     io::{self, ErrorKind, IoSlice},
@@ -11,6 +13,7 @@ use std::{
 
 use crossbeam_channel::Receiver;
 
+use self::behind::{Behind, Replay};
 use crate::{
     history::Sequence,
     mail::Mail,
@@ -27,8 +30,6 @@ const LONGEST_NAP: Duration = Duration::from_millis(50);
 /// What waits goes out in writes of at most this many frames and about this many bytes.
 const GATHER_FRAMES: usize = 16;
 const GATHER_BYTES: usize = 64 * 1024;
-/// Bytes a second that a client has to take of its replay.
-const SLOWEST_REPLAY: u64 = 1024;
 
 /// What is left to do for a stream after a step.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -66,88 +67,6 @@ pub(crate) enum Ending {
     Told,
     /// Nothing more is sent; the client has a moment to read the rest and close.
     Finished,
-}
-
-#[derive(Debug)]
-struct Behind {
-    /// The frames being written, and how much of the first one is.
-    parts: VecDeque<Mail>,
-    written: usize,
-    /// Bytes in the mailbox.
-    waiting: usize,
-    nap: Duration,
-    retry_at: Instant,
-    /// When the socket last took something.
-    progress: Instant,
-    /// When it fell behind.
-    since: Instant,
-    /// The rest up to the newest event is read from the history; the mailbox is empty meanwhile.
-    replay: Option<Replay>,
-}
-
-/// How far a stream is in the history.
-#[derive(Debug)]
-struct Replay {
-    position: Sequence,
-    /// How many events the history had dropped when it began.
-    drops: u64,
-    /// What the client took since then.
-    taken: usize,
-    since: Instant,
-}
-
-impl Behind {
-    fn new(moment: Moment) -> Box<Self> {
-        Box::new(Self {
-            parts: VecDeque::new(),
-            written: 0,
-            waiting: 0,
-            nap: FIRST_NAP,
-            retry_at: moment.now,
-            progress: moment.now,
-            since: moment.now,
-            replay: None,
-        })
-    }
-
-    /// Whether a client takes its replay fast enough to be worth it.
-    fn keeps_pace(&mut self, taken: usize, period: Duration, now: Instant) -> bool {
-        let Some(replay) = &mut self.replay else { return true };
-        replay.taken += taken;
-        let passed = now.saturating_duration_since(replay.since);
-        if passed < period {
-            return true;
-        }
-        let owed = passed.as_secs().saturating_mul(SLOWEST_REPLAY);
-        let keeps_pace = replay.taken as u64 >= owed;
-        (replay.taken, replay.since) = (0, now);
-        keeps_pace
-    }
-
-    /// Takes from the mailbox what the next write can carry.
-    fn gather(&mut self, mailbox: &Receiver<Mail>) {
-        debug_assert!(self.replay.is_none() || mailbox.is_empty(), "the history comes first");
-        let mut bytes: usize = self.parts.iter().map(Mail::len).sum();
-        while bytes < GATHER_BYTES
-            && self.parts.len() < GATHER_FRAMES
-            && let Ok(mail) = mailbox.try_recv()
-        {
-            bytes += mail.len();
-            self.waiting = self.waiting.saturating_sub(mail.len());
-            self.parts.push_back(mail);
-        }
-    }
-
-    /// Lets go of the frames that are written whole.
-    fn consume(&mut self, written: usize) {
-        self.written += written;
-        while let Some(first) = self.parts.front()
-            && self.written >= first.len()
-        {
-            self.written -= first.len();
-            self.parts.pop_front();
-        }
-    }
 }
 
 impl<W: Wire> Stream<W> {

@@ -4,6 +4,7 @@ use crossbeam_channel::Receiver;
 
 use super::*;
 use crate::{
+    feed::Tally,
     frame::Encoded,
     history::HistoryLimits,
     registry::Kind,

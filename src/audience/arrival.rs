@@ -1,0 +1,33 @@
+//! Clients on their way to the broadcaster.
+
+use std::sync::Arc;
+
+use crate::{feed::Tally, registry::Seat};
+
+/// A registered client on its way to the broadcaster.
+#[derive(Debug)]
+pub(crate) struct Arrival<W> {
+    pub(crate) seat: Seat,
+    /// What it gets first, before its position.
+    pub(crate) preamble: Vec<u8>,
+    pub(crate) resume: Resume,
+    pub(crate) via: Via<W>,
+}
+
+/// Where a client wants to begin.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Resume {
+    /// The id of the last event that it has; without one it is here for the first time.
+    pub(crate) last_event_id: Option<String>,
+    /// On the first time: how many of the last events it wants.
+    pub(crate) replay: usize,
+}
+
+/// How an arriving client listens.
+#[derive(Debug)]
+pub(crate) enum Via<W> {
+    /// Over a connection, whose socket does not block.
+    Wire(W),
+    /// By a subscription.
+    Tally(Arc<Tally>),
+}
