@@ -39,6 +39,8 @@ pub(crate) use self::arrival::{Arrival, Resume, Via};
 
 /// What one client that catches up writes before others have their turn.
 const CATCH_UP_SHARE: usize = 256 * 1024;
+/// Every client is looked at once in about this time.
+pub(crate) const SWEEP: Duration = Duration::from_secs(1);
 /// What the sweep reads of a client's input at most.
 const INPUT_BUFFER: usize = 4096;
 
@@ -59,6 +61,8 @@ struct Member<W> {
     group: GroupId,
     /// Its place in the group.
     place: u32,
+    /// How long it held up publishers for a few, less what it regained.
+    held: Duration,
     outlet: Outlet<W>,
 }
 
@@ -158,7 +162,8 @@ impl<W: Wire> Audience<W> {
             Via::Wire(wire) => Outlet::Stream(Stream::new(wire, mailbox, moment)),
             Via::Tally(tally) => Outlet::Feed(Box::new(Feed::new(tally, mailbox, moment))),
         };
-        self.members[key as usize] = Some(Member { id, group, place, outlet });
+        self.members[key as usize] =
+            Some(Member { id, group, place, held: Duration::ZERO, outlet });
         self.say(key, &Frame::from_bytes(&preamble), moment);
         if position < self.history.newest() {
             self.replay(key, &subscribed, position, moment);
@@ -314,6 +319,7 @@ impl<W: Wire> Audience<W> {
             return;
         };
         let key = Key::try_from(at).unwrap_or(Key::MAX);
+        member.held = member.held.saturating_sub(SWEEP / overload::REGAINED);
         let silence = match &mut member.outlet {
             Outlet::Stream(stream) => {
                 if let Err(reason) = stream.poll_input(&mut self.input) {
@@ -363,6 +369,9 @@ impl<W: Wire> Audience<W> {
 
     fn remove_gone(&mut self) {
         while let Some((key, reason)) = self.gone.pop() {
+            if let (Disconnect::Behind, Some(member)) = (reason, &self.members[key as usize]) {
+                self.allowance.was_in_vain(member.held);
+            }
             self.remove(key, reason);
         }
     }

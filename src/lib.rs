@@ -38,8 +38,8 @@
 //!   [10 s](Builder::stall_timeout), is disconnected; its browser comes back by itself. When most of
 //!   the clients that do read are far behind, the publisher is too fast: `publish` blocks until they
 //!   have caught up ([`try_publish`](Server::try_publish) says so instead). So that a burst costs no
-//!   healthy client its stream, publishers wait in a flood for fewer too, a second at most and a
-//!   tenth of the time in the long run.
+//!   healthy client its stream, publishers wait in a flood for a few too, a second each and a tenth
+//!   of the time in the long run.
 //! - A client that comes back with its last event's id gets exactly what it missed, or is told of
 //!   the gap by a `stream-gap` event.
 //! - A client that disconnects, or closes only its sending side, is gone from the

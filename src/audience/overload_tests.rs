@@ -101,7 +101,8 @@ fn held_up_by_a_slow_one(between: Duration) -> Duration {
 #[test]
 fn a_few_slow_readers_are_waited_for_shortly_in_a_flood_and_else_not_at_all() {
     let in_a_flood = held_up_by_a_slow_one(Duration::ZERO);
-    assert_eq!(in_a_flood, PATIENCE);
+    let step = Duration::from_millis(1);
+    assert!((PATIENCE..=PATIENCE + 2 * step).contains(&in_a_flood), "{in_a_flood:?}");
     assert_eq!(held_up_by_a_slow_one(Duration::from_millis(500)), Duration::ZERO);
 }
 
@@ -133,8 +134,8 @@ fn held_up_by_one_that_comes_back(others: &[TypeId]) -> Duration {
 }
 
 #[test]
-fn one_slow_client_holds_up_nobody_for_more_than_a_tenth_of_the_time() {
-    let most = PATIENCE + Duration::from_secs(2);
+fn one_slow_client_holds_up_publishers_a_tenth_of_the_time_at_most_in_the_long_run() {
+    let most = overload::ALLOWANCE + Duration::from_secs(2);
     for others in [&[1][..], &[2]] {
         let waited = held_up_by_one_that_comes_back(others);
         assert!(waited <= most, "{waited:?} of 20 s beside clients of {others:?}");
