@@ -126,3 +126,66 @@ impl Turns {
         self.ended.notify_all();
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::{sync::Arc, thread};
+
+    use super::*;
+
+    fn no_thread() -> io::Result<()> {
+        Err(io::ErrorKind::OutOfMemory.into())
+    }
+
+    /// A thread that waits for the turn, and tells whether it got it.
+    fn waiting(turns: &Arc<Turns>) -> thread::JoinHandle<bool> {
+        let shared = Arc::clone(turns);
+        turns.state.lock().threads += 1;
+        let waiting = thread::spawn(move || shared.wait());
+        while turns.state.lock().parked == 0 && !waiting.is_finished() {
+            thread::yield_now();
+        }
+        waiting
+    }
+
+    #[test]
+    fn a_turn_that_nobody_can_take_stays_where_it_is() {
+        let turns = Turns::default();
+        assert!(turns.pass(no_thread).is_err());
+        let state = turns.state.lock();
+        assert!(!state.vacant && state.threads == 0);
+    }
+
+    #[test]
+    fn a_turn_goes_to_a_parked_thread_rather_than_to_a_new_one() {
+        let turns = Arc::new(Turns::default());
+        let parked = waiting(&turns);
+        assert!(turns.pass(|| panic!("a thread is parked")).is_ok());
+        assert!(parked.join().expect("it does not panic"));
+        assert!(!turns.state.lock().vacant);
+    }
+
+    #[test]
+    fn a_thread_that_becomes_free_while_none_can_be_started_takes_the_turn() {
+        let turns = Arc::new(Turns::default());
+        let spawn = || {
+            // Just now another one is done with its connection.
+            assert!(waiting(&turns).join().expect("it does not panic"));
+            no_thread()
+        };
+        assert!(turns.pass(spawn).is_ok());
+        assert!(!turns.state.lock().vacant);
+    }
+
+    #[test]
+    fn a_thread_without_a_turn_ends_after_a_while_and_all_end_when_told_to() {
+        let turns = Arc::new(Turns::default());
+        let start = Instant::now();
+        assert!(!waiting(&turns).join().expect("it does not panic"));
+        assert!(start.elapsed() >= PARKED);
+        let parked = waiting(&turns);
+        assert!(turns.stop() && !turns.stop(), "only the first time is the first");
+        assert!(!parked.join().expect("it does not panic"));
+        assert_eq!(turns.wait_ended(0, Some(Instant::now())), 0);
+    }
+}
