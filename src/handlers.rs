@@ -106,7 +106,7 @@ fn read_resume(request: &Request) -> Result<Resume, Response> {
     let mut resume = Resume::default();
     for (name, value) in request.query() {
         match &*name {
-            "last_event_id" => resume.last_event_id = Some(value.into_owned()),
+            "last_event_id" => resume.after(value.into_owned()),
             "replay" => {
                 let digits = value.bytes().all(|byte| byte.is_ascii_digit());
                 let events = digits.then(|| value.parse().ok()).flatten();
@@ -119,18 +119,8 @@ fn read_resume(request: &Request) -> Result<Resume, Response> {
         }
     }
     if let Some(id) = request.header("last-event-id") {
-        resume.last_event_id = Some(String::from_utf8_lossy(id).into_owned());
+        resume.after(String::from_utf8_lossy(id).into_owned());
     }
-    // An empty one is what a client has that never got an id. One that is too long is nobody's; of
-    // it the gap quotes a part.
-    resume.last_event_id = resume.last_event_id.filter(|id| !id.is_empty()).map(|id| {
-        let is_too_long = id.len() > EventId::MAX_BYTES;
-        if is_too_long {
-            id.chars().take(EventId::MAX_BYTES / 4).chain(['…']).collect()
-        } else {
-            id
-        }
-    });
     Ok(resume)
 }
 

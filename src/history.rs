@@ -207,8 +207,12 @@ impl History {
         let after = |position| -> usize {
             self.logs_of(subscribed).map(|log| log.kept.len() - log.begin(position)).sum()
         };
+        // Not before what was dropped: it is not among the last ones, and nobody will miss it.
+        let oldest = self.logs_of(subscribed).filter_map(|log| log.kept.front());
+        let oldest = oldest.map(|kept| kept.sequence).min().unwrap_or(self.newest + 1);
+        let dropped = self.logs_of(subscribed).map(|log| log.dropped).max().unwrap_or(0);
         // The more is passed over, the fewer are left: find the earliest position with few enough.
-        let (mut low, mut high) = (0, self.newest);
+        let (mut low, mut high) = (dropped.min(oldest - 1), self.newest);
         while low < high {
             let middle = low + (high - low) / 2;
             if after(middle) > count {

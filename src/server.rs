@@ -273,9 +273,9 @@ pub struct SubscriptionBuilder<'s> {
 impl SubscriptionBuilder<'_> {
     /// Begins after the event with this id, the last that the listener has. Where something that
     /// came after it is not kept any more, or the id is not known, the first event is a
-    /// `stream-gap`. Default: none, and only new events come.
+    /// `stream-gap`. Default: none, and only new events come; so with an empty id.
     pub fn last_event_id(mut self, id: impl Into<String>) -> Self {
-        self.resume.last_event_id = Some(id.into());
+        self.resume.after(id.into());
         self
     }
 

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::{feed::Tally, registry::Seat};
+use crate::{feed::Tally, message::EventId, registry::Seat};
 
 /// A registered client on its way to the broadcaster.
 #[derive(Debug)]
@@ -21,6 +21,22 @@ pub(crate) struct Resume {
     pub(crate) last_event_id: Option<String>,
     /// On the first time: how many of the last events it wants.
     pub(crate) replay: usize,
+}
+
+impl Resume {
+    /// Begins after the event with this id. An empty one is what a client has that never got an
+    /// id; one that is too long is nobody's, and of it the gap quotes a part.
+    pub(crate) fn after(&mut self, id: String) {
+        let is_too_long = id.len() > EventId::MAX_BYTES;
+        let part = || id.chars().take(EventId::MAX_BYTES / 4).chain(['…']).collect();
+        self.last_event_id = if id.is_empty() {
+            None
+        } else if is_too_long {
+            Some(part())
+        } else {
+            Some(id)
+        };
+    }
 }
 
 /// How an arriving client listens.

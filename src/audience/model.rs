@@ -147,7 +147,10 @@ impl Model {
                 resume.replay = *count;
                 // Behind as many events as there are beyond the last ones.
                 if *count > 0 {
-                    position = kept.len().checked_sub(count + 1).map_or(0, |at| kept[at] + 1);
+                    let dropped = wanted.iter().rfind(|&&at| !self.is_kept(at));
+                    let oldest = kept.first().copied().unwrap_or(self.events.len());
+                    let all = dropped.map_or(0, |at| at + 1).min(oldest);
+                    position = kept.len().checked_sub(count + 1).map_or(all, |at| kept[at] + 1);
                 }
             }
             From::Client(number) => {

@@ -124,7 +124,7 @@ impl<'r> Client<'r> {
         }
     }
 
-    /// Connects again and again, until the last event is here.
+    /// Connects again and again, most often at once, until the last event is here.
     pub(crate) fn listen_to_the_end(mut self) -> Tally {
         while !self.has_everything() {
             self.assert_in_time();
@@ -132,6 +132,10 @@ impl<'r> Client<'r> {
             if let Ok(socket) = connected {
                 self.tally.connections += 1;
                 self.listen(socket);
+                if self.random.one_in(12) && !self.run.is_calm() {
+                    // A tunnel: what it misses is more than one slice of the history.
+                    thread::sleep(Duration::from_millis(self.random.below(400) as u64));
+                }
             } else {
                 // No port left, or the backlog is full: both pass.
                 thread::sleep(LOOK);

@@ -14,7 +14,7 @@ use super::common::{Client, Hub};
 const MISSED: u64 = 1000;
 const EVENT_BYTES: usize = 1024;
 /// A crowd takes its time; between two events it never takes as long.
-const LONG: Duration = Duration::from_secs(60);
+const LONG: Duration = Duration::from_secs(30);
 
 fn event(number: u64) -> Message {
     Message::new(format!("{number:>EVENT_BYTES$}")).event("a")
