@@ -253,25 +253,19 @@ fn more_connections_than_can_be_worked_on_are_told_to_come_back() {
 
 /// So clients that send a request byte by byte, or none, cannot keep others out.
 #[test]
-fn where_there_is_no_room_the_one_that_has_waited_longest_gives_way() {
+fn where_there_is_no_room_one_that_waits_for_its_client_gives_way() {
     let hub = hub(|limits| limits.connections(3));
-    let mut slow: Vec<Client> = Vec::new();
-    for _ in 0..3 {
-        let mut client = hub.ask(HALF);
-        // It has its place once the server waits for the rest.
-        let quiet = client.fill(Instant::now() + Duration::from_millis(50));
-        assert!(quiet.is_err(), "nothing is answered to half a request");
-        slow.push(client);
+    let slow: Vec<Client> = (0..3).map(|_| hub.ask(HALF)).collect();
+    eventually(SOON, 200, || status_of_a_slow_request(&hub));
+    let mut gave_way = 0;
+    for mut client in slow {
+        // Who had to give way has been answered, and may have been left already.
+        let _ = client.try_send("Host: a\r\nConnection: close\r\nContent-Length: 0\r\n\r\n");
+        let status = client.answer().status;
+        assert!(matches!(status, 200 | 503), "{status}");
+        gave_way += usize::from(status == 503);
     }
-    for oldest in &mut slow {
-        let mut newest = hub.ask(HALF);
-        assert_told_to_come_back(oldest);
-        newest.send("Host: a\r\nConnection: close\r\nContent-Length: 0\r\n\r\n");
-        assert_eq!(newest.answer().status, 200);
-        newest.assert_closed();
-        // Somebody takes the place again.
-        *oldest = hub.ask(HALF);
-    }
+    assert!(gave_way > 0, "somebody has to");
     hub.assert_still_serves();
 }
 
@@ -280,7 +274,8 @@ fn a_connection_without_a_request_gives_way_in_silence() {
     let hub = hub(|limits| limits.connections(1));
     let mut idle = hub.ask(POST);
     assert_eq!(idle.answer().status, 200);
-    assert_eq!(status_of_a_slow_request(&hub), 200);
+    // As soon as the server waits for its next request.
+    eventually(SOON, 200, || status_of_a_slow_request(&hub));
     idle.assert_closed();
 }
 

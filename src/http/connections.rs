@@ -144,3 +144,67 @@ impl Drop for Ticket {
         self.connections.state.lock().sockets.remove(&self.number);
     }
 }
+
+#[cfg(all(test, unix))]
+mod tests {
+    use std::{io::Read, os::unix::net::UnixStream};
+
+    use super::*;
+
+    /// A connection that was counted in, and the client's end.
+    fn enter(connections: &Arc<Connections>) -> Option<(Ticket, UnixStream)> {
+        let (server, client) = UnixStream::pair().expect("descriptors can be had");
+        connections.enter(&Arc::new(Socket::Unix(server))).map(|ticket| (ticket, client))
+    }
+
+    #[test]
+    fn idle_ones_give_way_first_then_those_with_a_part_of_a_request_the_longest_wait_first() {
+        let connections = Arc::new(Connections::new(4));
+        let four: Vec<_> = (0..4).filter_map(|_| enter(&connections)).collect();
+        let [busy, request, older, newer] = &four[..] else { panic!("there is room for four") };
+        assert!(request.0.begin_wait(false));
+        assert!(older.0.begin_wait(true));
+        assert!(newer.0.begin_wait(true));
+        for gives_way in [older, newer, request] {
+            assert!(!gives_way.0.end_wait());
+            assert!(gives_way.0.begin_wait(gives_way.0.number != request.0.number));
+        }
+        // Those waits are new; again the first is the longest of its kind.
+        for gives_way in [older, newer, request] {
+            let more = enter(&connections);
+            assert!(more.is_some(), "somebody gives way");
+            assert!(gives_way.0.end_wait(), "{gives_way:?}");
+            // Its place is the newcomer's, which is being worked on.
+            std::mem::forget(more);
+        }
+        assert!(enter(&connections).is_none(), "all are being worked on");
+        assert!(!busy.0.end_wait());
+    }
+
+    #[test]
+    fn a_wait_for_the_rest_of_a_request_is_as_old_as_its_first_byte() {
+        let connections = Arc::new(Connections::new(2));
+        let dribbles = enter(&connections).expect("room");
+        let later = enter(&connections).expect("room");
+        assert!(dribbles.0.begin_wait(false) && later.0.begin_wait(false));
+        // One more byte came.
+        assert!(!dribbles.0.end_wait() && dribbles.0.begin_wait(false));
+        let _more = enter(&connections).expect("somebody gives way");
+        assert!(dribbles.0.end_wait() && !later.0.end_wait());
+        // A request that is complete is worked on, and the next one is waited for anew.
+        later.0.work();
+        assert!(enter(&connections).is_none());
+    }
+
+    #[test]
+    fn stopping_ends_those_that_are_idle_and_those_that_become_so() {
+        let connections = Arc::new(Connections::new(2));
+        let mut idle = enter(&connections).expect("room");
+        let busy = enter(&connections).expect("room");
+        assert!(idle.0.begin_wait(true));
+        connections.stop();
+        assert_eq!(idle.1.read(&mut [0]).expect("it ends in order"), 0);
+        assert!(busy.0.begin_wait(false), "a request on its way may come");
+        assert!(!busy.0.begin_wait(true));
+    }
+}
