@@ -28,7 +28,7 @@ use crate::{
     groups::{Event, GroupId, Groups, Key, Queued},
     history::History,
     mail::{Load, Mail},
-    meter::{Meter, Moment},
+    meter::Moment,
     registry::{ClientId, Registry},
     socket::Wire,
     stats::{Disconnect, Stats},
@@ -39,8 +39,6 @@ pub(crate) use self::arrival::{Arrival, Resume, Via};
 
 /// What one client that catches up writes before others have their turn.
 const CATCH_UP_SHARE: usize = 256 * 1024;
-/// Every client is looked at once in about this time.
-pub(crate) const SWEEP: Duration = Duration::from_secs(1);
 /// What the sweep reads of a client's input at most.
 const INPUT_BUFFER: usize = 4096;
 
@@ -61,8 +59,6 @@ struct Member<W> {
     group: GroupId,
     /// Its place in the group.
     place: u32,
-    /// How long it held up publishers for a few, less what it regained.
-    held: Duration,
     outlet: Outlet<W>,
 }
 
@@ -70,6 +66,30 @@ struct Member<W> {
 enum Outlet<W> {
     Stream(Stream<W>),
     Feed(Box<Feed>),
+}
+
+impl<W: Wire> Outlet<W> {
+    /// Bytes that wait, as the budget counts them.
+    fn waiting(&self) -> usize {
+        match self {
+            Self::Stream(stream) => stream.waiting(),
+            Self::Feed(feed) => feed.waiting(),
+        }
+    }
+
+    /// When a client for which something waits last took something.
+    fn progress(&self) -> Option<Instant> {
+        match self {
+            Self::Stream(stream) => stream.progress(),
+            Self::Feed(feed) => Some(feed.progress()),
+        }
+    }
+
+    /// Whether the client took something lately; one that has is given time, and more than its
+    /// budget as long as memory is not short.
+    fn takes_something(&self, moment: Moment) -> bool {
+        self.progress().is_none_or(|progress| moment.is_recent(progress))
+    }
 }
 
 #[derive(Debug)]
@@ -91,9 +111,6 @@ pub(crate) struct Audience<W> {
     cursor: usize,
     /// Somebody may be more than half a budget behind.
     heavy: bool,
-    allowance: overload::Allowance,
-    /// What was published lately.
-    published: Meter,
     /// Counts since the start; the numbers of clients are the registry's.
     stats: Stats,
     // Used within one call and kept for their memory.
@@ -121,8 +138,6 @@ impl<W: Wire> Audience<W> {
             graves: Vec::new(),
             cursor: 0,
             heavy: false,
-            allowance: overload::Allowance::default(),
-            published: Meter::default(),
             stats: Stats::default(),
             events: Vec::new(),
             touched: Vec::new(),
@@ -162,8 +177,7 @@ impl<W: Wire> Audience<W> {
             Via::Wire(wire) => Outlet::Stream(Stream::new(wire, mailbox, moment)),
             Via::Tally(tally) => Outlet::Feed(Box::new(Feed::new(tally, mailbox, moment))),
         };
-        self.members[key as usize] =
-            Some(Member { id, group, place, held: Duration::ZERO, outlet });
+        self.members[key as usize] = Some(Member { id, group, place, outlet });
         self.say(key, &Frame::from_bytes(&preamble), moment);
         if position < self.history.newest() {
             self.replay(key, &subscribed, position, moment);
@@ -185,7 +199,6 @@ impl<W: Wire> Audience<W> {
 
     fn deliver_events(&mut self, batch: &[Event], moment: Moment) {
         self.stats.published += batch.len() as u64;
-        self.published.add(batch.iter().map(|event| event.frame.len()).sum(), moment);
         let mut touched = std::mem::take(&mut self.touched);
         self.groups.match_batch(batch, &mut touched);
         for group in touched.drain(..) {
@@ -203,6 +216,7 @@ impl<W: Wire> Audience<W> {
 
     fn deliver_to(&mut self, keys: &[Key], matched: &[u32], batch: &[Event], moment: Moment) {
         self.stats.deliveries += (keys.len() * matched.len()) as u64;
+        let is_short = self.is_short_of_memory();
         let frame_at = |at: u32| &batch[at as usize].frame;
         let mut joined = std::mem::take(&mut self.joined);
         let bytes = if let [only] = matched {
@@ -259,7 +273,9 @@ impl<W: Wire> Audience<W> {
                     feed.mailed(bytes.len(), moment)
                 }
             };
-            if waiting > self.limits.mailbox_bytes {
+            if waiting > self.limits.mailbox_bytes
+                && (is_short || !member.outlet.takes_something(moment))
+            {
                 self.gone.push((key, Disconnect::Behind));
             }
             self.heavy |= waiting > self.limits.mailbox_bytes / 2;
@@ -319,7 +335,11 @@ impl<W: Wire> Audience<W> {
             return;
         };
         let key = Key::try_from(at).unwrap_or(Key::MAX);
-        member.held = member.held.saturating_sub(SWEEP / overload::REGAINED);
+        if member.outlet.waiting() > self.limits.mailbox_bytes
+            && !member.outlet.takes_something(moment)
+        {
+            return self.remove(key, Disconnect::Behind);
+        }
         let silence = match &mut member.outlet {
             Outlet::Stream(stream) => {
                 if let Err(reason) = stream.poll_input(&mut self.input) {
@@ -369,9 +389,6 @@ impl<W: Wire> Audience<W> {
 
     fn remove_gone(&mut self) {
         while let Some((key, reason)) = self.gone.pop() {
-            if let (Disconnect::Behind, Some(member)) = (reason, &self.members[key as usize]) {
-                self.allowance.was_in_vain(member.held);
-            }
             self.remove(key, reason);
         }
     }

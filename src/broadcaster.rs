@@ -12,7 +12,7 @@ use std::{
 use parking_lot::Mutex;
 
 use crate::{
-    audience::{Arrival, Audience, SWEEP, Via},
+    audience::{Arrival, Audience, Via},
     inbox::{Inbox, Work},
     meter::Moment,
     registry::Registry,
@@ -22,6 +22,8 @@ use crate::{
 
 /// What catching up, arrivals and the sweep may take of a round together.
 const CHORES: Duration = Duration::from_millis(1);
+/// Every client is looked at once in about this time.
+const SWEEP: Duration = Duration::from_secs(1);
 /// A sweep is spread over so many ticks at most, and a tick looks at so many clients at least.
 const TICKS: usize = 20;
 const CLIENTS_A_TICK: usize = 64;

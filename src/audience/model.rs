@@ -222,7 +222,9 @@ proptest! {
 
     #[test]
     fn every_client_receives_what_the_model_says(steps in steps()) {
-        let mut hub = Hub::keeping(KEPT, |limits| limits.mailbox_bytes = 2000);
+        let mut hub = Hub::keeping(KEPT, |limits| {
+            (limits.mailbox_bytes, limits.mailboxes_bytes) = (2000, 20_000);
+        });
         let mut model = Model::default();
         for step in steps {
             match step {

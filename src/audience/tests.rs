@@ -7,6 +7,7 @@ use crate::{
     feed::Tally,
     frame::Encoded,
     history::HistoryLimits,
+    meter::PATIENCE,
     registry::Kind,
     scripted::{
         Answer::{self, Fail, Take},
@@ -198,12 +199,15 @@ fn a_client_over_its_budget_is_disconnected() {
         hub.deliver(&[(1, &text)]);
         tally.took(text.len() + 1);
     }
+    hub.pass(PATIENCE);
     assert_eq!(hub.disconnected().behind, 0);
     hub.deliver(&[(1, &text)]);
     assert_eq!(hub.disconnected().behind, 1);
     assert_eq!(seen(&stuck), "hello");
     assert_eq!(seen(&quick).len(), 5 + 4 * text.len());
     // The subscriber took a part of what came; now it stops.
+    hub.deliver(&[(1, &text)]);
+    hub.pass(PATIENCE);
     hub.deliver(&[(1, &text)]);
     hub.deliver(&[(1, &text)]);
     assert_eq!(hub.disconnected().behind, 2);
