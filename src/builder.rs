@@ -72,8 +72,10 @@ impl Builder {
     }
 
     /// How many bytes may wait for one client beyond the frame being written; default 1 MiB. A
-    /// client that is further behind is disconnected ([`Disconnect::Behind`]). More forgives
-    /// longer pauses and costs memory.
+    /// client that is further behind is disconnected ([`Disconnect::Behind`]) once it has taken
+    /// nothing for a second; as long as it reads it may have more, until half of
+    /// [`mailboxes_bytes`](Self::mailboxes_bytes) is used. When most clients that read are more than
+    /// half of this behind, publishers wait for them.
     ///
     /// [`Disconnect::Behind`]: crate::Disconnect::Behind
     pub fn mailbox_bytes(mut self, bytes: usize) -> Self {
@@ -82,7 +84,8 @@ impl Builder {
     }
 
     /// How many bytes may wait for all clients together, those counted once that several wait for;
-    /// default 256 MiB. Over it, the clients furthest behind are disconnected.
+    /// default 256 MiB. Over half of it every client is held to its
+    /// [own budget](Self::mailbox_bytes); over all of it, those furthest behind are disconnected.
     pub fn mailboxes_bytes(mut self, bytes: usize) -> Self {
         self.audience.mailboxes_bytes = bytes;
         self

@@ -33,13 +33,12 @@
 //! - Every event that [`publish`](Server::publish) accepted reaches every client whose response head
 //!   had arrived before the call, once and in order, or that client is disconnected. There is never
 //!   a silent gap.
-//! - A client that does not read, or reads slowly, delays nobody. One that falls more than
-//!   [1 MiB](Builder::mailbox_bytes) behind, or takes nothing for
-//!   [10 s](Builder::stall_timeout), is disconnected; its browser comes back by itself. When most of
-//!   the clients that do read are far behind, the publisher is too fast: `publish` blocks until they
-//!   have caught up ([`try_publish`](Server::try_publish) says so instead). So that a burst costs no
-//!   healthy client its stream, publishers wait in a flood for a few too, a second each and a tenth
-//!   of the time in the long run.
+//! - A client that does not read, or reads slowly, delays nobody. One that is more than
+//!   [1 MiB](Builder::mailbox_bytes) behind is disconnected once it has taken nothing for a second,
+//!   or at once where [memory](Builder::mailboxes_bytes) is short; one that takes nothing for
+//!   [10 s](Builder::stall_timeout) in any case. Its browser comes back by itself. When most of the
+//!   clients are far behind and go on reading, the publisher is too fast: `publish` blocks until
+//!   they have caught up ([`try_publish`](Server::try_publish) says so instead).
 //! - A client that comes back with its last event's id gets exactly what it missed, or is told of
 //!   the gap by a `stream-gap` event.
 //! - A client that disconnects, or closes only its sending side, is gone from the

@@ -6,8 +6,9 @@
 pub enum Disconnect {
     /// The client closed its connection, or dropped its [`Subscription`](crate::Subscription).
     ClosedByPeer,
-    /// More events waited for it than its budget allows
-    /// ([`Builder::mailbox_bytes`](crate::Builder::mailbox_bytes)).
+    /// More waited for it than its budget allows
+    /// ([`Builder::mailbox_bytes`](crate::Builder::mailbox_bytes)), or the history had gone past it
+    /// before it was replayed.
     Behind,
     /// Its socket accepted nothing for the stall time-out
     /// ([`Builder::stall_timeout`](crate::Builder::stall_timeout)).

@@ -19,8 +19,8 @@ use crate::{error::StreamError, feed::Tally, frame::Frame, mail::Mail, stats::Di
 /// frames on notices when its client has left. [`Frame::is_event`] tells them apart.
 ///
 /// A subscription has the same budget as any client
-/// ([`Builder::mailbox_bytes`](crate::Builder::mailbox_bytes)): one that is too slow is
-/// disconnected. The iterator ends when it is disconnected or the server is shut down, and
+/// ([`Builder::mailbox_bytes`](crate::Builder::mailbox_bytes)): one that stops reading is
+/// disconnected when too much waits for it. The iterator ends when it is disconnected or the server is shut down, and
 /// [`end_reason`](Self::end_reason) says which. Dropping it ends it.
 ///
 /// As [`Read`] it is the same bytes without their frames, as the body of a response. What `read` has
