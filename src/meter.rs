@@ -29,15 +29,10 @@ impl Meter {
         self.current = self.current.saturating_add(u32::try_from(bytes).unwrap_or(u32::MAX));
     }
 
-    /// Bytes in this second and the one before.
-    pub(crate) fn recent(&mut self, moment: Moment) -> usize {
-        self.turn(moment);
-        self.current.saturating_add(self.previous) as usize
-    }
-
     /// Whether the client took enough lately to count as one that reads.
     pub(crate) fn reads(&mut self, moment: Moment) -> bool {
-        self.recent(moment) >= READING
+        self.turn(moment);
+        self.current.saturating_add(self.previous) as usize >= READING
     }
 
     fn turn(&mut self, moment: Moment) {

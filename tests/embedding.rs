@@ -8,19 +8,11 @@ mod common;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use common::{Hub, SOON, assert_no_panics, eventually, watch_for_panics};
+use common::{Hub, SOON, assert_no_panics, eventually, running};
 use websse::{
     Frame, Message, PublishError, RunError, Server, SubscribeError, Subscription, TryPublishError,
 };
 
-/// A server that runs, with the general type and `a`.
-fn running() -> Server {
-    watch_for_panics();
-    let server = Server::builder().history_events(0).build();
-    server.register_events(["", "a"]).unwrap();
-    server.run().unwrap();
-    server
-}
 #[test]
 fn publishing_needs_a_server_that_runs() {
     let server = Server::builder().history_events(0).build();

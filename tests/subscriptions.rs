@@ -9,17 +9,9 @@ use std::io::{self, Read, Write};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use common::{SOON, assert_no_panics, eventually, shown, watch_for_panics};
+use common::{SOON, assert_no_panics, eventually, running, shown};
 use websse::{Disconnect, Frame, Message, RecvTimeoutError, Server, StreamError, Subscription};
 
-/// A server that runs, with the general type and `a`, and without ids but those of publishers.
-fn running() -> Server {
-    watch_for_panics();
-    let server = Server::builder().history_events(0).build();
-    server.register_events(["", "a"]).unwrap();
-    server.run().unwrap();
-    server
-}
 /// The next frame that is an event, as text.
 #[track_caller]
 fn next_event(subscription: &mut Subscription) -> String {

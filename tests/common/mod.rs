@@ -131,6 +131,15 @@ impl Drop for Hub {
     }
 }
 
+/// A server that runs, with the general type and `a`, and without ids but those of publishers.
+pub(crate) fn running() -> Server {
+    watch_for_panics();
+    let server = Server::builder().history_events(0).build();
+    server.register_events(["", "a"]).unwrap();
+    server.run().unwrap();
+    server
+}
+
 /// What the library's own threads died of. Those of HTTP connections are left out: routes of a test
 /// may panic there.
 static PANICS: Mutex<Vec<String>> = Mutex::new(Vec::new());
