@@ -5,6 +5,8 @@ use std::os::{
     fd::OwnedFd,
     unix::net::{UnixListener, UnixStream},
 };
+#[cfg(feature = "socket2")]
+use std::time::Duration;
 use std::{
     io,
     net::{Shutdown, SocketAddr, TcpListener, TcpStream},
@@ -13,6 +15,13 @@ use std::{
 use parking_lot::Mutex;
 
 use crate::socket::Socket;
+
+/// After this time without a sign of life from a peer's machine its connection is given up.
+#[cfg(feature = "socket2")]
+const LIFELESS: Duration = Duration::from_secs(30);
+/// After this silence a peer's machine is asked whether it lives, and from then on every so often.
+#[cfg(feature = "socket2")]
+const QUIET: (Duration, Duration) = (Duration::from_secs(15), Duration::from_secs(5));
 
 /// A listening socket, TCP or Unix-domain, that [`HttpServer::serve`](super::HttpServer::serve)
 /// takes; made from the standard library's listeners by `into`.
@@ -76,6 +85,8 @@ impl Listener {
                 // Events are written when they happen; waiting for more to fill a packet would
                 // delay them. Linux hands the option on to the connections accepted.
                 socket.set_nodelay(true)?;
+                #[cfg(feature = "socket2")]
+                notice_dead_peers(&socket)?;
                 Socket::Tcp(socket)
             }
             Kind::Unix(listener) => {
@@ -186,8 +197,23 @@ fn accepted(socket: Socket, peer: Option<SocketAddr>, spare: bool) -> Accepted {
     #[cfg(not(target_os = "linux"))]
     if let Socket::Tcp(socket) = &socket {
         let _ = socket.set_nodelay(true);
+        #[cfg(feature = "socket2")]
+        let _ = notice_dead_peers(socket);
     }
     Accepted { socket, peer, spare }
+}
+
+/// A peer that vanishes without a word (its power or its network fails) is noticed after about 30 s:
+/// the kernel asks when nothing is to be sent, and counts the time when something is (RFC 5482).
+#[cfg(feature = "socket2")]
+fn notice_dead_peers(socket: &TcpStream) -> io::Result<()> {
+    let socket = socket2::SockRef::from(socket);
+    socket.set_tcp_keepalive(
+        &socket2::TcpKeepalive::new().with_time(QUIET.0).with_interval(QUIET.1),
+    )?;
+    #[cfg(target_os = "linux")]
+    socket.set_tcp_user_timeout(Some(LIFELESS))?;
+    Ok(())
 }
 
 /// EMFILE and ENFILE, which have no kind of their own in the standard library; the numbers are the
@@ -204,4 +230,24 @@ fn is_about_one_connection(error: &io::Error) -> bool {
             | io::ErrorKind::ConnectionReset
             | io::ErrorKind::Interrupted
     )
+}
+
+#[cfg(all(test, target_os = "linux", feature = "socket2"))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_accepted_connection_notices_a_dead_peer() -> io::Result<()> {
+        let acceptor = Acceptor::new(TcpListener::bind("127.0.0.1:0")?.into())?;
+        let address = acceptor.local_addr().ok_or(io::ErrorKind::AddrNotAvailable)?;
+        let _client = TcpStream::connect(address)?;
+        let Socket::Tcp(socket) = acceptor.accept()?.socket else {
+            panic!("the listener is TCP");
+        };
+        let socket = socket2::SockRef::from(&socket);
+        assert!(socket.keepalive()?);
+        assert_eq!((socket.tcp_keepalive_time()?, socket.tcp_keepalive_interval()?), QUIET);
+        assert_eq!(socket.tcp_user_timeout()?, Some(LIFELESS));
+        Ok(())
+    }
 }
