@@ -7,10 +7,11 @@ use std::{
 };
 
 use crate::{
+    access::{Action, Authorize, Denied},
     audience::{Resume, Via},
     error::{MessageError, PublishError, SubscribeError, TryPublishError},
     http::{Fate, Handler, Request, Response},
-    message::{EventId, Message},
+    message::{EventId, GENERAL, Message, canonical},
     registry::Kind,
     server::{Hub, Server},
 };
@@ -37,7 +38,7 @@ impl Server {
     /// let http = HttpServer::new().get("/event", server.event_stream_handler());
     /// ```
     pub fn event_stream_handler(&self) -> EventStreamHandler {
-        EventStreamHandler { hub: Arc::clone(self.hub()) }
+        EventStreamHandler { hub: Arc::clone(self.hub()), authorize: Authorize::default() }
     }
 
     /// The handler that publishes, to be mounted for POST at any path.
@@ -55,7 +56,7 @@ impl Server {
     /// let http = HttpServer::new().post("/send", server.send_message_handler());
     /// ```
     pub fn send_message_handler(&self) -> SendMessageHandler {
-        SendMessageHandler { hub: Arc::clone(self.hub()) }
+        SendMessageHandler { hub: Arc::clone(self.hub()), authorize: Authorize::default() }
     }
 }
 
@@ -63,12 +64,31 @@ impl Server {
 #[derive(Clone, Debug)]
 pub struct EventStreamHandler {
     hub: Arc<Hub>,
+    authorize: Authorize,
+}
+
+impl EventStreamHandler {
+    /// Lets `decide` say who may listen to what, by [`Action::Subscribe`]. It runs on the
+    /// connection's own thread, and may take its time.
+    pub fn authorize(
+        self,
+        decide: impl Fn(&Request, Action<'_>) -> Result<(), Denied> + Send + Sync + 'static,
+    ) -> Self {
+        Self { authorize: Authorize::new(decide), ..self }
+    }
 }
 
 impl Handler for EventStreamHandler {
     fn handle(&self, request: &Request) -> Response {
         let names: Vec<Cow<'_, str>> =
             request.query().filter(|(key, _)| key == "event").map(|(_, name)| name).collect();
+        let mut types: Vec<&str> = names.iter().map(|name| canonical(name)).collect();
+        if types.is_empty() {
+            types.push(GENERAL);
+        }
+        if let Err(denied) = self.authorize.decide(request, Action::Subscribe(&types)) {
+            return denied.for_now().map_or_else(|| denied.response(), refuse_for_now);
+        }
         let resume = match read_resume(request) {
             Ok(resume) => resume,
             Err(response) => return response,
@@ -81,7 +101,7 @@ impl Handler for EventStreamHandler {
                 return Response::text(500, text);
             }
         }
-        let seat = match self.hub.register(Kind::Stream, names.iter().map(AsRef::as_ref)) {
+        let seat = match self.hub.register(Kind::Stream, types) {
             Ok(seat) => seat,
             Err(error @ SubscribeError::EventNotRegistered(_)) => {
                 return Response::text(400, error.to_string());
@@ -96,7 +116,7 @@ impl Handler for EventStreamHandler {
     }
 
     fn may_block(&self) -> bool {
-        false
+        self.authorize.asks()
     }
 }
 
@@ -145,6 +165,18 @@ fn refuse_for_now(reason: &str) -> Response {
 #[derive(Clone, Debug)]
 pub struct SendMessageHandler {
     hub: Arc<Hub>,
+    authorize: Authorize,
+}
+
+impl SendMessageHandler {
+    /// Lets `decide` say who may publish what, by [`Action::Publish`]. It runs on the connection's
+    /// own thread, and may take its time.
+    pub fn authorize(
+        self,
+        decide: impl Fn(&Request, Action<'_>) -> Result<(), Denied> + Send + Sync + 'static,
+    ) -> Self {
+        Self { authorize: Authorize::new(decide), ..self }
+    }
 }
 
 impl Handler for SendMessageHandler {
@@ -153,6 +185,9 @@ impl Handler for SendMessageHandler {
             Ok(message) => message,
             Err(response) => return response,
         };
+        if let Err(denied) = self.authorize.decide(request, Action::Publish(message.event_type())) {
+            return denied.response();
+        }
         match self.hub.try_publish(message) {
             Ok(()) => Response::new(200),
             Err(TryPublishError::Refused(error)) => refuse(&error),
@@ -167,7 +202,7 @@ impl Handler for SendMessageHandler {
     }
 
     fn may_block(&self) -> bool {
-        false
+        self.authorize.asks()
     }
 }
 

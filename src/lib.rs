@@ -102,6 +102,7 @@
 //!   [stall time-out](Builder::stall_timeout).
 //! - `cli` is for the `websse` command. It has `socket2`.
 
+mod access;
 mod audience;
 mod broadcaster;
 mod builder;
@@ -126,6 +127,7 @@ mod stream;
 mod subscription;
 mod types;
 
+pub use access::{Action, Denied};
 pub use broadcaster::ShutdownReport;
 pub use builder::Builder;
 pub use error::{

@@ -106,6 +106,11 @@ pub(crate) fn is_general(name: &str) -> bool {
     name.is_empty() || name == GENERAL
 }
 
+/// The one name of an event type: `""` and `message` are the same.
+pub(crate) fn canonical(name: &str) -> &str {
+    if is_general(name) { GENERAL } else { name }
+}
+
 /// Whether `text` can stand in one line of a stream.
 pub(crate) fn is_one_line(text: &str) -> bool {
     !text.bytes().any(|byte| matches!(byte, b'\r' | b'\n' | 0))

@@ -7,7 +7,7 @@ use parking_lot::RwLock;
 use crate::{
     error::{RegisterError, SubscribeError},
     frame,
-    message::{GENERAL, is_general, is_one_line},
+    message::{GENERAL, canonical, is_one_line},
 };
 
 /// An event type's number: the order in which it was registered.
@@ -85,11 +85,6 @@ impl EventTypes {
     fn find_or_refuse(&self, name: &str) -> Result<TypeId, SubscribeError> {
         self.find(name).ok_or_else(|| SubscribeError::EventNotRegistered(name.to_owned()))
     }
-}
-
-/// `""` and `message` are the same type.
-fn canonical(name: &str) -> &str {
-    if is_general(name) { GENERAL } else { name }
 }
 
 #[cfg(test)]

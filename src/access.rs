@@ -1,0 +1,115 @@
+//! Who may do what, as the embedding program decides.
+
+use std::{borrow::Cow, fmt, sync::Arc, time::Duration};
+
+use crate::http::{Request, Response};
+
+/// What a request asks to be allowed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Action<'a> {
+    /// To listen to these event types; `message` is the general one, `*` all of them.
+    Subscribe(&'a [&'a str]),
+    /// To publish to this event type; `message` is the general one.
+    Publish(&'a str),
+    /// To read the server's figures.
+    Stats,
+}
+
+/// Why a request is not allowed, and with it the status of the answer.
+///
+/// ```
+/// use websse::{Action, Denied, Server, http::{HttpServer, Request}};
+///
+/// fn decide(request: &Request, action: Action<'_>) -> Result<(), Denied> {
+///     match (action, request.header("authorization")) {
+///         (Action::Subscribe(types), _) if !types.contains(&"staff") => Ok(()),
+///         (_, Some(b"Bearer let-me-in")) => Ok(()),
+///         (_, Some(_)) => Err(Denied::forbidden("this token is not for that")),
+///         (_, None) => Err(Denied::unauthorized("a token is needed")),
+///     }
+/// }
+///
+/// let server = Server::new();
+/// let http = HttpServer::new()
+///     .get("/event", server.event_stream_handler().authorize(decide))
+///     .post("/send", server.send_message_handler().authorize(decide));
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Denied {
+    kind: Kind,
+    reason: Cow<'static, str>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Kind {
+    Unauthorized,
+    Forbidden,
+    TryLater(Duration),
+}
+
+impl Denied {
+    /// The request does not say who sends it, or not in a way that can be believed: status 401, with
+    /// `WWW-Authenticate: Bearer`. The reason is the answer's text.
+    pub fn unauthorized(reason: impl Into<Cow<'static, str>>) -> Self {
+        Self { kind: Kind::Unauthorized, reason: reason.into() }
+    }
+
+    /// Whoever sends it may not: status 403.
+    pub fn forbidden(reason: impl Into<Cow<'static, str>>) -> Self {
+        Self { kind: Kind::Forbidden, reason: reason.into() }
+    }
+
+    /// Not now: status 429, with the time after which to try again as `Retry-After`. A stream is
+    /// refused in the way that lets browsers come back by themselves.
+    pub fn try_later(reason: impl Into<Cow<'static, str>>, after: Duration) -> Self {
+        Self { kind: Kind::TryLater(after), reason: reason.into() }
+    }
+
+    /// The reason, where the refusal is for now only.
+    pub(crate) fn for_now(&self) -> Option<&str> {
+        matches!(self.kind, Kind::TryLater(_)).then_some(&self.reason)
+    }
+
+    pub(crate) fn response(&self) -> Response {
+        let text = |status| Response::text(status, self.reason.clone());
+        match self.kind {
+            Kind::Unauthorized => text(401).header("WWW-Authenticate", "Bearer"),
+            Kind::Forbidden => text(403),
+            Kind::TryLater(after) => {
+                // Whole seconds (RFC 9110, section 10.2.3), not too early.
+                let seconds = after.as_secs() + u64::from(after.subsec_nanos() > 0);
+                text(429).header("Retry-After", seconds.to_string())
+            }
+        }
+    }
+}
+
+/// The embedding program's decision; without one everybody may do everything.
+#[derive(Clone, Default)]
+pub(crate) struct Authorize(Option<Arc<Decide>>);
+
+type Decide = dyn Fn(&Request, Action<'_>) -> Result<(), Denied> + Send + Sync;
+
+impl Authorize {
+    pub(crate) fn new(
+        decide: impl Fn(&Request, Action<'_>) -> Result<(), Denied> + Send + Sync + 'static,
+    ) -> Self {
+        Self(Some(Arc::new(decide)))
+    }
+
+    /// Whether there is code of the embedding program to be asked.
+    pub(crate) fn asks(&self) -> bool {
+        self.0.is_some()
+    }
+
+    pub(crate) fn decide(&self, request: &Request, action: Action<'_>) -> Result<(), Denied> {
+        self.0.as_ref().map_or(Ok(()), |decide| decide(request, action))
+    }
+}
+
+impl fmt::Debug for Authorize {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(if self.asks() { "asks" } else { "allows all" })
+    }
+}
