@@ -4,6 +4,7 @@
 //! it is told. The broadcaster's thread decides when to call what.
 
 mod arrival;
+mod delivery;
 mod ending;
 #[cfg(test)]
 mod model;
@@ -25,7 +26,7 @@ use std::{
 use crate::{
     feed::Feed,
     frame::{Frame, HEARTBEAT},
-    groups::{Event, GroupId, Groups, Key, Queued},
+    groups::{Event, GroupId, Groups, Key},
     history::History,
     mail::{Load, Mail},
     meter::Moment,
@@ -182,105 +183,6 @@ impl<W: Wire> Audience<W> {
         if position < self.history.newest() {
             self.replay(key, &subscribed, position, moment);
         }
-    }
-
-    /// Delivers a batch: one write for each client that is caught up; for the others it goes to
-    /// their mailboxes.
-    pub(crate) fn deliver(&mut self, batch: impl Iterator<Item = Queued>, moment: Moment) {
-        let mut events = std::mem::take(&mut self.events);
-        events.extend(batch.map(|Queued { kind, encoded }| Event {
-            kind,
-            frame: self.history.record(kind, encoded),
-        }));
-        self.deliver_events(&events, moment);
-        events.clear();
-        self.events = events;
-    }
-
-    fn deliver_events(&mut self, batch: &[Event], moment: Moment) {
-        self.stats.published += batch.len() as u64;
-        let mut touched = std::mem::take(&mut self.touched);
-        self.groups.match_batch(batch, &mut touched);
-        for group in touched.drain(..) {
-            let (members, matched) = self.groups.take(group);
-            self.deliver_to(&members, &matched, batch, moment);
-            self.groups.restore(group, members, matched);
-        }
-        self.touched = touched;
-        self.registry.send(self.mails.drain(..));
-        self.remove_gone();
-        while self.load.bytes() > self.limits.mailboxes_bytes && self.shed() {
-            self.graves.clear();
-        }
-    }
-
-    fn deliver_to(&mut self, keys: &[Key], matched: &[u32], batch: &[Event], moment: Moment) {
-        self.stats.deliveries += (keys.len() * matched.len()) as u64;
-        let is_short = self.is_short_of_memory();
-        let frame_at = |at: u32| &batch[at as usize].frame;
-        let mut joined = std::mem::take(&mut self.joined);
-        let bytes = if let [only] = matched {
-            frame_at(*only).as_bytes()
-        } else {
-            joined.clear();
-            for &at in matched {
-                joined.extend_from_slice(frame_at(at).as_bytes());
-            }
-            &joined
-        };
-        // Made only when somebody has to wait for a part of it.
-        let mut shared: Option<Mail> = None;
-        let load = self.load.clone();
-        let mut share = || {
-            let whole = || match matched {
-                [only] => frame_at(*only).clone(),
-                _ => Frame::from_bytes(bytes),
-            };
-            shared.get_or_insert_with(|| Mail::new(whole(), &load)).clone()
-        };
-        // One for each event: subscriptions get frames one by one.
-        let mut single: Vec<Mail> = Vec::new();
-        for &key in keys {
-            let Some(member) = &mut self.members[key as usize] else {
-                debug_assert!(false, "a group holds members only");
-                continue;
-            };
-            let waiting = match &mut member.outlet {
-                Outlet::Stream(stream) if stream.is_caught_up() => {
-                    match stream.send(bytes, &mut share, moment) {
-                        Ok(Progress::CaughtUp) => {}
-                        Ok(Progress::Retry(at)) => {
-                            self.stats.behind += 1;
-                            self.retries.push(Reverse((at, key)));
-                        }
-                        Err(reason) => self.gone.push((key, reason)),
-                    }
-                    continue;
-                }
-                // It comes to these events in the history.
-                Outlet::Stream(stream) if stream.is_replaying() => continue,
-                Outlet::Stream(stream) => {
-                    let waiting = stream.mailed(bytes.len());
-                    self.mails.push((member.id, share()));
-                    waiting
-                }
-                Outlet::Feed(feed) => {
-                    if single.is_empty() {
-                        let frames = matched.iter().map(|&at| frame_at(at).clone());
-                        single.extend(frames.map(|frame| Mail::new(frame, &load)));
-                    }
-                    self.mails.extend(single.iter().map(|mail| (member.id, mail.clone())));
-                    feed.mailed(bytes.len(), moment)
-                }
-            };
-            if waiting > self.limits.mailbox_bytes
-                && (is_short || !member.outlet.takes_something(moment))
-            {
-                self.gone.push((key, Disconnect::Behind));
-            }
-            self.heavy |= waiting > self.limits.mailbox_bytes / 2;
-        }
-        self.joined = joined;
     }
 
     /// Lets go of one client that is gone; false if there is none.

@@ -2,11 +2,11 @@
 
 use std::time::Duration;
 
-use crate::{audience::AudienceLimits, history::HistoryLimits, inbox::QueueLimits, server::Server};
+use crate::{audience::AudienceLimits, history::HistoryLimits, inbox::QueueLimits};
 
 const MIB: usize = 1024 * 1024;
 
-/// Sets a server's limits before it is made; [`Server::builder`] starts from the defaults.
+/// Sets a server's limits before it is made; [`Server::builder`](crate::Server::builder) starts from the defaults.
 ///
 /// Every limit exists so that nobody can make the server use memory or time without bound. On a
 /// small host lower them; the defaults suit a server of some thousand clients.
@@ -52,7 +52,7 @@ impl Builder {
     }
 
     /// How many messages may wait for the broadcaster; default 1024. When the queue is full,
-    /// [`publish`](Server::publish) blocks. One message always fits.
+    /// [`publish`](crate::Server::publish) blocks. One message always fits.
     pub fn publish_queue(mut self, messages: usize) -> Self {
         self.queue.messages = messages;
         self
@@ -148,10 +148,5 @@ impl Builder {
     pub fn reconnect_spread(mut self, spread: Duration) -> Self {
         self.audience.reconnect_spread = spread;
         self
-    }
-
-    /// Makes the server. It does nothing until [`run`](Server::run).
-    pub fn build(self) -> Server {
-        Server::with(self)
     }
 }

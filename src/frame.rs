@@ -146,7 +146,7 @@ pub(crate) fn gap(requested: &str, oldest: Option<&str>) -> Frame {
 }
 
 /// A text as JSON writes it (RFC 8259, section 7), on one line.
-fn json_string(text: &str) -> String {
+pub(crate) fn json_string(text: &str) -> String {
     let mut quoted = String::with_capacity(text.len() + 2);
     quoted.push('"');
     for character in text.chars() {

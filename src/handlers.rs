@@ -11,9 +11,10 @@ use crate::{
     audience::{Resume, Via},
     error::{MessageError, PublishError, SubscribeError, TryPublishError},
     http::{Fate, Handler, Request, Response},
+    hub::Hub,
     message::{EventId, GENERAL, Message, canonical},
     registry::Kind,
-    server::{Hub, Server},
+    server::Server,
 };
 
 impl Server {

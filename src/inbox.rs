@@ -3,6 +3,9 @@
 //! One lock for all of it, so that their order is one order: a client that arrived before an event
 //! was published gets it, and what was accepted before the order to stop is delivered.
 
+#[cfg(test)]
+mod tests;
+
 use std::{
     collections::VecDeque,
     io,
@@ -32,7 +35,7 @@ pub(crate) struct Inbox {
     state: Mutex<State>,
     /// The broadcaster waits here for something to do.
     work: Condvar,
-    /// Publishers wait here for room in the queue.
+    /// Publishers wait here for room in the queue, and others for a sign of the broadcaster.
     room: Condvar,
 }
 
@@ -45,8 +48,12 @@ struct State {
     accepted: u64,
     /// Each with the number of events accepted before it.
     arrivals: Vec<(u64, Arrival<Socket>)>,
-    /// Publishers that wait for room.
+    /// Those that wait for `room`.
     blocked: usize,
+    /// Somebody asks whether the broadcaster answers.
+    asked: bool,
+    /// How often the broadcaster came for more.
+    rounds: u64,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -88,6 +95,8 @@ impl Inbox {
             accepted: 0,
             arrivals: Vec::new(),
             blocked: 0,
+            asked: false,
+            rounds: 0,
         };
         let (work, room) = (Condvar::new(), Condvar::new());
         Self { limits, batch_bytes, state: Mutex::new(state), work, room }
@@ -154,6 +163,28 @@ impl Inbox {
         }
     }
 
+    /// Whether, by `until`, the broadcaster comes for more and there is room to publish.
+    pub(crate) fn answers(&self, until: Instant) -> bool {
+        let mut state = self.state.lock();
+        let before = state.rounds;
+        state.asked = true;
+        self.work.notify_one();
+        loop {
+            if state.accepts().is_err() {
+                return false;
+            }
+            if state.rounds > before && self.has_room(&state, 1) {
+                return true;
+            }
+            state.blocked += 1;
+            let in_time = !self.room.wait_until(&mut state, until).timed_out();
+            state.blocked -= 1;
+            if !in_time {
+                return false;
+            }
+        }
+    }
+
     pub(crate) fn queued(&self) -> usize {
         self.state.lock().queue.len()
     }
@@ -188,9 +219,12 @@ impl Inbox {
         let mut state = self.state.lock();
         while (state.queue.is_empty() || !accept)
             && state.arrivals.is_empty()
+            && !state.asked
             && (stopping || !matches!(state.phase, Phase::Stopping(..)))
             && self.wait(&mut state, until)
         {}
+        state.rounds += 1;
+        let asked = std::mem::take(&mut state.asked);
         work.arrivals.append(&mut state.arrivals);
         if accept {
             let mut taken = 0;
@@ -207,7 +241,7 @@ impl Inbox {
         if let Phase::Stopping(_, deadline) = state.phase {
             work.stop = Some(deadline);
         }
-        let blocked = state.blocked > 0 && !work.batch.is_empty();
+        let blocked = state.blocked > 0 && (asked || !work.batch.is_empty());
         drop(state);
         if blocked {
             self.room.notify_all();
@@ -261,115 +295,5 @@ impl Phase {
             Self::Running(id) | Self::Stopping(id, _) => Some(id),
             Self::New | Self::Stopped => None,
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use std::{
-        sync::{Arc, mpsc},
-        time::Duration,
-    };
-
-    use super::*;
-    use crate::frame::Encoded;
-
-    fn inbox(messages: usize) -> Arc<Inbox> {
-        Arc::new(Inbox::new(QueueLimits { messages, bytes: 1000 }, 100))
-    }
-
-    fn event(bytes: usize) -> Queued {
-        Queued { kind: 0, encoded: Encoded::raw(&vec![b'x'; bytes - 1]) }
-    }
-
-    /// Starts the inbox with a broadcaster that runs `work`.
-    fn start<T: Send + 'static>(
-        inbox: &Arc<Inbox>,
-        work: impl FnOnce(&Inbox) -> T + Send + 'static,
-    ) -> JoinHandle<T> {
-        let shared = Arc::clone(inbox);
-        let started = inbox.start(|| Ok(thread::spawn(move || work(&shared))));
-        started.expect("it is new").expect("threads can be had")
-    }
-
-    fn take(inbox: &Inbox) -> Work {
-        let mut work = Work::default();
-        inbox.take(Some(Instant::now()), true, false, &mut work);
-        work
-    }
-
-    #[test]
-    fn the_broadcaster_itself_is_told_not_to_publish() {
-        let inbox = inbox(10);
-        let broadcaster = start(&inbox, |inbox| match inbox.publish(event(10), true) {
-            Err(Refused::Never(error)) => Some(error),
-            _ => None,
-        });
-        let refused = broadcaster.join().expect("it does not panic");
-        assert_eq!(refused, Some(PublishError::OnBroadcaster));
-    }
-
-    #[test]
-    fn the_queue_is_bounded_in_messages_and_in_bytes_but_one_always_fits() {
-        for (messages, bytes, fits) in [(3, 10, 3), (100, 300, 3), (0, 10, 1), (100, 5000, 1)] {
-            let inbox = inbox(messages);
-            let (done, wait) = mpsc::channel::<()>();
-            let broadcaster = start(&inbox, move |_| wait.recv());
-            let accepted = (0..10).take_while(|_| inbox.publish(event(bytes), false).is_ok());
-            assert_eq!(accepted.count(), fits, "{messages} messages of {bytes} bytes");
-            drop(done);
-            broadcaster.join().expect("it does not panic").expect_err("nothing is sent");
-        }
-    }
-
-    #[test]
-    fn a_batch_ends_before_it_is_too_large() {
-        let inbox = inbox(10);
-        let broadcaster = start(&inbox, |inbox| {
-            let mut sizes = Vec::new();
-            while sizes.iter().sum::<usize>() < 5 {
-                sizes.push(take(inbox).batch.len());
-            }
-            sizes.retain(|&size| size > 0);
-            sizes
-        });
-        let mut state = inbox.state.lock();
-        for bytes in [40, 50, 20, 500, 10] {
-            state.accepted += 1;
-            state.queued_bytes += bytes;
-            state.queue.push_back(event(bytes));
-        }
-        drop(state);
-        assert_eq!(broadcaster.join().expect("it does not panic"), [2, 1, 1, 1]);
-    }
-
-    #[test]
-    fn a_publisher_that_waits_goes_on_with_room_and_ends_with_the_server() {
-        let inbox = inbox(1);
-        let (step, steps) = mpsc::channel::<()>();
-        let broadcaster = start(&inbox, move |inbox| {
-            steps.recv().expect("the first step");
-            assert_eq!(take(inbox).batch.len(), 1);
-            steps.recv().expect("the second step");
-            inbox.stopped()
-        });
-        assert!(inbox.publish(event(10), true).is_ok());
-        let blocked = || {
-            let publisher = Arc::clone(&inbox);
-            let publisher = thread::spawn(move || publisher.publish(event(10), true));
-            while inbox.state.lock().blocked == 0 {
-                thread::yield_now();
-            }
-            publisher
-        };
-        let first = blocked();
-        step.send(()).expect("the broadcaster waits for it");
-        assert!(first.join().expect("it does not panic").is_ok());
-        let second = blocked();
-        inbox.stop(Instant::now() + Duration::from_secs(5));
-        let refused = second.join().expect("it does not panic");
-        assert!(matches!(refused, Err(Refused::Never(PublishError::ShutDown))));
-        step.send(()).expect("the broadcaster waits for it");
-        assert_eq!(broadcaster.join().expect("it does not panic"), 1, "one was left in the queue");
     }
 }

@@ -108,11 +108,13 @@ mod broadcaster;
 mod builder;
 mod error;
 mod feed;
+mod figures;
 mod frame;
 mod groups;
 mod handlers;
 mod history;
 pub mod http;
+mod hub;
 mod inbox;
 mod mail;
 mod message;
@@ -134,6 +136,7 @@ pub use error::{
     MessageError, PublishError, RegisterError, RunError, StreamError, SubscribeError,
     TryPublishError,
 };
+pub use figures::{FiguresHandler, HealthHandler};
 pub use frame::Frame;
 pub use handlers::{EventStreamHandler, SendMessageHandler};
 pub use message::{EventId, Message};

@@ -134,6 +134,16 @@ impl Registry {
         drop(gone);
     }
 
+    /// What the clients subscribe to, each with the number of clients that do.
+    pub(crate) fn subscribed(&self) -> Vec<(Arc<Subscribed>, usize)> {
+        let clients = self.clients.lock();
+        clients
+            .subscribed
+            .iter()
+            .map(|(subscribed, &users)| (Arc::clone(subscribed), users))
+            .collect()
+    }
+
     /// How many clients there are: streams, and subscriptions.
     pub(crate) fn counts(&self) -> (usize, usize) {
         let clients = self.clients.lock();

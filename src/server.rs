@@ -10,25 +10,22 @@ use std::{
 use parking_lot::Mutex;
 
 use crate::{
-    audience::{Arrival, Audience, Resume, Via},
-    broadcaster::{Broadcaster, ShutdownReport},
+    audience::{Resume, Via},
+    broadcaster::ShutdownReport,
     builder::Builder,
     error::{PublishError, RegisterError, RunError, SubscribeError, TryPublishError},
     feed::Tally,
-    frame::{self, Encoded},
-    groups::Queued,
-    history::{History, epoch},
-    inbox::{Inbox, MAX_BATCH_BYTES, Refused},
+    hub::Hub,
     message::Message,
-    registry::{Kind, Registry, Seat},
-    socket::Socket,
+    registry::Kind,
     stats::Stats,
     subscription::Subscription,
-    types::EventTypes,
 };
 
 /// How long dropping a server may take to deliver what it has accepted.
 const DROP_DEADLINE: Duration = Duration::from_secs(5);
+/// Longer than this nobody waits.
+const YEAR: Duration = Duration::from_secs(31_536_000);
 
 /// The hub: event types, clients, and the broadcaster thread between publishers and clients.
 ///
@@ -68,17 +65,8 @@ impl Server {
         Builder::new()
     }
 
-    pub(crate) fn with(options: Builder) -> Self {
-        // A batch must not use up the budget of a client before it can be waited for.
-        let batch_bytes = MAX_BATCH_BYTES.min(options.audience.mailbox_bytes / 2);
-        let hub = Hub {
-            types: EventTypes::default(),
-            registry: Registry::new(options.max_streams),
-            inbox: Arc::new(Inbox::new(options.queue.clone(), batch_bytes)),
-            stats: Arc::default(),
-            options,
-        };
-        Self { hub: Arc::new(hub), thread: Mutex::new(None) }
+    fn with(options: Builder) -> Self {
+        Self { hub: Arc::new(Hub::new(options)), thread: Mutex::new(None) }
     }
 
     /// Registers an event type, before or after [`run`](Self::run). `""` and `message` both mean
@@ -124,12 +112,7 @@ impl Server {
         let hub = &self.hub;
         let mut thread = self.thread.lock();
         let spawned = hub.inbox.start(|| {
-            let registry = Arc::clone(&hub.registry);
-            let history = History::new(hub.options.history.clone(), epoch());
-            let limits = hub.options.audience.clone();
-            let audience = Audience::new(Arc::clone(&registry), limits, history);
-            let (inbox, stats) = (Arc::clone(&hub.inbox), Arc::clone(&hub.stats));
-            let broadcaster = Broadcaster::new(inbox, registry, audience, stats);
+            let broadcaster = hub.broadcaster();
             thread::Builder::new().name("websse-broadcaster".to_owned()).spawn(|| broadcaster.run())
         });
         match spawned {
@@ -202,9 +185,24 @@ impl Server {
 
     /// Figures of this moment and counts since the start.
     pub fn stats(&self) -> Stats {
-        let (streams, subscriptions) = self.hub.registry.counts();
-        let queued = self.hub.inbox.queued();
-        Stats { streams, subscriptions, queued, ..*self.hub.stats.lock() }
+        self.hub.stats()
+    }
+
+    /// How many clients listen to each event type now, in the order of the names. A client of
+    /// several types counts for each of them; `*` is those that listen to all.
+    pub fn clients(&self) -> Vec<(String, usize)> {
+        self.hub.clients()
+    }
+
+    /// The registered event types in the order of their names; `message` is the general one.
+    pub fn event_types(&self) -> Vec<String> {
+        self.hub.event_types()
+    }
+
+    /// Whether the broadcaster answers and there is room to publish, at once or after `patience` at
+    /// most.
+    pub fn answers_within(&self, patience: Duration) -> bool {
+        self.hub.answers(Instant::now() + patience.min(YEAR))
     }
 
     /// Ends the server: refuses what comes from now on, delivers what was accepted, ends every
@@ -228,7 +226,7 @@ impl Server {
     pub fn shutdown(&self, deadline: Duration) -> ShutdownReport {
         let now = Instant::now();
         // A deadline beyond what a clock can hold is none; a year is as good.
-        let deadline = now.checked_add(deadline).unwrap_or(now + Duration::from_secs(31_536_000));
+        let deadline = now.checked_add(deadline).unwrap_or(now + YEAR);
         self.hub.registry.close();
         let own_thread = self.hub.inbox.is_own_thread();
         self.hub.inbox.stop(deadline);
@@ -241,6 +239,13 @@ impl Server {
 
     pub(crate) fn hub(&self) -> &Arc<Hub> {
         &self.hub
+    }
+}
+
+impl Builder {
+    /// Makes the server. It does nothing until [`run`](Server::run).
+    pub fn build(self) -> Server {
+        Server::with(self)
     }
 }
 
@@ -296,75 +301,5 @@ impl SubscriptionBuilder<'_> {
         let subscription = Subscription::new(seat.mailbox.clone(), Arc::clone(&tally));
         hub.seat(seat, b"", resume, Via::Tally(tally))?;
         Ok(subscription)
-    }
-}
-
-/// What the server and its handlers share.
-pub(crate) struct Hub {
-    types: EventTypes,
-    registry: Arc<Registry>,
-    inbox: Arc<Inbox>,
-    stats: Arc<Mutex<Stats>>,
-    options: Builder,
-}
-
-impl fmt::Debug for Hub {
-    /// Holds no lock while it writes: what it writes to may publish.
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Hub").field("options", &self.options).finish_non_exhaustive()
-    }
-}
-
-impl Hub {
-    pub(crate) fn publish(&self, message: &Message) -> Result<(), PublishError> {
-        match self.inbox.publish(self.event(message)?, true) {
-            Ok(()) => Ok(()),
-            Err(Refused::Never(error)) => Err(error),
-            Err(Refused::Full) => unreachable!("a publisher that waits is not told that it has to"),
-        }
-    }
-
-    pub(crate) fn try_publish(&self, message: Message) -> Result<(), TryPublishError> {
-        let event = self.event(&message).map_err(TryPublishError::Refused)?;
-        self.inbox.publish(event, false).map_err(|refused| match refused {
-            Refused::Full => TryPublishError::Full(message),
-            Refused::Never(error) => TryPublishError::Refused(error),
-        })
-    }
-
-    /// Registers a client; the seat is free again when dropped.
-    pub(crate) fn register<'n>(
-        &self,
-        kind: Kind,
-        names: impl IntoIterator<Item = &'n str>,
-    ) -> Result<Seat, SubscribeError> {
-        let subscribed = self.types.subscribe(names)?;
-        if matches!(self.inbox.accepts(), Err(PublishError::NotRunning)) {
-            return Err(SubscribeError::NotRunning);
-        }
-        self.registry.register(kind, subscribed)
-    }
-
-    /// Hands a registered client over to the broadcaster, which sends it `head` and the preamble.
-    pub(crate) fn seat(
-        &self,
-        seat: Seat,
-        head: &[u8],
-        resume: Resume,
-        via: Via<Socket>,
-    ) -> Result<(), SubscribeError> {
-        let preamble = [head, frame::preamble(self.options.retry).as_bytes()].concat();
-        let arrival = Arrival { seat, preamble, resume, via };
-        self.inbox.arrive(arrival).map_err(|_| SubscribeError::ShutDown)
-    }
-
-    fn event(&self, message: &Message) -> Result<Queued, PublishError> {
-        message.check()?;
-        let kind = self
-            .types
-            .find(message.event_type())
-            .ok_or_else(|| PublishError::EventNotRegistered(message.event_type().to_owned()))?;
-        let encoded = Encoded::new(message, self.options.max_frame_bytes)?;
-        Ok(Queued { kind, encoded })
     }
 }

@@ -65,6 +65,12 @@ pub struct Stats {
     /// Events handed to a client's socket or mailbox, or tried to, counted for each client, since
     /// the start.
     pub deliveries: u64,
+    /// Bytes of these.
+    pub bytes: u64,
+    /// Clients that came back with the id of an event, since the start.
+    pub resumed: u64,
+    /// How many of these were told that they have missed something (`stream-gap`).
+    pub gaps: u64,
     /// Clients disconnected since the start, by reason.
     pub disconnected: Disconnected,
 }

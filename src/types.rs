@@ -1,6 +1,6 @@
 //! Event types by name and number, and what a client subscribes to.
 
-use std::collections::HashMap;
+use std::{collections::HashMap, sync::Arc};
 
 use parking_lot::RwLock;
 
@@ -80,6 +80,34 @@ impl EventTypes {
         types.sort_unstable();
         types.dedup();
         Ok(Subscribed::Types(types.into_boxed_slice()))
+    }
+
+    /// All names, in order.
+    pub(crate) fn names(&self) -> Vec<String> {
+        let mut names: Vec<String> = self.numbers.read().keys().cloned().collect();
+        names.sort_unstable();
+        names
+    }
+
+    /// Adds the clients up by name of event type, in the order of the names.
+    pub(crate) fn count(&self, subscribed: &[(Arc<Subscribed>, usize)]) -> Vec<(String, usize)> {
+        let mut by_number: HashMap<TypeId, usize> = HashMap::new();
+        let mut all = 0;
+        for (subscribed, clients) in subscribed {
+            match &**subscribed {
+                Subscribed::All => all += clients,
+                Subscribed::Types(types) => {
+                    types.iter().for_each(|kind| *by_number.entry(*kind).or_default() += clients);
+                }
+            }
+        }
+        let numbers = self.numbers.read();
+        let count = |kind: &TypeId| by_number.get(kind).copied().unwrap_or_default();
+        let by_name = numbers.iter().map(|(name, kind)| (name.clone(), count(kind)));
+        let mut by_name: Vec<_> = by_name.chain([(ALL.to_owned(), all)]).collect();
+        drop(numbers);
+        by_name.sort_unstable();
+        by_name
     }
 
     fn find_or_refuse(&self, name: &str) -> Result<TypeId, SubscribeError> {

@@ -16,7 +16,7 @@ impl<W: Wire> Audience<W> {
     /// Finds where a client begins; adds its position to the preamble, and a `stream-gap` where it
     /// has missed something that is not kept.
     pub(super) fn begin(
-        &self,
+        &mut self,
         subscribed: &Subscribed,
         resume: &Resume,
         preamble: &mut Vec<u8>,
@@ -36,7 +36,9 @@ impl<W: Wire> Audience<W> {
             let oldest = history.oldest_id(subscribed);
             let gap = frame::gap(requested, oldest.as_deref());
             preamble.extend_from_slice(gap.as_bytes());
+            self.stats.gaps += 1;
         }
+        self.stats.resumed += u64::from(resume.last_event_id.is_some());
         position
     }
 
@@ -65,11 +67,15 @@ impl<W: Wire> Audience<W> {
                 // Its reader is a thread of the program itself: all of it waits in the mailbox, where
                 // the frames are shared with the history, and is not held against it.
                 let mut mails = Vec::new();
+                let mut bytes = 0;
                 self.history.read(subscribed, position, |frame| {
+                    bytes += frame.len();
                     feed.replayed(frame.len(), moment);
                     mails.push((member.id, Mail::new(frame.clone(), &self.load)));
                     true
                 });
+                self.stats.deliveries += mails.len() as u64;
+                self.stats.bytes += bytes as u64;
                 self.registry.send(mails);
             }
         }
@@ -105,6 +111,7 @@ impl<W: Wire> Audience<W> {
             slice.len() < SLICE_FRAMES && bytes < SLICE_BYTES
         });
         self.stats.deliveries += slice.len() as u64;
+        self.stats.bytes += bytes as u64;
         stream.refill(slice, next, next == self.history.newest());
     }
 }

@@ -6,6 +6,7 @@ use super::*;
 use crate::{
     feed::Tally,
     frame::Encoded,
+    groups::Queued,
     history::HistoryLimits,
     meter::PATIENCE,
     registry::Kind,

@@ -47,6 +47,7 @@ pub(super) fn serve(service: &Service, turn: &Turn<'_>, accepted: Accepted, buff
             io.close(all_was_read);
         }
         End::Refuse(refusal) => {
+            service.refusals.count(refusal.status);
             let (head, body) = refusal.response().split();
             if let Body::Bytes(body) = body {
                 head.write_head(Some(body.len()), true, io.out);
@@ -101,6 +102,7 @@ impl Connection<'_> {
             let (head, body) = response.split();
             match body {
                 Body::Bytes(body) => {
+                    self.service.refusals.count(head.status());
                     let close = head.closes() || !keep_alive;
                     head.write_head(Some(body.len()), close, self.io.out);
                     if !head_only && head.may_have_body() {

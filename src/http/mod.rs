@@ -30,6 +30,7 @@ mod connection;
 mod connections;
 mod limits;
 mod listener;
+mod refusals;
 mod request;
 mod response;
 mod router;
@@ -49,6 +50,7 @@ pub(crate) use self::request::Fate;
 pub use self::{
     limits::Limits,
     listener::Listener,
+    refusals::Refusals,
     request::{Request, RequestError},
     response::Response,
     router::Handler,
@@ -68,6 +70,7 @@ const DROP_DEADLINE: Duration = Duration::from_secs(5);
 pub struct HttpServer {
     router: Router,
     limits: Limits,
+    refusals: Refusals,
     services: Vec<Arc<Service>>,
 }
 
@@ -128,8 +131,18 @@ impl HttpServer {
     /// ```
     pub fn serve(mut self, listener: impl Into<Listener>) -> io::Result<Self> {
         let acceptor = Acceptor::new(listener.into())?;
-        self.services.push(Service::start(self.router.clone(), self.limits.clone(), acceptor)?);
+        self.services.push(Service::start(
+            self.router.clone(),
+            self.limits.clone(),
+            self.refusals.clone(),
+            acceptor,
+        )?);
         Ok(self)
+    }
+
+    /// Counts of the requests refused, by status.
+    pub fn refusals(&self) -> Refusals {
+        self.refusals.clone()
     }
 
     /// The address of the first TCP listener.

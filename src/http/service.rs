@@ -18,6 +18,7 @@ use super::{
     connections::Connections,
     limits::Limits,
     listener::Acceptor,
+    refusals::Refusals,
     router::Router,
     turns::Turns,
 };
@@ -33,6 +34,7 @@ const AFTER_CUT: Duration = Duration::from_millis(250);
 pub(super) struct Service {
     pub(super) router: Router,
     pub(super) limits: Limits,
+    pub(super) refusals: Refusals,
     pub(super) bodies: Budget,
     pub(super) connections: Arc<Connections>,
     pub(super) turns: Turns,
@@ -47,10 +49,12 @@ impl Service {
     pub(super) fn start(
         router: Router,
         limits: Limits,
+        refusals: Refusals,
         acceptor: Acceptor,
     ) -> io::Result<Arc<Self>> {
         let service = Arc::new(Self {
             router,
+            refusals,
             bodies: Budget::new(limits.bodies_bytes),
             connections: Arc::new(Connections::new(limits.connections)),
             turns: Turns::default(),

@@ -1,0 +1,234 @@
+//! What a server tells of itself over HTTP: its figures, and whether it works.
+
+use std::{
+    fmt::{self, Write},
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use crate::{
+    access::{Action, Authorize, Denied},
+    frame::json_string,
+    http::{Handler, HttpServer, Refusals, Request, Response},
+    hub::Hub,
+    server::Server,
+    stats::Stats,
+};
+
+/// How long the broadcaster may take to answer before it counts as stuck.
+const PATIENCE: Duration = Duration::from_secs(1);
+
+impl Server {
+    /// A handler that answers GET with the server's figures in the text format of Prometheus
+    /// (version 0.0.4). They are those of [`stats`](Self::stats) and [`clients`](Self::clients).
+    ///
+    /// ```
+    /// # use websse::{Server, http::HttpServer};
+    /// # let server = Server::new();
+    /// let http = HttpServer::new();
+    /// let metrics = server.metrics_handler().with_http(&http);
+    /// let http = http.get("/metrics", metrics);
+    /// ```
+    pub fn metrics_handler(&self) -> FiguresHandler {
+        self.figures_handler(metrics, "text/plain; version=0.0.4; charset=utf-8")
+    }
+
+    /// A handler that answers GET with the server's figures as a JSON object.
+    pub fn stats_handler(&self) -> FiguresHandler {
+        self.figures_handler(json, "application/json")
+    }
+
+    fn figures_handler(&self, write: Format, content_type: &'static str) -> FiguresHandler {
+        FiguresHandler {
+            hub: Arc::clone(self.hub()),
+            authorize: Authorize::default(),
+            refusals: Refusals::default(),
+            write,
+            content_type,
+        }
+    }
+
+    /// A handler that answers GET with status 200 where the broadcaster answers and there is room to
+    /// publish, and with 503 where that is not so for a second: for load balancers and service
+    /// managers.
+    ///
+    /// ```
+    /// # use websse::{Server, http::HttpServer};
+    /// # let server = Server::new();
+    /// let http = HttpServer::new().get("/healthz", server.health_handler());
+    /// ```
+    pub fn health_handler(&self) -> HealthHandler {
+        HealthHandler { hub: Arc::clone(self.hub()) }
+    }
+}
+
+/// Tells figures; made by [`Server::metrics_handler`] and [`Server::stats_handler`].
+#[derive(Clone, Debug)]
+pub struct FiguresHandler {
+    hub: Arc<Hub>,
+    authorize: Authorize,
+    refusals: Refusals,
+    write: Format,
+    content_type: &'static str,
+}
+
+type Format = fn(&mut String, &Figures) -> fmt::Result;
+
+impl FiguresHandler {
+    /// Adds the requests that this HTTP server has refused, by status.
+    pub fn with_http(self, http: &HttpServer) -> Self {
+        Self { refusals: http.refusals(), ..self }
+    }
+
+    /// Lets `decide` say who may read them, by [`Action::Stats`].
+    pub fn authorize(
+        self,
+        decide: impl Fn(&Request, Action<'_>) -> Result<(), Denied> + Send + Sync + 'static,
+    ) -> Self {
+        Self { authorize: Authorize::new(decide), ..self }
+    }
+}
+
+impl Handler for FiguresHandler {
+    fn handle(&self, request: &Request) -> Response {
+        if let Err(denied) = self.authorize.decide(request, Action::Stats) {
+            return denied.response();
+        }
+        let figures = Figures {
+            stats: self.hub.stats(),
+            uptime: self.hub.uptime(),
+            clients: self.hub.clients(),
+            types: self.hub.event_types(),
+            refused: self.refusals.counts().into_iter().collect(),
+        };
+        let mut text = String::new();
+        let written = (self.write)(&mut text, &figures);
+        debug_assert!(written.is_ok(), "a string takes everything");
+        Response::new(200)
+            .header("Content-Type", self.content_type)
+            .header("Cache-Control", "no-store")
+            .with_body(text.into_bytes())
+    }
+}
+
+struct Figures {
+    stats: Stats,
+    uptime: Duration,
+    /// By event type.
+    clients: Vec<(String, usize)>,
+    types: Vec<String>,
+    /// By status.
+    refused: Vec<(u16, u64)>,
+}
+
+fn reasons(stats: &Stats) -> [(&'static str, u64); 5] {
+    let disconnected = &stats.disconnected;
+    [
+        ("closed_by_peer", disconnected.closed_by_peer),
+        ("behind", disconnected.behind),
+        ("stalled", disconnected.stalled),
+        ("error", disconnected.error),
+        ("shutdown", disconnected.shutdown),
+    ]
+}
+
+fn metrics(text: &mut String, figures: &Figures) -> fmt::Result {
+    let stats = &figures.stats;
+    let mut family = |name: &str, kind: &str, help: &str, samples: &[(String, f64)]| {
+        writeln!(text, "# HELP websse_{name} {help}\n# TYPE websse_{name} {kind}")?;
+        samples
+            .iter()
+            .try_for_each(|(labels, value)| writeln!(text, "websse_{name}{labels} {value}"))
+    };
+    let mut one = |name, kind, help, value| family(name, kind, help, &[(String::new(), value)]);
+    #[expect(clippy::cast_precision_loss, reason = "the format's numbers are floating")]
+    let (count, number) = (|count: u64| count as f64, |number: usize| number as f64);
+
+    one(
+        "uptime_seconds",
+        "gauge",
+        "Time since the server was made.",
+        figures.uptime.as_secs_f64(),
+    )?;
+    one("streams", "gauge", "Clients that listen over a connection.", number(stats.streams))?;
+    one("subscriptions", "gauge", "Listeners within the program.", number(stats.subscriptions))?;
+    one("behind", "gauge", "Streams for which something waits.", number(stats.behind))?;
+    one("queued", "gauge", "Messages that wait for the broadcaster.", number(stats.queued))?;
+    one("published_total", "counter", "Events published.", count(stats.published))?;
+    one("deliveries_total", "counter", "Events handed to clients.", count(stats.deliveries))?;
+    one("delivered_bytes_total", "counter", "Bytes of these.", count(stats.bytes))?;
+    one("resumed_total", "counter", "Clients that came back with an id.", count(stats.resumed))?;
+    one("gaps_total", "counter", "Clients told of a gap (stream-gap).", count(stats.gaps))?;
+
+    let label = |name: &str, value: &str| format!("{{{name}=\"{}\"}}", escaped(value));
+    let clients = figures.clients.iter();
+    let clients = clients.map(|(kind, clients)| (label("type", kind), number(*clients)));
+    let help = "Clients by event type; * is those that listen to all.";
+    family("clients", "gauge", help, &clients.collect::<Vec<_>>())?;
+    let reasons = reasons(stats).map(|(reason, total)| (label("reason", reason), count(total)));
+    family("disconnected_total", "counter", "Clients disconnected.", &reasons)?;
+    let refused = figures.refused.iter();
+    let refused =
+        refused.map(|(status, total)| (label("status", &status.to_string()), count(*total)));
+    let help = "Requests answered with a status of 400 or more.";
+    family("http_refused_total", "counter", help, &refused.collect::<Vec<_>>())
+}
+
+/// A label's value, as it stands between quotes.
+fn escaped(value: &str) -> String {
+    value.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n")
+}
+
+fn json(text: &mut String, figures: &Figures) -> fmt::Result {
+    let stats = &figures.stats;
+    let object = |fields: Vec<String>| format!("{{{}}}", fields.join(","));
+    let field = |name: &str, value: String| format!("{}:{value}", json_string(name));
+    let clients = figures.clients.iter().map(|(kind, count)| field(kind, count.to_string()));
+    let types: Vec<String> = figures.types.iter().map(|name| json_string(name)).collect();
+    let reasons = reasons(stats).map(|(reason, count)| field(reason, count.to_string()));
+    let refused = figures.refused.iter();
+    let refused = refused.map(|(status, count)| field(&status.to_string(), count.to_string()));
+    let fields = vec![
+        field("version", json_string(env!("CARGO_PKG_VERSION"))),
+        field("uptime", format!("{:.3}", figures.uptime.as_secs_f64())),
+        field("types", format!("[{}]", types.join(","))),
+        field("clients", object(clients.collect())),
+        field("streams", stats.streams.to_string()),
+        field("subscriptions", stats.subscriptions.to_string()),
+        field("behind", stats.behind.to_string()),
+        field("queued", stats.queued.to_string()),
+        field("published", stats.published.to_string()),
+        field("deliveries", stats.deliveries.to_string()),
+        field("bytes", stats.bytes.to_string()),
+        field("resumed", stats.resumed.to_string()),
+        field("gaps", stats.gaps.to_string()),
+        field("disconnected", object(reasons.to_vec())),
+        field("refused", object(refused.collect())),
+    ];
+    writeln!(text, "{}", object(fields))
+}
+
+/// Tells whether the server works; made by [`Server::health_handler`].
+#[derive(Clone, Debug)]
+pub struct HealthHandler {
+    hub: Arc<Hub>,
+}
+
+impl Handler for HealthHandler {
+    fn handle(&self, _: &Request) -> Response {
+        let hub = Arc::clone(&self.hub);
+        Response::deferred(move || {
+            let answer = if hub.answers(Instant::now() + PATIENCE) {
+                Response::text(200, "ok")
+            } else {
+                let text = "the broadcaster does not run, or took nothing for a second";
+                Response::text(503, text).header("Retry-After", "1")
+            };
+            answer.header("Cache-Control", "no-store")
+        })
+    }
+
+    fn may_block(&self) -> bool {
+        false
+    }
+}
