@@ -9,6 +9,7 @@ use std::{
 use super::{
     body::{Decoder, Framing, Share},
     listener::Accepted,
+    policy::Grant,
     request::{self, Fate, Head, Request},
     response::{Body, Refusal, Response},
     router::Routed,
@@ -47,7 +48,7 @@ pub(super) fn serve(service: &Service, turn: &Turn<'_>, accepted: Accepted, buff
             io.close(all_was_read);
         }
         End::Refuse(refusal) => {
-            service.refusals.count(refusal.status);
+            service.rules.refusals.count(refusal.status);
             let (head, body) = refusal.response().split();
             if let Body::Bytes(body) = body {
                 head.write_head(Some(body.len()), true, io.out);
@@ -96,13 +97,16 @@ impl Connection<'_> {
         self.io.work();
         let keep_alive = keep_alive && !self.io.spare && !self.service.turns.is_stopping();
         let head_only = request.method() == "HEAD";
-        let mut response = self.answer(&request)?;
+        let policy = &self.service.rules.policy;
+        let grant = policy.grant(&request);
+        let mut response = self.answer(&request, &grant)?;
         drop(request);
         loop {
             let (head, body) = response.split();
             match body {
                 Body::Bytes(body) => {
-                    self.service.refusals.count(head.status());
+                    let head = policy.mark(head, &grant);
+                    self.service.rules.refusals.count(head.status());
                     let close = head.closes() || !keep_alive;
                     head.write_head(Some(body.len()), close, self.io.out);
                     if !head_only && head.may_have_body() {
@@ -123,6 +127,7 @@ impl Connection<'_> {
                     response = guarded(work);
                 }
                 Body::TakeOver(take) => {
+                    let head = policy.mark(head, &grant);
                     if head_only {
                         head.write_head(None, true, self.io.out);
                         return Err(End::Close);
@@ -136,9 +141,12 @@ impl Connection<'_> {
         }
     }
 
-    fn answer(&mut self, request: &Request) -> Result<Response, End> {
-        let service = self.service;
-        match service.router.find(request) {
+    fn answer(&mut self, request: &Request, grant: &Grant) -> Result<Response, End> {
+        let rules = &self.service.rules;
+        if let Some(response) = rules.policy.answer(request, grant) {
+            return Ok(response);
+        }
+        match rules.router.find(request) {
             Routed::Answer(response) => Ok(response),
             Routed::Handler(handler) => {
                 if handler.may_block() {
@@ -151,7 +159,7 @@ impl Connection<'_> {
     }
 
     fn read_head(&mut self, first: bool) -> Result<Head, End> {
-        let limits = &self.service.limits;
+        let limits = &self.service.rules.limits;
         let start = Instant::now();
         // The first request's time runs from the connection's beginning, that of a later one from
         // its first byte.
@@ -198,7 +206,7 @@ impl Connection<'_> {
         expects_continue: bool,
         share: &mut Share,
     ) -> Result<Vec<u8>, End> {
-        let limits = &self.service.limits;
+        let limits = &self.service.rules.limits;
         let start = Instant::now();
         let mut decoder = Decoder::new(framing);
         let mut body = Vec::new();

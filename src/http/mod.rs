@@ -30,6 +30,7 @@ mod connection;
 mod connections;
 mod limits;
 mod listener;
+mod policy;
 mod refusals;
 mod request;
 mod response;
@@ -50,12 +51,16 @@ pub(crate) use self::request::Fate;
 pub use self::{
     limits::Limits,
     listener::Listener,
+    policy::Policy,
     refusals::Refusals,
     request::{Request, RequestError},
     response::Response,
     router::Handler,
 };
-use self::{listener::Acceptor, router::Router, service::Service};
+use self::{
+    listener::Acceptor,
+    service::{Rules, Service},
+};
 
 /// How long dropping a server may take to finish what it is working on.
 const DROP_DEADLINE: Duration = Duration::from_secs(5);
@@ -68,9 +73,7 @@ const DROP_DEADLINE: Duration = Duration::from_secs(5);
 #[derive(Debug, Default)]
 #[must_use = "dropping the server ends it: keep it, and let it `join`"]
 pub struct HttpServer {
-    router: Router,
-    limits: Limits,
-    refusals: Refusals,
+    rules: Rules,
     services: Vec<Arc<Service>>,
 }
 
@@ -82,19 +85,25 @@ impl HttpServer {
 
     /// Sets the limits.
     pub fn limits(mut self, limits: Limits) -> Self {
-        self.limits = limits;
+        self.rules.limits = limits;
+        self
+    }
+
+    /// Sets which web pages may use the server, and by which names it goes.
+    pub fn policy(mut self, policy: Policy) -> Self {
+        self.rules.policy = policy;
         self
     }
 
     /// Answers GET, and HEAD, for exactly this path.
     pub fn get(mut self, path: &str, handler: impl Handler) -> Self {
-        self.router.get(path, Arc::new(handler));
+        self.rules.router.get(path, Arc::new(handler));
         self
     }
 
     /// Answers POST for exactly this path.
     pub fn post(mut self, path: &str, handler: impl Handler) -> Self {
-        self.router.post(path, Arc::new(handler));
+        self.rules.router.post(path, Arc::new(handler));
         self
     }
 
@@ -131,18 +140,13 @@ impl HttpServer {
     /// ```
     pub fn serve(mut self, listener: impl Into<Listener>) -> io::Result<Self> {
         let acceptor = Acceptor::new(listener.into())?;
-        self.services.push(Service::start(
-            self.router.clone(),
-            self.limits.clone(),
-            self.refusals.clone(),
-            acceptor,
-        )?);
+        self.services.push(Service::start(self.rules.clone(), acceptor)?);
         Ok(self)
     }
 
     /// Counts of the requests refused, by status.
     pub fn refusals(&self) -> Refusals {
-        self.refusals.clone()
+        self.rules.refusals.clone()
     }
 
     /// The address of the first TCP listener.

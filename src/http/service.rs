@@ -18,6 +18,7 @@ use super::{
     connections::Connections,
     limits::Limits,
     listener::Acceptor,
+    policy::Policy,
     refusals::Refusals,
     router::Router,
     turns::Turns,
@@ -29,12 +30,19 @@ const LONGEST_PAUSE: Duration = Duration::from_millis(500);
 /// How long threads may take to notice that their connections were cut.
 const AFTER_CUT: Duration = Duration::from_millis(250);
 
-/// A listener with its routes, limits and threads.
-#[derive(Debug)]
-pub(super) struct Service {
+/// What holds for the connections of a listener.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Rules {
     pub(super) router: Router,
     pub(super) limits: Limits,
+    pub(super) policy: Policy,
     pub(super) refusals: Refusals,
+}
+
+/// A listener with its rules and threads.
+#[derive(Debug)]
+pub(super) struct Service {
+    pub(super) rules: Rules,
     pub(super) bodies: Budget,
     pub(super) connections: Arc<Connections>,
     pub(super) turns: Turns,
@@ -46,21 +54,14 @@ pub(super) struct Service {
 
 impl Service {
     /// Starts to listen.
-    pub(super) fn start(
-        router: Router,
-        limits: Limits,
-        refusals: Refusals,
-        acceptor: Acceptor,
-    ) -> io::Result<Arc<Self>> {
+    pub(super) fn start(rules: Rules, acceptor: Acceptor) -> io::Result<Arc<Self>> {
         let service = Arc::new(Self {
-            router,
-            refusals,
-            bodies: Budget::new(limits.bodies_bytes),
-            connections: Arc::new(Connections::new(limits.connections)),
+            bodies: Budget::new(rules.limits.bodies_bytes),
+            connections: Arc::new(Connections::new(rules.limits.connections)),
             turns: Turns::default(),
             acceptor,
             threads: Mutex::default(),
-            limits,
+            rules,
         });
         service.turns.pass(|| service.spawn())?;
         Ok(service)
@@ -77,7 +78,7 @@ impl Service {
 
     /// What each thread does.
     fn work(self: &Arc<Self>) {
-        let mut buffers = Buffers::new(self.limits.head_bytes);
+        let mut buffers = Buffers::new(self.rules.limits.head_bytes);
         while self.turns.wait() {
             if !self.accept_while_in_turn(&mut buffers) {
                 self.turns.end();

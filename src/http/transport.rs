@@ -151,7 +151,7 @@ impl<'c> Transport<'c> {
     }
 
     fn write_out(&mut self) -> Result<(), End> {
-        let deadline = Instant::now() + self.service.limits.write_timeout;
+        let deadline = Instant::now() + self.service.rules.limits.write_timeout;
         let mut written = 0;
         while written < self.out.len() {
             if self.ticket.is_some() {

@@ -1,0 +1,151 @@
+//! Which web pages may use a server, and by which names it goes.
+
+use super::{Request, Response};
+
+/// Which web pages may use an [`HttpServer`](super::HttpServer) by way of their visitors' browsers,
+/// and by which host names it may be asked.
+///
+/// Without any, pages of other origins cannot read what the server answers, and a POST of theirs is
+/// refused (403): else every page on the web could publish to a server on its visitor's machine. A
+/// request that is not from a page, such as curl's, has no `Origin`, and passes.
+///
+/// ```
+/// use websse::http::{HttpServer, Policy};
+///
+/// let policy = Policy::default().allow_origin("https://app.example.org").allow_host("localhost");
+/// let http = HttpServer::new().policy(policy).bind("127.0.0.1:0")?;
+/// # drop(http);
+/// # Ok::<(), std::io::Error>(())
+/// ```
+#[derive(Clone, Debug, Default)]
+pub struct Policy {
+    origins: Vec<String>,
+    any_origin: bool,
+    /// None: any.
+    hosts: Vec<String>,
+}
+
+impl Policy {
+    /// Lets the pages of an origin, such as `https://app.example.org` or `http://localhost:3000`,
+    /// read the answers and send POSTs, with their visitor's cookies (CORS, Fetch standard, 3.2).
+    /// `*` lets all pages do so, without cookies.
+    pub fn allow_origin(mut self, origin: impl Into<String>) -> Self {
+        let origin = origin.into();
+        if origin == "*" {
+            self.any_origin = true;
+        } else {
+            self.origins.push(origin.trim_end_matches('/').to_ascii_lowercase());
+        }
+        self
+    }
+
+    /// Answers requests for this host, a name or an address without a port; once called, those for
+    /// any other are refused (403). It protects a server that only its own machine or network can
+    /// reach from pages whose name was made to point there (DNS rebinding).
+    pub fn allow_host(mut self, host: impl Into<String>) -> Self {
+        self.hosts.push(host.into().to_ascii_lowercase());
+        self
+    }
+
+    /// Answers a request that may not be served, and one that asks whether it would be.
+    pub(super) fn answer(&self, request: &Request, grant: &Grant) -> Option<Response> {
+        let authority = text(request, "host").to_ascii_lowercase();
+        let host = host_of(&authority);
+        if !self.hosts.is_empty() && !self.hosts.iter().any(|known| known == host) {
+            let text = format!("{host:?} is not one of this server's names; it has to allow them");
+            return Some(Response::text(403, text));
+        }
+        let origin = text(request, "origin").to_ascii_lowercase();
+        match request.method() {
+            "POST" if !origin.is_empty() && *grant == Grant::None => {
+                // Through a proxy that changes `Host` the browser's own word still tells.
+                let own = origin.split_once("://").is_some_and(|(_, own)| own == authority)
+                    || text(request, "sec-fetch-site") == "same-origin";
+                let text =
+                    || format!("a page of {origin:?} may not publish here; allow its origin");
+                (!own).then(|| Response::text(403, text()))
+            }
+            "OPTIONS" if request.header("access-control-request-method").is_some() => {
+                let response = Response::new(204)
+                    .header("Access-Control-Allow-Methods", "GET, POST")
+                    .header(
+                        "Access-Control-Allow-Headers",
+                        "Authorization, Cache-Control, Content-Type, Last-Event-ID",
+                    )
+                    .header("Access-Control-Max-Age", "600");
+                (*grant != Grant::None).then_some(response)
+            }
+            _ => None,
+        }
+    }
+
+    /// What the page that sends a request is granted.
+    pub(super) fn grant(&self, request: &Request) -> Grant {
+        let origin = text(request, "origin");
+        if self.origins.iter().any(|known| known.eq_ignore_ascii_case(origin)) {
+            Grant::Origin(origin.to_owned())
+        } else if self.any_origin && !origin.is_empty() {
+            Grant::Any
+        } else {
+            Grant::None
+        }
+    }
+
+    /// Whether answers depend on the page that asks.
+    fn varies(&self) -> bool {
+        !self.origins.is_empty()
+    }
+
+    /// Adds to a response what the browser needs to know.
+    pub(super) fn mark(&self, response: Response, grant: &Grant) -> Response {
+        let response = if self.varies() { response.header("Vary", "Origin") } else { response };
+        match grant {
+            Grant::None => response,
+            Grant::Any => response.header("Access-Control-Allow-Origin", "*"),
+            Grant::Origin(origin) => response
+                .header("Access-Control-Allow-Origin", origin.clone())
+                .header("Access-Control-Allow-Credentials", "true"),
+        }
+    }
+}
+
+/// What a page of another origin may do.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Grant {
+    /// Nothing more than a browser allows it by itself.
+    None,
+    Any,
+    /// As the page of this origin, with its visitor's cookies.
+    Origin(String),
+}
+
+/// A header field's value; one that is no text is nobody's.
+fn text<'r>(request: &'r Request, name: &str) -> &'r str {
+    request.header(name).map_or("", |value| std::str::from_utf8(value).unwrap_or("?"))
+}
+
+/// The host of an authority, without its port.
+fn host_of(authority: &str) -> &str {
+    let port = authority.rfind(':').filter(|&colon| !authority[colon..].contains(']'));
+    &authority[..port.unwrap_or(authority.len())]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_port_is_no_part_of_a_host() {
+        for (authority, host) in [
+            ("example.org", "example.org"),
+            ("example.org:80", "example.org"),
+            ("127.0.0.1:8080", "127.0.0.1"),
+            ("[::1]", "[::1]"),
+            ("[::1]:8080", "[::1]"),
+            ("", ""),
+            (":80", ""),
+        ] {
+            assert_eq!(host_of(authority), host, "{authority}");
+        }
+    }
+}
