@@ -196,6 +196,31 @@ impl Error for TryPublishError {
     }
 }
 
+/// [`Server::publish_all`](crate::Server::publish_all) did not accept all messages.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct PublishAllError {
+    /// Which message was refused, counted from 0.
+    pub index: usize,
+    /// How many were accepted before it: 0, unless the server was shut down meanwhile.
+    pub accepted: usize,
+    /// Why.
+    pub error: PublishError,
+}
+
+impl fmt::Display for PublishAllError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { index, accepted, error } = self;
+        write!(f, "message {} of the batch: {error}; {accepted} were accepted", index + 1)
+    }
+}
+
+impl Error for PublishAllError {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        Some(&self.error)
+    }
+}
+
 /// A client cannot listen, [over HTTP](crate::Server::event_stream_handler) or
 /// [by `subscribe`](crate::Server::subscribe).
 #[derive(Clone, Debug, PartialEq, Eq)]

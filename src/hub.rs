@@ -12,7 +12,7 @@ use crate::{
     audience::{Arrival, Audience, Resume, Via},
     broadcaster::Broadcaster,
     builder::Builder,
-    error::{PublishError, SubscribeError, TryPublishError},
+    error::{PublishAllError, PublishError, SubscribeError, TryPublishError},
     frame::{self, Encoded},
     groups::Queued,
     history::{History, epoch},
@@ -65,11 +65,26 @@ impl Hub {
     }
 
     pub(crate) fn publish(&self, message: &Message) -> Result<(), PublishError> {
-        match self.inbox.publish(self.event(message)?, true) {
+        self.enqueue(self.event(message)?)
+    }
+
+    /// Waits for room.
+    fn enqueue(&self, event: Queued) -> Result<(), PublishError> {
+        match self.inbox.publish(event, true) {
             Ok(()) => Ok(()),
             Err(Refused::Never(error)) => Err(error),
             Err(Refused::Full) => unreachable!("a publisher that waits is not told that it has to"),
         }
+    }
+
+    pub(crate) fn publish_all(&self, messages: &[Message]) -> Result<(), PublishAllError> {
+        let refuse = |index, accepted, error| PublishAllError { index, accepted, error };
+        let event = |(at, message)| self.event(message).map_err(|error| refuse(at, 0, error));
+        let events = messages.iter().enumerate().map(event).collect::<Result<Vec<Queued>, _>>()?;
+        for (at, event) in events.into_iter().enumerate() {
+            self.enqueue(event).map_err(|error| refuse(at, at, error))?;
+        }
+        Ok(())
     }
 
     pub(crate) fn try_publish(&self, message: Message) -> Result<(), TryPublishError> {

@@ -93,6 +93,9 @@
 //!
 //! The library needs none of them.
 //!
+//! - `json` makes messages of anything that serde can serialize (`Message::json`), and lets
+//!   `send_message_handler` take many in one request, a JSON object a line
+//!   (`application/x-ndjson`).
 //! - `socket2` notices within about 30 s that a client's machine or network is gone without a word:
 //!   every TCP connection of [`http`] is asked for a sign of life after 15 s of silence
 //!   (`SO_KEEPALIVE`), and on Linux what is sent must be acknowledged within 30 s
@@ -100,7 +103,7 @@
 //!   something is unacknowledged; Linux gives up after about 15 minutes (`net.ipv4.tcp_retries2`), and
 //!   until then the stream counts. One that is busy ends earlier, when its buffers are full for the
 //!   [stall time-out](Builder::stall_timeout).
-//! - `cli` is for the `websse` command. It has `socket2`.
+//! - `cli` is for the `websse` command. It has the others.
 
 mod access;
 mod audience;
@@ -108,7 +111,6 @@ mod broadcaster;
 mod builder;
 mod error;
 mod feed;
-mod figures;
 mod frame;
 mod groups;
 mod handlers;
@@ -133,12 +135,11 @@ pub use access::{Action, Denied};
 pub use broadcaster::ShutdownReport;
 pub use builder::Builder;
 pub use error::{
-    MessageError, PublishError, RegisterError, RunError, StreamError, SubscribeError,
-    TryPublishError,
+    MessageError, PublishAllError, PublishError, RegisterError, RunError, StreamError,
+    SubscribeError, TryPublishError,
 };
-pub use figures::{FiguresHandler, HealthHandler};
 pub use frame::Frame;
-pub use handlers::{EventStreamHandler, SendMessageHandler};
+pub use handlers::{EventStreamHandler, FiguresHandler, HealthHandler, SendMessageHandler};
 pub use message::{EventId, Message};
 pub use server::{Server, SubscriptionBuilder};
 pub use stats::{Disconnect, Disconnected, Stats};

@@ -13,7 +13,9 @@ use crate::{
     audience::{Resume, Via},
     broadcaster::ShutdownReport,
     builder::Builder,
-    error::{PublishError, RegisterError, RunError, SubscribeError, TryPublishError},
+    error::{
+        PublishAllError, PublishError, RegisterError, RunError, SubscribeError, TryPublishError,
+    },
     feed::Tally,
     hub::Hub,
     message::Message,
@@ -136,6 +138,26 @@ impl Server {
     #[expect(clippy::needless_pass_by_value, reason = "a message is published once")]
     pub fn publish(&self, message: Message) -> Result<(), PublishError> {
         self.hub.publish(&message)
+    }
+
+    /// Publishes messages in their order, all of them or, where one is not valid, none. Others may
+    /// publish in between. Blocks while the publish queue is full.
+    ///
+    /// # Errors
+    /// [`PublishAllError`] says which message was refused, and why.
+    ///
+    /// ```
+    /// # use websse::{Message, Server};
+    /// # let server = Server::new();
+    /// # server.register_event("")?;
+    /// # server.run()?;
+    /// server.publish_all(&[Message::new("one"), Message::new("two")])?;
+    /// let unknown = [Message::new("three"), Message::new("four").event("unknown")];
+    /// assert_eq!(server.publish_all(&unknown).unwrap_err().index, 1);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn publish_all(&self, messages: &[Message]) -> Result<(), PublishAllError> {
+        self.hub.publish_all(messages)
     }
 
     /// Publishes a message if that is possible without waiting.

@@ -51,7 +51,7 @@ fn a_page_of_another_origin_may_not_publish() {
         let hub = hub(policy);
         let answer = ask(&hub, "POST /send?data=x", fields);
         assert_eq!(answer.status, status, "{fields:?}");
-        let published = if status == 200 { 1 } else { 0 };
+        let published = u64::from(status == 200);
         common::eventually(common::SOON, published, || hub.server.stats().published);
     }
 }

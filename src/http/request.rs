@@ -108,9 +108,14 @@ impl Request {
 
     /// Whether the body says that it is a form.
     pub fn has_form(&self) -> bool {
+        self.has_type("application/x-www-form-urlencoded")
+    }
+
+    /// Whether the body says that it is of this media type, whatever its parameters.
+    pub fn has_type(&self, media_type: &str) -> bool {
         let kind = self.header("content-type").unwrap_or_default();
         let kind = kind.split(|&byte| byte == b';').next().unwrap_or_default();
-        kind.trim_ascii().eq_ignore_ascii_case(b"application/x-www-form-urlencoded")
+        kind.trim_ascii().eq_ignore_ascii_case(media_type.as_bytes())
     }
 
     /// The value of a header field; the first, where it came several times. The name's case does

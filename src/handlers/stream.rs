@@ -1,0 +1,145 @@
+//! The event stream.
+
+use std::{
+    borrow::Cow,
+    hash::{BuildHasher, RandomState},
+    sync::Arc,
+};
+
+use crate::{
+    access::{Action, Authorize, Denied},
+    audience::{Resume, Via},
+    error::SubscribeError,
+    http::{Fate, Handler, Request, Response},
+    hub::Hub,
+    message::{GENERAL, canonical},
+    registry::Kind,
+    server::Server,
+};
+
+impl Server {
+    /// The handler that streams events, to be mounted for GET at any path.
+    ///
+    /// `?event=NAME` chooses an event type; it may come several times, and `*` means all types.
+    /// Without it the stream is of the general type. A type that is not registered gets status 400.
+    ///
+    /// A client that comes back with the `Last-Event-ID` header, as browsers do by themselves, or
+    /// with `?last_event_id=`, gets what it has missed, as long as it is
+    /// [kept](crate::Builder::history_events); else a `stream-gap` event tells it. `?replay=N`
+    /// begins a first connection with the last N events.
+    ///
+    /// Where the stream is refused for now only (too many clients, or the server is shut down), the
+    /// answer is a stream that says why in a comment and ends: any status but 200 would make a
+    /// browser's `EventSource` give up for good.
+    ///
+    /// ```
+    /// # use websse::{Server, http::HttpServer};
+    /// # let server = Server::new();
+    /// // curl -N 'http://127.0.0.1:8080/event?event=news&event=weather'
+    /// let http = HttpServer::new().get("/event", server.event_stream_handler());
+    /// ```
+    pub fn event_stream_handler(&self) -> EventStreamHandler {
+        EventStreamHandler { hub: Arc::clone(self.hub()), authorize: Authorize::default() }
+    }
+}
+
+/// Streams events; made by [`Server::event_stream_handler`].
+#[derive(Clone, Debug)]
+pub struct EventStreamHandler {
+    hub: Arc<Hub>,
+    authorize: Authorize,
+}
+
+impl EventStreamHandler {
+    /// Lets `decide` say who may listen to what, by [`Action::Subscribe`]. It runs on the
+    /// connection's own thread, and may take its time.
+    pub fn authorize(
+        self,
+        decide: impl Fn(&Request, Action<'_>) -> Result<(), Denied> + Send + Sync + 'static,
+    ) -> Self {
+        Self { authorize: Authorize::new(decide), ..self }
+    }
+}
+
+impl Handler for EventStreamHandler {
+    fn handle(&self, request: &Request) -> Response {
+        let names: Vec<Cow<'_, str>> =
+            request.query().filter(|(key, _)| key == "event").map(|(_, name)| name).collect();
+        let mut types: Vec<&str> = names.iter().map(|name| canonical(name)).collect();
+        if types.is_empty() {
+            types.push(GENERAL);
+        }
+        if let Err(denied) = self.authorize.decide(request, Action::Subscribe(&types)) {
+            return denied.for_now().map_or_else(|| denied.response(), refuse_for_now);
+        }
+        let resume = match read_resume(request) {
+            Ok(resume) => resume,
+            Err(response) => return response,
+        };
+        match request.fate() {
+            Fate::Open => {}
+            Fate::Close => return refuse_for_now("no descriptors left"),
+            Fate::None => {
+                let text = "streaming is not supported: there is no connection to take over";
+                return Response::text(500, text);
+            }
+        }
+        let seat = match self.hub.register(Kind::Stream, types) {
+            Ok(seat) => seat,
+            Err(error @ SubscribeError::EventNotRegistered(_)) => {
+                return Response::text(400, error.to_string());
+            }
+            Err(error) => return refuse_for_now(&error.to_string()),
+        };
+        let hub = Arc::clone(&self.hub);
+        event_stream().take_over(move |socket, head| {
+            // Refused only where the server has ended meanwhile; the client comes back.
+            let _ = hub.seat(seat, head, resume, Via::Wire(socket));
+        })
+    }
+
+    fn may_block(&self) -> bool {
+        self.authorize.asks()
+    }
+}
+
+/// Where the client wants to begin. The header comes when a browser reconnects, and wins over the
+/// parameter, which is for the first connection.
+fn read_resume(request: &Request) -> Result<Resume, Response> {
+    let mut resume = Resume::default();
+    for (name, value) in request.query() {
+        match &*name {
+            "last_event_id" => resume.after(value.into_owned()),
+            "replay" => {
+                let digits = value.bytes().all(|byte| byte.is_ascii_digit());
+                let events = digits.then(|| value.parse().ok()).flatten();
+                resume.replay = events.ok_or_else(|| {
+                    let text = format!("replay is a number of events in digits, not {value:?}");
+                    Response::text(400, text)
+                })?;
+            }
+            _ => {}
+        }
+    }
+    if let Some(id) = request.header("last-event-id") {
+        resume.after(String::from_utf8_lossy(id).into_owned());
+    }
+    Ok(resume)
+}
+
+/// The head of every answer on the stream endpoint that a client shall come back from.
+fn event_stream() -> Response {
+    Response::new(200)
+        .header("Content-Type", "text/event-stream")
+        // Proxies and compression would hold events back.
+        .header("Cache-Control", "no-cache, no-transform")
+        .header("X-Accel-Buffering", "no")
+}
+
+/// A stream that says why it ends, and when to come back: at a random time, so that clients that
+/// were refused together do not come back together.
+fn refuse_for_now(reason: &str) -> Response {
+    let random = RandomState::new().hash_one(0);
+    let retry = 2000 + random % 8000;
+    event_stream().with_body(format!(": {reason}\nretry: {retry}\n\n").into_bytes()).close()
+}
