@@ -1,8 +1,6 @@
 //! Handlers for the server's HTTP side: the event stream, publishing, figures and health.
 
 mod figures;
-#[cfg(feature = "json")]
-mod json_lines;
 mod send;
 mod stream;
 

@@ -118,6 +118,8 @@ mod history;
 pub mod http;
 mod hub;
 mod inbox;
+#[cfg(feature = "json")]
+mod json;
 mod mail;
 mod message;
 mod meter;
@@ -140,6 +142,8 @@ pub use error::{
 };
 pub use frame::Frame;
 pub use handlers::{EventStreamHandler, FiguresHandler, HealthHandler, SendMessageHandler};
+#[cfg(feature = "json")]
+pub use json::JsonError;
 pub use message::{EventId, Message};
 pub use server::{Server, SubscriptionBuilder};
 pub use stats::{Disconnect, Disconnected, Stats};

@@ -1,11 +1,11 @@
 //! The `websse` command: a hub for Server-Sent Events, to be tried with curl.
 
-mod cli;
+mod command;
 
 use std::{
     io::{self, Write},
-    net::{SocketAddr, TcpListener},
     process::ExitCode,
+    sync::Arc,
     thread,
     time::Duration,
 };
@@ -15,27 +15,34 @@ use signal_hook::{
     consts::{SIGINT, SIGTERM},
     iterator::Signals,
 };
-use socket2::{Domain, Protocol, Socket, Type};
 use websse::{
-    Server,
-    http::{HttpServer, Request, Response},
+    Action, Denied, Server,
+    http::{HttpServer, Policy, Request, Response},
 };
 
-use crate::cli::{Command, Options};
+use crate::command::{
+    config::{self, Command, Config, ENDPOINTS, Format},
+    lines,
+    listen::{Address, Bound},
+    log_lines,
+    tokens::Tokens,
+};
 
-/// Connections that may wait to be accepted: enough for all clients to come back at once.
-const BACKLOG: i32 = 4096;
 /// How long a shutdown may take to answer requests that are on their way.
 const ANSWER: Duration = Duration::from_secs(1);
-/// How long it may then take to deliver what was accepted.
-const SHUTDOWN: Duration = Duration::from_secs(10);
 
 fn main() -> ExitCode {
-    cli::log_to_stderr();
-    let result = match cli::parse(std::env::args_os().skip(1)) {
-        Ok(Command::Help) => print(&[cli::USAGE, cli::ENDPOINTS, cli::EXAMPLE].concat()),
+    let command = config::read(std::env::args_os().skip(1), |name| std::env::var_os(name));
+    let format = match &command {
+        Ok(Command::Serve(config)) => config.log_format,
+        _ => Format::Text,
+    };
+    log_lines::to_stderr(format);
+    let result = match command {
+        Ok(Command::Help) => print(&config::help()),
         Ok(Command::Version) => print(concat!("websse ", env!("CARGO_PKG_VERSION"), "\n")),
-        Ok(Command::Serve(options)) => serve(&options),
+        Ok(Command::Check(config)) => register(&config).and_then(|_| print(&config.shown())),
+        Ok(Command::Serve(config)) => serve(&config),
         Err(error) => Err(format!("{error}; try websse --help")),
     };
     match result {
@@ -57,28 +64,37 @@ fn print(text: &str) -> Result<(), String> {
     }
 }
 
-fn serve(options: &Options) -> Result<(), String> {
+/// A server with the event types.
+fn register(config: &Config) -> Result<Server, String> {
+    let server = config.server.clone().build();
+    server.register_event("").map_err(|error| error.to_string())?;
+    server.register_events(&config.events).map_err(|error| error.to_string())?;
+    Ok(server)
+}
+
+fn serve(config: &Config) -> Result<(), String> {
     // Before anything is accepted: a signal from here on ends the program in good order.
     let mut signals = Signals::new([SIGINT, SIGTERM])
         .map_err(|error| format!("cannot wait for signals: {error}"))?;
     raise_descriptor_limit();
-    let server = Server::new();
-    server.register_event("").map_err(|error| error.to_string())?;
-    server.register_events(&options.events).map_err(|error| error.to_string())?;
+    let server = Arc::new(register(config)?);
     server.run().map_err(|error| error.to_string())?;
-    let mut http = HttpServer::new()
-        .get("/event", server.event_stream_handler())
-        .post("/send", server.send_message_handler())
-        .get("/healthz", |_: &Request| Response::text(200, "ok"))
-        .get("/", |_: &Request| Response::text(200, cli::ENDPOINTS));
-    let mut addresses = Vec::new();
-    for &address in &options.listen {
+    let mut http = routes(config, &server)?;
+    let mut bound = Vec::new();
+    for address in &config.listen {
         let cannot = |error: io::Error| format!("cannot listen on {address}: {error}");
-        let listener = listen(address).map_err(cannot)?;
-        addresses.push(listener.local_addr().map_err(cannot)?);
-        http = http.serve(listener).map_err(cannot)?;
+        let mut one = address.listen(config.unix_mode).map_err(cannot)?;
+        if let Some(listener) = one.listener.take() {
+            http = http.policy(policy(config, &one.address)).serve(listener).map_err(cannot)?;
+        }
+        bound.push(one);
     }
-    print(&what_next(&addresses, options))?;
+    print(&what_next(&bound, config))?;
+    if let Some(lines) = config.stdin {
+        let (server, event) = (Arc::clone(&server), first_event(config).to_owned());
+        // It ends with the process: nothing interrupts a read.
+        thread::spawn(move || lines::publish(&server, io::stdin().lock(), lines, &event));
+    }
     if let Some(signal) = signals.forever().next() {
         info!("signal {signal}, shutting down; once more ends it at once");
     }
@@ -88,27 +104,58 @@ fn serve(options: &Options) -> Result<(), String> {
         }
     });
     http.shutdown(ANSWER);
-    let report = server.shutdown(SHUTDOWN);
+    drop(bound);
+    let report = server.shutdown(config.shutdown_timeout);
     if report.undelivered > 0 || report.cut_streams > 0 {
         warn!(
-            "after {} s gave up {} events and {} streams",
-            SHUTDOWN.as_secs(),
-            report.undelivered,
-            report.cut_streams
+            "after {:?} gave up {} events and {} streams",
+            config.shutdown_timeout, report.undelivered, report.cut_streams
         );
     }
     Ok(())
 }
 
-fn listen(address: SocketAddr) -> io::Result<TcpListener> {
-    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
-    // So that a restart need not wait for the last connections to time out. On Windows the option
-    // would let two programs share the port.
-    #[cfg(unix)]
-    socket.set_reuse_address(true)?;
-    socket.bind(&address.into())?;
-    socket.listen(BACKLOG)?;
-    Ok(socket.into())
+fn routes(config: &Config, server: &Server) -> Result<HttpServer, String> {
+    let (publish, subscribe) = config.tokens()?;
+    if publish.is_empty() && config.listen.iter().any(|address| !address.is_local()) {
+        warn!("whoever reaches this host may publish; --publish-token would restrict it");
+    }
+    let decide = move |request: &Request, action: Action<'_>| match action {
+        Action::Publish(kind) => publish.check(request, &[Some(kind)]),
+        Action::Subscribe(types) => check_types(&subscribe, request, types),
+        _ => subscribe.check(request, &[None]),
+    };
+    let http = HttpServer::new().limits(config.limits.clone());
+    let metrics = server.metrics_handler().with_http(&http).authorize(decide.clone());
+    let stats = server.stats_handler().with_http(&http).authorize(decide.clone());
+    Ok(http
+        .get("/event", server.event_stream_handler().authorize(decide.clone()))
+        .post("/send", server.send_message_handler().authorize(decide))
+        .get("/metrics", metrics)
+        .get("/stats", stats)
+        .get("/healthz", server.health_handler())
+        .get("/", |_: &Request| Response::text(200, ENDPOINTS)))
+}
+
+/// Whether a request may listen to these types; `*` are all of them.
+fn check_types(tokens: &Tokens, request: &Request, types: &[&str]) -> Result<(), Denied> {
+    let types: Vec<_> = types.iter().map(|&kind| (kind != "*").then_some(kind)).collect();
+    tokens.check(request, &types)
+}
+
+/// Which pages may use the server. On loopback it goes by its own names only: a page whose name was
+/// made to point here is no visitor.
+fn policy(config: &Config, address: &Address) -> Policy {
+    let mut hosts = config.allow_hosts.clone();
+    if let Address::Tcp(address) = address
+        && address.ip().is_loopback()
+    {
+        let own = address.to_string();
+        let own = own.rsplit_once(':').map_or(&*own, |(host, _)| host);
+        hosts.extend(["localhost", "127.0.0.1", "[::1]", own].map(str::to_owned));
+    }
+    let policy = hosts.into_iter().fold(Policy::default(), Policy::allow_host);
+    config.cors_origins.iter().fold(policy, Policy::allow_origin)
 }
 
 /// Lets the program hold as many streams as the system allows it.
@@ -118,23 +165,35 @@ fn raise_descriptor_limit() {
     }
 }
 
+/// The first event type that has a name; else the general one.
+fn first_event(config: &Config) -> &str {
+    config.events.iter().find(|event| !event.is_empty()).map_or("", String::as_str)
+}
+
 /// What to type next, with the real addresses.
-fn what_next(addresses: &[SocketAddr], options: &Options) -> String {
-    let listening: Vec<String> =
-        addresses.iter().map(|address| format!("websse listens on http://{address}\n")).collect();
-    let listening = listening.concat();
-    let Some(address) = addresses.first() else {
+fn what_next(bound: &[Bound], config: &Config) -> String {
+    let listening = bound.iter().map(|one| match &one.address {
+        Address::Tcp(address) => format!("websse listens on http://{address}\n"),
+        address => format!("websse listens on {address}\n"),
+    });
+    let listening = listening.collect::<Vec<_>>().concat();
+    let Some(one) = bound.first() else {
         return listening;
     };
-    let event = options.events.first().filter(|event| !event.is_empty());
-    let event = event.map(|event| format!("event={}", encode(event)));
-    let (listen, send) = match event {
-        Some(event) => (format!("?{event}"), format!("{event}&")),
-        None => (String::new(), String::new()),
+    let (option, host) = match &one.address {
+        Address::Tcp(address) => (String::new(), address.to_string()),
+        #[cfg(unix)]
+        Address::Unix(path) => {
+            (format!("--unix-socket {} ", path.display()), "localhost".to_owned())
+        }
+    };
+    let (listen, send) = match first_event(config) {
+        "" => (String::new(), String::new()),
+        event => (format!("?event={}", encode(event)), format!("event={}&", encode(event))),
     };
     format!(
-        "{listening}listen:   curl -N 'http://{address}/event{listen}'\n\
-         publish:  curl -X POST 'http://{address}/send?{send}data=hello'\n"
+        "{listening}listen:   curl -N {option}'http://{host}/event{listen}'\n\
+         publish:  curl -X POST {option}'http://{host}/send?{send}data=hello'\n"
     )
 }
 

@@ -37,27 +37,9 @@ impl Message {
         Self { data: data.into(), event: None, id: None, retry: None, invalid: false }
     }
 
-    /// A message of the general type whose data is `value` as JSON, on one line. Needs the feature
-    /// `json`.
-    ///
-    /// # Errors
-    /// Where the value cannot be written as JSON: a map whose keys are no strings, say.
-    ///
-    /// ```
-    /// use websse::Message;
-    ///
-    /// let message = Message::json(&vec![1, 2])?.event("numbers");
-    /// assert_eq!(message.data(), "[1,2]");
-    /// # Ok::<(), serde_json::Error>(())
-    /// ```
-    #[cfg(feature = "json")]
-    pub fn json(value: &(impl serde::Serialize + ?Sized)) -> Result<Self, serde_json::Error> {
-        serde_json::to_string(value).map(Self::new)
-    }
-
     /// The same message with other data.
     #[cfg(feature = "json")]
-    pub(crate) fn data_of(self, data: String) -> Self {
+    pub(crate) fn with_data(self, data: String) -> Self {
         Self { data, ..self }
     }
 

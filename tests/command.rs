@@ -189,6 +189,7 @@ fn wrong_arguments_and_ports_in_use_are_one_clear_line() {
         (&["--lisen", "127.0.0.1:0"], "--lisen"),
         (&["--event", "*", "--listen", "127.0.0.1:0"], "reserved"),
         (&["--event", "a\nb", "--listen", "127.0.0.1:0"], r"a\nb"),
+        (&["--retry", "3"], "15s"),
         (&["surplus"], "surplus"),
     ] {
         let Output { status, stdout, stderr } = websse().args(arguments).output().unwrap();
@@ -216,7 +217,7 @@ fn several_addresses_serve_the_same_events() {
     assert_eq!(hub.line(), format!("listen:   curl -N 'http://{first}/event?event=a%20b'"));
     let ask = |address: SocketAddr, request: &str| {
         let mut client = Client::connect(address);
-        client.send(format!("{request} HTTP/1.1\r\nHost: a\r\n\r\n"));
+        client.send(format!("{request} HTTP/1.1\r\nHost: localhost\r\n\r\n"));
         client
     };
     let mut clients = [first, second].map(|address| ask(address, "GET /event?event=a%20b"));

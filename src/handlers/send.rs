@@ -91,9 +91,15 @@ impl SendMessageHandler {
             let text = format!("{name:?} in the query: each line of a batch has its own");
             return Response::text(400, text);
         }
-        let messages = match super::json_lines::read(request.body()) {
+        let lines = (1..).zip(request.body().split(|&byte| byte == b'\n'));
+        let lines = lines.filter(|(_, line)| !line.trim_ascii().is_empty());
+        let read = |(at, line)| {
+            let wrong = |why| Response::text(400, format!("line {at}: {why}"));
+            Message::from_json(line).map_err(wrong)
+        };
+        let messages: Vec<Message> = match lines.map(read).collect() {
             Ok(messages) => messages,
-            Err(why) => return Response::text(400, why),
+            Err(response) => return response,
         };
         let mut types: Vec<&str> = messages.iter().map(Message::event_type).collect();
         types.sort_unstable();

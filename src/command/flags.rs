@@ -1,0 +1,211 @@
+//! Every flag of the command, with its default and what it sets.
+
+#![allow(
+    clippy::unnecessary_wraps,
+    reason = "setters that cannot fail stand beside those that can"
+)]
+
+use super::{
+    config::{Config, Format, Lines},
+    listen::Address,
+    units::{count, size, time},
+};
+
+/// A flag, which is an environment variable as well: `--log-format` is `WEBSSE_LOG_FORMAT`.
+#[derive(Clone, Copy)]
+pub(crate) struct Flag {
+    pub(crate) name: &'static str,
+    /// What its value is; a switch has none.
+    pub(crate) value: &'static str,
+    /// Its value where it is not given; empty where there is none.
+    pub(crate) default: &'static str,
+    pub(crate) help: &'static str,
+    /// It may be given several times.
+    pub(crate) many: bool,
+    /// Its value is not to be shown.
+    pub(crate) secret: bool,
+    pub(crate) set: fn(&mut Config, &str) -> Result<(), String>,
+}
+
+type Set = fn(&mut Config, &str) -> Result<(), String>;
+
+const fn one(
+    name: &'static str,
+    value: &'static str,
+    default: &'static str,
+    help: &'static str,
+    set: Set,
+) -> Flag {
+    Flag { name, value, default, help, many: false, secret: false, set }
+}
+
+const fn many(name: &'static str, value: &'static str, help: &'static str, set: Set) -> Flag {
+    Flag { name, value, default: "", help, many: true, secret: false, set }
+}
+
+const fn secret(flag: Flag) -> Flag {
+    Flag { secret: true, ..flag }
+}
+
+/// Sets what is built by value: `config.part = config.part.method(read(text)?)`.
+macro_rules! set {
+    ($part:ident . $method:ident ($read:ident)) => {
+        |config, text| {
+            config.$part = config.$part.clone().$method($read(text)?);
+            Ok(())
+        }
+    };
+}
+
+/// All flags in groups, in the order of `--help`.
+#[rustfmt::skip] // A table.
+pub(crate) const GROUPS: [(&str, &[Flag]); 5] = [
+    ("", &[
+        Flag { default: "127.0.0.1:8080",
+            ..many("listen", "ADDRESS", "HOST:PORT, or unix:PATH", listen) },
+        one("unix-mode", "OCTAL", "660", "permissions of a Unix-domain socket", unix_mode),
+        many("event", "NAME", "an event type; the general one is always there", event),
+        one("stdin", "text|json", "", "publish each line of standard input", stdin),
+        one("no-page", "", "", "no live page at /", no_page),
+        one("log-format", "text|json", "text", "of the log on standard error", log_format),
+    ]),
+    ("who may do what (ps shows flags: rather set tokens in a file or a variable)", &[
+        secret(many("publish-token", "[TYPE=]TOKEN", "needed to publish, or a type", publish_token)),
+        many("publish-token-file", "PATH", "the same, one a line", publish_token_file),
+        secret(many("subscribe-token", "[TYPE=]TOKEN", "needed to listen, or to a type", subscribe_token)),
+        many("subscribe-token-file", "PATH", "the same, one a line", subscribe_token_file),
+        many("cors-origin", "ORIGIN", "whose pages may listen and publish; * is all", cors_origin),
+        many("allow-host", "HOST", "a name to be asked by; on loopback its own are", allow_host),
+    ]),
+    ("limits of events and streams", &[
+        one("max-streams", "N", "10000", "clients that listen at a time", set!(server.max_streams(count))),
+        one("max-frame-bytes", "SIZE", "1MiB", "a framed event", set!(server.max_frame_bytes(size))),
+        one("publish-queue", "N", "1024", "messages waiting to be sent", set!(server.publish_queue(count))),
+        one("publish-queue-bytes", "SIZE", "16MiB", "bytes of these", set!(server.publish_queue_bytes(size))),
+        one("mailbox-bytes", "SIZE", "1MiB", "what waits for a client that stopped", set!(server.mailbox_bytes(size))),
+        one("mailboxes-bytes", "SIZE", "256MiB", "what waits for all clients", set!(server.mailboxes_bytes(size))),
+        one("history-events", "N", "1024", "kept of each type; 0 is none", set!(server.history_events(count))),
+        one("history-bytes", "SIZE", "1MiB", "kept of each type", set!(server.history_bytes(size))),
+        one("history-all-bytes", "SIZE", "64MiB", "kept of all types", set!(server.history_all_bytes(size))),
+        one("stall-timeout", "TIME", "10s", "how long a client may take nothing", set!(server.stall_timeout(time))),
+        one("heartbeat", "TIME", "15s", "silence before a comment is sent", set!(server.heartbeat(time))),
+        one("retry", "TIME", "3s", "when browsers come back", set!(server.retry(time))),
+        one("reconnect-spread", "TIME", "0", "over which, after a shutdown", set!(server.reconnect_spread(time))),
+        one("shutdown-timeout", "TIME", "10s", "to deliver what was accepted", shutdown_timeout),
+    ]),
+    ("limits of requests", &[
+        one("connections", "N", "1024", "those that hold a thread", set!(limits.connections(count))),
+        one("head-bytes", "SIZE", "16KiB", "request line and header fields", set!(limits.head_bytes(size))),
+        one("target-bytes", "SIZE", "8KiB", "the request target", set!(limits.target_bytes(size))),
+        one("headers", "N", "64", "header fields", set!(limits.headers(count))),
+        one("body-bytes", "SIZE", "1MiB", "a body", set!(limits.body_bytes(size))),
+        one("bodies-bytes", "SIZE", "64MiB", "all bodies at a time", set!(limits.bodies_bytes(size))),
+        one("head-timeout", "TIME", "10s", "for a head", set!(limits.head_timeout(time))),
+        one("body-timeout", "TIME", "30s", "for a body, and 1s for 16KiB", set!(limits.body_timeout(time))),
+        one("write-timeout", "TIME", "10s", "for a client to take a response", set!(limits.write_timeout(time))),
+        one("idle-timeout", "TIME", "30s", "between two requests", set!(limits.idle_timeout(time))),
+    ]),
+    ("instead of serving", &[
+        one("check", "", "", "check the configuration, and print it", check),
+        one("help", "", "", "this text", |_, _| Ok(())),
+        one("version", "", "", "the version", |_, _| Ok(())),
+    ]),
+];
+
+/// All flags, in their order.
+pub(crate) fn all() -> impl Iterator<Item = &'static Flag> {
+    GROUPS.iter().flat_map(|(_, flags)| flags.iter())
+}
+
+/// What a setter returns; the error says what would be right.
+type Done = Result<(), String>;
+
+fn listen(config: &mut Config, text: &str) -> Done {
+    config.listen.push(Address::parse(text)?);
+    Ok(())
+}
+
+fn unix_mode(config: &mut Config, text: &str) -> Done {
+    let mode = u32::from_str_radix(text, 8).ok().filter(|mode| *mode <= 0o777);
+    config.unix_mode = mode.ok_or("not permissions such as 660")?;
+    Ok(())
+}
+
+fn event(config: &mut Config, text: &str) -> Done {
+    config.events.push(text.to_owned());
+    Ok(())
+}
+
+fn stdin(config: &mut Config, text: &str) -> Done {
+    config.stdin = Some(if is_json(text)? { Lines::Json } else { Lines::Text });
+    Ok(())
+}
+
+fn no_page(config: &mut Config, _: &str) -> Done {
+    config.page = false;
+    Ok(())
+}
+
+fn log_format(config: &mut Config, text: &str) -> Done {
+    config.log_format = if is_json(text)? { Format::Json } else { Format::Text };
+    Ok(())
+}
+
+fn is_json(text: &str) -> Result<bool, String> {
+    match text {
+        "text" => Ok(false),
+        "json" => Ok(true),
+        _ => Err("either text or json".to_owned()),
+    }
+}
+
+fn publish_token(config: &mut Config, text: &str) -> Done {
+    config.publish_tokens.push(text.to_owned());
+    Ok(())
+}
+
+fn publish_token_file(config: &mut Config, path: &str) -> Done {
+    config.publish_tokens.extend(lines_of(path)?);
+    Ok(())
+}
+
+fn subscribe_token(config: &mut Config, text: &str) -> Done {
+    config.subscribe_tokens.push(text.to_owned());
+    Ok(())
+}
+
+fn subscribe_token_file(config: &mut Config, path: &str) -> Done {
+    config.subscribe_tokens.extend(lines_of(path)?);
+    Ok(())
+}
+
+fn cors_origin(config: &mut Config, text: &str) -> Done {
+    if text != "*" && !text.contains("://") {
+        return Err("not an origin such as https://example.org".to_owned());
+    }
+    config.cors_origins.push(text.to_owned());
+    Ok(())
+}
+
+fn allow_host(config: &mut Config, text: &str) -> Done {
+    config.allow_hosts.push(text.to_owned());
+    Ok(())
+}
+
+fn shutdown_timeout(config: &mut Config, text: &str) -> Done {
+    config.shutdown_timeout = time(text)?;
+    Ok(())
+}
+
+fn check(config: &mut Config, _: &str) -> Done {
+    config.check = true;
+    Ok(())
+}
+
+/// The lines of a file that are not blank; none of them is an error, as nothing would be guarded.
+fn lines_of(path: &str) -> Result<Vec<String>, String> {
+    let text = std::fs::read_to_string(path).map_err(|error| error.to_string())?;
+    let lines = text.lines().map(str::trim).filter(|line| !line.is_empty());
+    let lines: Vec<String> = lines.map(str::to_owned).collect();
+    if lines.is_empty() { Err("there is no token in it".to_owned()) } else { Ok(lines) }
+}

@@ -1,0 +1,194 @@
+//! Tokens that callers have to show.
+
+use std::{borrow::Cow, hint::black_box};
+
+use websse::{Denied, http::Request};
+
+/// The cookie that a browser's `EventSource` can send, which cannot set header fields.
+const COOKIE: &str = "websse_token";
+/// The parameter for the same purpose.
+const PARAMETER: &str = "access_token";
+
+/// Tokens for one kind of action; without any it is open to all.
+#[derive(Clone, Default)]
+pub(crate) struct Tokens(Vec<Token>);
+
+#[derive(Clone)]
+struct Token {
+    /// Without it the token is good for all event types.
+    kind: Option<String>,
+    secret: String,
+}
+
+impl Tokens {
+    /// Adds `TOKEN`, or `TYPE=TOKEN` where `TYPE` is one of the event types.
+    pub(crate) fn add(&mut self, text: &str, types: &[String]) -> Result<(), String> {
+        let own = text.split_once('=').filter(|(kind, _)| {
+            kind.is_empty() || *kind == "message" || types.iter().any(|known| known == kind)
+        });
+        let (kind, secret) = match own {
+            Some(("" | "message", secret)) => (Some("message".to_owned()), secret),
+            Some((kind, secret)) => (Some(kind.to_owned()), secret),
+            None => (None, text),
+        };
+        // As in a header field (RFC 6750, section 2.1).
+        let is_good = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~+/=".contains(&byte);
+        if secret.is_empty() || !secret.bytes().all(is_good) {
+            return Err("a token is made of letters, digits and -._~+/=".to_owned());
+        }
+        self.0.push(Token { kind, secret: secret.to_owned() });
+        Ok(())
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// Whether the request shows a token that is good for all of these types; `None` are figures,
+    /// and `*`, which only a token for all types opens.
+    pub(crate) fn check(&self, request: &Request, types: &[Option<&str>]) -> Result<(), Denied> {
+        // Types that no token is for, and no general one exists, are open.
+        let guarded = |kind: &Option<&str>| {
+            kind.is_none_or(|kind| {
+                self.0.iter().any(|token| token.kind.as_deref().is_none_or(|known| known == kind))
+            })
+        };
+        if self.0.is_empty() || !types.iter().any(guarded) {
+            return Ok(());
+        }
+        let Some(shown) = shown(request)? else {
+            return Err(Denied::unauthorized("a token is needed: Authorization: Bearer TOKEN"));
+        };
+        let mut known = false;
+        let mut opened = vec![false; types.len()];
+        for token in &self.0 {
+            let equal = is_equal(token.secret.as_bytes(), shown.as_bytes());
+            known |= equal;
+            for (opened, kind) in opened.iter_mut().zip(types) {
+                *opened |= equal && (token.kind.is_none() || token.kind.as_deref() == *kind);
+            }
+        }
+        let missing = types.iter().zip(opened).any(|(kind, opened)| !opened && guarded(kind));
+        match (known, missing) {
+            (false, _) => Err(Denied::unauthorized("nobody has this token")),
+            (true, true) => Err(Denied::forbidden("this token is not for that event type")),
+            (true, false) => Ok(()),
+        }
+    }
+}
+
+/// The token that a request shows: in its header, in a cookie, or in the query.
+fn shown(request: &Request) -> Result<Option<Cow<'_, str>>, Denied> {
+    let malformed = || Denied::unauthorized("a token comes as Authorization: Bearer TOKEN");
+    if let Some(value) = request.header("authorization") {
+        let text = std::str::from_utf8(value).map_err(|_| malformed())?;
+        let (scheme, token) = text.split_once(' ').ok_or_else(malformed)?;
+        let is_bearer = scheme.eq_ignore_ascii_case("Bearer");
+        return if is_bearer { Ok(Some(token.trim().into())) } else { Err(malformed()) };
+    }
+    let cookies = request.headers("cookie").filter_map(|value| std::str::from_utf8(value).ok());
+    let mut cookies = cookies.flat_map(|text| text.split(';'));
+    let cookie = cookies.find_map(|pair| pair.trim().strip_prefix(COOKIE)?.strip_prefix('='));
+    if let Some(token) = cookie {
+        return Ok(Some(token.into()));
+    }
+    Ok(request.query().find(|(name, _)| name == PARAMETER).map(|(_, token)| token))
+}
+
+/// Whether two texts are equal, in a time that does not tell where they differ.
+fn is_equal(one: &[u8], other: &[u8]) -> bool {
+    let differences = one.iter().zip(other).fold(0, |differences, (a, b)| {
+        // Kept from being cut short.
+        black_box(differences | (a ^ b))
+    });
+    one.len() == other.len() && differences == 0
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn tokens(texts: &[&str]) -> Tokens {
+        let mut tokens = Tokens::default();
+        for text in texts {
+            tokens.add(text, &["news".to_owned()]).expect("the token is good");
+        }
+        tokens
+    }
+
+    /// 200, 401 or 403 for a request that shows a token in its header.
+    fn status(tokens: &Tokens, token: &str, types: &[Option<&str>]) -> u16 {
+        let request = Request::new("GET", "/").expect("the target is good");
+        let request = match token {
+            "" => request,
+            token => request.with_header("Authorization", format!("Bearer {token}")),
+        };
+        match tokens.check(&request, types) {
+            Ok(()) => 200,
+            Err(denied) if denied == Denied::forbidden("this token is not for that event type") => {
+                403
+            }
+            Err(_) => 401,
+        }
+    }
+
+    #[test]
+    fn a_token_opens_all_types_or_its_own() {
+        let general = tokens(&["all", "news=paper"]);
+        let typed = tokens(&["news=paper"]);
+        let (news, other, any) = ([Some("news")], [Some("other")], [None]);
+        for (tokens, token, types, expected) in [
+            (&general, "all", &news, 200),
+            (&general, "all", &any, 200),
+            (&general, "paper", &news, 200),
+            (&general, "paper", &other, 403),
+            (&general, "paper", &any, 403),
+            (&general, "wrong", &news, 401),
+            (&general, "al", &news, 401),
+            (&general, "all2", &news, 401),
+            (&general, "", &other, 401),
+            (&typed, "paper", &news, 200),
+            (&typed, "", &news, 401),
+            (&typed, "", &other, 200),
+            (&typed, "", &any, 401),
+            (&typed, "paper", &any, 403),
+        ] {
+            assert_eq!(status(tokens, token, types), expected, "{token:?} for {types:?}");
+        }
+        let both = [Some("news"), Some("other")];
+        assert_eq!(status(&general, "paper", &both), 403);
+        assert_eq!(status(&typed, "paper", &both), 200);
+        assert_eq!(status(&Tokens::default(), "", &any), 200);
+    }
+
+    #[test]
+    fn a_token_comes_in_the_header_a_cookie_or_the_query() {
+        let tokens = tokens(&["right="]);
+        let get = |target: &str| Request::new("GET", target).expect("the target is good");
+        let check = |request: &Request| tokens.check(request, &[Some("a")]).is_ok();
+        for (field, value, expected) in [
+            ("Authorization", "Bearer right=", true),
+            ("Authorization", "bearer   right= ", true),
+            ("Authorization", "Basic right=", false),
+            ("Authorization", "right=", false),
+            ("Authorization", "Bearer", false),
+            ("Cookie", "a=b; websse_token=right=; c=d", true),
+            ("Cookie", "xwebsse_token=right=", false),
+            ("Cookie", "websse_token=wrong", false),
+        ] {
+            assert_eq!(check(&get("/").with_header(field, value)), expected, "{field}: {value}");
+        }
+        assert!(check(&get("/?access_token=right%3D")));
+        assert!(!check(&get("/?access_token=")));
+        // The header wins.
+        let two = get("/?access_token=right%3D").with_header("Authorization", "Bearer wrong");
+        assert!(!check(&two));
+    }
+
+    #[test]
+    fn a_token_is_text_that_a_header_can_carry() {
+        for text in ["", "news=", "two words", "ü", "a\nb"] {
+            assert!(Tokens::default().add(text, &["news".to_owned()]).is_err(), "{text:?}");
+        }
+    }
+}

@@ -1,0 +1,124 @@
+//! Messages from JSON and to it (feature `json`).
+
+use std::{error::Error, fmt, time::Duration};
+
+use serde_json::{Map, Value};
+
+use crate::message::{EventId, Message};
+
+impl Message {
+    /// A message of the general type whose data is `value` as JSON, on one line. Needs the feature
+    /// `json`.
+    ///
+    /// # Errors
+    /// Where the value cannot be written as JSON: a map whose keys are no strings, say.
+    ///
+    /// ```
+    /// use websse::Message;
+    ///
+    /// let message = Message::json(&vec![1, 2])?.event("numbers");
+    /// assert_eq!(message.data(), "[1,2]");
+    /// # Ok::<(), serde_json::Error>(())
+    /// ```
+    pub fn json(value: &(impl serde::Serialize + ?Sized)) -> Result<Self, serde_json::Error> {
+        serde_json::to_string(value).map(Self::new)
+    }
+
+    /// Reads a message that is a JSON object with `event`, `data`, `id` and `retry` (milliseconds),
+    /// each optional. Data that is not a string stays JSON, on one line. Needs the feature `json`.
+    ///
+    /// # Errors
+    /// [`JsonError`] says what is wrong, in one line.
+    ///
+    /// ```
+    /// use websse::Message;
+    ///
+    /// let message = Message::from_json(br#"{"event": "news", "data": {"price": 3}}"#)?;
+    /// assert_eq!((message.event_type(), message.data()), ("news", "{\"price\":3}"));
+    /// # Ok::<(), websse::JsonError>(())
+    /// ```
+    pub fn from_json(text: &[u8]) -> Result<Self, JsonError> {
+        read(text).map_err(JsonError)
+    }
+}
+
+/// A text is not a message as [`Message::from_json`] reads it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct JsonError(String);
+
+impl fmt::Display for JsonError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl Error for JsonError {}
+
+fn read(text: &[u8]) -> Result<Message, String> {
+    let object: Map<String, Value> = serde_json::from_slice(text).map_err(|error| {
+        format!("not a JSON object such as {{\"event\":\"news\",\"data\":\"hello\"}}: {error}")
+    })?;
+    let mut message = Message::new("");
+    for (name, value) in object {
+        message = match (&*name, value) {
+            // As if it were not there.
+            (_, Value::Null) => message,
+            ("data", Value::String(text)) => message.with_data(text),
+            ("data", value) => message.with_data(value.to_string()),
+            ("event", Value::String(event)) => message.event(event),
+            ("id", Value::String(id)) if id.is_empty() => message,
+            ("id", Value::String(id)) => {
+                message.id(EventId::new(id).map_err(|error| error.to_string())?)
+            }
+            ("retry", Value::Number(millis)) if millis.is_u64() => {
+                message.retry(Duration::from_millis(millis.as_u64().unwrap_or_default()))
+            }
+            ("event" | "id", _) => return Err(format!("{name} is not a string")),
+            ("retry", _) => return Err("retry is not a whole number of milliseconds".to_owned()),
+            _ => return Err(format!("unknown field {name:?}; use event, data, id, retry")),
+        };
+    }
+    message.check().map_err(|error| error.to_string())?;
+    Ok(message)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_object_is_a_message() {
+        let read = |text: &str| Message::from_json(text.as_bytes());
+        let id = EventId::new("x-1").expect("the id is good");
+        let full = Message::new("two\nlines").event("a").id(id).retry(Duration::from_millis(50));
+        let text = r#"{"event":"a","data":"two\nlines","id":"x-1","retry":50}"#;
+        assert_eq!(read(text), Ok(full));
+        let json = read("{\"data\":{\"n\": [1, null]},\"id\":\"\",\"event\":null}\r\n");
+        assert_eq!(json, Ok(Message::new("{\"n\":[1,null]}")));
+        assert_eq!(read("{}"), Ok(Message::new("")));
+    }
+
+    #[test]
+    fn what_is_wrong_is_named() {
+        for (line, why) in [
+            ("[]", "not a JSON object"),
+            ("\"text\"", "not a JSON object"),
+            ("{\"data\":1", "not a JSON object"),
+            ("{} {}", "not a JSON object"),
+            ("{\"event\":1}", "event is not a string"),
+            ("{\"event\":\"a\\nb\"}", "one line"),
+            ("{\"id\":7}", "id is not a string"),
+            ("{\"id\":\"a\\u0000\"}", "no control characters"),
+            ("{\"retry\":\"5\"}", "whole number"),
+            ("{\"retry\":-5}", "whole number"),
+            ("{\"retry\":1.5}", "whole number"),
+            ("{\"Data\":\"x\"}", "unknown field \"Data\""),
+            ("{\"data\":\"\\ud800\"}", "not a JSON object"),
+        ] {
+            let error = Message::from_json(line.as_bytes()).expect_err(line).to_string();
+            assert!(error.contains(why), "{line}: {error}");
+            assert_eq!(error.lines().count(), 1, "{error}");
+        }
+        assert!(Message::from_json(b"{\"data\":\"\xff\"}").is_err());
+    }
+}

@@ -1,0 +1,264 @@
+//! Who may do what with the command, and how it is configured.
+#![cfg(all(feature = "cli", unix))]
+#![allow(clippy::unwrap_used)]
+
+mod common;
+
+use std::{
+    fs,
+    io::{BufRead, BufReader, Read, Write},
+    net::SocketAddr,
+    os::unix::{fs::PermissionsExt, net::UnixStream},
+    path::PathBuf,
+    process::{Child, ChildStdout, Command, Stdio},
+};
+
+use common::{Answer, Client, SOON, eventually};
+
+/// The command, running; it ends with its test.
+struct Running {
+    child: Child,
+    stdout: BufReader<ChildStdout>,
+}
+
+impl Running {
+    fn start(arguments: &[&str], variables: &[(&str, &str)]) -> Self {
+        let mut child = Command::new(env!("CARGO_BIN_EXE_websse"))
+            .args(arguments)
+            .envs(variables.iter().copied())
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let stdout = BufReader::new(child.stdout.take().unwrap());
+        Self { child, stdout }
+    }
+
+    fn on_loopback(arguments: &[&str], variables: &[(&str, &str)]) -> (Self, SocketAddr) {
+        let mut running =
+            Self::start(&[&["--listen", "127.0.0.1:0"], arguments].concat(), variables);
+        let address = running.line().rsplit_once("http://").unwrap().1.parse().unwrap();
+        (running, address)
+    }
+
+    fn line(&mut self) -> String {
+        let mut line = String::new();
+        self.stdout.read_line(&mut line).unwrap();
+        line.trim_end().to_owned()
+    }
+
+    /// Ends it by a signal, and returns what it wrote to standard error.
+    fn end(mut self) -> String {
+        let id = self.child.id().to_string();
+        assert!(Command::new("kill").args(["-TERM", &id]).status().unwrap().success());
+        eventually(2 * SOON, true, || self.child.try_wait().unwrap().is_some());
+        let mut errors = String::new();
+        self.child.stderr.take().unwrap().read_to_string(&mut errors).unwrap();
+        errors
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        // It has ended already where the test got to its end.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn ask(address: SocketAddr, request: &str, fields: &str) -> Answer {
+    let mut client = Client::connect(address);
+    let host = if fields.contains("Host: ") { "" } else { "Host: localhost\r\n" };
+    client.send(format!("{request} HTTP/1.1\r\n{host}{fields}Content-Length: 0\r\n\r\n"));
+    client.head()
+}
+
+/// What each endpoint answers to each kind of caller: none, a wrong token, one for `news`, the
+/// general one for publishing, the general one for listening.
+const ANSWERS: &str = "
+                              nobody  wrong  news  publisher  subscriber
+GET /event?event=news            401    401   200        401         200
+GET /event?event=other           401    401   403        401         200
+GET /event                       401    401   403        401         200
+GET /event?event=*               401    401   403        401         200
+GET /event?event=news&event=other 401   401   403        401         200
+GET /event?event=unknown         401    401   403        401         400
+POST /send?event=news            401    401   401        200         401
+POST /send?event=other           401    401   401        200         401
+POST /send                       401    401   401        200         401
+GET /stats                       401    401   403        401         200
+GET /metrics                     401    401   403        401         200
+GET /healthz                     200    200   200        200         200
+GET /                            200    200   200        200         200
+";
+
+#[test]
+fn each_endpoint_answers_each_caller_as_the_table_says() {
+    let variables = [("WEBSSE_PUBLISH_TOKEN", "pub"), ("WEBSSE_SUBSCRIBE_TOKEN", "sub news=paper")];
+    let (hub, address) = Running::on_loopback(&["--event", "news", "--event", "other"], &variables);
+    let mut rows = ANSWERS.lines().skip(2);
+    let tokens = ["", "wrong", "paper", "pub", "sub"];
+    let checked = rows.by_ref().map(|row| {
+        let (request, statuses) = row.split_at(row.find(['2', '4']).unwrap());
+        let statuses: Vec<u16> =
+            statuses.split_whitespace().map(|status| status.parse().unwrap()).collect();
+        assert_eq!(statuses.len(), tokens.len(), "{row}");
+        let request = request.trim_end();
+        for (token, status) in tokens.iter().zip(statuses) {
+            let bearer = format!("Authorization: Bearer {token}\r\n");
+            let cookie = format!("Cookie: websse_token={token}\r\n");
+            let (path, separator) = (request, if request.contains('?') { '&' } else { '?' });
+            let parameter = format!("{path}{separator}access_token={token}");
+            let mut ways = vec![(request, bearer.as_str()), (request, &cookie)];
+            match *token {
+                "" => ways = vec![(request, "")],
+                // A token in the target of a POST is no parameter of a message.
+                _ if request.starts_with("GET") => ways.push((&parameter, "")),
+                _ => {}
+            }
+            for (request, fields) in ways {
+                let answer = ask(address, request, fields);
+                assert_eq!(answer.status, status, "{request} {fields}");
+                let challenge = (status == 401).then_some("Bearer");
+                assert_eq!(answer.field("www-authenticate"), challenge, "{request}");
+            }
+        }
+    });
+    assert_eq!(checked.count(), 13);
+    for malformed in ["paper", "Bearer", "Basic sub", "Bearer s\u{fc}b"] {
+        let fields = format!("Authorization: {malformed}\r\n");
+        for request in ["GET /event", "POST /send", "GET /stats", "GET /metrics"] {
+            assert_eq!(ask(address, request, &fields).status, 401, "{request} {malformed}");
+        }
+    }
+    let errors = hub.end();
+    for secret in ["pub", "sub", "paper"] {
+        assert!(!errors.contains(&format!("{secret} ")), "no token is in the log: {errors}");
+    }
+}
+
+#[test]
+fn on_loopback_only_its_own_names_and_pages_are_served() {
+    let arguments = ["--allow-host", "hub.example", "--cors-origin", "https://app.example"];
+    let (_hub, address) = Running::on_loopback(&arguments, &[]);
+    let port = address.port();
+    for (fields, status) in [
+        ("Host: localhost\r\n".to_owned(), 200),
+        (format!("Host: 127.0.0.1:{port}\r\n"), 200),
+        (format!("Host: 127.0.0.1:{port}\r\nOrigin: http://127.0.0.1:{port}\r\n"), 200),
+        ("Host: hub.example\r\n".to_owned(), 200),
+        ("Host: rebound.example\r\nOrigin: http://rebound.example\r\n".to_owned(), 403),
+        ("Host: localhost\r\nOrigin: http://evil.example\r\n".to_owned(), 403),
+        ("Host: localhost\r\nOrigin: https://app.example\r\n".to_owned(), 200),
+    ] {
+        assert_eq!(ask(address, "POST /send?data=x", &fields).status, status, "{fields}");
+    }
+}
+
+/// A path that nothing else uses.
+fn socket_path(name: &str) -> PathBuf {
+    std::env::temp_dir().join(format!("websse-{}-{name}", std::process::id()))
+}
+
+#[test]
+fn a_unix_socket_replaces_a_stale_one_and_goes_with_the_command() {
+    let path = socket_path("sock");
+    let listen = format!("unix:{}", path.display());
+    let start = || {
+        let mut hub = Running::start(&["--listen", &listen, "--unix-mode", "600"], &[]);
+        assert_eq!(hub.line(), format!("websse listens on {listen}"));
+        let curl = format!("curl -N --unix-socket {} 'http://localhost/event'", path.display());
+        assert_eq!(hub.line(), format!("listen:   {curl}"));
+        hub
+    };
+    // A program that is killed leaves its socket behind.
+    let mut killed = start();
+    killed.child.kill().unwrap();
+    killed.child.wait().unwrap();
+    assert!(path.exists());
+    let hub = start();
+    assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
+    let mut client = UnixStream::connect(&path).unwrap();
+    client.write_all(b"GET /healthz HTTP/1.1\r\nHost: whatever\r\n\r\n").unwrap();
+    let mut status = [0; 15];
+    client.read_exact(&mut status).unwrap();
+    assert_eq!(&status, b"HTTP/1.1 200 OK");
+    let mut second = Running::start(&["--listen", &listen], &[]);
+    assert_eq!(second.line(), "", "it does not listen");
+    let mut errors = String::new();
+    second.child.stderr.take().unwrap().read_to_string(&mut errors).unwrap();
+    assert!(errors.contains("somebody listens there"), "{errors}");
+    hub.end();
+    assert!(!path.exists());
+    // What is no socket is not touched.
+    fs::write(&path, "precious").unwrap();
+    let mut refused = Running::start(&["--listen", &listen], &[]);
+    assert_eq!(refused.line(), "", "it does not listen");
+    assert!(!refused.child.wait().unwrap().success());
+    assert_eq!(fs::read_to_string(&path).unwrap(), "precious");
+    fs::remove_file(&path).unwrap();
+}
+
+#[test]
+fn lines_of_standard_input_become_events() {
+    for (format, input, event) in [
+        ("text", "one\ntwo, with spaces \r\n\u{fc}\n", "log"),
+        ("json", "{\"event\":\"log\",\"data\":\"one\"}\nno\n{\"event\":\"log\"}\n", "log"),
+    ] {
+        let arguments = ["--event", "log", "--stdin", format];
+        let (mut hub, address) = Running::on_loopback(&arguments, &[]);
+        let mut client = Client::connect(address);
+        client.send("GET /event?event=log HTTP/1.1\r\nHost: localhost\r\n\r\n");
+        client.stream_head();
+        let mut stdin = hub.child.stdin.take().unwrap();
+        stdin.write_all(input.as_bytes()).unwrap();
+        drop(stdin);
+        let expected: &[&str] =
+            if format == "text" { &["one", "two, with spaces ", "\u{fc}"] } else { &["one", ""] };
+        for data in expected {
+            let got = client.event();
+            assert_eq!((got.event.as_deref(), got.data.as_deref()), (Some(event), Some(*data)));
+        }
+        // It goes on serving.
+        assert_eq!(ask(address, "POST /send?event=log&data=more", "").status, 200);
+        assert_eq!(client.event().data.as_deref(), Some("more"));
+        let errors = hub.end();
+        assert!(errors.contains("standard input has ended after 3 lines"), "{errors}");
+        assert_eq!(errors.contains("line 2: not a JSON object"), format == "json", "{errors}");
+    }
+}
+
+#[test]
+fn a_configuration_can_be_checked_and_shows_no_secret() {
+    let check = |arguments: &[&str]| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_websse"));
+        let output = command.arg("--check").args(arguments).env("WEBSSE_RETRY", "9s").output();
+        let output = output.unwrap();
+        let text = |bytes| String::from_utf8(bytes).unwrap();
+        (output.status.success(), text(output.stdout), text(output.stderr))
+    };
+    let (good, shown, errors) = check(&["--publish-token", "secret", "--event", "news"]);
+    assert!(good && errors.is_empty(), "{errors}");
+    assert!(
+        shown.starts_with("--listen 127.0.0.1:8080\n--unix-mode 660\n--event news\n"),
+        "{shown}"
+    );
+    assert!(
+        shown.contains("--publish-token (set)\n--") && shown.contains("--retry 9s\n"),
+        "{shown}"
+    );
+    assert!(!shown.contains("secret"));
+    let (good, _, errors) = check(&["--event", "*"]);
+    assert!(!good && errors.contains("reserved"), "{errors}");
+}
+
+#[test]
+fn the_log_can_be_json() {
+    let (hub, _) = Running::on_loopback(&["--log-format", "json"], &[]);
+    let errors = hub.end();
+    let line: serde_json::Value = serde_json::from_str(&errors).unwrap();
+    assert_eq!(line["level"], "info");
+    assert!(line["message"].as_str().unwrap().contains("shutting down"), "{line}");
+    assert!(line["time"].as_f64().unwrap() > 1.7e9);
+}
