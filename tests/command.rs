@@ -148,7 +148,7 @@ fn the_transcripts_of_the_readme_work_as_printed() {
     assert_eq!(next("cargo test ").0, "cargo test --locked --features cli", "what CI runs");
     for number in 2..4 {
         let (post, _) = next("curl ");
-        let posted = shell(&here(post)).arg("--fail").output().unwrap();
+        let posted = shell(&format!("{} --fail --silent", here(post))).output().unwrap();
         assert!(posted.status.success() && posted.stdout.is_empty(), "{posted:?}");
         for line in README.lines() {
             let beginning =
@@ -157,6 +157,22 @@ fn the_transcripts_of_the_readme_work_as_printed() {
         }
         listener.assert_next(&format!("data: \nid: {RUN}-{number}\n\n"));
     }
+    let (run, printed) = next("WEBSSE_PUBLISH_TOKEN=secret cargo run ");
+    let mut guarded = websse();
+    guarded.env("WEBSSE_PUBLISH_TOKEN", "secret").args(["--listen", "127.0.0.1:0"]);
+    assert!(run.ends_with(" -- --listen 127.0.0.1:8081"), "{run}");
+    let mut guarded = Running::start(&mut guarded);
+    let first = guarded.line();
+    let address = first.rsplit_once("http://").unwrap().1.to_owned();
+    let here = |text: &str| text.replace("127.0.0.1:8081", &address);
+    assert_eq!(Some(first.as_str()), here(printed).lines().next());
+    guarded.assert_next(here(printed).split_once('\n').unwrap().1);
+    let (post, _) = next("curl -H 'Authorization: Bearer secret'");
+    for (post, status) in [(post.to_owned(), 0), (post.replace("secret", "guess"), 22)] {
+        let posted = shell(&format!("{} --fail --silent", here(&post))).output().unwrap();
+        assert_eq!(posted.status.code(), Some(status), "{posted:?}");
+    }
+
     assert!(next("cargo update ").0.ends_with("idna_adapter --precise 1.0.0"));
     assert!(transcripts.next().is_none(), "every transcript is tried here");
 }
