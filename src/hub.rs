@@ -18,6 +18,7 @@ use crate::{
     history::{History, epoch},
     inbox::{Inbox, MAX_BATCH_BYTES, Refused},
     message::Message,
+    permits::Permit,
     registry::{Kind, Registry, Seat},
     socket::Socket,
     stats::Stats,
@@ -100,12 +101,13 @@ impl Hub {
         &self,
         kind: Kind,
         names: impl IntoIterator<Item = &'n str>,
+        permit: Option<Permit>,
     ) -> Result<Seat, SubscribeError> {
         let subscribed = self.types.subscribe(names)?;
         if matches!(self.inbox.accepts(), Err(PublishError::NotRunning)) {
             return Err(SubscribeError::NotRunning);
         }
-        self.registry.register(kind, subscribed)
+        self.registry.register(kind, subscribed, permit)
     }
 
     /// Hands a registered client over to the broadcaster, which sends it `head` and the preamble.

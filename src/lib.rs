@@ -123,6 +123,7 @@ mod json;
 mod mail;
 mod message;
 mod meter;
+mod permits;
 mod registry;
 #[cfg(test)]
 mod scripted;

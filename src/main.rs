@@ -4,10 +4,11 @@ mod command;
 
 use std::{
     io::{self, Write},
+    net::IpAddr,
     process::ExitCode,
     sync::Arc,
     thread,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use log::{info, warn};
@@ -25,6 +26,7 @@ use crate::command::{
     lines,
     listen::{Address, Bound},
     log_lines,
+    peers::Rate,
     tokens::Tokens,
 };
 
@@ -120,16 +122,26 @@ fn routes(config: &Config, server: &Server) -> Result<HttpServer, String> {
     if publish.is_empty() && config.listen.iter().any(|address| !address.is_local()) {
         warn!("whoever reaches this host may publish; --publish-token would restrict it");
     }
+    let rate = config.publishes_per_second.map(Rate::new).map(Arc::new);
+    let proxies = config.proxies.clone();
     let decide = move |request: &Request, action: Action<'_>| match action {
-        Action::Publish(kind) => publish.check(request, &[Some(kind)]),
+        Action::Publish(kind) => {
+            publish.check(request, &[Some(kind)])?;
+            check_rate(rate.as_deref(), proxies.client(request))
+        }
         Action::Subscribe(types) => check_types(&subscribe, request, types),
         _ => subscribe.check(request, &[None]),
     };
+    let mut stream = server.event_stream_handler().authorize(decide.clone());
+    if let Some(limit) = config.streams_per_address {
+        let proxies = config.proxies.clone();
+        stream = stream.streams_per_address(limit, move |request| proxies.client(request));
+    }
     let http = HttpServer::new().limits(config.limits.clone());
     let metrics = server.metrics_handler().with_http(&http).authorize(decide.clone());
     let stats = server.stats_handler().with_http(&http).authorize(decide.clone());
     Ok(http
-        .get("/event", server.event_stream_handler().authorize(decide.clone()))
+        .get("/event", stream)
         .post("/send", server.send_message_handler().authorize(decide))
         .get("/metrics", metrics)
         .get("/stats", stats)
@@ -141,6 +153,15 @@ fn routes(config: &Config, server: &Server) -> Result<HttpServer, String> {
 fn check_types(tokens: &Tokens, request: &Request, types: &[&str]) -> Result<(), Denied> {
     let types: Vec<_> = types.iter().map(|&kind| (kind != "*").then_some(kind)).collect();
     tokens.check(request, &types)
+}
+
+/// Whether a client may publish once more now.
+fn check_rate(rate: Option<&Rate>, client: Option<IpAddr>) -> Result<(), Denied> {
+    let (Some(rate), Some(client)) = (rate, client) else {
+        return Ok(());
+    };
+    let later = |wait| Denied::try_later("you publish too often", wait);
+    rate.take(client, Instant::now()).map_err(later)
 }
 
 /// Which pages may use the server. On loopback it goes by its own names only: a page whose name was
@@ -174,7 +195,8 @@ fn first_event(config: &Config) -> &str {
 fn what_next(bound: &[Bound], config: &Config) -> String {
     let listening = bound.iter().map(|one| match &one.address {
         Address::Tcp(address) => format!("websse listens on http://{address}\n"),
-        address => format!("websse listens on {address}\n"),
+        #[cfg(unix)]
+        address @ Address::Unix(_) => format!("websse listens on {address}\n"),
     });
     let listening = listening.collect::<Vec<_>>().concat();
     let Some(one) = bound.first() else {

@@ -5,7 +5,7 @@ use std::{collections::HashMap, sync::Arc};
 use crossbeam_channel::{Receiver, Sender, unbounded};
 use parking_lot::Mutex;
 
-use crate::{error::SubscribeError, mail::Mail, types::Subscribed};
+use crate::{error::SubscribeError, mail::Mail, permits::Permit, types::Subscribed};
 
 /// A client's number, never used twice.
 pub(crate) type ClientId = u64;
@@ -44,6 +44,8 @@ struct Client {
     subscribed: Arc<Subscribed>,
     mailbox: Sender<Mail>,
     kind: Kind,
+    /// Boxed, since most clients have none.
+    permit: Option<Box<Permit>>,
 }
 
 impl Registry {
@@ -56,6 +58,7 @@ impl Registry {
         self: &Arc<Self>,
         kind: Kind,
         subscribed: Subscribed,
+        permit: Option<Permit>,
     ) -> Result<Seat, SubscribeError> {
         let (sender, mailbox) = unbounded();
         let mut clients = self.clients.lock();
@@ -71,7 +74,12 @@ impl Registry {
         let subscribed = clients.intern(subscribed);
         let id = clients.next_id;
         clients.next_id += 1;
-        let client = Client { subscribed: Arc::clone(&subscribed), mailbox: sender, kind };
+        let client = Client {
+            subscribed: Arc::clone(&subscribed),
+            mailbox: sender,
+            kind,
+            permit: permit.map(Box::new),
+        };
         clients.map.insert(id, client);
         drop(clients);
         Ok(Seat { id, subscribed, mailbox, registry: Some(Arc::clone(self)) })
@@ -116,6 +124,8 @@ impl Registry {
             clients.map.shrink_to_fit();
             clients.subscribed.shrink_to_fit();
         }
+        drop(clients);
+        drop(client.permit);
     }
 
     /// Refuses clients from now on.
@@ -196,7 +206,7 @@ mod tests {
     #[test]
     fn equal_subscriptions_are_one_and_end_with_their_last_client() {
         let registry = Registry::new(10);
-        let take = |numbers| registry.register(Kind::Stream, types(numbers)).expect("room");
+        let take = |numbers| registry.register(Kind::Stream, types(numbers), None).expect("room");
         let (one, two, other) = (take(&[1, 2]), take(&[1, 2]), take(&[3]));
         assert!(Arc::ptr_eq(&one.subscribed, &two.subscribed));
         assert!(!Arc::ptr_eq(&one.subscribed, &other.subscribed));
@@ -212,14 +222,14 @@ mod tests {
     #[test]
     fn a_seat_that_nobody_took_is_free_again() {
         let registry = Registry::new(1);
-        let seat = registry.register(Kind::Stream, Subscribed::All).expect("room for one");
-        let full = registry.register(Kind::Stream, Subscribed::All).map(drop);
+        let seat = registry.register(Kind::Stream, Subscribed::All, None).expect("room for one");
+        let full = registry.register(Kind::Stream, Subscribed::All, None).map(drop);
         assert_eq!(full, Err(SubscribeError::Full { limit: 1 }));
-        assert!(registry.register(Kind::Subscription, Subscribed::All).is_ok());
+        assert!(registry.register(Kind::Subscription, Subscribed::All, None).is_ok());
         drop(seat);
-        assert!(registry.register(Kind::Stream, Subscribed::All).is_ok());
+        assert!(registry.register(Kind::Stream, Subscribed::All, None).is_ok());
         registry.close();
-        let closed = registry.register(Kind::Stream, Subscribed::All).map(drop);
+        let closed = registry.register(Kind::Stream, Subscribed::All, None).map(drop);
         assert_eq!(closed, Err(SubscribeError::ShutDown));
     }
 }

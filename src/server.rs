@@ -318,7 +318,7 @@ impl SubscriptionBuilder<'_> {
     /// As [`Server::subscribe`].
     pub fn open(self) -> Result<Subscription, SubscribeError> {
         let Self { hub, types, resume } = self;
-        let seat = hub.register(Kind::Subscription, types.iter().map(String::as_str))?;
+        let seat = hub.register(Kind::Subscription, types.iter().map(String::as_str), None)?;
         let tally = Arc::<Tally>::default();
         let subscription = Subscription::new(seat.mailbox.clone(), Arc::clone(&tally));
         hub.seat(seat, b"", resume, Via::Tally(tally))?;

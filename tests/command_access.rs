@@ -156,6 +156,47 @@ fn on_loopback_only_its_own_names_and_pages_are_served() {
     }
 }
 
+#[test]
+fn each_client_has_its_limits_as_the_trusted_proxy_names_it() {
+    let arguments = ["--streams-per-address", "2", "--publishes-per-second", "3"];
+    let proxied = ["--trusted-proxy", "127.0.0.1"];
+    let (_hub, address) = Running::on_loopback(&[&arguments[..], &proxied].concat(), &[]);
+    let listen = |client: &str| {
+        let mut stream = Client::connect(address);
+        let fields = format!("Host: localhost\r\nX-Forwarded-For: made-up, {client}\r\n");
+        stream.send(format!("GET /event HTTP/1.1\r\n{fields}\r\n"));
+        let answer = stream.head();
+        assert_eq!(answer.status, 200);
+        stream
+    };
+    let mut streams = [listen("192.0.2.1"), listen("192.0.2.1"), listen("192.0.2.2")];
+    let mut refused = listen("192.0.2.1");
+    let text = String::from_utf8(refused.drain(SOON)).unwrap();
+    assert!(text.starts_with(": 2 streams of yours are open already\nretry: "), "{text}");
+    for stream in &mut streams {
+        stream.preamble();
+    }
+    // One leaves, and there is room again.
+    let [first, ..] = streams;
+    drop(first);
+    eventually(SOON, true, || {
+        let mut again = listen("192.0.2.1");
+        let mut beginning = again.piece();
+        beginning.truncate(9);
+        beginning == b": websse\n"
+    });
+
+    let publish = |client: &str| {
+        let answer = ask(address, "POST /send?data=x", &format!("X-Forwarded-For: {client}\r\n"));
+        assert_eq!(answer.field("retry-after"), (answer.status == 429).then_some("1"));
+        answer.status
+    };
+    let statuses: Vec<u16> = (0..40).map(|_| publish("192.0.2.1")).collect();
+    assert_eq!(statuses[..3], [200; 3]);
+    assert!(statuses.contains(&429), "{statuses:?}");
+    assert_eq!(publish("192.0.2.2"), 200);
+}
+
 /// A path that nothing else uses.
 fn socket_path(name: &str) -> PathBuf {
     std::env::temp_dir().join(format!("websse-{}-{name}", std::process::id()))

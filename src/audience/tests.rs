@@ -71,7 +71,7 @@ impl Hub {
         let subscribed =
             if types.is_empty() { Subscribed::All } else { Subscribed::Types(types.into()) };
         let wire = Scripted::new([Take(usize::MAX)].into_iter().chain(answers));
-        let seat = self.registry.register(Kind::Stream, subscribed).expect("room");
+        let seat = self.registry.register(Kind::Stream, subscribed, None).expect("room");
         let via = Via::Wire(wire.clone());
         self.audience
             .admit(Arrival { seat, preamble: b"hello\n".into(), resume, via }, self.moment);
@@ -79,7 +79,7 @@ impl Hub {
     }
 
     fn feed(&mut self, resume: Resume) -> (Receiver<Mail>, Arc<Tally>) {
-        let seat = self.registry.register(Kind::Subscription, Subscribed::All).expect("room");
+        let seat = self.registry.register(Kind::Subscription, Subscribed::All, None).expect("room");
         let (mailbox, tally) = (seat.mailbox.clone(), Arc::<Tally>::default());
         let via = Via::Tally(Arc::clone(&tally));
         self.audience

@@ -8,6 +8,7 @@ use websse::{Builder, Server, http::Limits};
 use super::{
     flags::{self, Flag, GROUPS},
     listen::Address,
+    peers::Proxies,
     tokens::Tokens,
 };
 
@@ -73,6 +74,9 @@ pub(crate) struct Config {
     pub(super) subscribe_tokens: Vec<String>,
     pub(crate) cors_origins: Vec<String>,
     pub(crate) allow_hosts: Vec<String>,
+    pub(crate) streams_per_address: Option<usize>,
+    pub(crate) publishes_per_second: Option<u32>,
+    pub(crate) proxies: Proxies,
     pub(crate) server: Builder,
     pub(crate) limits: Limits,
     pub(crate) shutdown_timeout: Duration,
@@ -94,6 +98,9 @@ impl Config {
             subscribe_tokens: Vec::new(),
             cors_origins: Vec::new(),
             allow_hosts: Vec::new(),
+            streams_per_address: None,
+            publishes_per_second: None,
+            proxies: Proxies::default(),
             server: Server::builder(),
             limits: Limits::default(),
             shutdown_timeout: Duration::ZERO,

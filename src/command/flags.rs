@@ -75,6 +75,9 @@ pub(crate) const GROUPS: [(&str, &[Flag]); 5] = [
         secret(many("subscribe-token", "[TYPE=]TOKEN", "needed to listen, or to a type", subscribe_token)),
         many("subscribe-token-file", "PATH", "the same, one a line", subscribe_token_file),
         many("cors-origin", "ORIGIN", "whose pages may listen and publish; * is all", cors_origin),
+        one("streams-per-address", "N", "", "streams of one client at a time", streams_per_address),
+        one("publishes-per-second", "N", "", "of one client", publishes_per_second),
+        many("trusted-proxy", "ADDRESS", "an IP or unix: its X-Forwarded-For is right", trusted_proxy),
         many("allow-host", "HOST", "a name to be asked by; on loopback its own are", allow_host),
     ]),
     ("limits of events and streams", &[
@@ -190,6 +193,21 @@ fn cors_origin(config: &mut Config, text: &str) -> Done {
 fn allow_host(config: &mut Config, text: &str) -> Done {
     config.allow_hosts.push(text.to_owned());
     Ok(())
+}
+
+fn streams_per_address(config: &mut Config, text: &str) -> Done {
+    config.streams_per_address = Some(count(text)?);
+    Ok(())
+}
+
+fn publishes_per_second(config: &mut Config, text: &str) -> Done {
+    let number = u32::try_from(count(text)?).ok().filter(|number| *number > 0);
+    config.publishes_per_second = Some(number.ok_or("at least 1")?);
+    Ok(())
+}
+
+fn trusted_proxy(config: &mut Config, text: &str) -> Done {
+    config.proxies.add(text)
 }
 
 fn shutdown_timeout(config: &mut Config, text: &str) -> Done {

@@ -48,12 +48,12 @@ impl Tokens {
     /// and `*`, which only a token for all types opens.
     pub(crate) fn check(&self, request: &Request, types: &[Option<&str>]) -> Result<(), Denied> {
         // Types that no token is for, and no general one exists, are open.
-        let guarded = |kind: &Option<&str>| {
+        let guarded = |kind: Option<&str>| {
             kind.is_none_or(|kind| {
                 self.0.iter().any(|token| token.kind.as_deref().is_none_or(|known| known == kind))
             })
         };
-        if self.0.is_empty() || !types.iter().any(guarded) {
+        if self.0.is_empty() || !types.iter().copied().any(guarded) {
             return Ok(());
         }
         let Some(shown) = shown(request)? else {
@@ -68,7 +68,7 @@ impl Tokens {
                 *opened |= equal && (token.kind.is_none() || token.kind.as_deref() == *kind);
             }
         }
-        let missing = types.iter().zip(opened).any(|(kind, opened)| !opened && guarded(kind));
+        let missing = types.iter().zip(opened).any(|(kind, opened)| !opened && guarded(*kind));
         match (known, missing) {
             (false, _) => Err(Denied::unauthorized("nobody has this token")),
             (true, true) => Err(Denied::forbidden("this token is not for that event type")),

@@ -2,7 +2,9 @@
 
 use std::{
     borrow::Cow,
+    fmt,
     hash::{BuildHasher, RandomState},
+    net::IpAddr,
     sync::Arc,
 };
 
@@ -13,6 +15,7 @@ use crate::{
     http::{Fate, Handler, Request, Response},
     hub::Hub,
     message::{GENERAL, canonical},
+    permits::Permits,
     registry::Kind,
     server::Server,
 };
@@ -39,7 +42,11 @@ impl Server {
     /// let http = HttpServer::new().get("/event", server.event_stream_handler());
     /// ```
     pub fn event_stream_handler(&self) -> EventStreamHandler {
-        EventStreamHandler { hub: Arc::clone(self.hub()), authorize: Authorize::default() }
+        EventStreamHandler {
+            hub: Arc::clone(self.hub()),
+            authorize: Authorize::default(),
+            per_address: None,
+        }
     }
 }
 
@@ -48,6 +55,23 @@ impl Server {
 pub struct EventStreamHandler {
     hub: Arc<Hub>,
     authorize: Authorize,
+    per_address: Option<PerAddress>,
+}
+
+type AddressOf = dyn Fn(&Request) -> Option<IpAddr> + Send + Sync;
+
+/// A limit for each address.
+#[derive(Clone)]
+struct PerAddress {
+    limit: usize,
+    address: Arc<AddressOf>,
+    permits: Permits,
+}
+
+impl fmt::Debug for PerAddress {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("PerAddress").field("limit", &self.limit).finish_non_exhaustive()
+    }
 }
 
 impl EventStreamHandler {
@@ -58,6 +82,26 @@ impl EventStreamHandler {
         decide: impl Fn(&Request, Action<'_>) -> Result<(), Denied> + Send + Sync + 'static,
     ) -> Self {
         Self { authorize: Authorize::new(decide), ..self }
+    }
+
+    /// Lets each client listen over so many connections at a time; a further one is told to come
+    /// back later. `address` tells whose they are, `None` is not limited. Behind a proxy the peer is
+    /// the proxy, and the client's address is what the proxy says it is.
+    ///
+    /// ```
+    /// # use websse::{Server, http::{HttpServer, Request}};
+    /// # let server = Server::new();
+    /// let peer = |request: &Request| request.peer().map(|peer| peer.ip());
+    /// let http = HttpServer::new()
+    ///     .get("/event", server.event_stream_handler().streams_per_address(6, peer));
+    /// ```
+    pub fn streams_per_address(
+        self,
+        limit: usize,
+        address: impl Fn(&Request) -> Option<IpAddr> + Send + Sync + 'static,
+    ) -> Self {
+        let (address, permits) = (Arc::new(address), Permits::default());
+        Self { per_address: Some(PerAddress { limit, address, permits }), ..self }
     }
 }
 
@@ -84,7 +128,16 @@ impl Handler for EventStreamHandler {
                 return Response::text(500, text);
             }
         }
-        let seat = match self.hub.register(Kind::Stream, types) {
+        let mut permit = None;
+        if let Some(PerAddress { limit, address, permits }) = &self.per_address
+            && let Some(address) = address(request)
+        {
+            permit = permits.take(address, *limit);
+            if permit.is_none() {
+                return refuse_for_now(&format!("{limit} streams of yours are open already"));
+            }
+        }
+        let seat = match self.hub.register(Kind::Stream, types, permit) {
             Ok(seat) => seat,
             Err(error @ SubscribeError::EventNotRegistered(_)) => {
                 return Response::text(400, error.to_string());
@@ -99,7 +152,7 @@ impl Handler for EventStreamHandler {
     }
 
     fn may_block(&self) -> bool {
-        self.authorize.asks()
+        self.authorize.asks() || self.per_address.is_some()
     }
 }
 
