@@ -4,21 +4,22 @@
 //! could hold it up it passes the turn on, to a parked thread or a new one, and goes on alone. A
 //! thread that is done parks, and ends if it is not needed for a while.
 
+#[cfg(test)]
+mod tests;
+#[cfg(test)]
+mod walk;
+
 use std::{
-    io,
+    io, mem,
     time::{Duration, Instant},
 };
 
-use parking_lot::{Condvar, Mutex, MutexGuard};
+use parking_lot::{Condvar, Mutex};
 
 /// How long a parked thread waits for a turn before it ends.
 const PARKED: Duration = Duration::from_secs(3);
 
-/// Whose turn it is.
-///
-/// Until it is stopped, exactly one of these holds: a thread has the turn; or the turn is vacant,
-/// and a parked thread was woken or a new one started to take it. A thread never ends without
-/// having looked, under the lock, whether the turn is vacant.
+/// Whose turn it is, and how threads wait for theirs.
 #[derive(Debug, Default)]
 pub(super) struct Turns {
     /// Never held while a thread is started or a connection is served.
@@ -29,7 +30,15 @@ pub(super) struct Turns {
     ended: Condvar,
 }
 
-#[derive(Debug, Default)]
+/// Whose turn it is.
+///
+/// Until it is stopped, exactly one of these holds: a thread has the turn; or the turn is vacant,
+/// and a parked thread was woken or a new one started to take it. A thread never ends without
+/// having looked whether the turn is vacant.
+///
+/// Each method is one step of a thread, taken under the lock; what it returns is what the thread
+/// does next, without the lock. `walk.rs` takes them in every order there is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 struct State {
     vacant: bool,
     parked: usize,
@@ -37,50 +46,130 @@ struct State {
     stopping: bool,
 }
 
+/// What becomes of a turn that its thread offers to the others.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Offer {
+    /// Nobody takes it any more: all are to stop.
+    Over,
+    /// A parked thread is to be woken.
+    Wake,
+    /// A thread is to be started, which [looks](State::look), or else the offer is
+    /// [withdrawn](State::withdraw).
+    Start,
+}
+
+/// What a thread without the turn does, once it has looked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Look {
+    /// It has the turn.
+    Turn,
+    /// It parks, and looks again when it [wakes](State::wake).
+    Park,
+    /// It is not counted any more, tells so, and ends.
+    End,
+}
+
+impl State {
+    /// A thread with the turn passes it on.
+    fn offer(&mut self) -> Offer {
+        if self.stopping {
+            return Offer::Over;
+        }
+        self.vacant = true;
+        if self.parked > 0 {
+            return Offer::Wake;
+        }
+        // Counted before it runs, so that nobody takes the others for all.
+        self.threads += 1;
+        Offer::Start
+    }
+
+    /// No thread could be started. True means that the turn is still the caller's; else a thread
+    /// that was done with its connection has taken it meanwhile.
+    fn withdraw(&mut self) -> bool {
+        self.threads -= 1;
+        mem::take(&mut self.vacant)
+    }
+
+    /// A thread without the turn looks for it; one that has been parked for long enough is not
+    /// `in_time` to park again.
+    fn look(&mut self, in_time: bool) -> Look {
+        if !self.stopping {
+            if mem::take(&mut self.vacant) {
+                return Look::Turn;
+            }
+            if in_time {
+                self.parked += 1;
+                return Look::Park;
+            }
+        }
+        self.threads -= 1;
+        Look::End
+    }
+
+    /// A parked thread was woken, by whomever, or its time is over.
+    fn wake(&mut self, in_time: bool) -> Look {
+        self.parked -= 1;
+        self.look(in_time)
+    }
+
+    /// A thread with the turn ends, since all are to stop.
+    fn leave(&mut self) {
+        self.threads -= 1;
+    }
+
+    /// All threads are to end; false if that was said before.
+    fn stop(&mut self) -> bool {
+        !mem::replace(&mut self.stopping, true)
+    }
+
+    /// Whether all threads but `own` have ended, for good.
+    fn has_ended(&self, own: usize) -> bool {
+        self.stopping && self.threads <= own
+    }
+}
+
 impl Turns {
-    /// Passes the turn on, by `spawn` where nobody is parked. A new thread begins with
+    /// Passes the turn on, by `start` where nobody is parked. A new thread begins with
     /// [`wait`](Self::wait). On an error the caller has the turn still.
-    pub(super) fn pass(&self, spawn: impl FnOnce() -> io::Result<()>) -> io::Result<()> {
-        let mut state = self.state.lock();
-        if state.stopping {
-            return Ok(());
+    pub(super) fn pass(&self, start: impl FnOnce() -> io::Result<()>) -> io::Result<()> {
+        // The lock is free again when it is known what to do.
+        let offer = self.state.lock().offer();
+        match offer {
+            Offer::Over => {}
+            Offer::Wake => {
+                self.vacant.notify_one();
+            }
+            Offer::Start => {
+                if let Err(error) = start() {
+                    // Nobody waits for that thread alone: this one is counted, and ends later.
+                    let is_kept = self.state.lock().withdraw();
+                    if is_kept {
+                        return Err(error);
+                    }
+                }
+            }
         }
-        state.vacant = true;
-        if state.parked > 0 {
-            drop(state);
-            self.vacant.notify_one();
-            return Ok(());
-        }
-        state.threads += 1;
-        drop(state);
-        let Err(error) = spawn() else {
-            return Ok(());
-        };
-        let mut state = self.state.lock();
-        // A thread that was done with its connection may have taken the turn meanwhile.
-        let taken = !std::mem::take(&mut state.vacant);
-        self.leave(state);
-        if taken { Ok(()) } else { Err(error) }
+        Ok(())
     }
 
     /// Waits for the turn. False means that the thread is to end, and is not counted any more.
     pub(super) fn wait(&self) -> bool {
-        let end = Instant::now() + PARKED;
+        self.wait_until(Instant::now() + PARKED)
+    }
+
+    fn wait_until(&self, end: Instant) -> bool {
         let mut state = self.state.lock();
-        let mut in_time = true;
-        while !state.stopping {
-            if std::mem::take(&mut state.vacant) {
-                return true;
-            }
-            if !in_time {
-                break;
-            }
-            state.parked += 1;
-            in_time = !self.vacant.wait_until(&mut state, end).timed_out();
-            state.parked -= 1;
+        let mut look = state.look(true);
+        while look == Look::Park {
+            let in_time = !self.vacant.wait_until(&mut state, end).timed_out();
+            look = state.wake(in_time);
         }
-        self.leave(state);
-        false
+        drop(state);
+        if look == Look::End {
+            self.ended.notify_all();
+        }
+        look == Look::Turn
     }
 
     /// A thread with the turn waits until `end`, or until it is to stop.
@@ -91,7 +180,8 @@ impl Turns {
 
     /// A thread with the turn ends, since all are to stop.
     pub(super) fn end(&self) {
-        self.leave(self.state.lock());
+        self.state.lock().leave();
+        self.ended.notify_all();
     }
 
     pub(super) fn is_stopping(&self) -> bool {
@@ -101,16 +191,16 @@ impl Turns {
     /// Lets all threads end as soon as they are done with their connections; false if that was
     /// said before.
     pub(super) fn stop(&self) -> bool {
-        let was_stopping = std::mem::replace(&mut self.state.lock().stopping, true);
+        let is_first = self.state.lock().stop();
         self.vacant.notify_all();
         self.ended.notify_all();
-        !was_stopping
+        is_first
     }
 
     /// Waits until all threads but `own` have ended, or until `end`; returns how many are left.
     pub(super) fn wait_ended(&self, own: usize, end: Option<Instant>) -> usize {
         let mut state = self.state.lock();
-        while state.threads > own || !state.stopping {
+        while !state.has_ended(own) {
             match end {
                 Some(end) if self.ended.wait_until(&mut state, end).timed_out() => break,
                 Some(_) => {}
@@ -118,74 +208,5 @@ impl Turns {
             }
         }
         state.threads.saturating_sub(own)
-    }
-
-    fn leave(&self, mut state: MutexGuard<'_, State>) {
-        state.threads -= 1;
-        drop(state);
-        self.ended.notify_all();
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use std::{sync::Arc, thread};
-
-    use super::*;
-
-    fn no_thread() -> io::Result<()> {
-        Err(io::ErrorKind::OutOfMemory.into())
-    }
-
-    /// A thread that waits for the turn, and tells whether it got it.
-    fn waiting(turns: &Arc<Turns>) -> thread::JoinHandle<bool> {
-        let shared = Arc::clone(turns);
-        turns.state.lock().threads += 1;
-        let waiting = thread::spawn(move || shared.wait());
-        while turns.state.lock().parked == 0 && !waiting.is_finished() {
-            thread::yield_now();
-        }
-        waiting
-    }
-
-    #[test]
-    fn a_turn_that_nobody_can_take_stays_where_it_is() {
-        let turns = Turns::default();
-        assert!(turns.pass(no_thread).is_err());
-        let state = turns.state.lock();
-        assert!(!state.vacant && state.threads == 0);
-    }
-
-    #[test]
-    fn a_turn_goes_to_a_parked_thread_rather_than_to_a_new_one() {
-        let turns = Arc::new(Turns::default());
-        let parked = waiting(&turns);
-        assert!(turns.pass(|| panic!("a thread is parked")).is_ok());
-        assert!(parked.join().expect("it does not panic"));
-        assert!(!turns.state.lock().vacant);
-    }
-
-    #[test]
-    fn a_thread_that_becomes_free_while_none_can_be_started_takes_the_turn() {
-        let turns = Arc::new(Turns::default());
-        let spawn = || {
-            // Just now another one is done with its connection.
-            assert!(waiting(&turns).join().expect("it does not panic"));
-            no_thread()
-        };
-        assert!(turns.pass(spawn).is_ok());
-        assert!(!turns.state.lock().vacant);
-    }
-
-    #[test]
-    fn a_thread_without_a_turn_ends_after_a_while_and_all_end_when_told_to() {
-        let turns = Arc::new(Turns::default());
-        let start = Instant::now();
-        assert!(!waiting(&turns).join().expect("it does not panic"));
-        assert!(start.elapsed() >= PARKED);
-        let parked = waiting(&turns);
-        assert!(turns.stop() && !turns.stop(), "only the first time is the first");
-        assert!(!parked.join().expect("it does not panic"));
-        assert_eq!(turns.wait_ended(0, Some(Instant::now())), 0);
     }
 }

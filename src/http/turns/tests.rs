@@ -1,0 +1,250 @@
+use std::{
+    io::{Read, Write},
+    net::TcpStream,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+        mpsc,
+    },
+    thread::{self, JoinHandle},
+};
+
+use super::*;
+use crate::http::{Handler, HttpServer, Request, Response};
+
+/// For what must happen by itself; and parked for longer than this is parked for ever.
+const PATIENCE: Duration = Duration::from_secs(60);
+const FOR_EVER: Duration = Duration::from_secs(3600);
+
+fn no_thread() -> io::Result<()> {
+    Err(io::ErrorKind::OutOfMemory.into())
+}
+
+/// Waits until `condition` holds.
+#[track_caller]
+fn until(what: &str, condition: impl Fn() -> bool) {
+    let end = Instant::now() + PATIENCE;
+    while !condition() {
+        assert!(Instant::now() < end, "expected {what} within {PATIENCE:?}");
+        thread::yield_now();
+    }
+}
+
+/// What a thread returns, which must be about to end.
+#[track_caller]
+fn join<T>(what: &str, thread: JoinHandle<T>) -> T {
+    until(what, || thread.is_finished());
+    thread.join().expect("it does not panic")
+}
+
+/// A thread that parks, for ever if it is not woken, and tells whether it got the turn.
+fn parked(turns: &Arc<Turns>) -> JoinHandle<bool> {
+    let shared = Arc::clone(turns);
+    turns.state.lock().threads += 1;
+    let before = turns.state.lock().parked;
+    let parked = thread::spawn(move || shared.wait_until(Instant::now() + FOR_EVER));
+    until("a thread to park", || turns.state.lock().parked > before);
+    parked
+}
+
+#[test]
+fn a_turn_that_nobody_can_take_stays_where_it_is() {
+    let turns = Turns::default();
+    assert!(turns.pass(no_thread).is_err());
+    assert_eq!(*turns.state.lock(), State::default());
+}
+
+#[test]
+fn a_turn_goes_to_a_parked_thread_rather_than_to_a_new_one() {
+    let turns = Arc::new(Turns::default());
+    let parked = parked(&turns);
+    assert!(turns.pass(|| panic!("a thread is parked")).is_ok());
+    assert!(join("a parked thread to be woken", parked));
+    assert_eq!(*turns.state.lock(), State { threads: 1, ..State::default() });
+}
+
+#[test]
+fn a_thread_that_becomes_free_while_none_can_be_started_takes_the_turn() {
+    let turns = Turns::default();
+    turns.state.lock().threads = 1;
+    let start = || {
+        // Just now another one is done with its connection.
+        assert!(turns.wait());
+        no_thread()
+    };
+    assert!(turns.pass(start).is_ok());
+    assert_eq!(*turns.state.lock(), State { threads: 1, ..State::default() });
+}
+
+#[test]
+fn a_thread_without_a_turn_ends_after_a_while() {
+    let turns = Turns::default();
+    turns.state.lock().threads = 1;
+    let start = Instant::now();
+    assert!(!turns.wait());
+    assert!(start.elapsed() >= PARKED);
+    assert_eq!(*turns.state.lock(), State::default());
+}
+
+#[test]
+fn stopping_wakes_the_parked() {
+    let turns = Arc::new(Turns::default());
+    let parked = [parked(&turns), parked(&turns)];
+    assert_eq!(turns.wait_ended(0, Some(Instant::now())), 2);
+    assert!(turns.stop() && !turns.stop(), "only the first time is the first");
+    for parked in parked {
+        assert!(!join("a parked thread to end", parked));
+    }
+    assert_eq!(*turns.state.lock(), State { stopping: true, ..State::default() });
+}
+
+/// So often that at some time the other thread is waiting already.
+const TRIES: usize = 100;
+
+/// Runs `wait` on another thread, which has probably got to where it waits.
+fn begin<T: Send + 'static>(
+    turns: &Arc<Turns>,
+    wait: impl FnOnce(&Turns) -> T + Send + 'static,
+) -> JoinHandle<T> {
+    let (begun, has_begun) = mpsc::channel();
+    let turns = Arc::clone(turns);
+    let thread = thread::spawn(move || {
+        begun.send(()).expect("it is waited for");
+        wait(&turns)
+    });
+    has_begun.recv().expect("it does not panic");
+    (0..20).for_each(|_| thread::yield_now());
+    thread
+}
+
+/// Else the one that is woken finds nothing, parks again, and nobody comes for the turn.
+#[test]
+fn nobody_is_woken_before_the_turn_is_vacant() {
+    for _ in 0..TRIES {
+        let turns = Arc::default();
+        let parked = parked(&turns);
+        let state = turns.state.lock();
+        let passes = begin(&turns, |turns| turns.pass(no_thread));
+        // Somebody who was woken by now looks first.
+        drop(state);
+        assert!(join("a parked thread to be woken", parked));
+        assert!(join("the turn to be passed on", passes).is_ok());
+    }
+}
+
+#[test]
+fn stopping_ends_a_pause() {
+    for _ in 0..TRIES {
+        let turns = Arc::default();
+        let pause = begin(&turns, |turns| turns.pause(Instant::now() + FOR_EVER));
+        turns.stop();
+        join("a pause to end", pause);
+    }
+}
+
+#[test]
+fn the_last_thread_tells_who_waits_for_all_to_end() {
+    for round in 0..TRIES {
+        let turns = Arc::<Turns>::default();
+        turns.state.lock().threads = 1;
+        turns.stop();
+        let waits = begin(&turns, |turns| turns.wait_ended(0, None));
+        if round % 2 == 0 {
+            turns.end();
+        } else {
+            assert!(!turns.wait());
+        }
+        assert_eq!(join("the end to be noticed", waits), 0);
+    }
+}
+
+#[test]
+fn nothing_has_ended_before_it_is_to_stop() {
+    let mut state = State { threads: 1, ..State::default() };
+    assert!(!state.has_ended(1));
+    assert!(state.stop());
+    assert!(state.has_ended(1) && !state.has_ended(0));
+}
+
+/// Answers what nobody but this crate can: with a panic behind the answer.
+struct Fails {
+    in_turn: bool,
+}
+
+impl Handler for Fails {
+    fn handle(&self, _: &Request) -> Response {
+        Response::new(200).take_over(|_, _| panic!("as the test wants"))
+    }
+
+    fn may_block(&self) -> bool {
+        !self.in_turn
+    }
+}
+
+#[test]
+fn a_panic_of_this_crate_costs_its_connection_only() {
+    let http = HttpServer::new()
+        .get("/fails", Fails { in_turn: false })
+        .get("/fails-in-turn", Fails { in_turn: true })
+        .get("/well", |_: &Request| Response::text(200, "well"))
+        .bind("127.0.0.1:0")
+        .expect("port 0 is always free");
+    let ask = |path: &str| {
+        let mut socket = TcpStream::connect(http.local_addr().expect("bound above"))?;
+        socket.set_read_timeout(Some(PATIENCE))?;
+        write!(socket, "GET {path} HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")?;
+        let mut answer = String::new();
+        socket.read_to_string(&mut answer).map(|_| answer)
+    };
+    for round in 0..20 {
+        for path in ["/fails", "/fails-in-turn"] {
+            assert_eq!(ask(path).expect("an orderly end"), "", "{path}, round {round}");
+        }
+    }
+    assert!(ask("/well").expect("an answer").ends_with("well\n"));
+    assert_eq!(http.shutdown(PATIENCE), 0, "threads were counted that are gone, or are left");
+}
+
+/// Threads among which a turn goes round.
+const THREADS: usize = 5;
+const ROUNDS: usize = 50_000;
+
+/// The real locks and wakes, in as many orders as chance brings.
+#[test]
+fn a_turn_that_goes_round_among_threads_is_never_lost() {
+    let turns = Arc::new(Turns::default());
+    let taken = Arc::new(AtomicUsize::new(0));
+    turns.pass(|| start(&turns, &taken)).expect("a thread");
+    until("turns to be taken", || taken.load(Ordering::Relaxed) > ROUNDS);
+    turns.stop();
+    assert_eq!(turns.wait_ended(0, Some(Instant::now() + PATIENCE)), 0);
+}
+
+/// Starts a thread of those among which the turn goes round; not always, and not too many.
+fn start(turns: &Arc<Turns>, taken: &Arc<AtomicUsize>) -> io::Result<()> {
+    // This one is counted already.
+    if taken.load(Ordering::Relaxed) % 7 == 6 || turns.state.lock().threads > THREADS {
+        return no_thread();
+    }
+    let (turns, taken) = (Arc::clone(turns), Arc::clone(taken));
+    thread::Builder::new().spawn(move || go_round(&turns, &taken)).map(drop)
+}
+
+/// Passes the turn on as soon as it has it, and then waits until somebody else has it.
+fn go_round(turns: &Arc<Turns>, taken: &Arc<AtomicUsize>) {
+    while turns.wait_until(Instant::now() + FOR_EVER) {
+        let mut number;
+        loop {
+            if turns.is_stopping() {
+                return turns.end();
+            }
+            number = taken.fetch_add(1, Ordering::Relaxed) + 1;
+            if turns.pass(|| start(turns, taken)).is_ok() {
+                break;
+            }
+        }
+        while taken.load(Ordering::Relaxed) == number && !turns.is_stopping() {
+            thread::yield_now();
+        }
+    }
+}

@@ -1,0 +1,52 @@
+//! No descriptor is left, for those who publish over HTTP. The others:
+//! `crowd/scenario_descriptors.rs`.
+
+use std::{
+    env,
+    io::{self, Read},
+    process::Command,
+};
+
+use crate::{
+    Serving, alone,
+    common::{Hub, SOON, eventually},
+    get, is_alone, post,
+};
+
+#[test]
+fn with_no_descriptor_left_what_is_published_still_reaches_every_stream() {
+    if is_alone() {
+        return serve();
+    }
+    let itself =
+        "descriptors::with_no_descriptor_left_what_is_published_still_reaches_every_stream";
+    let mut command = Command::new("sh");
+    command.args(["-c", "ulimit -n 40 && exec \"$0\" \"$@\""]).arg(env::current_exe().unwrap());
+    let hub = Serving::start(alone(&mut command, itself));
+    let mut listeners = Vec::new();
+    loop {
+        let mut client = hub.ask(get("/event?event=a"));
+        if client.head().status != 200 || client.preamble().0 != "websse" {
+            break;
+        }
+        listeners.push(client);
+        assert!(listeners.len() < 40, "expected descriptors to run out");
+    }
+    assert!(listeners.len() > 20, "expected more than {} streams", listeners.len());
+    for number in 0..20 {
+        let data = number.to_string();
+        // Refused where it is accepted before its request is there: it cannot be waited for.
+        eventually(4 * SOON, 200, || hub.ask(post(&data)).answer().status);
+        for listener in &mut listeners {
+            assert_eq!(listener.event().data.as_ref(), Some(&data));
+        }
+    }
+}
+
+/// Serves until nobody is there to tell it anything.
+#[allow(clippy::print_stdout)]
+fn serve() {
+    let hub = Hub::new(&["a"]);
+    println!("http://{}", hub.addr());
+    io::stdin().read_to_end(&mut Vec::new()).unwrap();
+}
