@@ -1,6 +1,7 @@
 //! The `websse` command: a hub for Server-Sent Events, to be tried with curl.
 
 mod command;
+mod page;
 
 use std::{
     io::{self, Write},
@@ -140,13 +141,29 @@ fn routes(config: &Config, server: &Server) -> Result<HttpServer, String> {
     let http = HttpServer::new().limits(config.limits.clone());
     let metrics = server.metrics_handler().with_http(&http).authorize(decide.clone());
     let stats = server.stats_handler().with_http(&http).authorize(decide.clone());
+    let shows_page = config.page;
     Ok(http
         .get("/event", stream)
         .post("/send", server.send_message_handler().authorize(decide))
         .get("/metrics", metrics)
         .get("/stats", stats)
         .get("/healthz", server.health_handler())
-        .get("/", |_: &Request| Response::text(200, ENDPOINTS)))
+        .get("/", move |request: &Request| root(request, shows_page)))
+}
+
+/// The live page for browsers; for curl and others, and without the page, what there is.
+fn root(request: &Request, shows_page: bool) -> Response {
+    let accepted = request.header("accept").unwrap_or_default();
+    let is_browser = String::from_utf8_lossy(accepted).contains("text/html");
+    let response = if is_browser && shows_page {
+        Response::html(page::PAGE)
+            .header("Content-Security-Policy", page::CSP)
+            .header("X-Content-Type-Options", "nosniff")
+            .header("Referrer-Policy", "no-referrer")
+    } else {
+        Response::text(200, ENDPOINTS)
+    };
+    response.header("Cache-Control", "no-cache").header("Vary", "Accept")
 }
 
 /// Whether a request may listen to these types; `*` are all of them.

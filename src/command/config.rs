@@ -23,6 +23,7 @@ usage: websse [--listen ADDRESS]... [--event NAME]... [FLAG]...
 
 /// What there is over HTTP; also the answer at `/` where there is no page.
 pub(crate) const ENDPOINTS: &str = "\
+GET  /         the live page, for browsers
 GET  /event    streams events; ?event=NAME chooses a type, again another, * all
                ?replay=N begins with the last N; Last-Event-ID resumes
 POST /send     publishes: event, data, id, retry in the query or a form body,

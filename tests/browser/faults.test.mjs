@@ -1,0 +1,127 @@
+// The page loses nothing that can be had, and says what it lost, whatever happens to its connection.
+import assert from 'node:assert/strict';
+import { after, afterEach, before, beforeEach, test } from 'node:test';
+import { Hub, eventually } from './hub.mjs';
+import { Proxy } from './proxy.mjs';
+import { Tab, launch } from './browser.mjs';
+
+const TYPES = ['news', 'weather'];
+const FLAGS = ['--retry', '500ms'];
+
+let hub, proxy, browser, tab;
+before(async () => browser = await launch());
+after(() => browser.close());
+beforeEach(async () => {
+  hub = await Hub.start(TYPES, FLAGS);
+  proxy = await Proxy.start(hub);
+});
+afterEach(async () => {
+  assert.deepEqual(await tab.trouble(), []);
+  await tab.close();
+  proxy.stop();
+  await hub.kill();
+});
+
+const open = async (fragment = '') => tab = await Tab.open(browser, proxy.url + '/' + fragment);
+const numbers = (from, to) => Array.from({ length: to - from + 1 }, (_, at) => String(from + at));
+const publish = async texts => {
+  for (const data of texts) await hub.publish({ event: 'news', data });
+};
+
+test('a connection that is cut in the midst of an event goes on without loss or repeat', async () => {
+  // The preamble has some 50 bytes, and an event of these about 50: each cut is within one.
+  proxy.cuts = [220, 333];
+  await open();
+  await tab.state('Open');
+  await publish(numbers(1, 20));
+  await tab.shows('news', numbers(1, 20));
+  await tab.until('#reconnects', text => text === '2');
+  await tab.state('Open');
+  assert.equal(proxy.streams.length, 3);
+  assert.equal((await tab.events('stream-gap')).length, 0);
+  assert.equal((await tab.events('reconnected')).length, 2);
+});
+
+for (const [what, refuses] of [['the stream', path => path === '/event'], ['everything', () => true]]) {
+  test(`a proxy's 502 for ${what} closes it for good, and it goes on with its last id`, async () => {
+    await open();
+    await tab.state('Open');
+    await publish(numbers(1, 3));
+    await tab.shows('news', numbers(1, 3));
+    const lastId = (await tab.events()).at(-1).id;
+    proxy.answer = ({ pathname }) => refuses(pathname) && 502;
+    proxy.cut();
+    await tab.state('Closed by the server or a proxy');
+    await publish(numbers(4, 6));
+    if (what === 'everything') await tab.state('The server or a proxy answers 502');
+    else await eventually('another attempt in vain', () => proxy.streams.length >= 3);
+    proxy.answer = () => undefined;
+    await tab.state('Open');
+    const { parameters, lastId: header } = proxy.streams.at(-1);
+    assert.deepEqual([parameters.get('last_event_id'), header], [lastId, undefined]);
+    await publish(['7']);
+    await tab.shows('news', numbers(1, 7));
+    assert.equal(await tab.page.locator('#reconnects').innerText(), '1');
+    assert.ok(tab.failures.some(text => text.includes('502')), String(tab.failures));
+  });
+}
+
+test('a page that had no event yet says that it may have missed some', async () => {
+  await open();
+  await tab.state('Open');
+  proxy.answer = ({ pathname }) => pathname === '/event' && 502;
+  proxy.cut();
+  await tab.state('Closed');
+  await publish(['missed']);
+  proxy.answer = () => undefined;
+  await tab.state('Open');
+  const [note] = await tab.events('reconnected');
+  assert.match(note.data, /without a last id/);
+});
+
+test('a restart of the server is a gap, and told as one', async () => {
+  await open();
+  await tab.state('Open');
+  await publish(numbers(1, 3));
+  await tab.shows('news', numbers(1, 3));
+  const lastId = (await tab.events()).at(-1).id;
+  await hub.kill();
+  await tab.state('Connection lost');
+  hub = await Hub.start([...TYPES, 'late'], FLAGS, hub.port);
+  proxy.hub = hub;
+  await tab.state('Open');
+  assert.equal(proxy.streams.at(-1).lastId, lastId);
+  await eventually('the gap', async () => (await tab.events('stream-gap')).length);
+  const [gap] = await tab.events('stream-gap');
+  assert.equal(gap.kind, 'gap');
+  assert.ok(gap.data.includes('Events are missing here') && gap.data.includes(lastId), gap.data);
+  await tab.until('#gaps', text => text === '1');
+  // A type that the former run did not have.
+  await tab.until('#types', text => text.includes('late'));
+  await hub.publish({ event: 'late', data: 'new' });
+  await tab.shows('late', ['new']);
+});
+
+test('types that are not registered any more are taken up again when they are', async () => {
+  const answers = { '/event': 400, '/stats': [200, 'application/json', JSON.stringify({ types: ['message'], clients: {}, disconnected: {}, uptime: 1 })] };
+  await open('#event=news');
+  await tab.state('Open');
+  proxy.answer = ({ pathname }) => answers[pathname];
+  proxy.cut();
+  await tab.state('The chosen types are not registered');
+  proxy.answer = () => undefined;
+  await tab.state('Open');
+  await publish(['back']);
+  await tab.shows('news', ['back']);
+});
+
+test('a page beside five others says why nothing is answered', async () => {
+  await open();
+  await tab.state('Open');
+  await tab.page.evaluate(() => window.others = Array.from({ length: 5 }, () => new EventSource('event')));
+  await tab.until('#stats-state', text => text.includes('Too many tabs?'));
+  await publish(['still here']);
+  await tab.shows('news', ['still here']);
+  await tab.page.evaluate(() => others.forEach(other => other.close()));
+  await tab.until('#stats-state', text => text === '');
+});

@@ -1,0 +1,69 @@
+// The real command as a child process, and curl to talk to it.
+import { execFile, spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { connect } from 'node:net';
+import { createInterface } from 'node:readline';
+import { promisify } from 'node:util';
+
+const run = promisify(execFile);
+
+/** Waits until `get()` is truthy, and returns that; fails with what it was last. */
+export async function eventually(what, get, seconds = 30) {
+  const end = Date.now() + seconds * 1000;
+  for (;;) {
+    const got = await get();
+    if (got) return got;
+    if (Date.now() > end) throw new Error(`not within ${seconds} s: ${what}`);
+    await new Promise(resolve => setTimeout(resolve, 20));
+  }
+}
+
+/** A hub with these event types. */
+export class Hub {
+  static async start(types, flags = [], port = 0) {
+    const hub = new Hub();
+    const events = types.flatMap(name => ['--event', name]);
+    const listen = ['--listen', `127.0.0.1:${port}`];
+    hub.child = spawn(process.env.WEBSSE, [...listen, ...events, ...flags], { stdio: ['ignore', 'pipe', 'inherit'] });
+    hub.ended = once(hub.child, 'exit');
+    const [line] = await once(createInterface(hub.child.stdout), 'line');
+    hub.url = line.match(/http:\S+/)[0];
+    hub.port = Number(new URL(hub.url).port);
+    return hub;
+  }
+
+  /** Ends it as a crash does. */
+  async kill() {
+    this.child.kill('SIGKILL');
+    await this.ended;
+  }
+
+  /** Publishes as somebody else would, by curl. */
+  async publish(fields, token = '') {
+    const form = Object.entries(fields).flatMap(([name, value]) => ['--data-urlencode', `${name}=${value}`]);
+    const header = ['--header', `Authorization: ${token && 'Bearer ' + token}`];
+    await run('curl', ['--silent', '--show-error', '--fail-with-body', ...header, ...form, `${this.url}/send`]);
+  }
+
+  /** Publishes a body as it is, whatever its bytes. */
+  async publishBody(event, body, id = '') {
+    const query = new URLSearchParams({ event, id });
+    const answer = await fetch(`${this.url}/send?${query}`, {
+      method: 'POST', headers: { 'Content-Type': 'text/plain' }, body,
+    });
+    if (!answer.ok) throw new Error(await answer.text());
+  }
+  /** Publishes so many numbered events as fast as the hub takes them, over one connection. */
+  async burst(event, total) {
+    const socket = connect(this.port, '127.0.0.1').setEncoding('latin1');
+    let answers = '';
+    socket.on('data', text => answers += text);
+    for (let number = 1; number <= total; number++) {
+      socket.write(`POST /send?event=${event}&data=${number} HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 0\r\n`
+        + `Connection: ${number < total ? 'keep-alive' : 'close'}\r\n\r\n`);
+    }
+    await once(socket, 'close');
+    const accepted = answers.split('HTTP/1.1 200').length - 1;
+    if (accepted < total) throw new Error(`${accepted} of ${total} are accepted: ${answers.slice(-300)}`);
+  }
+}
