@@ -107,7 +107,21 @@ fn not_registered(name: &str, f: &mut fmt::Formatter<'_>) -> fmt::Result {
     if is_general(name) {
         return f.write_str("the general event type is not registered; register \"\" first");
     }
-    write!(f, "event type {name:?} is not registered; register it first, or look for a typo")
+    let name = Quoted(name);
+    write!(f, "event type {name} is not registered; register it first, or look for a typo")
+}
+
+/// A text from outside as a message quotes it: on one line, and of a long one the beginning only.
+pub(crate) struct Quoted<'t>(pub(crate) &'t str);
+
+impl fmt::Display for Quoted<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        const CHARS: usize = 64;
+        match self.0.char_indices().nth(CHARS) {
+            Some((end, _)) => write!(f, "{:?}…", &self.0[..end]),
+            None => write!(f, "{:?}", self.0),
+        }
+    }
 }
 
 /// [`Server::publish`](crate::Server::publish) did not accept a message. Nobody receives it.

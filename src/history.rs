@@ -12,6 +12,7 @@ use std::{
 
 use crate::{
     frame::{Encoded, Frame, generated_id},
+    mail::Original,
     message::{EPOCH_LENGTH, EventId},
     types::{Subscribed, TypeId},
 };
@@ -69,8 +70,9 @@ pub(crate) struct History {
     bytes: usize,
     /// How many events were dropped so far.
     drops: u64,
-    /// Where the publishers' own ids are kept, the earliest use first.
-    ids: HashMap<EventId, VecDeque<Sequence>>,
+    /// Where the publishers' own ids are kept, the earliest use first. Two types may number their
+    /// events alike.
+    ids: HashMap<EventId, VecDeque<(Sequence, TypeId)>>,
 }
 
 #[derive(Debug, Default)]
@@ -86,7 +88,7 @@ struct Log {
 #[derive(Debug)]
 struct Kept {
     sequence: Sequence,
-    frame: Frame,
+    frame: Original,
     /// Its publisher's own id.
     id: Option<EventId>,
 }
@@ -117,7 +119,7 @@ impl History {
         }
         let sequence = self.newest;
         let (frame, id) = encoded.seal(Some((&self.epoch, sequence)));
-        let kept = Kept { sequence, frame: frame.clone(), id };
+        let kept = Kept { sequence, frame: Original::new(frame.clone()), id };
         let at = kind as usize;
         if self.logs.len() <= at {
             self.logs.resize_with(at + 1, Log::default);
@@ -127,7 +129,7 @@ impl History {
             return frame;
         }
         if let Some(id) = &kept.id {
-            self.ids.entry(id.clone()).or_default().push_back(sequence);
+            self.ids.entry(id.clone()).or_default().push_back((sequence, kind));
         }
         self.bytes += kept.bytes();
         self.logs[at].bytes += kept.bytes();
@@ -158,7 +160,10 @@ impl History {
         if let Some(id) = gone.id
             && let Some(uses) = self.ids.get_mut(&id)
         {
-            uses.pop_front();
+            // Not always the first: another type may keep an earlier use.
+            if let Ok(at) = uses.binary_search_by_key(&gone.sequence, |&(sequence, _)| sequence) {
+                uses.remove(at);
+            }
             if uses.is_empty() {
                 self.ids.remove(&id);
             }
@@ -187,15 +192,18 @@ impl History {
         generated_id(&self.epoch, position)
     }
 
-    /// The position of a client whose last event had this id; `None` where it is not known: the id
-    /// is of another run, was never given, or is not kept any more.
-    pub(crate) fn position_of(&self, id: &str) -> Option<Sequence> {
+    /// The position of a client of these types whose last event had this id; `None` where it is not
+    /// known: the id is of another run, was never given to an event of them, or is not kept any more.
+    pub(crate) fn position_of(&self, subscribed: &Subscribed, id: &str) -> Option<Sequence> {
         let own = id.strip_prefix(&*self.epoch).and_then(|rest| rest.strip_prefix('-'));
         match own {
             Some(digits) if digits.bytes().all(|byte| byte.is_ascii_digit()) => {
                 digits.parse().ok().filter(|&position| position <= self.newest)
             }
-            _ => self.ids.get(id)?.front().copied(),
+            _ => {
+                let mut uses = self.ids.get(id)?.iter();
+                uses.find(|&&(_, kind)| subscribed.includes(kind)).map(|&(sequence, _)| sequence)
+            }
         }
     }
 
@@ -249,7 +257,7 @@ impl History {
         &self,
         subscribed: &Subscribed,
         position: Sequence,
-        mut take: impl FnMut(&Frame) -> bool,
+        mut take: impl FnMut(&Original) -> bool,
     ) -> Sequence {
         let begin = |log: &'_ Log| log.begin(position);
         let logs: Vec<(&Log, usize)> =

@@ -1,8 +1,11 @@
 //! What waits in a client's mailbox: a frame shared by all who wait for it, counted while it waits.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicUsize, Ordering::Relaxed},
+use std::{
+    cell::RefCell,
+    sync::{
+        Arc, Weak,
+        atomic::{AtomicUsize, Ordering::Relaxed},
+    },
 };
 
 use crate::frame::Frame;
@@ -28,6 +31,33 @@ pub(crate) struct Mail(Arc<Parcel>);
 struct Parcel {
     frame: Frame,
     load: Load,
+}
+
+/// A frame that is kept, and may wait in mailboxes meanwhile: it is counted once for all of them.
+#[derive(Debug)]
+pub(crate) struct Original {
+    frame: Frame,
+    waiting: RefCell<Weak<Parcel>>,
+}
+
+impl Original {
+    pub(crate) fn new(frame: Frame) -> Self {
+        Self { frame, waiting: RefCell::default() }
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.frame.len()
+    }
+
+    pub(crate) fn mail(&self, load: &Load) -> Mail {
+        if let Some(parcel) = self.waiting.borrow().upgrade() {
+            load.0.fetch_add(PLACE, Relaxed);
+            return Mail(parcel);
+        }
+        let mail = Mail::new(self.frame.clone(), load);
+        *self.waiting.borrow_mut() = Arc::downgrade(&mail.0);
+        mail
+    }
 }
 
 impl Mail {
@@ -81,6 +111,11 @@ mod tests {
         drop(mail);
         assert_eq!(load.bytes(), 100 + 2 * PLACE);
         drop(copies);
+        assert_eq!(load.bytes(), 0);
+        let original = Original::new(Frame::from_bytes(&[b'x'; 100]));
+        let waiting = vec![original.mail(&load), original.mail(&load)];
+        assert_eq!(load.bytes(), 100 + 2 * PLACE);
+        drop(waiting);
         assert_eq!(load.bytes(), 0);
     }
 }

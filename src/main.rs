@@ -19,7 +19,7 @@ use signal_hook::{
 };
 use websse::{
     Action, Denied, Server,
-    http::{HttpServer, Policy, Request, Response},
+    http::{Handler, HttpServer, Policy, Request, Response},
 };
 
 use crate::command::{
@@ -143,12 +143,26 @@ fn routes(config: &Config, server: &Server) -> Result<HttpServer, String> {
     let stats = server.stats_handler().with_http(&http).authorize(decide.clone());
     let shows_page = config.page;
     Ok(http
-        .get("/event", stream)
-        .post("/send", server.send_message_handler().authorize(decide))
+        .get("/event", AtOnce(stream))
+        .post("/send", AtOnce(server.send_message_handler().authorize(decide)))
         .get("/metrics", metrics)
         .get("/stats", stats)
         .get("/healthz", server.health_handler())
         .get("/", move |request: &Request| root(request, shows_page)))
+}
+
+/// A handler that asks the decisions above, which take microseconds and wait for nobody: the thread
+/// that accepts can run it by itself.
+struct AtOnce<H>(H);
+
+impl<H: Handler> Handler for AtOnce<H> {
+    fn handle(&self, request: &Request) -> Response {
+        self.0.handle(request)
+    }
+
+    fn may_block(&self) -> bool {
+        false
+    }
 }
 
 /// The live page for browsers; for curl and others, and without the page, what there is.

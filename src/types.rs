@@ -27,6 +27,15 @@ pub(crate) enum Subscribed {
     Types(Box<[TypeId]>),
 }
 
+impl Subscribed {
+    pub(crate) fn includes(&self, kind: TypeId) -> bool {
+        match self {
+            Self::All => true,
+            Self::Types(types) => types.binary_search(&kind).is_ok(),
+        }
+    }
+}
+
 /// The registered event types.
 #[derive(Debug, Default)]
 pub(crate) struct EventTypes {

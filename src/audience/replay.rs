@@ -4,8 +4,8 @@ use std::{cmp::Reverse, collections::VecDeque, time::Instant};
 
 use super::{Audience, Outlet, Resume};
 use crate::{
-    frame, groups::Key, history::Sequence, mail::Mail, meter::Moment, socket::Wire,
-    stats::Disconnect, types::Subscribed,
+    frame, groups::Key, history::Sequence, meter::Moment, socket::Wire, stats::Disconnect,
+    types::Subscribed,
 };
 
 /// What a slice of the history holds at most: so many frames, and about so many bytes.
@@ -23,7 +23,7 @@ impl<W: Wire> Audience<W> {
     ) -> Sequence {
         let history = &self.history;
         let known = match &resume.last_event_id {
-            Some(id) => history.position_of(id),
+            Some(id) => history.position_of(subscribed, id),
             None => Some(history.position_before_last(subscribed, resume.replay)),
         };
         // Of somebody whose position is not known, all that is kept may be news.
@@ -71,7 +71,7 @@ impl<W: Wire> Audience<W> {
                 self.history.read(subscribed, position, |frame| {
                     bytes += frame.len();
                     feed.replayed(frame.len(), moment);
-                    mails.push((member.id, Mail::new(frame.clone(), &self.load)));
+                    mails.push((member.id, frame.mail(&self.load)));
                     true
                 });
                 self.stats.deliveries += mails.len() as u64;
@@ -107,7 +107,7 @@ impl<W: Wire> Audience<W> {
         let mut bytes = 0;
         let next = self.history.read(subscribed, position, |frame| {
             bytes += frame.len();
-            slice.push_back(Mail::new(frame.clone(), &self.load));
+            slice.push_back(frame.mail(&self.load));
             slice.len() < SLICE_FRAMES && bytes < SLICE_BYTES
         });
         self.stats.deliveries += slice.len() as u64;

@@ -4,7 +4,7 @@ use std::{borrow::Cow, sync::Arc, time::Duration};
 
 use crate::{
     access::{Action, Authorize, Denied},
-    error::{MessageError, PublishError, TryPublishError},
+    error::{MessageError, PublishError, Quoted, TryPublishError},
     http::{Handler, Request, Response},
     hub::Hub,
     message::{EventId, Message},
@@ -20,8 +20,8 @@ impl Server {
     /// message was accepted, as [`publish`](Self::publish) means it.
     ///
     /// An `application/x-ndjson` body is many messages, each a JSON object on a line of its own with
-    /// `event`, `data`, `id` and `retry`; data other than a string is sent as JSON. All are accepted
-    /// or none, and the answer tells how many: `{"accepted":2}`. Needs the feature `json`, status 415
+    /// `event`, `data`, `id` and `retry`; data other than a string is sent as JSON. All, 10,000 at
+    /// most, are accepted or none, and the answer tells how many: `{"accepted":2}`. Needs the feature `json`, status 415
     /// without.
     ///
     /// ```
@@ -84,15 +84,23 @@ impl Handler for SendMessageHandler {
     }
 }
 
+/// Messages in one request: each takes some hundred bytes of memory, and its line as little as 3.
+#[cfg(feature = "json")]
+const MOST_LINES: usize = 10_000;
+
 impl SendMessageHandler {
     #[cfg(feature = "json")]
     fn publish_lines(&self, request: &Request) -> Response {
         if let Some((name, _)) = request.query().next() {
-            let text = format!("{name:?} in the query: each line of a batch has its own");
+            let text = format!("{} in the query: each line of a batch has its own", Quoted(&name));
             return Response::text(400, text);
         }
         let lines = (1..).zip(request.body().split(|&byte| byte == b'\n'));
         let lines = lines.filter(|(_, line)| !line.trim_ascii().is_empty());
+        if lines.clone().nth(MOST_LINES).is_some() {
+            let text = format!("more than {MOST_LINES} messages; send them in several requests");
+            return Response::text(413, text);
+        }
         let read = |(at, line)| {
             let wrong = |why| Response::text(400, format!("line {at}: {why}"));
             Message::from_json(line).map_err(wrong)
@@ -159,8 +167,9 @@ impl<'r> Parameters<'r> {
             "id" => &mut self.id,
             "retry" => &mut self.retry,
             _ => {
+                let name = Quoted(name);
                 let text = format!(
-                    "unknown parameter {name:?}; use event, data, id, retry, as in data=hello, or send \
+                    "unknown parameter {name}; use event, data, id, retry, as in data=hello, or send \
                      the data itself as text/plain"
                 );
                 return Err(Response::text(400, text));
@@ -220,6 +229,7 @@ fn read_retry(text: &str) -> Result<Duration, Response> {
     let digits = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
     let millis = digits.then(|| text.parse().ok()).flatten();
     millis.map(Duration::from_millis).ok_or_else(|| {
-        Response::text(422, format!("retry is a number of milliseconds in digits, not {text:?}"))
+        let text = Quoted(text);
+        Response::text(422, format!("retry is a number of milliseconds in digits, not {text}"))
     })
 }

@@ -11,7 +11,7 @@ use std::{
 use crate::{
     access::{Action, Authorize, Denied},
     audience::{Resume, Via},
-    error::SubscribeError,
+    error::{Quoted, SubscribeError},
     http::{Fate, Handler, Request, Response},
     hub::Hub,
     message::{GENERAL, canonical},
@@ -167,7 +167,8 @@ fn read_resume(request: &Request) -> Result<Resume, Response> {
                 let digits = value.bytes().all(|byte| byte.is_ascii_digit());
                 let events = digits.then(|| value.parse().ok()).flatten();
                 resume.replay = events.ok_or_else(|| {
-                    let text = format!("replay is a number of events in digits, not {value:?}");
+                    let value = Quoted(&value);
+                    let text = format!("replay is a number of events in digits, not {value}");
                     Response::text(400, text)
                 })?;
             }

@@ -249,11 +249,14 @@ impl Share {
     /// Grows to `bytes`, or says that there is no room.
     pub(super) fn grow(&mut self, bytes: usize) -> Result<(), Refusal> {
         let more = bytes.saturating_sub(self.bytes);
-        let used = self.budget.used.fetch_add(more, Relaxed) + more;
+        let limit = self.budget.limit;
+        // What is refused is never counted, or another body that fits would be refused with it.
+        let grown = |used: usize| Some(used + more).filter(|&used| used <= limit);
+        self.budget
+            .used
+            .fetch_update(Relaxed, Relaxed, grown)
+            .map_err(|_| Refusal::new(503, "too many request bodies at a time; try again later"))?;
         self.bytes += more;
-        if used > self.budget.limit {
-            return Err(Refusal::new(503, "too many request bodies at a time; try again later"));
-        }
         Ok(())
     }
 }

@@ -1,19 +1,16 @@
 //! One connection, from its first byte to its orderly close.
 
-use std::{
-    net::SocketAddr,
-    panic::{AssertUnwindSafe, catch_unwind},
-    time::Instant,
-};
+use std::{net::SocketAddr, time::Instant};
 
 use super::{
     body::{Decoder, Framing, Share},
+    connections::For,
     listener::Accepted,
     policy::Grant,
     request::{self, Fate, Head, Request},
     response::{Body, Refusal, Response},
     router::Routed,
-    service::{Service, Turn},
+    service::{Service, Turn, survive},
     transport::{End, Transport},
     window::Window,
 };
@@ -187,7 +184,12 @@ impl Connection<'_> {
             } else {
                 *head_deadline.get_or_insert_with(|| Instant::now() + limits.head_timeout)
             };
-            match self.io.fill(deadline, idle)? {
+            let what = match (idle, first) {
+                (true, true) => For::FirstRequest,
+                (true, false) => For::AnotherRequest,
+                (false, _) => For::TheRest,
+            };
+            match self.io.fill(deadline, what)? {
                 Some(0) => return Err(End::Close),
                 Some(_) => {}
                 None if idle => return Err(End::Close),
@@ -223,7 +225,7 @@ impl Connection<'_> {
                 return Ok(body);
             }
             // Of what has come: a client that sends nothing has no time for its whole body.
-            match self.io.fill(start + limits.time_for_body(body.len()), false)? {
+            match self.io.fill(start + limits.time_for_body(body.len()), For::TheRest)? {
                 Some(0) => return Err(End::Close),
                 Some(_) => {}
                 None => {
@@ -236,7 +238,5 @@ impl Connection<'_> {
 
 /// Calls code of the embedding program; a panic there is its client's loss only.
 fn guarded(answer: impl FnOnce() -> Response) -> Response {
-    // Whatever the closure has half done is the embedding program's own.
-    catch_unwind(AssertUnwindSafe(answer))
-        .unwrap_or_else(|_| Response::text(500, "the handler failed"))
+    survive(answer).unwrap_or_else(|| Response::text(500, "the handler failed"))
 }

@@ -31,10 +31,14 @@ struct Entry {
 enum Wait {
     /// It is being worked on.
     No,
-    /// For a request that may never come.
+    /// For its first request.
+    First(Instant),
+    /// For another request, which may never come.
     Idle(Instant),
     /// For the rest of a request.
     Request(Instant),
+    /// For the client to close; it was answered for the last time.
+    Leaving(Instant),
     /// It has waited longest when there was no room for another, and is to end.
     Over,
 }
@@ -45,16 +49,20 @@ impl Connections {
     }
 
     /// Counts a connection in. Where there are too many, the one that has waited for its client the
-    /// longest gives way, one without a request before one with a part of it: clients that send
-    /// nothing, or byte by byte, so cannot keep others out. `None` where all are being worked on.
+    /// longest gives way, one that was answered for the last time before one that may ask again, and
+    /// that before one whose request is not complete, or has not begun: clients that send nothing,
+    /// or byte by byte, or do not leave, so cannot keep others out. `None` where all are being
+    /// worked on.
     pub(super) fn enter(self: &Arc<Self>, socket: &Arc<Socket>) -> Option<Ticket> {
         let mut state = self.state.lock();
         if state.sockets.len() >= self.limit {
-            let waits = |entry: &&mut Entry| matches!(entry.wait, Wait::Idle(_) | Wait::Request(_));
+            let waits = |entry: &&mut Entry| !matches!(entry.wait, Wait::No | Wait::Over);
             let longest = |entry: &&mut Entry| match entry.wait {
-                Wait::Idle(since) => (0, since),
-                Wait::Request(since) => (1, since),
-                Wait::No | Wait::Over => (2, Instant::now()),
+                Wait::Leaving(since) => (0, since),
+                Wait::Idle(since) => (1, since),
+                // A newcomer is the youngest of these.
+                Wait::First(since) | Wait::Request(since) => (2, since),
+                Wait::No | Wait::Over => (3, Instant::now()),
             };
             let gives_way = state.sockets.values_mut().filter(waits).min_by_key(longest)?;
             gives_way.wait = Wait::Over;
@@ -71,7 +79,7 @@ impl Connections {
     pub(super) fn stop(&self) {
         let mut state = self.state.lock();
         state.stopping = true;
-        let idle = |entry: &&Entry| matches!(entry.wait, Wait::Idle(_));
+        let idle = |entry: &&Entry| matches!(entry.wait, Wait::First(_) | Wait::Idle(_));
         state.sockets.values().filter(idle).for_each(Entry::end);
     }
 
@@ -88,6 +96,15 @@ impl Entry {
     }
 }
 
+/// What a connection waits for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum For {
+    FirstRequest,
+    AnotherRequest,
+    /// What is missing of a request.
+    TheRest,
+}
+
 /// A connection's place among those counted; dropping it counts the connection out.
 #[derive(Debug)]
 pub(super) struct Ticket {
@@ -96,22 +113,22 @@ pub(super) struct Ticket {
 }
 
 impl Ticket {
-    /// Notes that the connection waits for its client, for a request if it is `idle`, else for the
-    /// rest of one; false means that it is to end instead.
-    pub(super) fn begin_wait(&self, idle: bool) -> bool {
+    /// Notes that the connection waits for its client; false means that it is to end instead.
+    pub(super) fn begin_wait(&self, what: For) -> bool {
         let mut state = self.connections.state.lock();
         let stopping = state.stopping;
         if let Some(entry) = state.sockets.get_mut(&self.number) {
             let now = Instant::now();
-            entry.wait = match entry.wait {
-                Wait::Over => Wait::Over,
+            entry.wait = match (entry.wait, what) {
+                (Wait::Over, _) => Wait::Over,
+                (_, For::FirstRequest) => Wait::First(now),
+                (_, For::AnotherRequest) => Wait::Idle(now),
                 // A wait that goes on is as old as it was.
-                Wait::Request(since) if !idle => Wait::Request(since),
-                _ if idle => Wait::Idle(now),
-                _ => Wait::Request(now),
+                (Wait::Request(since), For::TheRest) => Wait::Request(since),
+                (_, For::TheRest) => Wait::Request(now),
             };
         }
-        !(idle && stopping)
+        !stopping || what == For::TheRest
     }
 
     /// Notes that something came; true means that the connection had to give way meanwhile.
@@ -120,21 +137,30 @@ impl Ticket {
         state.sockets.get_mut(&self.number).is_some_and(|entry| match entry.wait {
             Wait::Over => true,
             // More of the same request: it is still as old as its first byte.
-            Wait::Request(_) => false,
-            Wait::No | Wait::Idle(_) => {
+            Wait::Request(_) | Wait::Leaving(_) => false,
+            Wait::No | Wait::First(_) | Wait::Idle(_) => {
                 entry.wait = Wait::No;
                 false
             }
         })
     }
 
+    /// Notes that the last answer is sent, and that the client is to close.
+    pub(super) fn leave(&self) {
+        self.change(Wait::Leaving(Instant::now()));
+    }
+
     /// Notes that a request is complete and is being worked on.
     pub(super) fn work(&self) {
+        self.change(Wait::No);
+    }
+
+    fn change(&self, wait: Wait) {
         let mut state = self.connections.state.lock();
         if let Some(entry) = state.sockets.get_mut(&self.number)
             && entry.wait != Wait::Over
         {
-            entry.wait = Wait::No;
+            entry.wait = wait;
         }
     }
 }
@@ -162,12 +188,13 @@ mod tests {
         let connections = Arc::new(Connections::new(4));
         let four: Vec<_> = (0..4).filter_map(|_| enter(&connections)).collect();
         let [busy, request, older, newer] = &four[..] else { panic!("there is room for four") };
-        assert!(request.0.begin_wait(false));
-        assert!(older.0.begin_wait(true));
-        assert!(newer.0.begin_wait(true));
+        assert!(request.0.begin_wait(For::TheRest));
+        assert!(older.0.begin_wait(For::AnotherRequest));
+        assert!(newer.0.begin_wait(For::AnotherRequest));
         for gives_way in [older, newer, request] {
             assert!(!gives_way.0.end_wait());
-            assert!(gives_way.0.begin_wait(gives_way.0.number != request.0.number));
+            let idle = gives_way.0.number != request.0.number;
+            assert!(gives_way.0.begin_wait(if idle { For::AnotherRequest } else { For::TheRest }));
         }
         // Those waits are new; again the first is the longest of its kind.
         for gives_way in [older, newer, request] {
@@ -186,9 +213,9 @@ mod tests {
         let connections = Arc::new(Connections::new(2));
         let dribbles = enter(&connections).expect("room");
         let later = enter(&connections).expect("room");
-        assert!(dribbles.0.begin_wait(false) && later.0.begin_wait(false));
+        assert!(dribbles.0.begin_wait(For::TheRest) && later.0.begin_wait(For::TheRest));
         // One more byte came.
-        assert!(!dribbles.0.end_wait() && dribbles.0.begin_wait(false));
+        assert!(!dribbles.0.end_wait() && dribbles.0.begin_wait(For::TheRest));
         let _more = enter(&connections).expect("somebody gives way");
         assert!(dribbles.0.end_wait() && !later.0.end_wait());
         // A request that is complete is worked on, and the next one is waited for anew.
@@ -201,10 +228,10 @@ mod tests {
         let connections = Arc::new(Connections::new(2));
         let mut idle = enter(&connections).expect("room");
         let busy = enter(&connections).expect("room");
-        assert!(idle.0.begin_wait(true));
+        assert!(idle.0.begin_wait(For::AnotherRequest));
         connections.stop();
         assert_eq!(idle.1.read(&mut [0]).expect("it ends in order"), 0);
-        assert!(busy.0.begin_wait(false), "a request on its way may come");
-        assert!(!busy.0.begin_wait(true));
+        assert!(busy.0.begin_wait(For::TheRest), "a request on its way may come");
+        assert!(!busy.0.begin_wait(For::AnotherRequest));
     }
 }

@@ -1,6 +1,7 @@
 //! Which web pages may use a server, and by which names it goes.
 
 use super::{Request, Response};
+use crate::error::Quoted;
 
 /// Which web pages may use an [`HttpServer`](super::HttpServer) by way of their visitors' browsers,
 /// and by which host names it may be asked.
@@ -52,7 +53,8 @@ impl Policy {
         let authority = text(request, "host").to_ascii_lowercase();
         let host = host_of(&authority);
         if !self.hosts.is_empty() && !self.hosts.iter().any(|known| known == host) {
-            let text = format!("{host:?} is not one of this server's names; it has to allow them");
+            let host = Quoted(host);
+            let text = format!("{host} is not one of this server's names; it has to allow them");
             return Some(Response::text(403, text));
         }
         let origin = text(request, "origin").to_ascii_lowercase();
@@ -61,8 +63,9 @@ impl Policy {
                 // Through a proxy that changes `Host` the browser's own word still tells.
                 let own = origin.split_once("://").is_some_and(|(_, own)| own == authority)
                     || text(request, "sec-fetch-site") == "same-origin";
-                let text =
-                    || format!("a page of {origin:?} may not publish here; allow its origin");
+                let text = || {
+                    format!("a page of {} may not publish here; allow its origin", Quoted(&origin))
+                };
                 (!own).then(|| Response::text(403, text()))
             }
             "OPTIONS" if request.header("access-control-request-method").is_some() => {

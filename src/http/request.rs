@@ -201,15 +201,21 @@ pub(super) fn find_end(bytes: &[u8], scanned: &mut usize) -> Option<usize> {
 
 /// What is wrong with a head that is not complete although the buffer is full.
 pub(super) fn refuse_unfinished(bytes: &[u8], limits: &Limits) -> Option<Refusal> {
-    let line = bytes.iter().position(|&byte| byte == b'\n');
-    if line.is_none() && bytes.len() > limits.target_bytes.saturating_add(METHOD_BYTES) {
+    if has_long_line(bytes, limits) {
         return Some(target_too_long(limits));
     }
     (bytes.len() >= limits.head_bytes).then(|| head_too_long(limits))
 }
 
-/// Room for a method and the spaces beside the target in an unfinished request line.
+/// Room for a method, the version and the spaces beside the target in a request line.
 const METHOD_BYTES: usize = 32;
+
+/// Whether the request line, complete or not, has no room for a target within the limit. Asked of a
+/// complete head too, so that the answer is the same in however many pieces it came.
+fn has_long_line(bytes: &[u8], limits: &Limits) -> bool {
+    let line = bytes.iter().position(|&byte| byte == b'\n').unwrap_or(bytes.len());
+    line > limits.target_bytes.saturating_add(METHOD_BYTES)
+}
 
 fn target_too_long(limits: &Limits) -> Refusal {
     let limit = limits.target_bytes;
@@ -228,6 +234,9 @@ pub(super) fn parse(
     peer: Option<SocketAddr>,
     fate: Fate,
 ) -> Result<Head, Refusal> {
+    if has_long_line(bytes, limits) {
+        return Err(target_too_long(limits));
+    }
     if bytes.len() > limits.head_bytes {
         return Err(head_too_long(limits));
     }

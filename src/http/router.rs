@@ -3,6 +3,7 @@
 use std::{fmt, sync::Arc};
 
 use super::{Request, Response};
+use crate::error::Quoted;
 
 /// Answers requests. Any closure `Fn(&Request) -> Response` that threads can share is one.
 ///
@@ -92,7 +93,8 @@ impl Router {
             return Routed::Answer(Response::new(204).header("Allow", "GET, HEAD, POST, OPTIONS"));
         }
         let Some(route) = self.routes.iter().find(|route| route.path == request.path()) else {
-            return Routed::Answer(Response::text(404, format!("nothing at {:?}", request.path())));
+            let text = format!("nothing at {}", Quoted(request.path()));
+            return Routed::Answer(Response::text(404, text));
         };
         let handler = match request.method() {
             "GET" | "HEAD" => &route.get,

@@ -105,8 +105,7 @@ impl Service {
             pause = FIRST_PAUSE;
             let spare = accepted.spare;
             // Should this crate have a bug that panics, it costs the connection, not the turn.
-            // The panic hook has told of it.
-            let _ = catch_unwind(AssertUnwindSafe(|| serve(self, &turn, accepted, buffers)));
+            let _ = survive(|| serve(self, &turn, accepted, buffers));
             if spare {
                 self.acceptor.restore_reserve();
             }
@@ -158,6 +157,20 @@ impl Service {
             }
         }
     }
+}
+
+/// Runs what may panic; `None` where it did, of which the panic hook has told. What it has half done
+/// is its own.
+pub(super) fn survive<T>(work: impl FnOnce() -> T) -> Option<T> {
+    let panic = match catch_unwind(AssertUnwindSafe(work)) {
+        Ok(result) => return Some(result),
+        Err(panic) => panic,
+    };
+    // What a panic carries may panic when it is dropped, and what that carries as well.
+    if let Err(again) = catch_unwind(AssertUnwindSafe(|| drop(panic))) {
+        std::mem::forget(again);
+    }
+    None
 }
 
 /// The turn to accept, as its thread holds it.

@@ -9,7 +9,7 @@ use std::{
 };
 
 use super::{
-    connections::Ticket,
+    connections::{For, Ticket},
     response::{Refusal, TakeOver},
     service::{Service, Turn},
     window::Window,
@@ -90,8 +90,7 @@ impl<'c> Transport<'c> {
     }
 
     /// Reads more; 0 is the end of what the client sends, `None` that the deadline has passed.
-    /// `idle` says that the client owes nothing.
-    pub(super) fn fill(&mut self, deadline: Instant, idle: bool) -> Result<Option<usize>, End> {
+    pub(super) fn fill(&mut self, deadline: Instant, what: For) -> Result<Option<usize>, End> {
         self.flush()?;
         if self.read >= READ_IN_TURN {
             self.pass_turn()?;
@@ -110,7 +109,7 @@ impl<'c> Transport<'c> {
                     self.socket.set_read_timeout(timeout)?;
                     self.read_timeout = Some(timeout);
                 }
-                if !ticket.begin_wait(idle) {
+                if !ticket.begin_wait(what) {
                     return Err(End::Close);
                 }
             }
@@ -121,7 +120,7 @@ impl<'c> Transport<'c> {
                 let reason =
                     "too many connections, and this one had waited longest; try again later";
                 let refusal = || Refusal::new(503, reason).into();
-                return Err(if idle { End::Close } else { refusal() });
+                return Err(if what == For::TheRest { refusal() } else { End::Close });
             }
             match read {
                 Ok(length) => {
@@ -235,8 +234,11 @@ impl<'c> Transport<'c> {
         self.linger(may_wait);
     }
 
-    /// Reads and drops until the client closes.
+    /// Reads and drops until the client closes, or has to give way.
     fn linger(&mut self, may_wait: bool) {
+        if let Some(ticket) = &self.ticket {
+            ticket.leave();
+        }
         let deadline = Instant::now() + LINGER;
         let mut dropped = 0;
         while dropped < LINGER_BYTES {

@@ -1,6 +1,6 @@
 //! Handlers that panic, in the thread that accepts and in others.
 
-use std::{sync::Barrier, thread};
+use std::{panic::panic_any, sync::Barrier, thread};
 
 use websse::http::{Request, Response};
 
@@ -72,6 +72,38 @@ fn many_panics_lose_neither_a_thread_nor_the_turn() {
     // Somebody accepts, and others can be had besides.
     let mut pair = [hub.ask(get("/meet")), hub.ask(get("/meet"))];
     assert_eq!(pair.each_mut().map(|client| client.answer().status), [200, 200]);
+    hub.assert_still_serves();
+    assert_eq!(hub.http.shutdown(SOON), 0, "threads were counted that are gone, or are left");
+}
+
+/// What a handler panics with: so many times it panics again when it is dropped.
+struct Bomb(u32);
+
+impl Drop for Bomb {
+    fn drop(&mut self) {
+        if self.0 > 0 {
+            panic_any(Bomb(self.0 - 1));
+        }
+    }
+}
+
+#[test]
+fn a_panic_that_panics_again_when_it_is_dropped_is_a_panic_like_any_other() {
+    let explode = |request: &Request| -> Response {
+        let (_, times) = request.query().next().unwrap();
+        panic_any(Bomb(times.parse().unwrap()))
+    };
+    let hub = Hub::with(
+        &["", "probe"],
+        |builder| builder,
+        |http| http.get("/explode", explode).get("/explode-in-turn", InTurn(explode)),
+    );
+    for path in ["/explode", "/explode-in-turn"] {
+        for times in [0, 1, 2, 9] {
+            let answer = hub.ask(get(&format!("{path}?times={times}"))).answer();
+            assert_eq!(answer.status, 500, "{path}, {times} times");
+        }
+    }
     hub.assert_still_serves();
     assert_eq!(hub.http.shutdown(SOON), 0, "threads were counted that are gone, or are left");
 }

@@ -1,0 +1,171 @@
+//! What is published is what a browser reads; what is refused could not have been read; a listener
+//! that comes back gets exactly what it has missed, or is told.
+//!
+//! An input is text in parts, with the byte FF between them: the id that a listener comes back with,
+//! then event type, id, reconnection time and data of each message. An id to come back with that
+//! begins with `@` is one of the server's own form: `@2` is what the second event got.
+
+use std::{io::Read, time::Duration};
+
+use websse::{
+    EventId, Message, PublishError, Server, Subscription,
+    http::{Handler, Request},
+};
+
+use crate::{
+    event_source::{EventSource, is_digits, with_line_feeds},
+    history::{History, is_generated, with_gaps_read},
+};
+
+/// Limits of the server under test; small, so that they are soon reached.
+const FRAME_BYTES: usize = 400;
+const KEPT_OF_A_TYPE: usize = 2;
+const DEADLINE: Duration = Duration::from_secs(20);
+/// Names that no type can have, since they mean something else.
+const RESERVED: [&str; 4] = ["*", "stream-gap", "open", "error"];
+
+/// Publishes an input's messages, by a form and from the program in turn, for listeners: one that
+/// was there before, and two that come back, to all types and to the first.
+pub fn check(input: &[u8]) {
+    let parts: Vec<_> = input.split(|&byte| byte == 0xff).map(String::from_utf8_lossy).collect();
+    let server =
+        Server::builder().history_events(KEPT_OF_A_TYPE).max_frame_bytes(FRAME_BYTES).build();
+    server.register_event("").expect("the general type can be registered");
+    server.run().expect("there are threads");
+    let mut live = server.subscribe(["*"]).expect("the server runs");
+    let preamble = live.next().expect("a stream begins at once");
+    let position = EventSource::read(preamble.as_bytes()).position.unwrap_or_default();
+    let run = position.strip_suffix("-0").expect("nothing was published yet");
+
+    let mut history = History::new(run, KEPT_OF_A_TYPE);
+    for (number, fields) in parts[1..].chunks(4).enumerate() {
+        let field = |at: usize| fields.get(at).map_or("", |field| field);
+        let draft = Draft { event: field(0), id: field(1), retry: field(2), data: field(3) };
+        draft.publish(number % 2 == 0, &server, &mut history);
+    }
+    let last_id = match parts[0].strip_prefix('@') {
+        Some(sequence) => format!("{run}-{sequence}"),
+        None => parts[0].to_string(),
+    };
+    let come_back = |kind: &str| {
+        let listener = server.subscription([kind]).last_event_id(&*last_id).open();
+        listener.expect("the type is registered")
+    };
+    let back = come_back("*");
+    let kind = parts.get(1).filter(|kind| server.event_exists(kind)).map_or("message", |kind| kind);
+    let back_to_one = come_back(kind);
+    let report = server.shutdown(DEADLINE);
+    assert_eq!(report.undelivered, 0);
+
+    assert_eq!(read(preamble.as_bytes(), live), history.live(), "as it was published");
+    assert_eq!(read(b"", back), history.after(&last_id, None), "all after {last_id:?}");
+    let kind = if kind.is_empty() { "message" } else { kind };
+    let expected = history.after(&last_id, Some(kind));
+    assert_eq!(read(b"", back_to_one), expected, "{kind:?} after {last_id:?}");
+}
+
+/// All that a listener gets until its end.
+fn read(beginning: &[u8], mut listener: Subscription) -> EventSource {
+    let mut stream = beginning.to_vec();
+    listener.read_to_end(&mut stream).expect("a subscription does not fail");
+    assert!(!stream.contains(&b'\r'), "lines end with LF: {}", stream.escape_ascii());
+    with_gaps_read(EventSource::read(&stream))
+}
+
+/// A message as somebody might want to publish it; empty is none.
+#[derive(Clone, Copy, Debug)]
+struct Draft<'i> {
+    event: &'i str,
+    id: &'i str,
+    retry: &'i str,
+    data: &'i str,
+}
+
+impl Draft<'_> {
+    fn publish(self, by_form: bool, server: &Server, history: &mut History) {
+        let can_be_type = self.has_good_event() && !RESERVED.contains(&self.event);
+        assert_eq!(server.register_event(self.event).is_ok(), can_be_type, "{self:?}");
+        let id = EventId::new(self.id);
+        assert_eq!(id.is_ok(), self.has_good_id(), "{self:?}");
+        let retry = is_digits(self.retry).then(|| self.retry.parse().ok()).flatten();
+
+        let is_good =
+            (self.id.is_empty() || id.is_ok()) && (self.retry.is_empty() || retry.is_some());
+        let frame = self.naive_frame(retry);
+        let status = match () {
+            () if !is_good || !can_be_type => 422,
+            () if frame.len() > FRAME_BYTES => 413,
+            () => 200,
+        };
+        let published = if by_form || !is_good {
+            self.publish_by_form(server)
+        } else {
+            let mut message = Message::new(self.data).event(self.event);
+            assert_eq!(message.check().is_ok(), self.has_good_event(), "{self:?}");
+            message = id.into_iter().fold(message, Message::id);
+            message = retry.map(Duration::from_millis).into_iter().fold(message, Message::retry);
+            match server.publish(message) {
+                Ok(()) => 200,
+                Err(PublishError::TooLarge { .. }) => 413,
+                Err(PublishError::Message(_) | PublishError::EventNotRegistered(_)) => 422,
+                Err(error) => panic!("{error} for {self:?}"),
+            }
+        };
+        assert_eq!(published, status, "{self:?}");
+        if status == 200 {
+            let [event] = &EventSource::read(frame.as_bytes()).events[..] else {
+                panic!("one event in {frame:?}");
+            };
+            history.push(event, self.id, retry);
+        }
+    }
+
+    fn publish_by_form(self, server: &Server) -> u16 {
+        let fields =
+            [("event", self.event), ("id", self.id), ("retry", self.retry), ("data", self.data)];
+        // Empty is the same as none, but for a number.
+        let fields =
+            fields.into_iter().filter(|(name, value)| *name != "retry" || !value.is_empty());
+        let encode = |byte| format!("%{byte:02X}");
+        let encode = |text: &str| text.bytes().map(encode).collect::<Vec<_>>().concat();
+        let pairs = fields.map(|(name, value)| format!("{name}={}", encode(value)));
+        let body = pairs.collect::<Vec<_>>().join("&");
+        let request = Request::new("POST", "/send").expect("a good target");
+        let request = request.with_header("Content-Type", "application/x-www-form-urlencoded");
+        server.send_message_handler().handle(&request.with_body(body)).status()
+    }
+
+    /// The message in an event stream, written as it is but for line endings in the data.
+    fn naive_frame(self, retry: Option<u64>) -> String {
+        let line = |name: &str, value: &str| format!("{name}: {value}\n");
+        let is_general = matches!(self.event, "" | "message");
+        let mut frame = if is_general { String::new() } else { line("event", self.event) };
+        frame.extend(with_line_feeds(self.data).split('\n').map(|data| line("data", data)));
+        frame.extend(retry.map(|retry| line("retry", &retry.to_string())));
+        frame.extend((!self.id.is_empty()).then(|| line("id", self.id)));
+        frame + "\n"
+    }
+
+    /// A type that arrives as it is. NUL does too, and is refused all the same.
+    fn has_good_event(self) -> bool {
+        let source = EventSource::read(format!("event: {}\ndata\n\n", self.event).as_bytes());
+        let name = if self.event.is_empty() { "message" } else { self.event };
+        let arrives = matches!(&source.events[..], [event] if event.kind == name);
+        arrives && !self.event.contains('\0')
+    }
+
+    /// An id that arrives as it is, and comes back as it is in a header field. Some that would are
+    /// refused all the same.
+    fn has_good_id(self) -> bool {
+        let source = EventSource::read(format!("id: {}\ndata\n\n", self.id).as_bytes());
+        let arrives = matches!(&source.events[..], [event] if event.last_event_id == self.id);
+        let field = self.id.trim_matches([' ', '\t']);
+        let returns =
+            field == self.id && !field.chars().any(|c| c < ' ' && c != '\t' || c == '\x7f');
+        let is_refused = self.id.is_empty()
+            || self.id.len() > 256
+            || self.id.chars().any(char::is_control)
+            || is_generated(self.id);
+        arrives && returns && !is_refused
+    }
+}
