@@ -1,0 +1,4 @@
+import { EventSource } from "eventsource";
+import { listen } from "./listen.mjs";
+
+listen(EventSource);

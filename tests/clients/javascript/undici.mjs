@@ -1,0 +1,4 @@
+import { EventSource } from "undici";
+import { listen } from "./listen.mjs";
+
+listen(EventSource);

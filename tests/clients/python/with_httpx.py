@@ -1,0 +1,31 @@
+"""httpx-sse, which leaves it to its user to reconnect and to resume."""
+
+import sys
+import time
+
+import httpx
+from httpx_sse import connect_sse
+
+from show import exit_at_end_of_input, show
+
+exit_at_end_of_input()
+last_id = ""
+with httpx.Client(timeout=None) as client:
+    while True:
+        headers = {"Last-Event-ID": last_id} if last_id else {}
+        try:
+            with connect_sse(client, "GET", sys.argv[1], headers=headers) as source:
+                source.response.raise_for_status()
+                events = source.iter_sse()
+                # It takes each blank line for the end of an event: that of the preamble too, which
+                # has an id and no data, and those after comments, which have neither.
+                for preamble in events:
+                    last_id = preamble.id
+                    break
+                for event in events:
+                    if event.data or event.id != last_id:
+                        show(event.event, event.data, event.id)
+                    last_id = event.id
+        except httpx.TransportError as error:
+            print(repr(error), file=sys.stderr)
+        time.sleep(0.02)
