@@ -7,11 +7,14 @@ use std::{
 };
 
 use mio::{Interest, Registry, Token, net::TcpStream};
+use socket2::{Domain, Socket, Type};
 
-use super::{
-    parser::{Names, Parser, Seen},
-    payload::{PUBLISHERS, Stamp},
-};
+use super::{ear::Ear, payload::PUBLISHERS};
+
+/// What a narrow client's socket takes, and the segments that it asks for.
+const NARROW_BUFFER: usize = 16 << 10;
+#[cfg(target_os = "linux")]
+const NARROW_SEGMENT: u32 = 1400;
 
 /// How far a client is. The last five are final.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -36,10 +39,12 @@ pub(crate) enum State {
 
 /// What all clients of one `connect` have in common.
 #[derive(Debug)]
-pub(crate) struct Group {
+pub(crate) struct Group<W> {
     pub(crate) address: SocketAddr,
     pub(crate) request: Vec<u8>,
-    pub(crate) names: Names,
+    pub(crate) wanted: W,
+    /// Whether little may be on its way to a client.
+    pub(crate) is_narrow: bool,
     pub(crate) started: Instant,
 }
 
@@ -55,11 +60,14 @@ pub(crate) struct Tally {
     pub(crate) bytes: (u32, u32),
     /// The first counter of each publisher, and the one that must come next.
     pub(crate) counters: [Option<(u32, u32)>; PUBLISHERS],
+    /// Events that came again, and those that came after a later one, where the ear counts them.
+    pub(crate) repeated: u64,
+    pub(crate) late: u64,
 }
 
 /// See the [module](self).
 #[derive(Debug)]
-pub(crate) struct Client {
+pub(crate) struct Client<E> {
     pub(crate) group: usize,
     pub(crate) state: State,
     pub(crate) tally: Tally,
@@ -72,28 +80,21 @@ pub(crate) struct Client {
     socket: Option<TcpStream>,
     /// Bytes of the request that are sent.
     sent: usize,
-    parser: Parser,
+    ear: E,
 }
 
-impl Client {
+impl<E: Ear> Client<E> {
     pub(crate) fn new(group: usize) -> Self {
         Self {
             group,
             state: State::Queued,
-            tally: Tally {
-                status: 0,
-                head_micros: 0,
-                events: 0,
-                comments: 0,
-                bytes: (u32::MAX, 0),
-                counters: [None; PUBLISHERS],
-            },
+            tally: Tally::new(),
             is_stuck: false,
             is_ending: false,
             is_queued: false,
             socket: None,
             sent: 0,
-            parser: Parser::new(),
+            ear: E::new(),
         }
     }
 
@@ -108,12 +109,12 @@ impl Client {
     /// What went wrong; the client has failed.
     pub(crate) fn start(
         &mut self,
-        group: &Group,
+        group: &Group<E::Wanted>,
         registry: &Registry,
         token: Token,
     ) -> Result<(), String> {
         self.state = State::Asking;
-        let connected = TcpStream::connect(group.address).and_then(|mut socket| {
+        let connected = connect(group).and_then(|mut socket| {
             self.sent = write_some(&mut socket, &group.request)?;
             let interest = if self.sent < group.request.len() {
                 Interest::READABLE | Interest::WRITABLE
@@ -134,7 +135,7 @@ impl Client {
     ///
     /// # Errors
     /// What went wrong; the client has failed.
-    pub(crate) fn write(&mut self, group: &Group) -> Result<(), String> {
+    pub(crate) fn write(&mut self, group: &Group<E::Wanted>) -> Result<(), String> {
         let Some(socket) = &mut self.socket else { return Ok(()) };
         if self.sent == group.request.len() {
             return Ok(());
@@ -150,17 +151,26 @@ impl Client {
     ///
     /// # Errors
     /// What went wrong or came wrong; the client is in a final state.
-    pub(crate) fn read(&mut self, group: &Group, buffer: &mut [u8]) -> Result<bool, String> {
-        let Some(socket) = self.socket.as_mut().filter(|_| !self.is_stuck) else {
-            return Ok(false);
-        };
+    pub(crate) fn read(
+        &mut self,
+        group: &Group<E::Wanted>,
+        buffer: &mut [u8],
+        figures: &mut E::Figures,
+    ) -> Result<bool, String> {
+        let Some(socket) = &mut self.socket else { return Ok(false) };
         match socket.read(buffer) {
-            Ok(0) if self.parser.is_at_rest() => self.end(State::Ended, Ok(false)),
+            Ok(0) if self.ear.is_at_rest() => self.end(State::Ended, Ok(false)),
             Ok(0) => self.end(State::Cut, Ok(false)),
             Ok(length) => {
-                let (tally, state) = (&mut self.tally, &mut self.state);
-                let mut see = |seen| tally.take(seen, state, group.started);
-                match self.parser.feed(&buffer[..length], &group.names, &mut see) {
+                let figures = (!self.is_stuck).then_some(figures);
+                let bytes = &buffer[..length];
+                let heard = self.ear.hear(bytes, &group.wanted, &mut self.tally, figures);
+                if self.state == State::Asking && self.tally.status != 0 {
+                    self.state = State::Open;
+                    let micros = group.started.elapsed().as_micros();
+                    self.tally.head_micros = u64::try_from(micros).unwrap_or(u64::MAX);
+                }
+                match heard {
                     // An end that was told already is not told again.
                     Ok(()) => Ok(length == buffer.len() || self.is_ending),
                     Err(fault) => self.end(State::Faulty, Err(fault)),
@@ -190,37 +200,47 @@ impl Client {
 }
 
 impl Tally {
-    fn take(&mut self, seen: Seen, state: &mut State, started: Instant) -> Result<(), String> {
-        match seen {
-            Seen::Head { status } => {
-                self.status = status;
-                self.head_micros = u64::try_from(started.elapsed().as_micros()).unwrap_or(u64::MAX);
-                *state = State::Open;
-            }
-            Seen::Comment => self.comments += 1,
-            Seen::Event { stamp, bytes } => {
-                self.events += 1;
-                self.bytes = (self.bytes.0.min(bytes), self.bytes.1.max(bytes));
-                return self.count(stamp);
-            }
+    pub(crate) fn new() -> Self {
+        Self {
+            status: 0,
+            head_micros: 0,
+            events: 0,
+            comments: 0,
+            bytes: (u32::MAX, 0),
+            counters: [None; PUBLISHERS],
+            repeated: 0,
+            late: 0,
         }
-        Ok(())
     }
 
-    fn count(&mut self, Stamp { publisher, counter }: Stamp) -> Result<(), String> {
-        let (_, next) = self.counters[usize::from(publisher)].get_or_insert((counter, counter));
-        let expected = *next;
-        *next = counter + 1;
-        match counter.cmp(&expected) {
-            std::cmp::Ordering::Equal => Ok(()),
-            std::cmp::Ordering::Less => {
-                Err(format!("p{publisher} came again: expected {expected}, got {counter}"))
-            }
-            std::cmp::Ordering::Greater => {
-                Err(format!("p{publisher} was lost: expected {expected}, got {counter}"))
-            }
-        }
+    /// Counts events anew.
+    pub(crate) fn restart(&mut self) {
+        *self = Self { status: self.status, head_micros: self.head_micros, ..Self::new() };
     }
+}
+
+/// Begins to connect.
+fn connect<W>(group: &Group<W>) -> io::Result<TcpStream> {
+    if !group.is_narrow {
+        return TcpStream::connect(group.address);
+    }
+    let socket = Socket::new(Domain::for_address(group.address), Type::STREAM, None)?;
+    socket.set_recv_buffer_size(NARROW_BUFFER)?;
+    // The sender's buffer grows with the segments; those of the loopback interface are large.
+    #[cfg(target_os = "linux")]
+    socket.set_tcp_mss(NARROW_SEGMENT)?;
+    socket.set_nonblocking(true)?;
+    match socket.connect(&group.address.into()) {
+        Ok(()) => {}
+        Err(error) if is_under_way(&error) => {}
+        Err(error) => return Err(error),
+    }
+    Ok(TcpStream::from_std(socket.into()))
+}
+
+/// On Linux `EINPROGRESS`, which the standard library does not name yet.
+fn is_under_way(error: &io::Error) -> bool {
+    error.kind() == io::ErrorKind::WouldBlock || error.raw_os_error() == Some(115)
 }
 
 /// As much as the socket takes; nothing as long as it is not connected.

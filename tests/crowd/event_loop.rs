@@ -2,6 +2,7 @@
 
 use std::{
     collections::VecDeque,
+    fmt::Display,
     io::{self, Write},
     ops::Range,
     process::{ExitCode, exit},
@@ -15,7 +16,7 @@ use mio::{Events, Poll, Token, Waker, event::Event};
 use super::{
     LIFETIME,
     client::{Client, Group, State},
-    parser::Names,
+    ear::Ear,
     protocol::{Command, Goal},
     report::{self, Report},
 };
@@ -26,8 +27,8 @@ const COMMANDS: Token = Token(usize::MAX);
 const READ_BUFFER: usize = 64 << 10;
 
 /// Runs until the leader closes the other end of standard input.
-pub(crate) fn run() -> ExitCode {
-    match Crowd::new().and_then(Crowd::run) {
+pub(crate) fn run<E: Ear>() -> ExitCode {
+    match Crowd::<E>::new().and_then(Crowd::run) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("the crowd ends: {error}");
@@ -50,11 +51,12 @@ struct Wait {
     deadline: Instant,
 }
 
-struct Crowd {
+struct Crowd<E: Ear> {
     poll: Poll,
     commands: Receiver<String>,
-    groups: Vec<Group>,
-    clients: Vec<Client>,
+    groups: Vec<Group<E::Wanted>>,
+    clients: Vec<Client<E>>,
+    figures: E::Figures,
     start: Start,
     /// Clients that connect or wait for their head.
     asking: usize,
@@ -68,7 +70,7 @@ struct Crowd {
     buffer: Vec<u8>,
 }
 
-impl Crowd {
+impl<E: Ear> Crowd<E> {
     fn new() -> io::Result<Self> {
         let poll = Poll::new()?;
         let waker = Waker::new(poll.registry(), COMMANDS)?;
@@ -84,6 +86,7 @@ impl Crowd {
             commands,
             groups: Vec::new(),
             clients: Vec::new(),
+            figures: E::Figures::default(),
             start: Start { clients: 0..0, window: 0 },
             asking: 0,
             wait: None,
@@ -123,7 +126,7 @@ impl Crowd {
 
     fn take(&mut self, command: Command) -> io::Result<()> {
         match command {
-            Command::Connect { count, window, address, target } => {
+            Command::Connect { count, window, is_narrow, address, target } => {
                 let first = self.clients.len();
                 let request = format!(
                     "GET {target} HTTP/1.1\r\nHost: {address}\r\nAccept: text/event-stream\r\n\r\n"
@@ -131,7 +134,8 @@ impl Crowd {
                 self.groups.push(Group {
                     address,
                     request: request.into_bytes(),
-                    names: Names::of_target(&target),
+                    wanted: E::wanted(&target),
+                    is_narrow,
                     started: Instant::now(),
                 });
                 let group = self.groups.len() - 1;
@@ -148,6 +152,19 @@ impl Crowd {
             }
             Command::StopReading(clients) => self.set_stuck(clients, true),
             Command::Read(clients) => self.set_stuck(clients, false),
+            Command::Sip { clients, bytes } => {
+                let clients = self.existing(clients);
+                for index in clients.clone() {
+                    self.read_once(index, bytes.min(READ_BUFFER));
+                }
+                answer(&self.report(clients, None))
+            }
+            Command::Restart => {
+                self.clients.iter_mut().for_each(|client| client.tally.restart());
+                self.figures = E::Figures::default();
+                answer(&self.report(0..self.clients.len(), None))
+            }
+            Command::Figures => answer(&self.figures),
             Command::Close(clients) => {
                 let clients = self.existing(clients);
                 for client in &mut self.clients[clients.clone()] {
@@ -158,7 +175,7 @@ impl Crowd {
             }
             Command::Report { clients, open_only } => {
                 let clients = self.existing(clients);
-                let is_meant = |client: &&Client| !open_only || client.state == State::Open;
+                let is_meant = |client: &&Client<E>| !open_only || client.state == State::Open;
                 let meant = self.clients[clients].iter().filter(is_meant);
                 answer(&report::about(meant, None, &self.trouble))
             }
@@ -209,16 +226,23 @@ impl Crowd {
     fn read(&mut self) {
         for _ in 0..self.readable.len() {
             let Some(index) = self.readable.pop_front() else { return };
-            let client = &mut self.clients[index];
-            client.is_queued = false;
-            let was_asking = client.state == State::Asking;
-            let outcome = client.read(&self.groups[client.group], &mut self.buffer);
-            self.asking -= usize::from(was_asking && client.state != State::Asking);
-            if outcome == Ok(true) {
+            self.clients[index].is_queued = false;
+            if !self.clients[index].is_stuck && self.read_once(index, READ_BUFFER) {
                 self.queue(index);
             }
-            self.note(index, outcome.map(drop));
         }
+    }
+
+    /// Lets a client read once, at most so many bytes; tells whether there may be more.
+    fn read_once(&mut self, index: usize, most: usize) -> bool {
+        let client = &mut self.clients[index];
+        let was_asking = client.state == State::Asking;
+        let group = &self.groups[client.group];
+        let outcome = client.read(group, &mut self.buffer[..most], &mut self.figures);
+        self.asking -= usize::from(was_asking && client.state != State::Asking);
+        let has_more = outcome == Ok(true);
+        self.note(index, outcome.map(drop));
+        has_more
     }
 
     fn set_stuck(&mut self, clients: Range<usize>, is_stuck: bool) -> io::Result<()> {
@@ -278,7 +302,7 @@ fn obey(commands: &Sender<String>, waker: &Waker) {
     exit(0);
 }
 
-fn answer(report: &Report) -> io::Result<()> {
+fn answer(report: &impl Display) -> io::Result<()> {
     let mut out = io::stdout().lock();
     writeln!(out, "{report}")?;
     out.flush()

@@ -24,6 +24,12 @@ impl Crowd {
         Self { child: LineChild::of_this_program(&[CROWD]), clients: 0 }
     }
 
+    /// Starts a process whose `main` runs a crowd with an ear of its own when its first argument
+    /// is `argument`.
+    pub(crate) fn with_ear(argument: &str) -> Self {
+        Self { child: LineChild::of_this_program(&[argument]), clients: 0 }
+    }
+
     /// For `/proc`.
     pub(crate) fn pid(&self) -> u32 {
         self.child.pid()
@@ -39,7 +45,31 @@ impl Crowd {
         count: usize,
         window: usize,
     ) -> Range<usize> {
-        self.tell(&Command::Connect { count, window, address, target: target.to_owned() });
+        self.begin(count, window, false, (address, target))
+    }
+
+    /// The same with small buffers: little is on its way to a client that does not read.
+    #[track_caller]
+    pub(crate) fn connect_narrow(
+        &mut self,
+        address: SocketAddr,
+        target: &str,
+        count: usize,
+        window: usize,
+    ) -> Range<usize> {
+        self.begin(count, window, true, (address, target))
+    }
+
+    #[track_caller]
+    fn begin(
+        &mut self,
+        count: usize,
+        window: usize,
+        is_narrow: bool,
+        (address, target): (SocketAddr, &str),
+    ) -> Range<usize> {
+        let target = target.to_owned();
+        self.tell(&Command::Connect { count, window, is_narrow, address, target });
         let first = self.clients;
         self.clients += count;
         first..self.clients
@@ -88,6 +118,23 @@ impl Crowd {
     #[track_caller]
     pub(crate) fn read(&mut self, clients: &Range<usize>) -> Report {
         self.tell(&Command::Read(clients.clone()))
+    }
+
+    /// These clients read once, at most so many bytes, even if they have stopped reading.
+    #[track_caller]
+    pub(crate) fn sip(&mut self, clients: &Range<usize>, bytes: usize) -> Report {
+        self.tell(&Command::Sip { clients: clients.clone(), bytes })
+    }
+
+    /// All clients count their events anew, and figures begin anew.
+    #[track_caller]
+    pub(crate) fn restart(&mut self) -> Report {
+        self.tell(&Command::Restart)
+    }
+
+    /// The figures of the crowd's own ear, as one line.
+    pub(crate) fn figures(&mut self) -> String {
+        self.child.ask(&Command::Figures.to_string())
     }
 
     /// These clients close their connections.

@@ -8,6 +8,7 @@
 //! |---|---|
 //! | `payload.rs` | the data of an event: who published it, which one it is, how long |
 //! | `parser.rs` | bytes to response head, comments and events |
+//! | `ear.rs` | what a client makes of what it reads: the parser, or another target's own ear |
 //! | `client.rs` | one client: its socket, its state, what it saw |
 //! | `protocol.rs` | what the leader asks for, a line each |
 //! | `report.rs` | the answer: what the clients saw, a line as well |
@@ -24,6 +25,7 @@
 
 mod caller;
 mod client;
+mod ear;
 mod event_loop;
 mod handle;
 mod hub;
@@ -37,6 +39,9 @@ mod report;
 
 pub(crate) use self::{
     caller::Caller,
+    client::Tally,
+    ear::Ear,
+    event_loop::run as run_crowd,
     handle::Crowd,
     hub::{EVENT, Hub, HubProcess, TARGET},
     panics::assert_no_panics,
@@ -61,7 +66,7 @@ pub(crate) fn run_as_child() -> Option<ExitCode> {
     }
     panics::watch();
     match std::env::args().nth(1)?.as_str() {
-        CROWD => Some(event_loop::run()),
+        CROWD => Some(event_loop::run::<parser::Parser>()),
         HUB => Some(hub::run()),
         _ => None,
     }

@@ -11,6 +11,8 @@ pub(crate) enum Command {
     Connect {
         count: usize,
         window: usize,
+        /// With small buffers, so that little is on its way to a client that does not read.
+        is_narrow: bool,
         address: SocketAddr,
         target: String,
     },
@@ -24,6 +26,15 @@ pub(crate) enum Command {
     StopReading(Range<usize>),
     /// Read again.
     Read(Range<usize>),
+    /// Read once, at most so many bytes, even those that have stopped reading.
+    Sip {
+        clients: Range<usize>,
+        bytes: usize,
+    },
+    /// Count events anew; reports about everyone.
+    Restart,
+    /// Answered with the figures of the crowd's [ear](super::Ear) instead of a report.
+    Figures,
     Close(Range<usize>),
     /// Report about these clients; `open_only` leaves out those whose connection has ended.
     Report {
@@ -46,8 +57,8 @@ pub(crate) enum Goal {
 impl fmt::Display for Command {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Connect { count, window, address, target } => {
-                write!(f, "connect {count} {window} {address} {target}")
+            Self::Connect { count, window, is_narrow, address, target } => {
+                write!(f, "connect {count} {window} {is_narrow} {address} {target}")
             }
             Self::Wait { goal, clients, time } => {
                 let goal = match goal {
@@ -61,6 +72,11 @@ impl fmt::Display for Command {
                 write!(f, "stop-reading {} {}", clients.start, clients.end)
             }
             Self::Read(clients) => write!(f, "read {} {}", clients.start, clients.end),
+            Self::Sip { clients, bytes } => {
+                write!(f, "sip {} {} {bytes}", clients.start, clients.end)
+            }
+            Self::Restart => write!(f, "restart"),
+            Self::Figures => write!(f, "figures"),
             Self::Close(clients) => write!(f, "close {} {}", clients.start, clients.end),
             Self::Report { clients, open_only } => {
                 write!(f, "report {} {} {open_only}", clients.start, clients.end)
@@ -75,9 +91,10 @@ impl FromStr for Command {
     fn from_str(line: &str) -> Result<Self, String> {
         let words: Vec<&str> = line.split(' ').collect();
         let command = match words[..] {
-            ["connect", count, window, address, target] => Self::Connect {
+            ["connect", count, window, is_narrow, address, target] => Self::Connect {
                 count: number(count)?,
                 window: number(window)?,
+                is_narrow: number(is_narrow)?,
                 address: number(address)?,
                 target: target.to_owned(),
             },
@@ -92,6 +109,11 @@ impl FromStr for Command {
             },
             ["stop-reading", start, end] => Self::StopReading(number(start)?..number(end)?),
             ["read", start, end] => Self::Read(number(start)?..number(end)?),
+            ["sip", start, end, bytes] => {
+                Self::Sip { clients: number(start)?..number(end)?, bytes: number(bytes)? }
+            }
+            ["restart"] => Self::Restart,
+            ["figures"] => Self::Figures,
             ["close", start, end] => Self::Close(number(start)?..number(end)?),
             ["report", start, end, open_only] => Self::Report {
                 clients: number(start)?..number(end)?,

@@ -4,6 +4,7 @@ use std::{fmt, str::FromStr};
 
 use super::{
     client::{Client, State},
+    ear::Ear,
     payload::PUBLISHERS,
     protocol::{Goal, number},
 };
@@ -91,6 +92,9 @@ report! {
     /// The largest of all counters that a client began with: 0 if nobody missed the beginning.
     first_counter,
     comments,
+    /// Events that came again, and those that came after a later one, where the ear counts them.
+    repeated,
+    late,
 }
 
 impl Report {
@@ -122,11 +126,11 @@ impl Report {
 }
 
 /// Whether a client is as far as it should be, or can get no further.
-pub(super) fn is_through(client: &Client, goal: Goal) -> bool {
+pub(super) fn is_through<E: Ear>(client: &Client<E>, goal: Goal) -> bool {
     has_reached(client, goal) || !(client.is_on_the_way() || client.state == State::Open)
 }
 
-fn has_reached(client: &Client, goal: Goal) -> bool {
+fn has_reached<E: Ear>(client: &Client<E>, goal: Goal) -> bool {
     match goal {
         Goal::Head => client.tally.status != 0,
         Goal::Events(count) => client.tally.events >= count,
@@ -135,8 +139,8 @@ fn has_reached(client: &Client, goal: Goal) -> bool {
 }
 
 /// Reports about these clients.
-pub(super) fn about<'a>(
-    clients: impl Iterator<Item = &'a Client>,
+pub(super) fn about<'a, E: Ear + 'a>(
+    clients: impl Iterator<Item = &'a Client<E>>,
     goal: Option<Goal>,
     trouble: &str,
 ) -> Report {
@@ -160,7 +164,7 @@ pub(super) fn about<'a>(
 }
 
 impl Report {
-    fn count(&mut self, client: &Client) {
+    fn count<E: Ear>(&mut self, client: &Client<E>) {
         let tally = &client.tally;
         self.clients += 1;
         *match client.state {
@@ -185,6 +189,8 @@ impl Report {
         self.least_bytes = self.least_bytes.min(tally.bytes.0.into());
         self.most_bytes = self.most_bytes.max(tally.bytes.1.into());
         self.comments += tally.comments;
+        self.repeated += tally.repeated;
+        self.late += tally.late;
         for (sum, counters) in self.of_publisher.iter_mut().zip(&tally.counters) {
             let (first, next) = counters.unwrap_or((0, 0));
             let events = u64::from(next - first);

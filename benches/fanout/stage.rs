@@ -1,0 +1,215 @@
+//! A server and a crowd before it, for one run.
+
+use std::{
+    ops::Range,
+    process,
+    time::{Duration, Instant},
+};
+
+use super::{
+    latency::Heard,
+    metric::{Metric, Sample, float, micros},
+    peer::{Entrant, Kind, Peer},
+    processes::{self, Used},
+    publisher::{Publisher, Speech},
+};
+use crate::crowd::{Crowd, Report};
+
+/// Begins the arguments of a child process that is a crowd of [listeners](super::listener).
+pub(crate) const LISTENERS: &str = "--as-listeners";
+
+/// So many clients that connect wait for their response head at a time.
+const WINDOW: usize = 100;
+/// A run is over when nothing more has come to anyone for so long.
+const QUIET: Duration = Duration::from_secs(5);
+/// How often that is looked at.
+const LOOK: Duration = Duration::from_secs(1);
+/// An event to warm up comes within this time, or the next is tried.
+const WARM_UP: Duration = Duration::from_secs(3);
+
+/// What is the same for all runs of a case.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Settings {
+    /// Requests on the connection that publishes that may wait for their answer.
+    pub(crate) window: usize,
+    /// A run that takes longer is given up.
+    pub(crate) time: Duration,
+}
+
+/// Some of the clients, and how many events each of them is to get.
+pub(crate) type Part = (Range<usize>, u64);
+
+/// See the [module](self). The crowd leaves before the server ends.
+#[derive(Debug)]
+pub(crate) struct Stage {
+    pub(crate) crowd: Crowd,
+    pub(crate) peer: Peer,
+    pub(crate) deadline: Instant,
+    resident: u64,
+}
+
+impl Stage {
+    pub(crate) fn start(entrant: &Entrant, types: usize, time: Duration) -> Result<Self, String> {
+        let peer = Peer::start(entrant, types)?;
+        let crowd = Crowd::with_ear(LISTENERS);
+        let resident = processes::resident(&peer.family());
+        Ok(Self { crowd, peer, deadline: Instant::now() + time, resident })
+    }
+
+    pub(crate) fn left(&self) -> Duration {
+        self.deadline.saturating_duration_since(Instant::now())
+    }
+
+    /// Connects so many clients and waits until each has its response head.
+    pub(crate) fn join(&mut self, target: &str, count: usize) -> Result<Range<usize>, String> {
+        let clients = self.crowd.connect(self.peer.address, target, count, WINDOW);
+        self.joined(clients)
+    }
+
+    /// The same with small buffers.
+    pub(crate) fn join_narrow(
+        &mut self,
+        target: &str,
+        count: usize,
+    ) -> Result<Range<usize>, String> {
+        let clients = self.crowd.connect_narrow(self.peer.address, target, count, WINDOW);
+        self.joined(clients)
+    }
+
+    fn joined(&mut self, clients: Range<usize>) -> Result<Range<usize>, String> {
+        let left = self.left();
+        let report = self.crowd.wait_heads(&clients, left);
+        if report.ok == report.clients && report.trouble.is_empty() {
+            return Ok(clients);
+        }
+        Err(format!(
+            "{} of {} clients have a stream, {} have another answer, {} were refused or reset; {}",
+            report.ok,
+            report.clients,
+            report.unavailable + report.other,
+            report.failed,
+            report.trouble
+        ))
+    }
+
+    pub(crate) fn publisher(&self, types: usize) -> Result<Publisher, String> {
+        let speech = if self.peer.kind == Kind::Limit { Speech::Records } else { Speech::Http };
+        Publisher::connect(self.peer.address, speech, types, self.deadline)
+    }
+
+    /// Publishes an event of each type, until each client has one of each of its types; then all
+    /// is counted anew. `parts` says how many types a client has.
+    pub(crate) fn warm_up(
+        &mut self,
+        publisher: &mut Publisher,
+        types: usize,
+        parts: &[Part],
+    ) -> Result<(), String> {
+        const TRIES: u32 = 5;
+        let mut missing = 0;
+        for attempt in 0..TRIES {
+            for kind in 0..types {
+                publisher.publish(kind, 1)?;
+            }
+            publisher.finish()?;
+            let time = WARM_UP.min(self.left());
+            missing = 0;
+            for (clients, types) in parts {
+                missing += self.crowd.wait_events(clients, *types, time).missing;
+            }
+            if missing == 0 {
+                if attempt > 0 {
+                    eprintln!("fanout: some clients missed events at first, though they had heads");
+                    // What is still on its way must not count.
+                    publisher.wait(Instant::now() + LOOK)?;
+                }
+                let report = self.crowd.restart();
+                return check(&report);
+            }
+        }
+        Err(format!("{missing} clients get nothing; {}", self.crowd.restart().trouble))
+    }
+
+    /// Waits until each client has its events, or it is of no use to wait.
+    pub(crate) fn wait_events(&mut self, parts: &[Part]) -> Result<(), String> {
+        let mut progress = (0, Instant::now());
+        for (clients, count) in parts {
+            loop {
+                let (asked, time) = (Instant::now(), LOOK.min(self.left()));
+                let report = self.crowd.wait_events(clients, *count, time);
+                check(&report)?;
+                if report.missing == 0 {
+                    break;
+                }
+                let missing = format!("{} clients do not have all events", report.missing);
+                if !self.peer.is_running() {
+                    return Err(format!("the server has ended; {missing}"));
+                }
+                if asked.elapsed() < time {
+                    return Err(format!("{missing}, and their connections have ended"));
+                }
+                if self.left().is_zero() {
+                    return Err(format!("time-out; {missing}"));
+                }
+                if report.events > progress.0 {
+                    progress = (report.events, Instant::now());
+                } else if progress.1.elapsed() > QUIET {
+                    return Err(format!("{missing}, and nothing comes any more"));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    pub(crate) fn heard(&mut self) -> Result<Heard, String> {
+        self.crowd.figures().parse()
+    }
+
+    /// What the server's memory has grown since the start.
+    pub(crate) fn growth(&self) -> f64 {
+        float(processes::resident(&self.peer.family()).saturating_sub(self.resident))
+    }
+
+    pub(crate) fn costs(&self) -> Costs {
+        Costs {
+            peer: Used::by(&self.peer.family()),
+            crowd: Used::by(&[self.crowd.pid()]),
+            driver: Used::by(&[process::id()]),
+        }
+    }
+
+    /// What can be said of the server after any run.
+    pub(crate) fn describe(&self, sample: &mut Sample) {
+        let family = self.peer.family();
+        sample.set(Metric::Peak, float(processes::peak(&family)));
+        sample.set(Metric::Threads, super::metric::amount(processes::threads(&family)));
+    }
+}
+
+/// Fails if anything wrong came to anyone.
+pub(crate) fn check(report: &Report) -> Result<(), String> {
+    if report.faulty == 0 { Ok(()) } else { Err(format!("wrong: {}", report.trouble)) }
+}
+
+/// Processor time of all who take part.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Costs {
+    peer: Used,
+    crowd: Used,
+    driver: Used,
+}
+
+impl Costs {
+    /// Puts down what was used since `before`, divided by a number of things done.
+    pub(crate) fn put_down(self, before: Self, metric: Metric, things: u64, sample: &mut Sample) {
+        if things == 0 {
+            return;
+        }
+        let each = |used: Used, before: Used| {
+            micros(u64::try_from(used.since(before).as_nanos()).unwrap_or(u64::MAX)) / float(things)
+        };
+        sample.set(metric, each(self.peer, before.peer));
+        sample.set(Metric::LoadCpu, each(self.crowd, before.crowd));
+        sample.set(Metric::DriverCpu, each(self.driver, before.driver));
+    }
+}
