@@ -67,6 +67,56 @@
 //! `stream-gap`, with JSON as its data: the id `requested`, and the `oldest` that is kept. What
 //! follows is all that is left.
 //!
+//! Some clients by other people do not send back an id that came without data, which every stream
+//! begins with: cut before their first event, they come back as if for the first time.
+//!
+//! # Who may do what
+//!
+//! By default everybody who reaches the server may listen and publish, but for the pages of other
+//! origins, whose POSTs [`http::Policy`] refuses. [`authorize`](EventStreamHandler::authorize) lets
+//! your program decide; [`streams_per_address`](EventStreamHandler::streams_per_address) limits each
+//! client. A server on `127.0.0.1` is reached by every page that its user visits: name the hosts that
+//! it answers to ([`Policy::allow_host`](http::Policy::allow_host)). TLS is a proxy's work.
+//!
+//! # Figures
+//!
+//! [`stats`](Server::stats) and [`clients`](Server::clients) tell what goes on, and
+//! [`answers_within`](Server::answers_within) whether anything does.
+//! [`metrics_handler`](Server::metrics_handler), [`stats_handler`](Server::stats_handler) and
+//! [`health_handler`](Server::health_handler) tell it over HTTP.
+//!
+//! # Behind a proxy
+//!
+//! Streams say `X-Accel-Buffering: no` and `Cache-Control: no-transform`, which nginx and others
+//! follow. What is left to configure is the time that the proxy lets a stream be silent: more than the
+//! [heartbeat](Builder::heartbeat), which it is by default with most. A browser opens six
+//! connections to one HTTP/1.1 server at most, its tabs together; a proxy that speaks HTTP/2 lifts
+//! that.
+//!
+//! # Small hosts
+//!
+//! What the server may use is the sum of its limits: by default 64 MiB of history, 16 MiB of queue,
+//! 64 MiB of request bodies, 256 MiB of mailboxes for clients that are behind, and 1 KiB for each
+//! idle stream. None of it is taken before it is needed.
+//!
+//! ```
+//! use websse::{Server, http::{HttpServer, Limits}};
+//!
+//! const KIB: usize = 1024;
+//! let server = Server::builder()
+//!     .max_streams(100)
+//!     .max_frame_bytes(16 * KIB)
+//!     .publish_queue_bytes(256 * KIB)
+//!     .mailbox_bytes(64 * KIB)
+//!     .mailboxes_bytes(1024 * KIB)
+//!     .history_bytes(64 * KIB)
+//!     .history_all_bytes(512 * KIB)
+//!     .build();
+//! let limits = Limits::default().connections(16).body_bytes(16 * KIB).bodies_bytes(64 * KIB);
+//! let http = HttpServer::new().limits(limits);
+//! # drop((server, http));
+//! ```
+//!
 //! # Shutting down
 //!
 //! ```

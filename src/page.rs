@@ -8,7 +8,7 @@ pub(crate) const PAGE: &str = include_str!("page.html");
 /// even where the page has a fault. The hashes are those of its script and its style.
 pub(crate) const CSP: &str = "default-src 'none'; \
     script-src 'sha256-KhPyhWVB15ZDaXuIUuSTygmoHY9oo6Hply0HiHPFdto='; \
-    style-src 'sha256-wTckq/lanKoZEeyqDVYJVNkgy33UoZW7kwq2d2Yq+ps='; \
+    style-src 'sha256-ganm568wIV+c0UMCVK87iErFJszGfLbIOvW47C2RFc4='; \
     connect-src 'self'; img-src data:; base-uri 'none'; form-action 'none'; \
     frame-ancestors 'none'; require-trusted-types-for 'script'; trusted-types 'none'";
 

@@ -91,7 +91,10 @@ export class Tab {
     return [...this.problems, ...await this.page.evaluate(() => violations)];
   }
 
-  close() {
-    return this.page.context().close();
+  /** Closes it; returns what went wrong. */
+  async close() {
+    const trouble = await this.trouble();
+    await this.page.context().close();
+    return trouble;
   }
 }

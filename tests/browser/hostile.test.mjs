@@ -6,13 +6,14 @@ import { Tab, launch } from './browser.mjs';
 
 let hub, browser, tab;
 before(async () => {
-  [hub, browser] = [await Hub.start(['x']), await launch()];
+  browser = await launch();
+  hub = await Hub.start(['x']);
   tab = await Tab.open(browser, hub.url);
   await tab.state('Open');
 });
 after(async () => {
-  await browser.close();
-  await hub.kill();
+  await browser?.close();
+  await hub?.kill();
 });
 
 const points = (from, to) => Array.from({ length: to - from + 1 }, (_, at) => String.fromCodePoint(from + at)).join('');

@@ -20,7 +20,8 @@ const PAGE = `<!doctype html>
 
 let hub, proxy, browser, tab;
 before(async () => {
-  [hub, browser] = [await Hub.start(['event1', 'event2']), await launch()];
+  browser = await launch();
+  hub = await Hub.start(['event1', 'event2']);
   const files = {
     '/demo': ['text/html', PAGE],
     '/htmx.js': ['text/javascript', await readFile(require.resolve('htmx.org/dist/htmx.min.js'))],
@@ -31,9 +32,9 @@ before(async () => {
   tab = await Tab.open(browser, proxy.url + '/demo');
 });
 after(async () => {
-  await browser.close();
-  proxy.stop();
-  await hub.kill();
+  await browser?.close();
+  proxy?.stop();
+  await hub?.kill();
 });
 
 test('htmx swaps in each event where it belongs', async () => {

@@ -26,8 +26,10 @@ export class Hub {
     const listen = ['--listen', `127.0.0.1:${port}`];
     hub.child = spawn(process.env.WEBSSE, [...listen, ...events, ...flags], { stdio: ['ignore', 'pipe', 'inherit'] });
     hub.ended = once(hub.child, 'exit');
-    const [line] = await once(createInterface(hub.child.stdout), 'line');
-    hub.url = line.match(/http:\S+/)[0];
+    const first = once(createInterface(hub.child.stdout), 'line');
+    const [line] = await Promise.race([first, hub.ended.then(([code]) => [`it ended with ${code}`])]);
+    hub.url = line.match(/http:\S+/)?.[0];
+    if (!hub.url) throw new Error('the hub does not listen: ' + line);
     hub.port = Number(new URL(hub.url).port);
     return hub;
   }

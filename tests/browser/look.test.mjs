@@ -7,12 +7,13 @@ import { Tab, launch, require } from './browser.mjs';
 
 let hub, browser, axe;
 before(async () => {
-  [hub, browser] = [await Hub.start(['prices', 'news', 'weather']), await launch()];
+  browser = await launch();
+  hub = await Hub.start(['prices', 'news', 'weather']);
   axe = await readFile(require.resolve('axe-core/axe.min.js'), 'utf8');
 });
 after(async () => {
-  await browser.close();
-  await hub.kill();
+  await browser?.close();
+  await hub?.kill();
 });
 
 const looks = {

@@ -199,7 +199,7 @@ fn add_floods(table: &mut Table) {
     table.add(Refused(&[400]), chunked(&[b"0\r\n", &b"a:\r\n".repeat(50_000)[..]].concat()));
     // Bytes that never become a line.
     table.add(Refused(&[400]), chunked(&[b'0'; 300]));
-    table.add(Refused(&[400]), chunked(&[b';'; 100_000]));
+    table.add(Refused(&[400]), chunked(&vec![b';'; 100_000]));
 }
 
 /// What nobody wants is read all the same, or it would be taken for the next request.
@@ -250,9 +250,9 @@ fn add_contents(table: &mut Table) {
     // Floods of parameters; empty ones are none.
     table.add(Answered(400), form(&b"data=x&".repeat(10_000)));
     table.add(Answered(400), form(&b"a&".repeat(500_000)));
-    table.add(Answered(200), form(&[b'&'; 1 << 20]));
-    table.add(Answered(400), form(&[b'='; 1 << 20]));
-    table.add(Answered(400), form(&[b'%'; 1 << 20]));
-    table.add(Answered(413), typed(b"text/plain", &[b'\n'; 1 << 20]));
+    table.add(Answered(200), form(&vec![b'&'; 1 << 20]));
+    table.add(Answered(400), form(&vec![b'='; 1 << 20]));
+    table.add(Answered(400), form(&vec![b'%'; 1 << 20]));
+    table.add(Answered(413), typed(b"text/plain", &vec![b'\n'; 1 << 20]));
     table.add(Answered(413), form(&[b"data=", &b"%0A".repeat(200_000)[..]].concat()));
 }

@@ -27,7 +27,7 @@ fn head(length: usize) -> String {
 fn line_feeds_are_refused_before_their_frame_takes_memory() {
     let _alone = alone();
     let program = Program::start(["a"]);
-    let raw = [head(MIB).as_bytes(), &[b'\n'; MIB]].concat();
+    let raw = [head(MIB).as_bytes(), &vec![b'\n'; MIB]].concat();
     let (before, _) = program.memory();
     for _ in 0..20 {
         let answer = program.ask(&raw).answer();
@@ -108,7 +108,7 @@ impl Sender {
         let piece = &request[self.sent..request.len().min(self.sent + 64 * 1024)];
         match read {
             Ok(length) => {
-                let status = answer[..length].get(9..12).map(|digits| digits.to_vec());
+                let status = answer[..length].get(9..12).map(<[u8]>::to_vec);
                 let status = status.and_then(|digits| String::from_utf8(digits).ok()?.parse().ok());
                 self.status = Some(status.unwrap_or(0));
             }
@@ -150,7 +150,7 @@ fn of_a_thousand_large_bodies_at_once_as_many_are_taken_as_there_is_room_for() {
     let _: u64 = rlimit::increase_nofile_limit(u64::MAX).unwrap();
     let program = Program::start(["a"]);
     let (before, held) = (program.memory().0, program.holds());
-    let request = [head(BODY).as_bytes(), &[b'x'; BODY]].concat();
+    let request = [head(BODY).as_bytes(), &vec![b'x'; BODY]].concat();
     let mut left = Vec::new();
     for _ in 0..3 {
         let mut crowd: Vec<Sender> = (0..CROWD).map(|_| Sender::connect(&program)).collect();

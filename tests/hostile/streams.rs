@@ -122,7 +122,7 @@ fn a_head_that_asks_for_the_impossible_gets_one_answer_and_no_stream() {
         (stream(b"Last-Event-ID: a\rb"), 400),
         (stream(b"Last-Event-ID: a\nb"), 400),
         (stream(b"Last-Event-ID: a\r\n b"), 400),
-        (stream(&[b"Last-Event-ID: ", &[b'x'; 17_000][..]].concat()), 431),
+        (stream(&[b"Last-Event-ID: ", &vec![b'x'; 17_000][..]].concat()), 431),
         (replay("-1"), 400),
         (replay("+1"), 400),
         (replay(""), 400),
