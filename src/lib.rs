@@ -149,7 +149,8 @@
 //! - `socket2` notices within about 30 s that a client's machine or network is gone without a word:
 //!   every TCP connection of [`http`] is asked for a sign of life after 15 s of silence
 //!   (`SO_KEEPALIVE`), and on Linux what is sent must be acknowledged within 30 s
-//!   (`TCP_USER_TIMEOUT`, RFC 5482). Without it that is left to the kernel. Heartbeats make sure that
+//!   (`TCP_USER_TIMEOUT`, RFC 5482). That ends a client as well that reads so little that its receive
+//!   buffer stays full for that long; it comes back and resumes. Without it that is left to the kernel. Heartbeats make sure that
 //!   something is unacknowledged; Linux gives up after about 15 minutes (`net.ipv4.tcp_retries2`), and
 //!   until then the stream counts. One that is busy ends earlier, when its buffers are full for the
 //!   [stall time-out](Builder::stall_timeout).
