@@ -113,7 +113,7 @@ impl Broadcaster {
         }
         self.admit_subscriptions(work);
         if !work.batch.is_empty() {
-            self.audience.deliver(work.batch.drain(..), self.moment());
+            self.audience.deliver(&mut work.batch, usize::MAX, self.moment());
         }
         self.tick();
         self.do_chores();
@@ -130,7 +130,7 @@ impl Broadcaster {
             let after = usize::try_from(work.taken - before).unwrap_or(usize::MAX);
             let earlier = work.batch.len().saturating_sub(after);
             if earlier > 0 {
-                self.audience.deliver(work.batch.drain(..earlier), self.moment());
+                self.audience.deliver(&mut work.batch, earlier, self.moment());
             }
             self.audience.admit(arrival, self.moment());
         }

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use crate::{
     error::PublishError,
-    message::{EventId, GENERATED_ID_BYTES, Message, is_general},
+    message::{EventId, Message, is_general},
 };
 
 /// Whole blocks of a stream as they go over the wire: an event, or a comment such as a heartbeat.
@@ -52,12 +52,9 @@ impl Frame {
 /// is added by the broadcaster, which knows the order.
 #[derive(Clone, Debug)]
 pub(crate) struct Encoded {
-    lines: Vec<u8>,
-    id: Option<EventId>,
+    pub(crate) lines: Vec<u8>,
+    pub(crate) id: Option<EventId>,
 }
-
-/// Room for the longest id that the server makes, as a line, and the blank line.
-const END_BYTES: usize = "id: ".len() + GENERATED_ID_BYTES + "\n\n".len();
 
 impl Encoded {
     /// Encodes a message, unless its frame would take more than `limit` bytes; the size is known
@@ -68,7 +65,7 @@ impl Encoded {
         if size > limit {
             return Err(PublishError::TooLarge { size, limit });
         }
-        let mut lines = Vec::with_capacity(size + END_BYTES);
+        let mut lines = Vec::with_capacity(size);
         if !is_general(message.event_type()) {
             push_line(&mut lines, "event: ", message.event_type());
         }
@@ -76,7 +73,9 @@ impl Encoded {
             push_line(&mut lines, "data: ", line);
         }
         if let Some(retry) = message.retry_millis() {
-            push_line(&mut lines, "retry: ", &retry.to_string());
+            lines.extend_from_slice(b"retry: ");
+            push_number(&mut lines, retry);
+            lines.push(b'\n');
         }
         if let Some(id) = message.event_id() {
             push_line(&mut lines, "id: ", id.as_str());
@@ -95,18 +94,22 @@ impl Encoded {
     pub(crate) fn len(&self) -> usize {
         self.lines.len() + 1
     }
+}
 
-    /// Completes the frame, with an id of this run where the message has none of its own; returns
-    /// the publisher's own id beside it.
-    pub(crate) fn seal(mut self, place: Option<(&str, u64)>) -> (Frame, Option<EventId>) {
-        if self.id.is_none()
-            && let Some((epoch, sequence)) = place
-        {
-            push_line(&mut self.lines, "id: ", &generated_id(epoch, sequence));
-        }
-        self.lines.push(b'\n');
-        (Frame(self.lines.into()), self.id)
+/// Completes a frame: with the id of this place in the order, and the blank line. `buffer` is only
+/// used for its memory.
+pub(crate) fn seal(lines: &[u8], place: Option<(&str, u64)>, buffer: &mut Vec<u8>) -> Frame {
+    buffer.clear();
+    buffer.extend_from_slice(lines);
+    if let Some((epoch, sequence)) = place {
+        buffer.extend_from_slice(b"id: ");
+        buffer.extend_from_slice(epoch.as_bytes());
+        buffer.push(b'-');
+        push_number(buffer, sequence);
+        buffer.push(b'\n');
     }
+    buffer.push(b'\n');
+    Frame(buffer.as_slice().into())
 }
 
 /// The id that the server gives an event, and that stands for its place in the order.
@@ -168,19 +171,40 @@ fn push_line(bytes: &mut Vec<u8>, field: &str, value: &str) {
     bytes.push(b'\n');
 }
 
+/// Appends a number in decimal; every event has one, and formatting it costs three allocations.
+fn push_number(bytes: &mut Vec<u8>, mut number: u64) {
+    let begin = bytes.len();
+    loop {
+        bytes.push(b'0' + (number % 10) as u8);
+        number /= 10;
+        if number == 0 {
+            break;
+        }
+    }
+    bytes[begin..].reverse();
+}
+
 /// Splits at CR, LF and CRLF; there is always at least one line, and a text that ends with a line
 /// ending has an empty last one, so that the client gets back what was published.
 fn split_lines(data: &str) -> impl Iterator<Item = &str> {
     let mut rest = Some(data);
     std::iter::from_fn(move || {
         let text = rest?;
-        let Some(end) = text.bytes().position(|byte| matches!(byte, b'\r' | b'\n')) else {
+        let Some(end) = line_end(text.as_bytes()) else {
             return rest.take();
         };
         let (line, tail) = text.split_at(end);
         rest = Some(tail.strip_prefix("\r\n").unwrap_or(&tail[1..]));
         Some(line)
     })
+}
+
+/// Where the first CR or LF is. Looks at many bytes at a time, since most lines are long.
+fn line_end(bytes: &[u8]) -> Option<usize> {
+    let is_end = |&byte: &u8| matches!(byte, b'\r' | b'\n');
+    let any_end = |chunk: &[u8]| chunk.iter().fold(false, |found, byte| found | is_end(byte));
+    let plain = bytes.chunks_exact(32).take_while(|chunk| !any_end(chunk)).count() * 32;
+    bytes[plain..].iter().position(is_end).map(|end| plain + end)
 }
 
 fn framed_size(message: &Message) -> usize {
@@ -203,7 +227,8 @@ mod tests {
     use crate::message::EventId;
 
     fn encoded(message: &Message) -> String {
-        let frame = Encoded::new(message, usize::MAX).expect("the message is valid").seal(None).0;
+        let encoded = Encoded::new(message, usize::MAX).expect("the message is valid");
+        let frame = seal(&encoded.lines, None, &mut Vec::new());
         String::from_utf8(frame.as_bytes().to_vec()).expect("frames are UTF-8")
     }
 
@@ -246,17 +271,12 @@ mod tests {
     }
 
     #[test]
-    fn an_event_without_an_id_gets_one_and_keeps_its_own() {
-        let seal = |message| {
-            let encoded = Encoded::new(&message, usize::MAX).expect("the message is valid");
-            let (frame, id) = encoded.seal(Some(("0123456789abc", 17)));
-            (String::from_utf8(frame.as_bytes().to_vec()).expect("frames are UTF-8"), id)
-        };
-        let given = ("data: x\nid: 0123456789abc-17\n\n".to_owned(), None);
-        assert_eq!(seal(Message::new("x")), given);
-        let id = EventId::new("7").expect("a valid id");
-        let own = ("data: x\nid: 7\n\n".to_owned(), Some(id.clone()));
-        assert_eq!(seal(Message::new("x").id(id)), own);
+    fn a_frame_is_completed_with_its_place_in_the_order() {
+        let mut buffer = b"of the frame before".to_vec();
+        let mut seal = |place| seal(b"data: x\n", place, &mut buffer);
+        assert_eq!(seal(None).as_bytes(), b"data: x\n\n");
+        let frame = seal(Some(("0123456789abc", 17)));
+        assert_eq!(frame.as_bytes(), b"data: x\nid: 0123456789abc-17\n\n");
     }
 
     #[test]

@@ -4,7 +4,7 @@
 use std::{collections::HashMap, sync::Arc};
 
 use crate::{
-    frame::{Encoded, Frame},
+    frame::Frame,
     types::{Subscribed, TypeId},
 };
 
@@ -17,13 +17,6 @@ pub(crate) type GroupId = u32;
 pub(crate) struct Event {
     pub(crate) kind: TypeId,
     pub(crate) frame: Frame,
-}
-
-/// A published event that waits for its place in the order.
-#[derive(Debug)]
-pub(crate) struct Queued {
-    pub(crate) kind: TypeId,
-    pub(crate) encoded: Encoded,
 }
 
 #[derive(Debug, Default)]

@@ -11,7 +11,7 @@ use std::{
 };
 
 use crate::{
-    frame::{Encoded, Frame, generated_id},
+    frame::{self, Frame, generated_id},
     mail::Original,
     message::{EPOCH_LENGTH, EventId},
     types::{Subscribed, TypeId},
@@ -73,6 +73,8 @@ pub(crate) struct History {
     /// Where the publishers' own ids are kept, the earliest use first. Two types may number their
     /// events alike.
     ids: HashMap<EventId, VecDeque<(Sequence, TypeId)>>,
+    /// Used within one call and kept for its memory.
+    buffer: Vec<u8>,
 }
 
 #[derive(Debug, Default)]
@@ -101,8 +103,8 @@ impl Kept {
 
 impl History {
     pub(crate) fn new(limits: HistoryLimits, epoch: String) -> Self {
-        let (logs, ids) = (Vec::new(), HashMap::new());
-        Self { limits, epoch, newest: 0, logs, bytes: 0, drops: 0, ids }
+        let (logs, ids, buffer) = (Vec::new(), HashMap::new(), Vec::new());
+        Self { limits, epoch, newest: 0, logs, bytes: 0, drops: 0, ids, buffer }
     }
 
     /// Whether anything is kept at all; without it events get no ids from the server.
@@ -111,14 +113,16 @@ impl History {
         events > 0 && bytes > 0 && all_bytes > 0
     }
 
-    /// Gives an event its place in the order, and its id where it has none; keeps it.
-    pub(crate) fn record(&mut self, kind: TypeId, encoded: Encoded) -> Frame {
+    /// Completes an event that consists of these lines: gives it its place in the order, and its id
+    /// where its publisher gave it none; keeps it.
+    pub(crate) fn record(&mut self, kind: TypeId, id: Option<EventId>, lines: &[u8]) -> Frame {
         self.newest += 1;
-        if !self.is_on() {
-            return encoded.seal(None).0;
-        }
         let sequence = self.newest;
-        let (frame, id) = encoded.seal(Some((&self.epoch, sequence)));
+        let place = (self.is_on() && id.is_none()).then_some((&*self.epoch, sequence));
+        let frame = frame::seal(lines, place, &mut self.buffer);
+        if !self.is_on() {
+            return frame;
+        }
         let kept = Kept { sequence, frame: Original::new(frame.clone()), id };
         let at = kind as usize;
         if self.logs.len() <= at {

@@ -7,7 +7,6 @@
 mod tests;
 
 use std::{
-    collections::VecDeque,
     io,
     thread::{self, JoinHandle, ThreadId},
     time::Instant,
@@ -15,10 +14,21 @@ use std::{
 
 use parking_lot::{Condvar, Mutex, MutexGuard};
 
-use crate::{audience::Arrival, error::PublishError, groups::Queued, socket::Socket};
+use crate::{
+    audience::Arrival,
+    error::PublishError,
+    queue::{Batch, Queue, Queued},
+    socket::Socket,
+};
 
 /// What the broadcaster takes and sends at once at most: a group commit.
 pub(crate) const MAX_BATCH_BYTES: usize = 64 * 1024;
+
+/// How often the broadcaster lets others go first when it has emptied the queue, a few microseconds
+/// in all. In that time events that follow closely gather: to sleep in between, or to take them one
+/// by one, costs their publishers more than the events themselves (1.6 and 2.5 million events a
+/// second without clients, on 2 cores).
+const YIELDS: usize = 8;
 
 /// How much may wait in the publish queue.
 #[derive(Clone, Debug)]
@@ -42,8 +52,7 @@ pub(crate) struct Inbox {
 #[derive(Debug)]
 struct State {
     phase: Phase,
-    queue: VecDeque<Queued>,
-    queued_bytes: usize,
+    queue: Queue,
     /// Events accepted since the start.
     accepted: u64,
     /// Each with the number of events accepted before it.
@@ -75,7 +84,7 @@ pub(crate) enum Refused {
 /// What the broadcaster takes at once.
 #[derive(Debug, Default)]
 pub(crate) struct Work {
-    pub(crate) batch: Vec<Queued>,
+    pub(crate) batch: Batch,
     /// Each with the number of events accepted before it.
     pub(crate) arrivals: Vec<(u64, Arrival<Socket>)>,
     /// Events taken since the start, this batch included.
@@ -84,14 +93,15 @@ pub(crate) struct Work {
     pub(crate) stop: Option<Instant>,
     /// Whether the queue is empty now.
     pub(crate) drained: bool,
+    /// Whether this batch is all that was in the queue.
+    emptied: bool,
 }
 
 impl Inbox {
     pub(crate) fn new(limits: QueueLimits, batch_bytes: usize) -> Self {
         let state = State {
             phase: Phase::New,
-            queue: VecDeque::new(),
-            queued_bytes: 0,
+            queue: Queue::default(),
             accepted: 0,
             arrivals: Vec::new(),
             blocked: 0,
@@ -120,7 +130,7 @@ impl Inbox {
     }
 
     /// Puts an event into the queue; waits for room if `wait` says so.
-    pub(crate) fn publish(&self, event: Queued, wait: bool) -> Result<(), Refused> {
+    pub(crate) fn publish(&self, mut event: Queued, wait: bool) -> Result<(), Refused> {
         let mut state = self.state.lock();
         loop {
             state.accepts().map_err(Refused::Never)?;
@@ -134,9 +144,8 @@ impl Inbox {
             self.room.wait(&mut state);
             state.blocked -= 1;
         }
-        state.queued_bytes += event.encoded.len();
         state.accepted += 1;
-        state.queue.push_back(event);
+        state.queue.push(&mut event);
         drop(state);
         self.work.notify_one();
         Ok(())
@@ -216,6 +225,9 @@ impl Inbox {
         stopping: bool,
         work: &mut Work,
     ) {
+        if std::mem::take(&mut work.emptied) {
+            (0..YIELDS).for_each(|_| thread::yield_now());
+        }
         let mut state = self.state.lock();
         while (state.queue.is_empty() || !accept)
             && state.arrivals.is_empty()
@@ -227,20 +239,14 @@ impl Inbox {
         let asked = std::mem::take(&mut state.asked);
         work.arrivals.append(&mut state.arrivals);
         if accept {
-            let mut taken = 0;
-            while let Some(event) = state.queue.front()
-                && (taken == 0 || taken + event.encoded.len() <= self.batch_bytes)
-            {
-                taken += event.encoded.len();
-                work.batch.extend(state.queue.pop_front());
-            }
-            state.queued_bytes -= taken;
+            state.queue.take(self.batch_bytes, &mut work.batch);
         }
         work.taken = state.accepted - state.queue.len() as u64;
         work.drained = state.queue.is_empty();
         if let Phase::Stopping(_, deadline) = state.phase {
             work.stop = Some(deadline);
         }
+        work.emptied = work.drained && !work.batch.is_empty();
         let blocked = state.blocked > 0 && (asked || !work.batch.is_empty());
         drop(state);
         if blocked {
@@ -253,7 +259,6 @@ impl Inbox {
         let mut state = self.state.lock();
         state.phase = Phase::Stopped;
         let left = std::mem::take(&mut state.queue);
-        state.queued_bytes = 0;
         let arrivals = std::mem::take(&mut state.arrivals);
         drop(state);
         self.room.notify_all();
@@ -274,7 +279,7 @@ impl Inbox {
         // One event always fits, however small the limits.
         state.queue.is_empty()
             || (state.queue.len() < self.limits.messages
-                && state.queued_bytes + bytes <= self.limits.bytes)
+                && state.queue.bytes() + bytes <= self.limits.bytes)
     }
 }
 

@@ -175,6 +175,7 @@ mod mail;
 mod message;
 mod meter;
 mod permits;
+mod queue;
 mod registry;
 #[cfg(test)]
 mod scripted;

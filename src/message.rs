@@ -175,8 +175,6 @@ impl EventId {
 
 /// Characters in the part of a server's own id that names its run.
 pub(crate) const EPOCH_LENGTH: usize = 13;
-/// The longest id that a server makes: the run, a hyphen, a 64-bit number.
-pub(crate) const GENERATED_ID_BYTES: usize = EPOCH_LENGTH + 1 + 20;
 
 fn is_generated_form(id: &str) -> bool {
     id.split_once('-').is_some_and(|(epoch, sequence)| {

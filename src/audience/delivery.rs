@@ -5,23 +5,25 @@ use std::cmp::Reverse;
 use super::{Audience, Outlet};
 use crate::{
     frame::Frame,
-    groups::{Event, Key, Queued},
+    groups::{Event, Key},
     mail::Mail,
     meter::Moment,
+    queue::{Batch, Head},
     socket::Wire,
     stats::Disconnect,
     stream::Progress,
 };
 
 impl<W: Wire> Audience<W> {
-    /// Delivers a batch: one write for each client that is caught up; for the others it goes to
-    /// their mailboxes.
-    pub(crate) fn deliver(&mut self, batch: impl Iterator<Item = Queued>, moment: Moment) {
+    /// Delivers the first `count` events of a batch: one write for each client that is caught up;
+    /// for the others they go to their mailboxes.
+    pub(crate) fn deliver(&mut self, batch: &mut Batch, count: usize, moment: Moment) {
         let mut events = std::mem::take(&mut self.events);
-        events.extend(batch.map(|Queued { kind, encoded }| Event {
-            kind,
-            frame: self.history.record(kind, encoded),
-        }));
+        while events.len() < count
+            && let Some((Head { kind, id, .. }, lines)) = batch.pop()
+        {
+            events.push(Event { kind, frame: self.history.record(kind, id, lines) });
+        }
         self.deliver_events(&events, moment);
         events.clear();
         self.events = events;

@@ -6,9 +6,9 @@ use super::*;
 use crate::{
     feed::Tally,
     frame::Encoded,
-    groups::Queued,
     history::HistoryLimits,
     meter::PATIENCE,
+    queue::{Batch, Queue, Queued},
     registry::Kind,
     scripted::{
         Answer::{self, Fail, Take},
@@ -88,11 +88,13 @@ impl Hub {
     }
 
     pub(super) fn deliver(&mut self, batch: &[(TypeId, &str)]) {
-        let queued = |&(kind, text): &(TypeId, &str)| Queued {
-            kind,
-            encoded: Encoded::raw(text.as_bytes()),
-        };
-        self.audience.deliver(batch.iter().map(queued), self.moment);
+        let (mut queue, mut taken) = (Queue::default(), Batch::default());
+        for &(kind, text) in batch {
+            queue.push(&mut Queued { kind, encoded: Encoded::raw(text.as_bytes()) });
+        }
+        queue.take(usize::MAX, &mut taken);
+        self.audience.deliver(&mut taken, batch.len(), self.moment);
+        assert!(taken.is_empty());
     }
 
     pub(super) fn pass(&mut self, time: Duration) {
