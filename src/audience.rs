@@ -247,7 +247,7 @@ impl<W: Wire> Audience<W> {
                 if let Err(reason) = stream.poll_input(&mut self.input) {
                     return self.remove(key, reason);
                 }
-                stream.replace_mailbox(|| self.registry.renew_mailbox(member.id));
+                stream.fit_mailbox(|room| self.registry.replace_mailbox(member.id, room));
                 stream.silence(moment.now)
             }
             Outlet::Feed(feed) if feed.has_left() => {

@@ -2,7 +2,7 @@
 
 use std::{collections::HashMap, sync::Arc};
 
-use crossbeam_channel::{Receiver, Sender, unbounded};
+use crossbeam_channel::{Receiver, Sender, bounded, unbounded};
 use parking_lot::Mutex;
 
 use crate::{error::SubscribeError, mail::Mail, permits::Permit, types::Subscribed};
@@ -42,6 +42,7 @@ struct Clients {
 #[derive(Debug)]
 struct Client {
     subscribed: Arc<Subscribed>,
+    /// Has no place at all while a stream has everything, which makes it small.
     mailbox: Sender<Mail>,
     kind: Kind,
     /// Boxed, since most clients have none.
@@ -60,7 +61,10 @@ impl Registry {
         subscribed: Subscribed,
         permit: Option<Permit>,
     ) -> Result<Seat, SubscribeError> {
-        let (sender, mailbox) = unbounded();
+        let (sender, mailbox) = match kind {
+            Kind::Stream => bounded(0),
+            Kind::Subscription => unbounded(),
+        };
         let mut clients = self.clients.lock();
         if clients.closed {
             return Err(SubscribeError::ShutDown);
@@ -91,18 +95,21 @@ impl Registry {
         for (id, mail) in mails {
             if let Some(client) = clients.map.get(&id) {
                 // The broadcaster holds a receiver of each mailbox as long as the client is here.
-                let sent = client.mailbox.send(mail);
-                debug_assert!(sent.is_ok(), "a registered client has a mailbox");
+                let sent = client.mailbox.try_send(mail);
+                debug_assert!(sent.is_ok(), "what is sent to has a mailbox with room");
             }
         }
     }
 
-    /// Gives a client a new, empty mailbox, unless something waits in the old one.
-    pub(crate) fn renew_mailbox(&self, id: ClientId) -> Option<Receiver<Mail>> {
+    /// Gives a client a new mailbox in place of its empty one: with room, or without.
+    pub(crate) fn replace_mailbox(&self, id: ClientId, room: bool) -> Option<Receiver<Mail>> {
+        let (sender, mailbox) = if room { unbounded() } else { bounded(0) };
         let mut clients = self.clients.lock();
-        let client = clients.map.get_mut(&id).filter(|client| client.mailbox.is_empty())?;
-        let (sender, mailbox) = unbounded();
-        client.mailbox = sender;
+        let client = clients.map.get_mut(&id)?;
+        debug_assert!(client.mailbox.is_empty(), "nothing may be lost");
+        let old = std::mem::replace(&mut client.mailbox, sender);
+        drop(clients);
+        drop(old);
         Some(mailbox)
     }
 

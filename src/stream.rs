@@ -48,10 +48,11 @@ pub(crate) struct Stream<W> {
     wire: W,
     /// What waits behind the frames being written. The sender is in the registry.
     mailbox: Receiver<Mail>,
+    /// Whether the mailbox has room. Once used it keeps a block of memory, more than all else that
+    /// an idle stream costs; so one that has everything has none.
+    has_room: bool,
     /// `None` when caught up. Boxed, since most streams are idle and should be small.
     behind: Option<Box<Behind>>,
-    /// The mailbox was used and holds on to memory although it is empty.
-    stale_mailbox: bool,
     ending: Ending,
     /// Bytes that came after the request.
     input: u32,
@@ -76,7 +77,7 @@ impl<W: Wire> Stream<W> {
             wire,
             mailbox,
             behind: None,
-            stale_mailbox: false,
+            has_room: false,
             ending: Ending::No,
             input: 0,
             last_write: moment.now,
@@ -169,7 +170,7 @@ impl<W: Wire> Stream<W> {
     /// Notes that a frame of `length` bytes was put into the mailbox of this stream, which is
     /// behind; tells how many bytes wait now.
     pub(crate) fn mailed(&mut self, length: usize) -> usize {
-        self.stale_mailbox = true;
+        debug_assert!(self.has_room, "mail needs a mailbox");
         let Some(behind) = &mut self.behind else {
             debug_assert!(false, "a stream that is caught up has no mail");
             return 0;
@@ -268,15 +269,15 @@ impl<W: Wire> Stream<W> {
         }
     }
 
-    /// Takes a new mailbox for one that was used: once used, a channel keeps a block of memory,
-    /// more than all else that an idle stream costs.
-    pub(crate) fn replace_mailbox(&mut self, renew: impl FnOnce() -> Option<Receiver<Mail>>) {
-        if self.stale_mailbox
-            && self.is_caught_up()
-            && let Some(mailbox) = renew()
+    /// Takes the mailbox that suits the stream now, with room if it is behind, for one that does
+    /// not.
+    pub(crate) fn fit_mailbox(&mut self, renew: impl FnOnce(bool) -> Option<Receiver<Mail>>) {
+        let behind = !self.is_caught_up();
+        if self.has_room != behind
+            && let Some(mailbox) = renew(behind)
         {
             self.mailbox = mailbox;
-            self.stale_mailbox = false;
+            self.has_room = behind;
         }
     }
 

@@ -33,6 +33,7 @@ impl Idle {
     pub(crate) fn run(&self, entrant: &Entrant, settings: Settings) -> Result<Sample, String> {
         let mut sample = Sample::default();
         let mut stage = Stage::start(entrant, self.groups, settings.time)?;
+        stage.fill_history(self.groups)?;
         let crowd = [stage.crowd.pid()];
         let available = processes::available();
         let crowd_memory = processes::resident(&crowd);

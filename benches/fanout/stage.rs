@@ -165,7 +165,21 @@ impl Stage {
         self.crowd.figures().parse()
     }
 
-    /// What the server's memory has grown since the start.
+    /// Fills what the server keeps of each type for those who come back: it is no stream's memory.
+    pub(crate) fn fill_history(&mut self, types: usize) -> Result<(), String> {
+        const BYTES: usize = 4096;
+        const EVENTS: usize = 300;
+        let mut publisher = self.publisher(types)?;
+        publisher.set_bytes(BYTES);
+        for event in 0..EVENTS * types {
+            publisher.publish(event % types, 1)?;
+        }
+        publisher.finish()?;
+        self.resident = processes::resident(&self.peer.family());
+        Ok(())
+    }
+
+    /// What the server's memory has grown since then, or since the start.
     pub(crate) fn growth(&self) -> f64 {
         float(processes::resident(&self.peer.family()).saturating_sub(self.resident))
     }

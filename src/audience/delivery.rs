@@ -95,6 +95,7 @@ impl<W: Wire> Audience<W> {
                     continue;
                 }
                 Outlet::Stream(stream) => {
+                    stream.fit_mailbox(|room| self.registry.replace_mailbox(member.id, room));
                     let waiting = stream.mailed(bytes.len());
                     self.mails.push((member.id, share()));
                     waiting

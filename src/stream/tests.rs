@@ -1,6 +1,6 @@
 use std::iter::repeat_n;
 
-use crossbeam_channel::{Sender, unbounded};
+use crossbeam_channel::{Sender, bounded, unbounded};
 
 use super::*;
 use crate::{
@@ -28,7 +28,7 @@ struct Bench {
 impl Bench {
     fn new(answers: impl IntoIterator<Item = Answer>) -> Self {
         let wire = Scripted::new(answers);
-        let (mailbox, receiver) = unbounded();
+        let (mailbox, receiver) = bounded(0);
         let moment = Moment { now: Instant::now(), second: 0 };
         let stream = Stream::new(wire.clone(), receiver, moment);
         Self { wire, stream, mailbox, load: Load::default(), moment }
@@ -39,10 +39,24 @@ impl Bench {
         if self.stream.is_caught_up() {
             self.stream.send(text.as_bytes(), mail, self.moment).map(drop)
         } else {
-            self.mailbox.send(mail()).expect("the stream holds the receiver");
+            let mail = mail();
+            self.fit_mailbox();
+            self.mailbox.try_send(mail).expect("the stream holds the receiver");
             self.stream.mailed(text.len());
             Ok(())
         }
+    }
+
+    /// Tells whether the mailbox was replaced, and has room now.
+    fn fit_mailbox(&mut self) -> Option<bool> {
+        let mut replaced = None;
+        self.stream.fit_mailbox(|room| {
+            replaced = Some(room);
+            let (mailbox, receiver) = if room { unbounded() } else { bounded(0) };
+            self.mailbox = mailbox;
+            Some(receiver)
+        });
+        replaced
     }
 
     /// Retries when it is time to, until everything is sent.
@@ -175,21 +189,14 @@ fn input_is_dropped_until_it_is_too_much_and_its_end_ends_the_stream() {
 }
 
 #[test]
-fn a_used_mailbox_is_replaced_once_the_stream_has_caught_up() {
+fn a_mailbox_has_room_just_while_the_stream_is_behind() {
     let mut bench = Bench::new([Take(1)]);
-    let renewed = |bench: &mut Bench| {
-        let mut renewed = false;
-        bench.stream.replace_mailbox(|| {
-            renewed = true;
-            Some(unbounded().1)
-        });
-        renewed
-    };
-    assert!(!renewed(&mut bench), "it was never used");
+    assert_eq!(bench.fit_mailbox(), None, "it has everything");
     bench.deliver(FRAMES[0]).expect("the socket is only full");
     bench.deliver(FRAMES[1]).expect("the socket is only full");
-    assert!(!renewed(&mut bench), "something waits in it");
+    assert_eq!(bench.mailbox.capacity(), None, "it has room");
+    assert_eq!(bench.fit_mailbox(), None, "something waits in it");
     assert_eq!(bench.settle(), Ok(()));
-    assert!(renewed(&mut bench));
-    assert!(!renewed(&mut bench), "the new one was never used");
+    assert_eq!(bench.fit_mailbox(), Some(false));
+    assert_eq!(bench.fit_mailbox(), None, "the new one was never used");
 }
