@@ -78,6 +78,25 @@
 //! client. A server on `127.0.0.1` is reached by every page that its user visits: name the hosts that
 //! it answers to ([`Policy::allow_host`](http::Policy::allow_host)). TLS is a proxy's work.
 //!
+//! The `websse` command, with the tokens `pub` to publish, `sub` to listen, and `news=paper` to listen
+//! to the type `news` only, answers with these statuses:
+//!
+//! | | no token | a wrong one | `paper` | `pub` | `sub` |
+//! |---|---|---|---|---|---|
+//! | `GET /event?event=news` | 401 | 401 | 200 | 401 | 200 |
+//! | `GET /event?event=other` | 401 | 401 | 403 | 401 | 200 |
+//! | `GET /event` | 401 | 401 | 403 | 401 | 200 |
+//! | `GET /event?event=*` | 401 | 401 | 403 | 401 | 200 |
+//! | `GET /event?event=news&event=other` | 401 | 401 | 403 | 401 | 200 |
+//! | `GET /event?event=unknown` | 401 | 401 | 403 | 401 | 400 |
+//! | `POST /send?event=news` | 401 | 401 | 401 | 200 | 401 |
+//! | `POST /send?event=other` | 401 | 401 | 401 | 200 | 401 |
+//! | `POST /send` | 401 | 401 | 401 | 200 | 401 |
+//! | `GET /stats` | 401 | 401 | 403 | 401 | 200 |
+//! | `GET /metrics` | 401 | 401 | 403 | 401 | 200 |
+//! | `GET /healthz` | 200 | 200 | 200 | 200 | 200 |
+//! | `GET /` | 200 | 200 | 200 | 200 | 200 |
+//!
 //! # Figures
 //!
 //! [`stats`](Server::stats) and [`clients`](Server::clients) tell what goes on, and
