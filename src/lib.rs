@@ -107,10 +107,26 @@
 //! # Behind a proxy
 //!
 //! Streams say `X-Accel-Buffering: no` and `Cache-Control: no-transform`, which nginx and others
-//! follow. What is left to configure is the time that the proxy lets a stream be silent: more than the
-//! [heartbeat](Builder::heartbeat), which it is by default with most. A browser opens six
-//! connections to one HTTP/1.1 server at most, its tabs together; a proxy that speaks HTTP/2 lifts
-//! that.
+//! follow, so that events pass at once. What is left to configure is the time that the proxy lets a
+//! stream be silent: more than the [heartbeat](Builder::heartbeat), which it is by default with most.
+//! And a browser's `EventSource` closes for good when the proxy answers 502 or 503 while your program
+//! is restarted: let the proxy wait meanwhile, or answer as below; or make a new `EventSource` when
+//! its `readyState` is `CLOSED`.
+//!
+//! A browser opens six connections to one HTTP/1.1 server at most, its tabs together; a proxy that
+//! speaks HTTP/2 lifts that.
+//!
+//! These are tested with nginx 1.22, haproxy 2.6 and caddy 2.6, before the command as
+//! `websse --allow-host hub.example --trusted-proxy 127.0.0.1`, which takes the clients' addresses
+//! from the proxy. With `--listen unix:/run/websse/socket --trusted-proxy unix`, the place of
+//! `127.0.0.1:8080` is taken by `unix:/run/websse/socket` (nginx), `unix@/run/websse/socket`
+//! (haproxy) or `unix//run/websse/socket` (caddy).
+//!
+#![doc = concat!("```nginx\n", include_str!("../examples/proxies/nginx.conf"), "```")]
+//!
+#![doc = concat!("```text\n", include_str!("../examples/proxies/haproxy.cfg"), "```")]
+//!
+#![doc = concat!("```text\n", include_str!("../examples/proxies/Caddyfile"), "```")]
 //!
 //! # Small hosts
 //!
