@@ -165,12 +165,14 @@ fn read_resume(request: &Request) -> Result<Resume, Response> {
             "last_event_id" => resume.after(value.into_owned()),
             "replay" => {
                 let digits = value.bytes().all(|byte| byte.is_ascii_digit());
-                let events = digits.then(|| value.parse().ok()).flatten();
-                resume.replay = events.ok_or_else(|| {
+                let events: Option<u64> = digits.then(|| value.parse().ok()).flatten();
+                let events = events.ok_or_else(|| {
                     let value = Quoted(&value);
                     let text = format!("replay is a number of events in digits, not {value}");
                     Response::text(400, text)
                 })?;
+                // More than a 32-bit host can count is all there is.
+                resume.replay = usize::try_from(events).unwrap_or(usize::MAX);
             }
             _ => {}
         }
