@@ -9,6 +9,9 @@ const YEAR: Duration = Duration::from_secs(31_536_000);
 const HEAD_BYTES: (usize, usize) = (512, 1024 * KIB);
 /// The most header fields that a request may be limited to.
 const MOST_HEADERS: usize = 1024;
+/// The least stack of a thread. In a build without optimisation, 40 KiB served every handler of this
+/// crate and a panic with its backtrace (x86-64 Linux; `tests/stacks.rs`), and 32 KiB did not.
+const LEAST_STACK: usize = 64 * KIB;
 /// A body may take as long as its size takes at this rate, beyond the time every body has.
 const SLOWEST_BODY: usize = 16 * KIB;
 
@@ -35,6 +38,7 @@ pub struct Limits {
     body_timeout: Duration,
     pub(super) write_timeout: Duration,
     pub(super) idle_timeout: Duration,
+    pub(super) stack_bytes: usize,
 }
 
 impl Default for Limits {
@@ -50,6 +54,7 @@ impl Default for Limits {
             body_timeout: Duration::from_secs(30),
             write_timeout: Duration::from_secs(10),
             idle_timeout: Duration::from_secs(30),
+            stack_bytes: 2 * 1024 * KIB,
         }
     }
 }
@@ -118,6 +123,15 @@ impl Limits {
     /// How long a connection is kept alive between two requests; default 30 s.
     pub fn idle_timeout(mut self, timeout: Duration) -> Self {
         self.idle_timeout = timeout.min(YEAR);
+        self
+    }
+
+    /// Stack of each connection thread, on which your handlers run too; default 2 MiB, at least
+    /// 64 KiB, which is enough for the handlers of this crate. Memory is used as far as the stack has
+    /// ever been; where the address space is small (a 32-bit host), or all memory that could be used
+    /// must be there (`vm.overcommit_memory=2`), [`connections`](Self::connections) times this counts.
+    pub fn stack_bytes(mut self, bytes: usize) -> Self {
+        self.stack_bytes = bytes.max(LEAST_STACK);
         self
     }
 
