@@ -142,3 +142,36 @@ fn a_client_that_connects_and_says_nothing_is_let_go() {
     let mut silent = Client::connect(hub.addr());
     silent.assert_closed();
 }
+
+#[test]
+fn a_route_can_be_for_all_paths_under_it() {
+    let named = |name: &'static str| {
+        move |request: &Request| Response::text(200, format!("{name} {}", request.path()))
+    };
+    let hub = Hub::with(
+        &[],
+        |builder| builder,
+        |http| {
+            let http =
+                http.get("/*", named("all")).get("/a", named("a")).get("/a/*", named("under"));
+            http.get("/a/b/c*", named("star")).post("/a/b/*", named("post"))
+        },
+    );
+    for (request, status, text) in [
+        ("GET /", 200, "all /"),
+        ("GET /x/y", 200, "all /x/y"),
+        ("GET /a", 200, "a /a"),
+        ("GET /a/", 200, "under /a/"),
+        ("GET /a/x", 200, "under /a/x"),
+        ("GET /a/%2e./x", 200, "under /a/../x"),
+        ("GET /ab", 200, "all /ab"),
+        ("GET /a/b/c*", 200, "star /a/b/c*"),
+        ("POST /a/b/cd", 200, "post /a/b/cd"),
+        // As for a path of its own: the route is found, the method is not.
+        ("GET /a/b/cd", 405, "GET is not for /a/b/*; use POST"),
+        ("POST /a/x", 405, "POST is not for /a/*; use GET, HEAD"),
+    ] {
+        let answer = hub.ask(format!("{request} HTTP/1.1\r\nHost: a\r\n\r\n")).answer();
+        assert_eq!((answer.status, answer.text().trim_end()), (status, text), "{request}");
+    }
+}

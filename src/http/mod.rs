@@ -95,13 +95,23 @@ impl HttpServer {
         self
     }
 
-    /// Answers GET, and HEAD, for exactly this path.
+    /// Answers GET, and HEAD, for exactly this path, or with `/*` at its end for all the paths under
+    /// it that have no route of their own and no longer one above them.
+    ///
+    /// [`Request::path`] is percent-decoded: a handler that opens files has to look out for `..`.
+    ///
+    /// ```
+    /// # use websse::http::{HttpServer, Request, Response};
+    /// let http = HttpServer::new()
+    ///     .get("/", |_: &Request| Response::html("<a href=/notes/today>today</a>"))
+    ///     .get("/notes/*", |request: &Request| Response::text(200, request.path()));
+    /// ```
     pub fn get(mut self, path: &str, handler: impl Handler) -> Self {
         self.rules.router.get(path, Arc::new(handler));
         self
     }
 
-    /// Answers POST for exactly this path.
+    /// Answers POST for this path, as [`get`](Self::get) does.
     pub fn post(mut self, path: &str, handler: impl Handler) -> Self {
         self.rules.router.post(path, Arc::new(handler));
         self

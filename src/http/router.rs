@@ -48,7 +48,7 @@ where
     }
 }
 
-/// Routes by exact path.
+/// Routes by path.
 #[derive(Clone, Default)]
 pub(super) struct Router {
     routes: Vec<Route>,
@@ -88,11 +88,22 @@ impl Router {
         self.route(path).post = Some(handler);
     }
 
+    /// The route of exactly this path; else the longest of those that it lies under.
+    fn route_of(&self, path: &str) -> Option<&Route> {
+        let exact = self.routes.iter().find(|route| route.path == path);
+        let is_above = |route: &&Route| {
+            let above = route.path.strip_suffix('*').filter(|above| above.ends_with('/'));
+            above.is_some_and(|above| path.starts_with(above))
+        };
+        let above = || self.routes.iter().filter(is_above).max_by_key(|route| route.path.len());
+        exact.or_else(above)
+    }
+
     pub(super) fn find(&self, request: &Request) -> Routed<'_> {
         if request.path() == "*" {
             return Routed::Answer(Response::new(204).header("Allow", "GET, HEAD, POST, OPTIONS"));
         }
-        let Some(route) = self.routes.iter().find(|route| route.path == request.path()) else {
+        let Some(route) = self.route_of(request.path()) else {
             let text = format!("nothing at {}", Quoted(request.path()));
             return Routed::Answer(Response::text(404, text));
         };
