@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use crate::{
     error::PublishError,
-    message::{EventId, Message, is_general},
+    message::{EventId, GENERAL, Message, is_general},
 };
 
 /// Whole blocks of a stream as they go over the wire: an event, or a comment such as a heartbeat.
@@ -22,6 +22,8 @@ use crate::{
 /// server.publish(Message::new("two\nlines"))?;
 /// let event = subscription.find(|frame| frame.is_event()).expect("published above");
 /// assert!(event.as_bytes().starts_with(b"data: two\ndata: lines\nid: "));
+/// assert_eq!(event.event_type(), "message");
+/// assert_eq!(event.data(), "two\nlines");
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -36,6 +38,28 @@ impl Frame {
     /// Whether this is an event, and not a comment that only keeps the connection alive.
     pub fn is_event(&self) -> bool {
         !self.0.starts_with(b":")
+    }
+
+    /// The event type; `message` for the general one, and for a comment.
+    pub fn event_type(&self) -> &str {
+        self.fields("event: ").next().unwrap_or(GENERAL)
+    }
+
+    /// The data as clients see it, with `\n` between its lines; empty for a comment.
+    pub fn data(&self) -> String {
+        self.fields("data: ").collect::<Vec<_>>().join("\n")
+    }
+
+    /// The id; of the first comment, the position at which its listener begins. `None` where there
+    /// is none, as without a [history](crate::Builder::history_events).
+    pub fn id(&self) -> Option<&str> {
+        self.fields("id: ").next()
+    }
+
+    /// The values of a field, in their order.
+    fn fields(&self, field: &'static str) -> impl Iterator<Item = &str> {
+        let text = std::str::from_utf8(&self.0).unwrap_or_default();
+        text.split('\n').filter_map(move |line| line.strip_prefix(field))
     }
 
     pub(crate) fn len(&self) -> usize {

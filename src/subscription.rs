@@ -4,7 +4,7 @@ use std::{
     fmt,
     io::{self, Read, Write},
     sync::Arc,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use crossbeam_channel::{Receiver, RecvTimeoutError as ChannelError};
@@ -75,6 +75,34 @@ impl Subscription {
             Ok(_) | Err(ChannelError::Disconnected) => {
                 self.ended = true;
                 Err(RecvTimeoutError::Ended(self.reason()))
+            }
+        }
+    }
+
+    /// Waits for the next event, but not longer than `timeout`; comments are passed over.
+    ///
+    /// # Errors
+    /// As [`recv_timeout`](Self::recv_timeout).
+    ///
+    /// ```
+    /// # use std::time::Duration;
+    /// # use websse::{Message, Server};
+    /// # let server = Server::new();
+    /// # server.register_event("news")?;
+    /// # server.run()?;
+    /// let mut news = server.subscribe(["news"])?;
+    /// server.publish(Message::new("two\nlines").event("news"))?;
+    /// let event = news.next_event(Duration::from_secs(5))?;
+    /// assert_eq!(event.event_type(), "news");
+    /// assert_eq!(event.data(), "two\nlines");
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn next_event(&mut self, timeout: Duration) -> Result<Frame, RecvTimeoutError> {
+        let start = Instant::now();
+        loop {
+            let frame = self.recv_timeout(timeout.saturating_sub(start.elapsed()))?;
+            if frame.is_event() {
+                return Ok(frame);
             }
         }
     }

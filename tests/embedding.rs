@@ -110,12 +110,8 @@ fn of_several_types_none_is_registered_where_one_is_refused() {
 /// The next frame that is an event, as text.
 #[track_caller]
 fn next_event(subscription: &mut Subscription) -> String {
-    loop {
-        let frame = subscription.recv_timeout(SOON).unwrap();
-        if frame.is_event() {
-            return String::from_utf8(frame.as_bytes().to_vec()).unwrap();
-        }
-    }
+    let frame = subscription.next_event(SOON).unwrap();
+    String::from_utf8(frame.as_bytes().to_vec()).unwrap()
 }
 #[test]
 fn several_threads_publish_at_once_and_everybody_sees_one_order() {

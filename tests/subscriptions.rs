@@ -10,17 +10,15 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use common::{SOON, assert_no_panics, eventually, running, shown};
-use websse::{Disconnect, Frame, Message, RecvTimeoutError, Server, StreamError, Subscription};
+use websse::{
+    Disconnect, EventId, Frame, Message, RecvTimeoutError, Server, StreamError, Subscription,
+};
 
 /// The next frame that is an event, as text.
 #[track_caller]
 fn next_event(subscription: &mut Subscription) -> String {
-    loop {
-        let frame = subscription.recv_timeout(SOON).unwrap();
-        if frame.is_event() {
-            return String::from_utf8(frame.as_bytes().to_vec()).unwrap();
-        }
-    }
+    let frame = subscription.next_event(SOON).unwrap();
+    String::from_utf8(frame.as_bytes().to_vec()).unwrap()
 }
 
 /// All frames up to the end.
@@ -56,6 +54,60 @@ fn a_subscription_gets_a_comment_then_events_in_order_then_the_end() {
     assert_eq!(String::from_utf8(bytes_of_frames(&mut subscription)).unwrap(), expected);
     assert_eq!(subscription.recv_timeout(SOON), Err(RecvTimeoutError::Ended(Disconnect::Shutdown)));
     assert_eq!(subscription.end_reason(), Some(Disconnect::Shutdown));
+}
+
+#[test]
+fn comments_do_not_prolong_the_wait_for_an_event() {
+    let server = Server::builder().heartbeat(Duration::ZERO).build();
+    server.register_event("").unwrap();
+    server.run().unwrap();
+    let mut subscription = server.subscribe([""]).unwrap();
+    let wait = Duration::from_millis(2500);
+    let waiting = thread::spawn(move || subscription.next_event(wait));
+    // A comment comes each second.
+    eventually(2 * SOON, true, || waiting.is_finished());
+    assert_eq!(waiting.join().unwrap(), Err(RecvTimeoutError::Timeout));
+}
+
+/// Whatever stands in the data, and however its lines end.
+#[test]
+fn a_frame_tells_what_was_published() {
+    let server = Server::new();
+    server.register_events(["", "a", "data: b"]).unwrap();
+    server.run().unwrap();
+    let mut all = server.subscribe(["*"]).unwrap();
+    let first = all.recv_timeout(SOON).unwrap();
+    assert!(!first.is_event());
+    assert_eq!((first.event_type(), first.data().as_str()), ("message", ""));
+    let (run, number) = first.id().unwrap().split_once('-').unwrap();
+    assert_eq!(number, "0");
+
+    let id = |text| Some(EventId::new(text).unwrap());
+    for (number, (kind, data, own, seen)) in [
+        ("", "", None, ""),
+        ("message", "plain", id("7"), "plain"),
+        ("a", " two\r\nlines\rand\n\nmore\n", None, " two\nlines\nand\n\nmore\n"),
+        (
+            "data: b",
+            "event: a\ndata: x\nid: 9\n: no",
+            id("id: 8"),
+            "event: a\ndata: x\nid: 9\n: no",
+        ),
+        ("a", "é\u{feff}\0\u{2028}", None, "é\u{feff}\0\u{2028}"),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let message = Message::new(data).event(kind).retry(SOON);
+        let expected = own
+            .as_ref()
+            .map_or_else(|| format!("{run}-{}", number + 1), |own| own.as_str().to_owned());
+        server.publish(own.into_iter().fold(message, Message::id)).unwrap();
+        let frame = all.next_event(SOON).unwrap();
+        let kind = if kind.is_empty() { "message" } else { kind };
+        assert_eq!((frame.event_type(), frame.data().as_str()), (kind, seen));
+        assert_eq!(frame.id(), Some(expected.as_str()), "{seen:?}");
+    }
 }
 
 #[test]
