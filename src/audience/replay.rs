@@ -50,8 +50,8 @@ impl<W: Wire> Audience<W> {
         position: Sequence,
         moment: Moment,
     ) {
-        let Some(member) = &mut self.members[key as usize] else {
-            // It failed at its first bytes.
+        let Some(member) = self.members.get_mut(key as usize).and_then(Option::as_mut) else {
+            // It failed at its first bytes, and the table may be empty again.
             return;
         };
         match &mut member.outlet {

@@ -68,9 +68,19 @@ impl Hub {
         resume: Resume,
         answers: impl IntoIterator<Item = Answer>,
     ) -> Scripted {
+        self.arrive(types, resume, [Take(usize::MAX)].into_iter().chain(answers))
+    }
+
+    /// A client whose socket answers like this from its first byte on.
+    pub(super) fn arrive(
+        &mut self,
+        types: &[TypeId],
+        resume: Resume,
+        answers: impl IntoIterator<Item = Answer>,
+    ) -> Scripted {
         let subscribed =
             if types.is_empty() { Subscribed::All } else { Subscribed::Types(types.into()) };
-        let wire = Scripted::new([Take(usize::MAX)].into_iter().chain(answers));
+        let wire = Scripted::new(answers);
         let seat = self.registry.register(Kind::Stream, subscribed, None).expect("room");
         let via = Via::Wire(wire.clone());
         self.audience
@@ -301,6 +311,16 @@ fn a_client_that_fails_while_it_catches_up_is_not_behind_any_more() {
     assert_eq!(hub.audience.stats().behind, 0);
     assert_eq!(hub.disconnected().closed_by_peer, 1);
     assert_eq!(hub.audience.next_retry(), None);
+}
+
+#[test]
+fn a_client_that_fails_at_its_first_bytes_is_gone_whatever_it_has_missed() {
+    let mut hub = Hub::keeping(10, |_| {});
+    hub.deliver(&[(1, "x")]);
+    let missed = Resume { last_event_id: Some("e-0".to_owned()), replay: 0 };
+    hub.arrive(&[1], missed, [Fail(std::io::ErrorKind::BrokenPipe)]);
+    assert_eq!(hub.disconnected().closed_by_peer, 1);
+    assert!(hub.audience.is_empty());
 }
 
 #[test]
