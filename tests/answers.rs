@@ -121,10 +121,12 @@ fn a_second_shutdown_with_less_time_counts() {
         let first = scope.spawn(|| hub.server.shutdown(Duration::from_secs(20)));
         common::eventually(SOON, false, || is_open(&hub.server));
         let start = Instant::now();
-        hub.server.shutdown(Duration::from_millis(100));
+        let second = hub.server.shutdown(Duration::from_millis(100));
         let took = start.elapsed();
         assert!(took < Duration::from_secs(5), "{took:?}");
-        assert_eq!(first.join().unwrap().cut_streams, 1);
+        // Only one of the two has the report.
+        let first = first.join().unwrap();
+        assert_eq!(first.cut_streams + second.cut_streams, 1);
     });
     stuck.drain(SOON);
 }
