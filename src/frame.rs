@@ -225,10 +225,10 @@ fn split_lines(data: &str) -> impl Iterator<Item = &str> {
 
 /// Where the first CR or LF is. Looks at many bytes at a time, since most lines are long.
 fn line_end(bytes: &[u8]) -> Option<usize> {
-    let is_end = |&byte: &u8| matches!(byte, b'\r' | b'\n');
-    let any_end = |chunk: &[u8]| chunk.iter().fold(false, |found, byte| found | is_end(byte));
-    let plain = bytes.chunks_exact(32).take_while(|chunk| !any_end(chunk)).count() * 32;
-    bytes[plain..].iter().position(is_end).map(|end| plain + end)
+    let is_end = |byte: u8| byte == b'\r' || byte == b'\n';
+    let is_plain = |chunk: &&[u8; 32]| !chunk.iter().fold(false, |end, &byte| end | is_end(byte));
+    let plain = bytes.as_chunks().0.iter().take_while(is_plain).count() * 32;
+    bytes[plain..].iter().position(|&byte| is_end(byte)).map(|end| plain + end)
 }
 
 fn framed_size(message: &Message) -> usize {
@@ -271,6 +271,19 @@ mod tests {
             ("a\nevent: b\n\nid: 1", "data: a\ndata: event: b\ndata: \ndata: id: 1\n\n"),
         ] {
             assert_eq!(encoded(&Message::new(data)), framed, "{data:?}");
+        }
+    }
+
+    #[test]
+    fn a_line_ending_is_found_wherever_it_is() {
+        for at in 0..100 {
+            for ending in [b'\r', b'\n'] {
+                let mut line = [b'x'; 100];
+                line[at] = ending;
+                line[99] = b'\n';
+                assert_eq!(line_end(&line), Some(at));
+                assert_eq!(line_end(&line[..at]), None);
+            }
         }
     }
 
