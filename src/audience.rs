@@ -40,6 +40,9 @@ pub(crate) use self::arrival::{Arrival, Resume, Via};
 
 /// What one client that catches up writes before others have their turn.
 const CATCH_UP_SHARE: usize = 256 * 1024;
+/// How long a client that is over its budget may take nothing. A healthy one on a busy machine may
+/// not run for a second or two.
+const GRACE: Duration = Duration::from_secs(3);
 /// What the sweep reads of a client's input at most.
 const INPUT_BUFFER: usize = 4096;
 
@@ -86,10 +89,11 @@ impl<W: Wire> Outlet<W> {
         }
     }
 
-    /// Whether the client took something lately; one that has is given time, and more than its
-    /// budget as long as memory is not short.
+    /// Whether the client took something not long ago; one that has is given time, and more than
+    /// its budget as long as memory is not short.
     fn takes_something(&self, moment: Moment) -> bool {
-        self.progress().is_none_or(|progress| moment.is_recent(progress))
+        let passed = |progress| moment.now.saturating_duration_since(progress);
+        self.progress().is_none_or(|progress| passed(progress) < GRACE)
     }
 }
 

@@ -73,7 +73,7 @@ impl Builder {
 
     /// How many bytes may wait for one client beyond the frame being written; default 1 MiB. A
     /// client that is further behind is disconnected ([`Disconnect::Behind`]) once it has taken
-    /// nothing for a second; as long as it reads it may have more, until half of
+    /// nothing for 3 s; as long as it reads it may have more, until half of
     /// [`mailboxes_bytes`](Self::mailboxes_bytes) is used. When most clients that read are more than
     /// half of this behind, publishers wait for them.
     ///

@@ -34,7 +34,7 @@
 //!   had arrived before the call, once and in order, or that client is disconnected. There is never
 //!   a silent gap.
 //! - A client that does not read, or reads slowly, delays nobody. One that is more than
-//!   [1 MiB](Builder::mailbox_bytes) behind is disconnected once it has taken nothing for a second,
+//!   [1 MiB](Builder::mailbox_bytes) behind is disconnected once it has taken nothing for 3 s,
 //!   or at once where [memory](Builder::mailboxes_bytes) is short; one that takes nothing for
 //!   [10 s](Builder::stall_timeout) in any case. Its browser comes back by itself. When most of the
 //!   clients are far behind and go on reading, the publisher is too fast: `publish` blocks until

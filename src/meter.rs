@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 const READING: usize = 64 * 1024;
 /// How long ago "lately" may be at most. A healthy client can be silent for some hundred
 /// milliseconds, while a lost packet is sent again or its process reads elsewhere.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(1);
+const PATIENCE: Duration = Duration::from_secs(1);
 
 /// The time of one step, with the second it falls in.
 #[derive(Clone, Copy, Debug)]

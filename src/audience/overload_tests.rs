@@ -6,10 +6,7 @@ use super::{
     tests::{BLOCK, Hub, seen},
     *,
 };
-use crate::{
-    meter::PATIENCE,
-    scripted::{Answer::Take, Scripted},
-};
+use crate::scripted::{Answer::Take, Scripted};
 
 /// Each frame is large enough for those who take it to count as reading.
 fn large() -> String {
@@ -51,7 +48,7 @@ fn a_client_that_was_just_reading_may_have_more_than_its_budget_for_a_moment() {
         assert!(!hub.audience.is_overloaded(hub.moment), "one of three holds up nobody");
     }
     assert_eq!(hub.disconnected().behind, 0);
-    hub.pass(PATIENCE);
+    hub.pass(GRACE);
     hub.deliver(&[(1, &large())]);
     assert_eq!(hub.disconnected().behind, 1);
 }
@@ -64,7 +61,7 @@ fn it_is_disconnected_although_nothing_more_is_published() {
     for _ in 0..20 {
         hub.deliver(&[(1, &large())]);
     }
-    hub.pass(PATIENCE);
+    hub.pass(GRACE);
     hub.sweep();
     assert_eq!(hub.disconnected().behind, 1);
     assert_eq!(hub.registry.counts(), (2, 0));

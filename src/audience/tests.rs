@@ -7,7 +7,6 @@ use crate::{
     feed::Tally,
     frame::Encoded,
     history::HistoryLimits,
-    meter::PATIENCE,
     queue::{Batch, Queue, Queued},
     registry::Kind,
     scripted::{
@@ -212,7 +211,7 @@ fn a_client_over_its_budget_is_disconnected() {
         hub.deliver(&[(1, &text)]);
         tally.took(text.len() + 1);
     }
-    hub.pass(PATIENCE);
+    hub.pass(GRACE);
     assert_eq!(hub.disconnected().behind, 0);
     hub.deliver(&[(1, &text)]);
     assert_eq!(hub.disconnected().behind, 1);
@@ -220,7 +219,7 @@ fn a_client_over_its_budget_is_disconnected() {
     assert_eq!(seen(&quick).len(), 5 + 4 * text.len());
     // The subscriber took a part of what came; now it stops.
     hub.deliver(&[(1, &text)]);
-    hub.pass(PATIENCE);
+    hub.pass(GRACE);
     hub.deliver(&[(1, &text)]);
     hub.deliver(&[(1, &text)]);
     assert_eq!(hub.disconnected().behind, 2);
