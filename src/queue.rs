@@ -1,10 +1,12 @@
-//! Published events that wait for their place in the order, all in one piece of memory: what one
-//! thread allocates and another frees costs both of them more than all else about a small event.
+//! Published events that wait for their place in the order, small ones in one piece of memory: what
+//! one thread allocates and another frees costs both of them more than all else about such an event.
 
 use std::collections::VecDeque;
 
 use crate::{frame::Encoded, message::EventId, types::TypeId};
 
+/// The lines of an event larger than this stay where its publisher has put them.
+const SMALL: usize = 1024;
 /// An empty queue lets go of more memory than this.
 const KEPT_BYTES: usize = 1024 * 1024;
 
@@ -15,20 +17,38 @@ pub(crate) struct Queued {
     pub(crate) encoded: Encoded,
 }
 
-/// A published event without its lines.
+/// What is known of a published event beside its lines.
 #[derive(Debug)]
 pub(crate) struct Head {
     pub(crate) kind: TypeId,
     /// Its publisher's own id.
     pub(crate) id: Option<EventId>,
-    /// Bytes of its lines.
-    length: usize,
+    lines: Lines,
+}
+
+#[derive(Debug)]
+enum Lines {
+    /// So many bytes of those of all small events.
+    Small(usize),
+    Large(Vec<u8>),
+}
+
+impl Lines {
+    fn len(&self) -> usize {
+        match self {
+            Self::Small(length) => *length,
+            Self::Large(lines) => lines.len(),
+        }
+    }
 }
 
 #[derive(Debug, Default)]
 pub(crate) struct Queue {
     heads: VecDeque<Head>,
+    /// Of the small events.
     lines: VecDeque<u8>,
+    /// The size of all frames, without the ids that the server adds.
+    bytes: usize,
 }
 
 impl Queue {
@@ -42,14 +62,20 @@ impl Queue {
 
     /// The size of all its frames, without the ids that the server adds.
     pub(crate) fn bytes(&self) -> usize {
-        self.lines.len() + self.heads.len()
+        self.bytes
     }
 
-    /// Leaves the event's memory to the publisher, who frees it when nobody waits for that.
+    /// Leaves the memory of a small event to its publisher, who frees it when nobody waits for that.
     pub(crate) fn push(&mut self, event: &mut Queued) {
+        self.bytes += event.encoded.len();
         let Queued { kind, encoded: Encoded { lines, id } } = event;
-        self.heads.push_back(Head { kind: *kind, id: id.take(), length: lines.len() });
-        self.lines.extend(&*lines);
+        let lines = if lines.len() > SMALL {
+            Lines::Large(std::mem::take(lines))
+        } else {
+            self.lines.extend(&*lines);
+            Lines::Small(lines.len())
+        };
+        self.heads.push_back(Head { kind: *kind, id: id.take(), lines });
     }
 
     /// Moves events to the end of a batch: one, and more as long as they take `limit` bytes at most.
@@ -59,12 +85,15 @@ impl Queue {
         }
         let (mut frames, mut lines) = (0, 0);
         while let Some(head) = self.heads.front()
-            && (frames == 0 || frames + head.length < limit)
+            && (frames == 0 || frames + head.lines.len() < limit)
         {
-            frames += head.length + 1;
-            lines += head.length;
+            frames += head.lines.len() + 1;
+            if let Lines::Small(length) = head.lines {
+                lines += length;
+            }
             batch.heads.extend(self.heads.pop_front());
         }
+        self.bytes -= frames;
         let (front, back) = self.lines.as_slices();
         let (first, second) = (lines.min(front.len()), lines.saturating_sub(front.len()));
         batch.lines.extend_from_slice(&front[..first]);
@@ -80,9 +109,12 @@ impl Queue {
 #[derive(Debug, Default)]
 pub(crate) struct Batch {
     heads: VecDeque<Head>,
+    /// Of the small events.
     lines: Vec<u8>,
-    /// Bytes of the lines that were handed out.
+    /// How many bytes of these were handed out.
     passed: usize,
+    /// Handed out last.
+    large: Vec<u8>,
 }
 
 impl Batch {
@@ -96,10 +128,19 @@ impl Batch {
 
     /// Hands out the next event with its lines.
     pub(crate) fn pop(&mut self) -> Option<(Head, &[u8])> {
-        let head = self.heads.pop_front()?;
-        let begin = self.passed;
-        self.passed += head.length;
-        Some((head, &self.lines[begin..self.passed]))
+        let mut head = self.heads.pop_front()?;
+        let lines = match &mut head.lines {
+            Lines::Small(length) => {
+                let begin = self.passed;
+                self.passed += *length;
+                &self.lines[begin..self.passed]
+            }
+            Lines::Large(lines) => {
+                self.large = std::mem::take(lines);
+                &self.large
+            }
+        };
+        Some((head, lines))
     }
 
     pub(crate) fn clear(&mut self) {
@@ -107,6 +148,7 @@ impl Batch {
         self.lines.clear();
         self.lines.shrink_to(KEPT_BYTES);
         self.passed = 0;
+        self.large = Vec::new();
     }
 }
 
@@ -117,7 +159,11 @@ mod tests {
     #[test]
     fn events_come_out_as_they_went_in_also_where_the_memory_wraps_around() {
         let (mut queue, mut batch) = (Queue::default(), Batch::default());
-        let text = |number: usize| number.to_string().repeat(number % 7);
+        let text = |number: usize| {
+            let length =
+                if number.is_multiple_of(50) { SMALL - 1 + number % 3 } else { number % 20 };
+            number.to_string().repeat(length)[..length].to_owned()
+        };
         let mut out = 0;
         for number in 0..1000 {
             queue.push(&mut Queued { kind: 0, encoded: Encoded::raw(text(number).as_bytes()) });
