@@ -38,7 +38,8 @@ pub struct Limits {
     body_timeout: Duration,
     pub(super) write_timeout: Duration,
     pub(super) idle_timeout: Duration,
-    pub(super) stack_bytes: usize,
+    /// The default is that of the standard library.
+    pub(super) stack_bytes: Option<usize>,
 }
 
 impl Default for Limits {
@@ -54,7 +55,7 @@ impl Default for Limits {
             body_timeout: Duration::from_secs(30),
             write_timeout: Duration::from_secs(10),
             idle_timeout: Duration::from_secs(30),
-            stack_bytes: 2 * 1024 * KIB,
+            stack_bytes: None,
         }
     }
 }
@@ -126,12 +127,12 @@ impl Limits {
         self
     }
 
-    /// Stack of each connection thread, on which your handlers run too; default 2 MiB, at least
-    /// 64 KiB, which is enough for the handlers of this crate. Memory is used as far as the stack has
+    /// Stack of each connection thread, on which your handlers run too; default as for every thread
+    /// ([`std::thread`], 2 MiB unless `RUST_MIN_STACK` says otherwise), at least 64 KiB, which is enough for the handlers of this crate. Memory is used as far as the stack has
     /// ever been; where the address space is small (a 32-bit host), or all memory that could be used
     /// must be there (`vm.overcommit_memory=2`), [`connections`](Self::connections) times this counts.
     pub fn stack_bytes(mut self, bytes: usize) -> Self {
-        self.stack_bytes = bytes.max(LEAST_STACK);
+        self.stack_bytes = Some(bytes.max(LEAST_STACK));
         self
     }
 

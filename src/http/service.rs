@@ -69,9 +69,10 @@ impl Service {
 
     fn spawn(self: &Arc<Self>) -> io::Result<()> {
         let service = Arc::clone(self);
-        let thread = thread::Builder::new()
-            .name("websse-http".to_owned())
-            .stack_size(self.rules.limits.stack_bytes);
+        let mut thread = thread::Builder::new().name("websse-http".to_owned());
+        if let Some(bytes) = self.rules.limits.stack_bytes {
+            thread = thread.stack_size(bytes);
+        }
         let mut threads = self.threads.lock();
         let thread = thread.spawn(move || service.work())?;
         threads.insert(thread.thread().id(), thread);
