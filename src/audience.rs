@@ -8,9 +8,13 @@ mod delivery;
 mod ending;
 #[cfg(test)]
 mod model;
+mod order;
+#[cfg(test)]
+mod order_tests;
 mod overload;
 #[cfg(test)]
 mod overload_tests;
+mod presence;
 mod replay;
 #[cfg(test)]
 mod tests;
@@ -24,19 +28,25 @@ use std::{
 };
 
 use crate::{
+    client::ClientId,
     feed::Feed,
     frame::{Frame, HEARTBEAT},
     groups::{Event, GroupId, Groups, Key},
     history::History,
     mail::{Load, Mail},
     meter::Moment,
-    registry::{ClientId, Registry},
+    notices::{Connected, Notices},
+    registry::Registry,
     socket::Wire,
     stats::{Disconnect, Stats},
     stream::{Progress, Stream},
 };
 
-pub(crate) use self::arrival::{Arrival, Resume, Via};
+pub(crate) use self::{
+    arrival::{Arrival, Resume, Via},
+    order::Order,
+    presence::json_counts,
+};
 
 /// What one client that catches up writes before others have their turn.
 const CATCH_UP_SHARE: usize = 256 * 1024;
@@ -118,6 +128,10 @@ pub(crate) struct Audience<W> {
     heavy: bool,
     /// Counts since the start; the numbers of clients are the registry's.
     stats: Stats,
+    /// Where clients are told of that come and go, if anybody wants to know.
+    notices: Option<Arc<Notices>>,
+    /// Clients have come or gone since their numbers were published.
+    has_changed: bool,
     // Used within one call and kept for their memory.
     events: Vec<Event>,
     touched: Vec<GroupId>,
@@ -144,6 +158,8 @@ impl<W: Wire> Audience<W> {
             cursor: 0,
             heavy: false,
             stats: Stats::default(),
+            notices: None,
+            has_changed: false,
             events: Vec::new(),
             touched: Vec::new(),
             joined: Vec::new(),
@@ -152,6 +168,11 @@ impl<W: Wire> Audience<W> {
             input: vec![0; INPUT_BUFFER].into(),
             random: RandomState::new(),
         }
+    }
+
+    /// Tells from now on who comes and who goes.
+    pub(crate) fn tell(&mut self, notices: Arc<Notices>) {
+        self.notices = Some(notices);
     }
 
     /// Counts since the start, and how many clients are behind.
@@ -171,6 +192,7 @@ impl<W: Wire> Audience<W> {
     /// Takes a client in: from here on it gets every event that it subscribes to.
     pub(crate) fn admit(&mut self, arrival: Arrival<W>, moment: Moment) {
         let Arrival { seat, mut preamble, resume, via } = arrival;
+        let peer = seat.peer;
         let (id, subscribed, mailbox) = seat.take();
         let position = self.begin(&subscribed, &resume, &mut preamble);
         let key = self.vacant.pop().unwrap_or_else(|| {
@@ -183,6 +205,12 @@ impl<W: Wire> Audience<W> {
             Via::Tally(tally) => Outlet::Feed(Box::new(Feed::new(tally, mailbox, moment))),
         };
         self.members[key as usize] = Some(Member { id, group, place, outlet });
+        self.registry.seated(id, key);
+        self.has_changed = true;
+        if let Some(notices) = &self.notices {
+            let (subscribed, last_event_id) = (Arc::clone(&subscribed), resume.last_event_id);
+            notices.connected(Connected { id, peer, subscribed, last_event_id });
+        }
         self.say(key, &Frame::from_bytes(&preamble), moment);
         if position < self.history.newest() {
             self.replay(key, &subscribed, position, moment);
@@ -264,13 +292,18 @@ impl<W: Wire> Audience<W> {
         }
     }
 
-    /// Sends one client a block that is for it alone, if it can be sent at once or in turn.
+    /// Sends one client a block that is for it alone, at once or in its turn.
     fn say(&mut self, key: Key, frame: &Frame, moment: Moment) {
         let Some(member) = &mut self.members[key as usize] else {
             return;
         };
         let mail = || Mail::new(frame.clone(), &self.load);
         match &mut member.outlet {
+            Outlet::Stream(stream) if !stream.is_caught_up() => {
+                stream.fit_mailbox(|room| self.registry.replace_mailbox(member.id, room));
+                stream.mailed(frame.len());
+                self.registry.send([(member.id, mail())]);
+            }
             Outlet::Stream(stream) => match stream.send(frame.as_bytes(), mail, moment) {
                 Ok(Progress::CaughtUp) => {}
                 Ok(Progress::Retry(at)) => {
@@ -315,6 +348,10 @@ impl<W: Wire> Audience<W> {
         }
         self.stats.disconnected.count(reason);
         self.registry.remove(member.id);
+        self.has_changed = true;
+        if let Some(notices) = &self.notices {
+            notices.disconnected(member.id, reason);
+        }
         self.graves.push(member.outlet);
         if self.is_empty() {
             self.members = Vec::new();

@@ -15,9 +15,11 @@ use crate::{
     audience::{Arrival, Audience, Via},
     inbox::{Inbox, Work},
     meter::Moment,
+    notices::Notices,
     registry::Registry,
     socket::Socket,
     stats::Stats,
+    types::{EventTypes, TypeId},
 };
 
 /// What catching up, arrivals and the sweep may take of a round together.
@@ -31,6 +33,8 @@ const CLIENTS_A_TICK: usize = 64;
 const OVERLOAD_CHECK: Duration = Duration::from_millis(1);
 /// The longest nap while streams are being ended.
 const CLOSING_NAP: Duration = Duration::from_millis(10);
+/// How often the number of clients is published at most.
+const PRESENCE: Duration = Duration::from_secs(1);
 
 /// What a shutdown could not finish in time; all zero when everything was delivered.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -40,14 +44,45 @@ pub struct ShutdownReport {
     pub undelivered: usize,
     /// Clients cut off before they had everything that was sent.
     pub cut_streams: usize,
+    /// Notices of clients coming and going that the [hooks](crate::Builder::on_connect) were not
+    /// given any more.
+    pub untold: usize,
+}
+
+/// What a broadcaster works with.
+pub(crate) struct Parts {
+    pub(crate) inbox: Arc<Inbox>,
+    pub(crate) registry: Arc<Registry>,
+    pub(crate) notices: Arc<Notices>,
+    pub(crate) audience: Audience<Socket>,
+    /// Read by [`Server::stats`](crate::Server::stats); held for a copy only.
+    pub(crate) stats: Arc<Mutex<Stats>>,
+    pub(crate) presence: Option<Presence>,
+}
+
+/// The event that tells how many clients there are.
+pub(crate) struct Presence {
+    name: String,
+    kind: TypeId,
+    types: Arc<EventTypes>,
+    /// Not again before this time.
+    due: Instant,
+}
+
+impl Presence {
+    /// `None` where there is no such event type.
+    pub(crate) fn new(name: String, types: Arc<EventTypes>) -> Option<Self> {
+        Some(Self { kind: types.find(&name)?, name, types, due: Instant::now() })
+    }
 }
 
 pub(crate) struct Broadcaster {
     inbox: Arc<Inbox>,
     registry: Arc<Registry>,
+    notices: Arc<Notices>,
     audience: Audience<Socket>,
-    /// Read by [`Server::stats`](crate::Server::stats); held for a copy only.
     stats: Arc<Mutex<Stats>>,
+    presence: Option<Presence>,
     /// Connections on their way in.
     arrivals: VecDeque<Arrival<Socket>>,
     /// Subscriptions that came after events which are still in the queue: after so many of all.
@@ -61,18 +96,16 @@ pub(crate) struct Broadcaster {
 }
 
 impl Broadcaster {
-    pub(crate) fn new(
-        inbox: Arc<Inbox>,
-        registry: Arc<Registry>,
-        audience: Audience<Socket>,
-        stats: Arc<Mutex<Stats>>,
-    ) -> Self {
+    pub(crate) fn new(parts: Parts) -> Self {
+        let Parts { inbox, registry, notices, audience, stats, presence } = parts;
         let started = Instant::now();
         Self {
             inbox,
             registry,
+            notices,
             audience,
             stats,
+            presence,
             arrivals: VecDeque::new(),
             subscriptions: VecDeque::new(),
             started,
@@ -85,7 +118,11 @@ impl Broadcaster {
     /// Runs until the order to stop, and delivers what was accepted before it.
     pub(crate) fn run(mut self) -> ShutdownReport {
         // Whatever happens here, nobody shall wait for a broadcaster that is gone.
-        let end = End { inbox: Arc::clone(&self.inbox), registry: Arc::clone(&self.registry) };
+        let end = End {
+            inbox: Arc::clone(&self.inbox),
+            registry: Arc::clone(&self.registry),
+            notices: Arc::clone(&self.notices),
+        };
         let mut work = Work::default();
         let deadline = loop {
             self.round(&mut work);
@@ -98,7 +135,7 @@ impl Broadcaster {
         self.close(deadline);
         let cut_streams = self.audience.cut_all();
         self.show_stats();
-        ShutdownReport { undelivered: end.stop(), cut_streams }
+        ShutdownReport { undelivered: end.stop(), cut_streams, untold: 0 }
     }
 
     fn round(&mut self, work: &mut Work) {
@@ -111,29 +148,59 @@ impl Broadcaster {
                 Via::Tally(_) => self.subscriptions.push_back((before, arrival)),
             }
         }
-        self.admit_subscriptions(work);
+        self.take_turns(work);
         if !work.batch.is_empty() {
             self.audience.deliver(&mut work.batch, usize::MAX, self.moment());
         }
+        self.announce();
         self.tick();
         self.do_chores();
         self.show_stats();
     }
 
-    /// Admits subscriptions just where they came in the order of events: their owners know what
-    /// they have published before, and need not wait for anything to arrive.
-    fn admit_subscriptions(&mut self, work: &mut Work) {
-        while let Some((before, arrival)) = self.subscriptions.pop_front() {
+    /// Admits subscriptions and does what is for one client just where they came in the order of
+    /// events: their owners know what they have published before, and need not wait for anything to
+    /// arrive.
+    fn take_turns(&mut self, work: &mut Work) {
+        loop {
+            let arrival = self.subscriptions.front().map(|(before, _)| *before);
+            let order = work.orders.front().map(|(before, _)| *before);
+            let Some(before) = [arrival, order].into_iter().flatten().min() else { return };
             if before > work.taken {
-                return self.subscriptions.push_front((before, arrival));
+                return;
             }
             let after = usize::try_from(work.taken - before).unwrap_or(usize::MAX);
             let earlier = work.batch.len().saturating_sub(after);
             if earlier > 0 {
                 self.audience.deliver(&mut work.batch, earlier, self.moment());
             }
-            self.audience.admit(arrival, self.moment());
+            let moment = self.moment();
+            if arrival == Some(before)
+                && let Some((_, arrival)) = self.subscriptions.pop_front()
+            {
+                self.audience.admit(arrival, moment);
+            } else if let Some((_, order)) = work.orders.pop_front() {
+                self.audience.obey(order, moment);
+            }
         }
+    }
+
+    /// Publishes how many clients there are, if it is time to.
+    fn announce(&mut self) {
+        let Some(due) = self.announces_at() else { return };
+        let moment = self.moment();
+        if moment.now >= due
+            && let Some(Presence { name, kind, types, due }) = &mut self.presence
+        {
+            *due = moment.now + PRESENCE;
+            self.audience.announce(*kind, name, types, moment);
+        }
+    }
+
+    /// When to publish how many clients there are. Not while the publishers have to wait.
+    fn announces_at(&self) -> Option<Instant> {
+        let presence = self.presence.as_ref().filter(|_| self.overloaded.is_none())?;
+        self.audience.has_news(presence.kind).then_some(presence.due)
     }
 
     /// Whether events are taken from the queue now, or left there until the clients have caught
@@ -153,7 +220,8 @@ impl Broadcaster {
             return Some(self.started);
         }
         let tick = (!self.audience.is_empty()).then_some(self.next_tick);
-        [tick, self.audience.next_retry(), self.overloaded, stop].into_iter().flatten().min()
+        let (retry, presence) = (self.audience.next_retry(), self.announces_at());
+        [tick, retry, self.overloaded, presence, stop].into_iter().flatten().min()
     }
 
     /// Gives the sweep its share of the clients for the time until the next tick.
@@ -230,16 +298,18 @@ impl Broadcaster {
     }
 }
 
-/// Closes the inbox and empties the registry when the broadcaster ends, by a panic too.
+/// Closes the inbox and the notices, and empties the registry, when the broadcaster ends, by a panic too.
 struct End {
     inbox: Arc<Inbox>,
     registry: Arc<Registry>,
+    notices: Arc<Notices>,
 }
 
 impl End {
     /// Returns how many events are left in the queue.
     fn stop(&self) -> usize {
         self.registry.clear();
+        self.notices.close();
         self.inbox.stopped()
     }
 }

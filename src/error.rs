@@ -2,7 +2,10 @@
 
 use std::{error::Error, fmt, io};
 
-use crate::message::{Message, is_general};
+use crate::{
+    client::ClientId,
+    message::{Message, is_general},
+};
 
 /// A [`Message`] or an [`EventId`](crate::EventId) cannot be what was asked for.
 ///
@@ -22,6 +25,9 @@ pub enum MessageError {
     /// The id has the form of those that the server makes itself (13 characters `0-9a-z`, a
     /// hyphen, digits), and would be mistaken for one. Put a letter behind the last digit.
     IdReserved,
+    /// A message to one client has an id. Leave it out: the client would come back with it, and it is
+    /// no position in the order of events.
+    IdToOne,
 }
 
 impl fmt::Display for MessageError {
@@ -39,6 +45,7 @@ impl fmt::Display for MessageError {
             Self::IdReserved => f.write_str(
                 "an id of 13 characters 0-9a-z, a hyphen and digits is reserved for the server",
             ),
+            Self::IdToOne => f.write_str("a message to one client has no id"),
         }
     }
 }
@@ -82,6 +89,8 @@ pub enum RunError {
     ShutDown,
     /// The operating system gave no thread. The server may be run again later.
     Thread(io::Error),
+    /// The event type of [`Builder::presence`](crate::Builder::presence) cannot be registered.
+    Presence(RegisterError),
 }
 
 impl fmt::Display for RunError {
@@ -89,7 +98,8 @@ impl fmt::Display for RunError {
         match self {
             Self::AlreadyRunning => f.write_str("the server runs already"),
             Self::ShutDown => f.write_str("the server was shut down; make a new one"),
-            Self::Thread(error) => write!(f, "cannot start the broadcaster thread: {error}"),
+            Self::Thread(error) => write!(f, "cannot start a thread: {error}"),
+            Self::Presence(error) => error.fmt(f),
         }
     }
 }
@@ -98,6 +108,7 @@ impl Error for RunError {
     fn source(&self) -> Option<&(dyn Error + 'static)> {
         match self {
             Self::Thread(error) => Some(error),
+            Self::Presence(error) => Some(error),
             Self::AlreadyRunning | Self::ShutDown => None,
         }
     }
@@ -234,6 +245,46 @@ impl Error for PublishAllError {
         Some(&self.error)
     }
 }
+
+/// [`Server::send_to`](crate::Server::send_to) did not accept a message. The client is not sent it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum SendToError {
+    /// There is no such client; most often it has left.
+    UnknownClient(ClientId),
+    /// The message would not be published either, or has an id ([`MessageError::IdToOne`]).
+    Refused(PublishError),
+}
+
+impl fmt::Display for SendToError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::UnknownClient(client) => UnknownClient(*client).fmt(f),
+            Self::Refused(error) => error.fmt(f),
+        }
+    }
+}
+
+impl Error for SendToError {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        match self {
+            Self::UnknownClient(_) => None,
+            Self::Refused(error) => Some(error),
+        }
+    }
+}
+
+/// [`Server::disconnect`](crate::Server::disconnect) finds no such client; most often it has left.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct UnknownClient(pub ClientId);
+
+impl fmt::Display for UnknownClient {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "there is no client {}; it may have left", self.0)
+    }
+}
+
+impl Error for UnknownClient {}
 
 /// A client cannot listen, [over HTTP](crate::Server::event_stream_handler) or
 /// [by `subscribe`](crate::Server::subscribe).

@@ -46,6 +46,18 @@ impl Groups {
         self.table[id as usize].subscribed.as_deref()
     }
 
+    /// Whether anybody listens to a type.
+    pub(crate) fn listens(&self, kind: TypeId) -> bool {
+        let named = self.by_type.get(kind as usize);
+        !self.all.is_empty() || named.is_some_and(|groups| !groups.is_empty())
+    }
+
+    /// What the clients subscribe to, each with the number of clients that do.
+    pub(crate) fn counts(&self) -> Vec<(Arc<Subscribed>, usize)> {
+        let count = |group: &Group| Some((group.subscribed.clone()?, group.members.len()));
+        self.table.iter().filter_map(count).collect()
+    }
+
     /// Adds a client; returns its group and its place there.
     pub(crate) fn join(&mut self, subscribed: Arc<Subscribed>, key: Key) -> (GroupId, u32) {
         let id = match self.by_subscribed.get(&subscribed) {

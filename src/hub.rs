@@ -9,14 +9,19 @@ use std::{
 use parking_lot::Mutex;
 
 use crate::{
-    audience::{Arrival, Audience, Resume, Via},
-    broadcaster::Broadcaster,
-    builder::Builder,
-    error::{PublishAllError, PublishError, SubscribeError, TryPublishError},
+    audience::{Arrival, Audience, Order, Resume, Via},
+    broadcaster::{Broadcaster, Parts, Presence},
+    client::ClientId,
+    error::{
+        MessageError, PublishAllError, PublishError, SendToError, SubscribeError, TryPublishError,
+        UnknownClient,
+    },
     frame::{self, Encoded},
     history::{History, epoch},
     inbox::{Inbox, MAX_BATCH_BYTES, Refused},
     message::Message,
+    notices::Notices,
+    options::Options,
     permits::Permit,
     queue::Queued,
     registry::{Kind, Registry, Seat},
@@ -26,10 +31,11 @@ use crate::{
 };
 
 pub(crate) struct Hub {
-    pub(crate) types: EventTypes,
+    pub(crate) types: Arc<EventTypes>,
     pub(crate) registry: Arc<Registry>,
     pub(crate) inbox: Arc<Inbox>,
-    pub(crate) options: Builder,
+    pub(crate) notices: Arc<Notices>,
+    pub(crate) options: Options,
     /// The broadcaster's copy; held for a copy only.
     stats: Arc<Mutex<Stats>>,
     made: Instant,
@@ -43,26 +49,40 @@ impl fmt::Debug for Hub {
 }
 
 impl Hub {
-    pub(crate) fn new(options: Builder) -> Self {
+    pub(crate) fn new(options: Options) -> Self {
         // A batch must not use up the budget of a client before it can be waited for.
         let batch_bytes = MAX_BATCH_BYTES.min(options.audience.mailbox_bytes / 2);
         Self {
-            types: EventTypes::default(),
+            types: Arc::default(),
             registry: Registry::new(options.max_streams),
             inbox: Arc::new(Inbox::new(options.queue.clone(), batch_bytes)),
+            notices: Arc::default(),
             stats: Arc::default(),
             made: Instant::now(),
             options,
         }
     }
 
-    /// What the dedicated thread runs.
-    pub(crate) fn broadcaster(&self) -> Broadcaster {
+    /// What the dedicated thread runs. If `tells`, who comes and goes is put into the notices.
+    pub(crate) fn broadcaster(&self, tells: bool) -> Broadcaster {
         let registry = Arc::clone(&self.registry);
         let history = History::new(self.options.history.clone(), epoch());
         let limits = self.options.audience.clone();
-        let audience = Audience::new(Arc::clone(&registry), limits, history);
-        Broadcaster::new(Arc::clone(&self.inbox), registry, audience, Arc::clone(&self.stats))
+        let mut audience = Audience::new(Arc::clone(&registry), limits, history);
+        if tells {
+            audience.tell(Arc::clone(&self.notices));
+        }
+        let presence = self.options.presence.as_ref();
+        let presence =
+            presence.and_then(|name| Presence::new(name.clone(), Arc::clone(&self.types)));
+        Broadcaster::new(Parts {
+            inbox: Arc::clone(&self.inbox),
+            registry,
+            notices: Arc::clone(&self.notices),
+            audience,
+            stats: Arc::clone(&self.stats),
+            presence,
+        })
     }
 
     pub(crate) fn publish(&self, message: &Message) -> Result<(), PublishError> {
@@ -96,6 +116,30 @@ impl Hub {
         })
     }
 
+    /// Sends a message to one client, in the order of publishing.
+    pub(crate) fn send_to(&self, client: ClientId, message: &Message) -> Result<(), SendToError> {
+        let refused = SendToError::Refused;
+        if message.event_id().is_some() {
+            return Err(refused(MessageError::IdToOne.into()));
+        }
+        let lines = self.event(message).map_err(refused)?.encoded.lines;
+        let frame = frame::seal(&lines, None, &mut Vec::new());
+        self.inbox.accepts().map_err(refused)?;
+        if !self.registry.has(client) {
+            return Err(SendToError::UnknownClient(client));
+        }
+        self.inbox.order(Order::Send(client, frame)).map_err(refused)
+    }
+
+    /// Ends a client, in the order of publishing.
+    pub(crate) fn disconnect(&self, client: ClientId) -> Result<(), UnknownClient> {
+        if !self.registry.has(client) {
+            return Err(UnknownClient(client));
+        }
+        // Refused only where all clients are about to end.
+        self.inbox.order(Order::Disconnect(client)).map_err(|_| UnknownClient(client))
+    }
+
     /// Registers a client; the seat is free again when dropped.
     pub(crate) fn register<'n>(
         &self,
@@ -120,13 +164,14 @@ impl Hub {
     ) -> Result<(), SubscribeError> {
         let preamble = [head, frame::preamble(self.options.retry).as_bytes()].concat();
         let arrival = Arrival { seat, preamble, resume, via };
-        self.inbox.arrive(arrival).map_err(|_| SubscribeError::ShutDown)
+        self.inbox.arrive(arrival)
     }
 
     pub(crate) fn stats(&self) -> Stats {
         let (streams, subscriptions) = self.registry.counts();
         let queued = self.inbox.queued();
-        Stats { streams, subscriptions, queued, ..*self.stats.lock() }
+        let untold = self.notices.passed_over();
+        Stats { streams, subscriptions, queued, untold, ..*self.stats.lock() }
     }
 
     pub(crate) fn clients(&self) -> Vec<(String, usize)> {

@@ -7,6 +7,7 @@
 mod tests;
 
 use std::{
+    collections::VecDeque,
     io,
     thread::{self, JoinHandle, ThreadId},
     time::Instant,
@@ -15,8 +16,8 @@ use std::{
 use parking_lot::{Condvar, Mutex, MutexGuard};
 
 use crate::{
-    audience::Arrival,
-    error::PublishError,
+    audience::{Arrival, Order},
+    error::{PublishError, SubscribeError},
     queue::{Batch, Queue, Queued},
     socket::Socket,
 };
@@ -57,6 +58,9 @@ struct State {
     accepted: u64,
     /// Each with the number of events accepted before it.
     arrivals: Vec<(u64, Arrival<Socket>)>,
+    /// What is for one client, each with the number of events accepted before it.
+    orders: VecDeque<(u64, Order)>,
+    ordered_bytes: usize,
     /// Those that wait for `room`.
     blocked: usize,
     /// Somebody asks whether the broadcaster answers.
@@ -87,6 +91,8 @@ pub(crate) struct Work {
     pub(crate) batch: Batch,
     /// Each with the number of events accepted before it.
     pub(crate) arrivals: Vec<(u64, Arrival<Socket>)>,
+    /// What is for one client, each with the number of events accepted before it.
+    pub(crate) orders: VecDeque<(u64, Order)>,
     /// Events taken since the start, this batch included.
     pub(crate) taken: u64,
     /// Set once the broadcaster is to stop: until when it may deliver what was accepted.
@@ -104,6 +110,8 @@ impl Inbox {
             queue: Queue::default(),
             accepted: 0,
             arrivals: Vec::new(),
+            orders: VecDeque::new(),
+            ordered_bytes: 0,
             blocked: 0,
             asked: false,
             rounds: 0,
@@ -131,11 +139,36 @@ impl Inbox {
 
     /// Puts an event into the queue; waits for room if `wait` says so.
     pub(crate) fn publish(&self, mut event: Queued, wait: bool) -> Result<(), Refused> {
+        let mut state = self.room_for(event.encoded.len(), wait)?;
+        state.accepted += 1;
+        state.queue.push(&mut event);
+        drop(state);
+        self.work.notify_one();
+        Ok(())
+    }
+
+    /// Puts in what is for one client, behind the events so far; waits for room as they do.
+    pub(crate) fn order(&self, order: Order) -> Result<(), PublishError> {
+        let mut state = match self.room_for(order.bytes(), true) {
+            Ok(state) => state,
+            Err(Refused::Never(error)) => return Err(error),
+            Err(Refused::Full) => unreachable!("who waits is not told to"),
+        };
+        state.ordered_bytes += order.bytes();
+        let before = state.accepted;
+        state.orders.push_back((before, order));
+        drop(state);
+        self.work.notify_one();
+        Ok(())
+    }
+
+    /// Waits for room, if `wait` says so.
+    fn room_for(&self, bytes: usize, wait: bool) -> Result<MutexGuard<'_, State>, Refused> {
         let mut state = self.state.lock();
         loop {
             state.accepts().map_err(Refused::Never)?;
-            if self.has_room(&state, event.encoded.len()) {
-                break;
+            if self.has_room(&state, bytes) {
+                return Ok(state);
             }
             if !wait {
                 return Err(Refused::Full);
@@ -144,18 +177,15 @@ impl Inbox {
             self.room.wait(&mut state);
             state.blocked -= 1;
         }
-        state.accepted += 1;
-        state.queue.push(&mut event);
-        drop(state);
-        self.work.notify_one();
-        Ok(())
     }
 
-    /// Hands a client over; gives it back where nobody will serve it any more.
-    pub(crate) fn arrive(&self, arrival: Arrival<Socket>) -> Result<(), Arrival<Socket>> {
+    /// Hands a client over; lets go of it where nobody will serve it any more.
+    pub(crate) fn arrive(&self, arrival: Arrival<Socket>) -> Result<(), SubscribeError> {
         let mut state = self.state.lock();
         if matches!(state.phase, Phase::New | Phase::Stopped) {
-            return Err(arrival);
+            // Its seat is given back without the lock.
+            drop(state);
+            return Err(SubscribeError::ShutDown);
         }
         let before = state.accepted;
         state.arrivals.push((before, arrival));
@@ -195,7 +225,7 @@ impl Inbox {
     }
 
     pub(crate) fn queued(&self) -> usize {
-        self.state.lock().queue.len()
+        self.state.lock().waiting()
     }
 
     /// Refuses everything from now on; what was accepted may be delivered until `deadline`.
@@ -229,7 +259,7 @@ impl Inbox {
             (0..YIELDS).for_each(|_| thread::yield_now());
         }
         let mut state = self.state.lock();
-        while (state.queue.is_empty() || !accept)
+        while (state.waiting() == 0 || !accept)
             && state.arrivals.is_empty()
             && !state.asked
             && (stopping || !matches!(state.phase, Phase::Stopping(..)))
@@ -242,12 +272,19 @@ impl Inbox {
             state.queue.take(self.batch_bytes, &mut work.batch);
         }
         work.taken = state.accepted - state.queue.len() as u64;
-        work.drained = state.queue.is_empty();
+        while accept
+            && let Some((_, order)) = state.orders.front().filter(|order| order.0 <= work.taken)
+        {
+            state.ordered_bytes -= order.bytes();
+            work.orders.extend(state.orders.pop_front());
+        }
+        work.drained = state.waiting() == 0;
         if let Phase::Stopping(_, deadline) = state.phase {
             work.stop = Some(deadline);
         }
         work.emptied = work.drained && !work.batch.is_empty();
-        let blocked = state.blocked > 0 && (asked || !work.batch.is_empty());
+        let blocked =
+            state.blocked > 0 && (asked || !work.batch.is_empty() || !work.orders.is_empty());
         drop(state);
         if blocked {
             self.room.notify_all();
@@ -259,11 +296,13 @@ impl Inbox {
         let mut state = self.state.lock();
         state.phase = Phase::Stopped;
         let left = std::mem::take(&mut state.queue);
+        let orders = std::mem::take(&mut state.orders);
+        state.ordered_bytes = 0;
         let arrivals = std::mem::take(&mut state.arrivals);
         drop(state);
         self.room.notify_all();
         drop(arrivals);
-        left.len()
+        left.len() + orders.len()
     }
 
     /// Waits for a notice; false when the time is over.
@@ -277,13 +316,18 @@ impl Inbox {
 
     fn has_room(&self, state: &State, bytes: usize) -> bool {
         // One event always fits, however small the limits.
-        state.queue.is_empty()
-            || (state.queue.len() < self.limits.messages
-                && state.queue.bytes() + bytes <= self.limits.bytes)
+        state.waiting() == 0
+            || (state.waiting() < self.limits.messages
+                && state.queue.bytes() + state.ordered_bytes + bytes <= self.limits.bytes)
     }
 }
 
 impl State {
+    /// Events and orders that wait.
+    fn waiting(&self) -> usize {
+        self.queue.len() + self.orders.len()
+    }
+
     fn accepts(&self) -> Result<(), PublishError> {
         match self.phase {
             Phase::New => Err(PublishError::NotRunning),

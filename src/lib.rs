@@ -56,7 +56,30 @@
 //! one. [Connection threads](http#threads) exist only while a request is being read or answered. An
 //! idle stream costs a socket and about 1 KiB, no thread.
 //!
-//! Handlers of yours never run on the broadcaster, and no lock is held while they do.
+//! Handlers of yours never run on the broadcaster, and no lock is held while they do. Hooks have a
+//! thread of their own, which there is only where you set one.
+//!
+//! # Clients one by one
+//!
+//! [`on_connect`](Builder::on_connect) and [`on_disconnect`](Builder::on_disconnect) call your program
+//! when a client has come and when it is gone. [`send_to`](Server::send_to) sends a message to one
+//! client, [`disconnect`](Server::disconnect) ends one, and [`presence`](Builder::presence) publishes
+//! how many there are.
+//!
+//! ```
+//! use websse::{Message, Server};
+//!
+//! let server = Server::builder()
+//!     .on_connect(|server, client| {
+//!         let hello = Message::new(format!("hello, number {}", client.id));
+//!         // Refused where it has left again.
+//!         let _ = server.send_to(client.id, hello);
+//!     })
+//!     .on_disconnect(|_, client, reason| eprintln!("{:?} has left: {reason:?}", client.peer))
+//!     .presence("clients")
+//!     .build();
+//! # drop(server);
+//! ```
 //!
 //! # Coming back
 //!
@@ -195,12 +218,14 @@ mod access;
 mod audience;
 mod broadcaster;
 mod builder;
+mod client;
 mod error;
 mod feed;
 mod frame;
 mod groups;
 mod handlers;
 mod history;
+mod hooks;
 pub mod http;
 mod hub;
 mod inbox;
@@ -209,6 +234,9 @@ mod json;
 mod mail;
 mod message;
 mod meter;
+mod notices;
+mod options;
+mod panics;
 mod permits;
 mod queue;
 mod registry;
@@ -224,18 +252,20 @@ mod types;
 pub use access::{Action, Denied};
 pub use broadcaster::ShutdownReport;
 pub use builder::Builder;
+pub use client::{Client, ClientId};
 pub use error::{
-    MessageError, PublishAllError, PublishError, RegisterError, RunError, StreamError,
-    SubscribeError, TryPublishError,
+    MessageError, PublishAllError, PublishError, RegisterError, RunError, SendToError, StreamError,
+    SubscribeError, TryPublishError, UnknownClient,
 };
 pub use frame::Frame;
 pub use handlers::{EventStreamHandler, FiguresHandler, HealthHandler, SendMessageHandler};
+pub use hooks::Publisher;
 #[cfg(feature = "json")]
 pub use json::JsonError;
 pub use message::{EventId, Message};
-pub use server::{Server, SubscriptionBuilder};
+pub use server::Server;
 pub use stats::{Disconnect, Disconnected, Stats};
-pub use subscription::{RecvTimeoutError, Subscription};
+pub use subscription::{RecvTimeoutError, Subscription, SubscriptionBuilder};
 
 /// Compiles the README's program.
 #[cfg(doctest)]

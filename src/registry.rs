@@ -1,14 +1,17 @@
 //! The mutex-guarded map of clients with the senders of their mailboxes.
 
-use std::{collections::HashMap, sync::Arc};
+use std::{collections::HashMap, net::SocketAddr, sync::Arc};
 
 use crossbeam_channel::{Receiver, Sender, bounded, unbounded};
 use parking_lot::Mutex;
 
-use crate::{error::SubscribeError, mail::Mail, permits::Permit, types::Subscribed};
+use crate::{
+    client::ClientId, error::SubscribeError, groups::Key, mail::Mail, permits::Permit,
+    types::Subscribed,
+};
 
-/// A client's number, never used twice.
-pub(crate) type ClientId = u64;
+/// Stands for no place in the broadcaster's table.
+const NOWHERE: Key = Key::MAX;
 
 /// How a client listens.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,7 +37,7 @@ struct Clients {
     /// What the clients subscribe to, with the number of clients that do; equal subscriptions
     /// share one allocation.
     subscribed: HashMap<Arc<Subscribed>, usize>,
-    next_id: ClientId,
+    next_id: u64,
     streams: usize,
     closed: bool,
 }
@@ -45,6 +48,8 @@ struct Client {
     /// Has no place at all while a stream has everything, which makes it small.
     mailbox: Sender<Mail>,
     kind: Kind,
+    /// Where the broadcaster has it; [`NOWHERE`] before it has taken it over.
+    key: Key,
     /// Boxed, since most clients have none.
     permit: Option<Box<Permit>>,
 }
@@ -76,17 +81,35 @@ impl Registry {
             clients.streams += 1;
         }
         let subscribed = clients.intern(subscribed);
-        let id = clients.next_id;
+        let id = ClientId(clients.next_id);
         clients.next_id += 1;
         let client = Client {
             subscribed: Arc::clone(&subscribed),
             mailbox: sender,
             kind,
+            key: NOWHERE,
             permit: permit.map(Box::new),
         };
         clients.map.insert(id, client);
         drop(clients);
-        Ok(Seat { id, subscribed, mailbox, registry: Some(Arc::clone(self)) })
+        Ok(Seat { id, subscribed, mailbox, peer: None, registry: Some(Arc::clone(self)) })
+    }
+
+    /// Notes where the broadcaster has a client.
+    pub(crate) fn seated(&self, id: ClientId, key: Key) {
+        if let Some(client) = self.clients.lock().map.get_mut(&id) {
+            client.key = key;
+        }
+    }
+
+    /// Where the broadcaster has a client.
+    pub(crate) fn key(&self, id: ClientId) -> Option<Key> {
+        let key = self.clients.lock().map.get(&id)?.key;
+        (key != NOWHERE).then_some(key)
+    }
+
+    pub(crate) fn has(&self, id: ClientId) -> bool {
+        self.clients.lock().map.contains_key(&id)
     }
 
     /// Puts frames into mailboxes, under one lock for all of them.
@@ -183,6 +206,7 @@ pub(crate) struct Seat {
     pub(crate) id: ClientId,
     pub(crate) subscribed: Arc<Subscribed>,
     pub(crate) mailbox: Receiver<Mail>,
+    pub(crate) peer: Option<SocketAddr>,
     registry: Option<Arc<Registry>>,
 }
 

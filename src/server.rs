@@ -1,7 +1,7 @@
 //! The face of the core: [`Server`].
 
 use std::{
-    fmt,
+    fmt, io,
     sync::Arc,
     thread::{self, JoinHandle},
     time::{Duration, Instant},
@@ -10,18 +10,18 @@ use std::{
 use parking_lot::Mutex;
 
 use crate::{
-    audience::{Resume, Via},
     broadcaster::ShutdownReport,
     builder::Builder,
+    client::ClientId,
     error::{
-        PublishAllError, PublishError, RegisterError, RunError, SubscribeError, TryPublishError,
+        PublishAllError, PublishError, RegisterError, RunError, SendToError, SubscribeError,
+        TryPublishError, UnknownClient,
     },
-    feed::Tally,
+    hooks::{Hooks, Publisher},
     hub::Hub,
     message::Message,
-    registry::Kind,
     stats::Stats,
-    subscription::Subscription,
+    subscription::{Subscription, SubscriptionBuilder},
 };
 
 /// How long dropping a server may take to deliver what it has accepted.
@@ -54,6 +54,9 @@ pub struct Server {
     hub: Arc<Hub>,
     /// The broadcaster's thread. Held while it is waited for, so that a second shutdown waits too.
     thread: Mutex<Option<JoinHandle<ShutdownReport>>>,
+    hooks: Hooks,
+    /// The thread that calls the hooks, if there is one.
+    hook_thread: Mutex<Option<JoinHandle<()>>>,
 }
 
 impl Server {
@@ -64,11 +67,12 @@ impl Server {
 
     /// Sets limits before the server is made.
     pub fn builder() -> Builder {
-        Builder::new()
+        Builder::default()
     }
 
-    fn with(options: Builder) -> Self {
-        Self { hub: Arc::new(Hub::new(options)), thread: Mutex::new(None) }
+    fn with(Builder { options, hooks }: Builder) -> Self {
+        let hub = Arc::new(Hub::new(options));
+        Self { hub, thread: Mutex::new(None), hooks, hook_thread: Mutex::new(None) }
     }
 
     /// Registers an event type, before or after [`run`](Self::run). `""` and `message` both mean
@@ -106,15 +110,18 @@ impl Server {
         self.hub.types.find(name).is_some()
     }
 
-    /// Starts the broadcaster thread.
+    /// Starts the broadcaster thread, and that of the hooks where there are any.
     ///
     /// # Errors
     /// [`RunError`] where it runs already, was shut down, or no thread is to be had.
     pub fn run(&self) -> Result<(), RunError> {
         let hub = &self.hub;
+        if let Some(presence) = &hub.options.presence {
+            hub.types.register(&[presence]).map_err(RunError::Presence)?;
+        }
         let mut thread = self.thread.lock();
         let spawned = hub.inbox.start(|| {
-            let broadcaster = hub.broadcaster();
+            let broadcaster = hub.broadcaster(self.start_hooks()?);
             thread::Builder::new().name("websse-broadcaster".to_owned()).spawn(|| broadcaster.run())
         });
         match spawned {
@@ -128,6 +135,21 @@ impl Server {
             }
             None => Err(RunError::AlreadyRunning),
         }
+    }
+
+    /// Starts the thread that calls the hooks; false where nobody needs it.
+    fn start_hooks(&self) -> io::Result<bool> {
+        let mut thread = self.hook_thread.lock();
+        if self.hooks.is_empty() {
+            return Ok(false);
+        }
+        // It may be there since a time when there was no thread for the broadcaster.
+        if thread.is_none() {
+            let (hooks, hub) = (self.hooks.clone(), Arc::clone(&self.hub));
+            let spawned = thread::Builder::new().name("websse-hooks".to_owned());
+            *thread = Some(spawned.spawn(move || hooks.run(hub))?);
+        }
+        Ok(true)
     }
 
     /// Publishes a message: `Ok` means that every client that listens to its type will be sent it,
@@ -169,6 +191,63 @@ impl Server {
         self.hub.try_publish(message)
     }
 
+    /// Sends a message to one client, whatever it listens to. It takes its place among the published
+    /// events, and comes after those that were published before; a client that is still being sent
+    /// what it has missed gets it after that. Blocks while the publish queue is full.
+    ///
+    /// It is not kept for clients that come back, and has no id: what the client comes back with is
+    /// the id of an event.
+    ///
+    /// # Errors
+    /// [`SendToError`] where there is no such client, or the message could not be published.
+    ///
+    /// ```
+    /// # use websse::{Message, Server};
+    /// # let server = Server::new();
+    /// # server.register_event("")?;
+    /// # server.run()?;
+    /// let mut subscription = server.subscribe([""])?;
+    /// server.send_to(subscription.id(), Message::new("for you alone"))?;
+    /// let event = subscription.find(|frame| frame.is_event()).expect("sent above");
+    /// assert_eq!(event.as_bytes(), b"data: for you alone\n\n");
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[expect(clippy::needless_pass_by_value, reason = "a message is sent once")]
+    pub fn send_to(&self, client: ClientId, message: Message) -> Result<(), SendToError> {
+        self.hub.send_to(client, &message)
+    }
+
+    /// Disconnects a client. It gets what was published and [sent](Self::send_to) before, as far as
+    /// its socket has taken it by then, and nothing of what follows. Blocks while the publish queue is
+    /// full.
+    ///
+    /// A browser's `EventSource` comes back by itself, as another client, and gets what it has missed;
+    /// [`authorize`](crate::EventStreamHandler::authorize) can keep it out.
+    ///
+    /// # Errors
+    /// [`UnknownClient`] where there is no such client, as after a [shutdown](Self::shutdown).
+    ///
+    /// ```
+    /// # use websse::{Disconnect, Message, Server};
+    /// # let server = Server::new();
+    /// # server.register_event("")?;
+    /// # server.run()?;
+    /// let mut subscription = server.subscribe([""])?;
+    /// server.send_to(subscription.id(), Message::new("bye"))?;
+    /// server.disconnect(subscription.id())?;
+    /// assert_eq!(subscription.by_ref().filter(|frame| frame.is_event()).count(), 1);
+    /// assert_eq!(subscription.end_reason(), Some(Disconnect::ClosedByServer));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn disconnect(&self, client: ClientId) -> Result<(), UnknownClient> {
+        self.hub.disconnect(client)
+    }
+
+    /// Publishes to this server without keeping it alive.
+    pub fn publisher(&self) -> Publisher {
+        Publisher::new(Arc::clone(&self.hub))
+    }
+
     /// Listens within the program: to these event types, or to all with `*`; without any, to the
     /// general type. Every event published from now on is received.
     ///
@@ -202,7 +281,7 @@ impl Server {
         I::Item: AsRef<str>,
     {
         let types = types.into_iter().map(|name| name.as_ref().to_owned()).collect();
-        SubscriptionBuilder { hub: &self.hub, types, resume: Resume::default() }
+        SubscriptionBuilder::new(&self.hub, types)
     }
 
     /// Figures of this moment and counts since the start.
@@ -252,11 +331,34 @@ impl Server {
         self.hub.registry.close();
         let own_thread = self.hub.inbox.is_own_thread();
         self.hub.inbox.stop(deadline);
+        self.hub.notices.stop(deadline);
         if own_thread {
             return ShutdownReport::default();
         }
-        let mut thread = self.thread.lock();
-        thread.take().and_then(|handle| handle.join().ok()).unwrap_or_default()
+        let report = {
+            let mut thread = self.thread.lock();
+            thread.take().and_then(|handle| handle.join().ok()).unwrap_or_default()
+        };
+        ShutdownReport { untold: self.end_hooks(), ..report }
+    }
+
+    /// Waits until the hooks have been told everything, or their time is over; returns how many
+    /// notices are left. A hook does not wait for itself.
+    fn end_hooks(&self) -> usize {
+        // Where the broadcaster never ran, nobody else has.
+        self.hub.notices.close();
+        let Some(thread) = self.hook_thread.lock().take() else {
+            return 0;
+        };
+        if thread.thread().id() == thread::current().id() {
+            return 0;
+        }
+        let (ended, left) = self.hub.notices.wait_ended();
+        if ended {
+            // It has nothing left to do; a hook that is still busy cannot be interrupted.
+            let _ = thread.join();
+        }
+        left
     }
 
     pub(crate) fn hub(&self) -> &Arc<Hub> {
@@ -286,42 +388,5 @@ impl Drop for Server {
 impl fmt::Debug for Server {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Server").field("stats", &self.stats()).finish_non_exhaustive()
-    }
-}
-
-/// A subscription about to begin; made by [`Server::subscription`].
-#[derive(Debug)]
-pub struct SubscriptionBuilder<'s> {
-    hub: &'s Hub,
-    types: Vec<String>,
-    resume: Resume,
-}
-
-impl SubscriptionBuilder<'_> {
-    /// Begins after the event with this id, the last that the listener has. Where something that
-    /// came after it is not kept any more, or the id is not known, the first event is a
-    /// `stream-gap`. Default: none, and only new events come; so with an empty id.
-    pub fn last_event_id(mut self, id: impl Into<String>) -> Self {
-        self.resume.after(id.into());
-        self
-    }
-
-    /// Begins with the last `events` events; default 0. Without effect beside an id.
-    pub fn replay(mut self, events: usize) -> Self {
-        self.resume.replay = events;
-        self
-    }
-
-    /// Begins to listen.
-    ///
-    /// # Errors
-    /// As [`Server::subscribe`].
-    pub fn open(self) -> Result<Subscription, SubscribeError> {
-        let Self { hub, types, resume } = self;
-        let seat = hub.register(Kind::Subscription, types.iter().map(String::as_str), None)?;
-        let tally = Arc::<Tally>::default();
-        let subscription = Subscription::new(seat.mailbox.clone(), Arc::clone(&tally));
-        hub.seat(seat, b"", resume, Via::Tally(tally))?;
-        Ok(subscription)
     }
 }

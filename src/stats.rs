@@ -15,6 +15,9 @@ pub enum Disconnect {
     Stalled,
     /// Its socket failed, or it sent a stream of bytes where it should listen.
     Error,
+    /// The program disconnected it
+    /// ([`Server::disconnect`](crate::Server::disconnect)).
+    ClosedByServer,
     /// The server was shut down.
     Shutdown,
 }
@@ -31,6 +34,8 @@ pub struct Disconnected {
     pub stalled: u64,
     /// [`Disconnect::Error`].
     pub error: u64,
+    /// [`Disconnect::ClosedByServer`].
+    pub closed_by_server: u64,
     /// [`Disconnect::Shutdown`].
     pub shutdown: u64,
 }
@@ -42,6 +47,7 @@ impl Disconnected {
             Disconnect::Behind => &mut self.behind,
             Disconnect::Stalled => &mut self.stalled,
             Disconnect::Error => &mut self.error,
+            Disconnect::ClosedByServer => &mut self.closed_by_server,
             Disconnect::Shutdown => &mut self.shutdown,
         } += 1;
     }
@@ -62,8 +68,10 @@ pub struct Stats {
     pub queued: usize,
     /// Events that the broadcaster took, since the start.
     pub published: u64,
-    /// Events handed to a client's socket or mailbox, or tried to, counted for each client, since
-    /// the start.
+    /// Messages sent [to one client](crate::Server::send_to), since the start.
+    pub direct: u64,
+    /// Events and such messages handed to a client's socket or mailbox, or tried to, counted for each
+    /// client, since the start.
     pub deliveries: u64,
     /// Bytes of these.
     pub bytes: u64,
@@ -71,6 +79,9 @@ pub struct Stats {
     pub resumed: u64,
     /// How many of these were told that they have missed something (`stream-gap`).
     pub gaps: u64,
+    /// Clients that came and went, since the start, while more than 8192 notices waited for the
+    /// [hooks](crate::Builder::on_connect), which were not told of them.
+    pub untold: u64,
     /// Clients disconnected since the start, by reason.
     pub disconnected: Disconnected,
 }

@@ -9,7 +9,17 @@ use std::{
 
 use crossbeam_channel::{Receiver, RecvTimeoutError as ChannelError};
 
-use crate::{error::StreamError, feed::Tally, frame::Frame, mail::Mail, stats::Disconnect};
+use crate::{
+    audience::{Resume, Via},
+    client::ClientId,
+    error::{StreamError, SubscribeError},
+    feed::Tally,
+    frame::Frame,
+    hub::Hub,
+    mail::Mail,
+    registry::Kind,
+    stats::Disconnect,
+};
 
 /// A listener in the same program: a blocking iterator of [`Frame`]s, in the order of publishing.
 ///
@@ -38,6 +48,7 @@ use crate::{error::StreamError, feed::Tally, frame::Frame, mail::Mail, stats::Di
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 pub struct Subscription {
+    id: ClientId,
     mailbox: Receiver<Mail>,
     tally: Arc<Tally>,
     /// What `read` has begun to hand out, and how much of it.
@@ -46,8 +57,13 @@ pub struct Subscription {
 }
 
 impl Subscription {
-    pub(crate) fn new(mailbox: Receiver<Mail>, tally: Arc<Tally>) -> Self {
-        Self { mailbox, tally, begun: None, ended: false }
+    fn new(id: ClientId, mailbox: Receiver<Mail>, tally: Arc<Tally>) -> Self {
+        Self { id, mailbox, tally, begun: None, ended: false }
+    }
+
+    /// Its number among the server's clients.
+    pub fn id(&self) -> ClientId {
+        self.id
     }
 
     /// Waits for the next frame, but not longer than `timeout`.
@@ -231,3 +247,44 @@ impl fmt::Display for RecvTimeoutError {
 }
 
 impl std::error::Error for RecvTimeoutError {}
+
+/// A subscription about to begin; made by [`Server::subscription`](crate::Server::subscription).
+#[derive(Debug)]
+pub struct SubscriptionBuilder<'s> {
+    hub: &'s Hub,
+    types: Vec<String>,
+    resume: Resume,
+}
+
+impl<'s> SubscriptionBuilder<'s> {
+    pub(crate) fn new(hub: &'s Hub, types: Vec<String>) -> Self {
+        Self { hub, types, resume: Resume::default() }
+    }
+
+    /// Begins after the event with this id, the last that the listener has. Where something that
+    /// came after it is not kept any more, or the id is not known, the first event is a
+    /// `stream-gap`. Default: none, and only new events come; so with an empty id.
+    pub fn last_event_id(mut self, id: impl Into<String>) -> Self {
+        self.resume.after(id.into());
+        self
+    }
+
+    /// Begins with the last `events` events; default 0. Without effect beside an id.
+    pub fn replay(mut self, events: usize) -> Self {
+        self.resume.replay = events;
+        self
+    }
+
+    /// Begins to listen.
+    ///
+    /// # Errors
+    /// As [`Server::subscribe`](crate::Server::subscribe).
+    pub fn open(self) -> Result<Subscription, SubscribeError> {
+        let Self { hub, types, resume } = self;
+        let seat = hub.register(Kind::Subscription, types.iter().map(String::as_str), None)?;
+        let tally = Arc::<Tally>::default();
+        let subscription = Subscription::new(seat.id, seat.mailbox.clone(), Arc::clone(&tally));
+        hub.seat(seat, b"", resume, Via::Tally(tally))?;
+        Ok(subscription)
+    }
+}

@@ -98,6 +98,19 @@ impl EventTypes {
         names
     }
 
+    /// The names of what a client subscribes to, in order.
+    pub(crate) fn names_of(&self, subscribed: &Subscribed) -> Vec<String> {
+        let Subscribed::Types(_) = subscribed else {
+            return vec![ALL.to_owned()];
+        };
+        let numbers = self.numbers.read();
+        let chosen = numbers.iter().filter(|(_, kind)| subscribed.includes(**kind));
+        let mut names: Vec<String> = chosen.map(|(name, _)| name.clone()).collect();
+        drop(numbers);
+        names.sort_unstable();
+        names
+    }
+
     /// Adds the clients up by name of event type, in the order of the names.
     pub(crate) fn count(&self, subscribed: &[(Arc<Subscribed>, usize)]) -> Vec<(String, usize)> {
         let mut by_number: HashMap<TypeId, usize> = HashMap::new();

@@ -48,7 +48,7 @@ fn sample(text: &str, name: &str) -> Option<f64> {
 }
 
 /// Some of everything happens: clients of several types, one that resumes, one that has missed
-/// something, one that leaves, refused requests.
+/// something, one that leaves, one that is sent something alone and disconnected, refused requests.
 fn busy(hub: &Hub) -> [common::Client; 4] {
     let mut first = hub.listen("?event=a");
     let mut both = hub.listen("?event=a&event=q%22b%5Cs");
@@ -66,6 +66,10 @@ fn busy(hub: &Hub) -> [common::Client; 4] {
         assert!(get(hub, bad).status >= 400);
     }
     hub.ask("GET / HTTP/1.1\r\nHost: a\r\nHost: a\r\n\r\n").answer();
+    let alone = hub.server.subscribe(["probe"]).unwrap();
+    hub.server.send_to(alone.id(), Message::new("hello")).unwrap();
+    hub.server.disconnect(alone.id()).unwrap();
+    assert_eq!(alone.filter(websse::Frame::is_event).count(), 1);
     eventually(SOON, 4, || hub.server.stats().streams);
     [first, both, all, resumed]
 }
@@ -90,6 +94,8 @@ fn metrics_and_json_agree_with_the_stats() {
         ("behind", 0.0),
         ("queued", 0.0),
         ("published_total", 3.0),
+        ("direct_total", 1.0),
+        ("untold_total", 0.0),
         ("deliveries_total", stats.deliveries as f64),
         ("delivered_bytes_total", stats.bytes as f64),
         ("resumed_total", 2.0),
@@ -100,13 +106,15 @@ fn metrics_and_json_agree_with_the_stats() {
         ("clients{type=\"*\"}", 1.0),
         ("disconnected_total{reason=\"closed_by_peer\"}", 1.0),
         ("disconnected_total{reason=\"stalled\"}", 0.0),
+        ("disconnected_total{reason=\"closed_by_server\"}", 1.0),
         ("http_refused_total{status=\"400\"}", 3.0),
         ("http_refused_total{status=\"404\"}", 1.0),
     ] {
         assert_eq!(sample(&text, &format!("websse_{name}")), Some(value), "{name} in\n{text}");
     }
-    // Three clients had three events each, one more came back and had one, another one two.
-    assert_eq!(stats.deliveries, 9 + 1 + 2);
+    // Three clients had three events each, one more came back and had one, another one two, and a
+    // subscription its own message.
+    assert_eq!(stats.deliveries, 9 + 1 + 2 + 1);
     assert!(sample(&text, "websse_uptime_seconds").unwrap() > 0.0);
 
     let answer = get(&hub, "/stats");
@@ -123,12 +131,16 @@ fn metrics_and_json_agree_with_the_stats() {
         "behind": 0,
         "queued": 0,
         "published": 3,
+        "direct": 1,
         "deliveries": stats.deliveries,
         "bytes": stats.bytes,
         "resumed": 2,
         "gaps": 1,
-        "disconnected":
-            { "closed_by_peer": 1, "behind": 0, "stalled": 0, "error": 0, "shutdown": 0 },
+        "untold": 0,
+        "disconnected": {
+            "closed_by_peer": 1, "behind": 0, "stalled": 0, "error": 0, "closed_by_server": 1,
+            "shutdown": 0,
+        },
         "refused": { "400": 3, "404": 1 },
     });
     assert_eq!(told, expected);

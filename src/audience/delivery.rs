@@ -29,7 +29,7 @@ impl<W: Wire> Audience<W> {
         self.events = events;
     }
 
-    fn deliver_events(&mut self, batch: &[Event], moment: Moment) {
+    pub(super) fn deliver_events(&mut self, batch: &[Event], moment: Moment) {
         self.stats.published += batch.len() as u64;
         let mut touched = std::mem::take(&mut self.touched);
         self.groups.match_batch(batch, &mut touched);
@@ -41,9 +41,7 @@ impl<W: Wire> Audience<W> {
         self.touched = touched;
         self.registry.send(self.mails.drain(..));
         self.remove_gone();
-        while self.load.bytes() > self.limits.mailboxes_bytes && self.shed() {
-            self.graves.clear();
-        }
+        self.keep_within_memory();
     }
 
     fn deliver_to(&mut self, keys: &[Key], matched: &[u32], batch: &[Event], moment: Moment) {

@@ -5,6 +5,7 @@ use proptest::prelude::*;
 
 use super::{tests::Hub, *};
 use crate::{
+    notices::{Notice, Notices},
     scripted::{
         Answer::{self, Fail, Take},
         Scripted,
@@ -27,6 +28,10 @@ enum Step {
     },
     /// A client closes its connection.
     Go(usize),
+    /// A client is sent something alone.
+    SendTo(usize),
+    /// A client is disconnected.
+    Disconnect(usize),
     Pass(u64),
     Retry(usize),
     Sweep,
@@ -60,6 +65,8 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
         4 => prop::collection::vec(0..TYPES, 1..40).prop_map(Step::Publish),
         3 => come,
         1 => any::<usize>().prop_map(Step::Go),
+        2 => any::<usize>().prop_map(Step::SendTo),
+        1 => any::<usize>().prop_map(Step::Disconnect),
         2 => (0..100_u64).prop_map(Step::Pass),
         3 => (1..5_usize).prop_map(Step::Retry),
         1 => Just(Step::Sweep),
@@ -79,6 +86,10 @@ struct Client {
     came: usize,
     /// It begins with something out of the history, which may go past it.
     replays: bool,
+    /// What was sent to it alone while it was being sent what it has missed, and so comes after that.
+    to_come: String,
+    /// It was disconnected.
+    ended: bool,
 }
 
 impl Client {
@@ -112,7 +123,7 @@ impl Model {
         for (at, (&kind, text)) in (first..).zip(kinds.iter().zip(&texts)) {
             let frame = format!("{text}id: e-{at}\n\n");
             for client in &mut self.clients {
-                if client.wants(kind) {
+                if client.wants(kind) && !client.ended {
                     client.expected.push_str(&frame);
                 }
             }
@@ -134,6 +145,8 @@ impl Model {
             takes_all: answers.is_empty(),
             came: self.events.len(),
             replays: !matches!(from, From::Now),
+            to_come: String::new(),
+            ended: false,
         };
         let wanted: Vec<usize> =
             (0..self.events.len()).filter(|&at| client.wants(self.events[at].0)).collect();
@@ -182,15 +195,68 @@ impl Model {
         self.clients.push(client);
     }
 
-    fn check(&self, hub: &mut Hub) {
+    /// The client of this number with its place, unless it is gone.
+    fn present(&mut self, number: usize, hub: &Hub) -> Option<(u64, &mut Client)> {
+        let at = number.checked_rem(self.clients.len())?;
+        let id = at as u64;
+        hub.registry.has(ClientId(id)).then(|| (id, &mut self.clients[at]))
+    }
+
+    fn send_to(&mut self, number: usize, hub: &mut Hub) {
+        let text = format!("data: to one, after {}\n\n", self.events.len());
+        if let Some((id, client)) = self.present(number, hub) {
+            let later = is_replaying(id, hub);
+            let to = if later { &mut client.to_come } else { &mut client.expected };
+            to.push_str(&text);
+            hub.send_to(id, &text);
+        }
+    }
+
+    fn disconnect(&mut self, number: usize, hub: &mut Hub) {
+        if let Some((id, client)) = self.present(number, hub) {
+            client.ended = true;
+            hub.disconnect(id);
+        }
+    }
+
+    /// What comes after a replay is due when the replay has ended.
+    fn settle(&mut self, hub: &mut Hub) {
+        for (id, client) in (0..).zip(&mut self.clients) {
+            if !client.to_come.is_empty() && !is_replaying(id, hub) {
+                client.expected.push_str(&std::mem::take(&mut client.to_come));
+            }
+        }
+    }
+
+    /// Of each client it is told once that it has come, and then once that it is gone.
+    fn check_notices(&self, hub: &Hub, notices: &Notices) {
+        notices.close();
+        let mut told: Vec<(bool, bool)> = Vec::new();
+        while let Some(notice) = notices.next() {
+            match notice {
+                Notice::Connected(client) => {
+                    assert_eq!(client.id.0, told.len() as u64);
+                    told.push((true, false));
+                }
+                Notice::Disconnected(ClientId(id), _) => {
+                    let told = &mut told[usize::try_from(id).expect("it is small")];
+                    assert_eq!(*told, (true, false));
+                    told.1 = true;
+                }
+            }
+        }
+        let is_here = |id| hub.registry.has(ClientId(id));
+        let expected = (0..).zip(&self.clients).map(|(id, _)| (true, !is_here(id)));
+        assert_eq!(told, expected.collect::<Vec<_>>());
+    }
+
+    fn check(&mut self, hub: &mut Hub) {
         // From here on all sockets take what they are given.
         for client in &self.clients {
             client.wire.state().answers.clear();
         }
-        while let Some(at) = hub.audience.next_retry() {
-            hub.pass(at.saturating_duration_since(hub.moment.now));
-            hub.audience.retry_one(hub.moment);
-        }
+        hub.catch_up();
+        self.settle(hub);
         while hub.audience.bury_one() {}
         let mut connected = 0;
         for client in &self.clients {
@@ -202,7 +268,12 @@ impl Model {
             } else {
                 let overtaken = client.replays && client.came < self.events.len();
                 let left = client.wire.state().closed;
-                assert!(left || overtaken || !client.takes_all, "no reason to end this stream");
+                let has_all = client.takes_all && !client.replays;
+                assert!(
+                    left || overtaken || !client.takes_all || client.ended,
+                    "no reason to end this stream"
+                );
+                assert!(!client.ended || left || !has_all || received == client.expected);
                 let fits = client.expected.starts_with(&received);
                 assert!(fits, "{received:?} does not begin {:?}", client.expected);
             }
@@ -211,6 +282,13 @@ impl Model {
         assert_eq!(hub.audience.stats().behind, 0);
         assert_eq!(hub.audience.load.bytes(), 0, "nothing waits any more");
     }
+}
+
+/// Whether events come to a client by way of the history.
+fn is_replaying(id: u64, hub: &mut Hub) -> bool {
+    let key = hub.registry.key(ClientId(id));
+    let stream = key.and_then(|key| hub.audience.stream(key));
+    stream.is_some_and(|stream| stream.is_replaying())
 }
 
 proptest! {
@@ -225,6 +303,8 @@ proptest! {
         let mut hub = Hub::keeping(KEPT, |limits| {
             (limits.mailbox_bytes, limits.mailboxes_bytes) = (2000, 20_000);
         });
+        let notices = Arc::<Notices>::default();
+        hub.audience.tell(Arc::clone(&notices));
         let mut model = Model::default();
         for step in steps {
             match step {
@@ -235,13 +315,17 @@ proptest! {
                         client.wire.state().closed = true;
                     }
                 }
+                Step::SendTo(number) => model.send_to(number, &mut hub),
+                Step::Disconnect(number) => model.disconnect(number, &mut hub),
                 Step::Pass(millis) => hub.pass(Duration::from_millis(millis)),
                 Step::Retry(times) => (0..times).for_each(|_| {
                     hub.audience.retry_one(hub.moment);
                 }),
                 Step::Sweep => hub.sweep(),
             }
+            model.settle(&mut hub);
         }
         model.check(&mut hub);
+        model.check_notices(&hub, &notices);
     }
 }

@@ -61,8 +61,15 @@ impl<W: Wire> Audience<W> {
         readers
     }
 
+    /// Disconnects clients until what waits for all of them is within its limit.
+    pub(super) fn keep_within_memory(&mut self) {
+        while self.load.bytes() > self.limits.mailboxes_bytes && self.shed() {
+            self.graves.clear();
+        }
+    }
+
     /// Disconnects the client that is furthest behind; false where nobody is.
-    pub(super) fn shed(&mut self) -> bool {
+    fn shed(&mut self) -> bool {
         let waiting = |member: &Member<W>| member.outlet.waiting();
         let furthest = (0..).zip(&self.members).filter_map(|(key, member)| {
             let waiting = waiting(member.as_ref()?);

@@ -17,7 +17,7 @@ use crate::{
 };
 
 pub(super) const BLOCK: Answer = Fail(std::io::ErrorKind::WouldBlock);
-const BUDGET: usize = 1000;
+pub(super) const BUDGET: usize = 1000;
 
 pub(super) struct Hub {
     pub(super) registry: Arc<Registry>,
@@ -87,7 +87,7 @@ impl Hub {
         wire
     }
 
-    fn feed(&mut self, resume: Resume) -> (Receiver<Mail>, Arc<Tally>) {
+    pub(super) fn feed(&mut self, resume: Resume) -> (Receiver<Mail>, Arc<Tally>) {
         let seat = self.registry.register(Kind::Subscription, Subscribed::All, None).expect("room");
         let (mailbox, tally) = (seat.mailbox.clone(), Arc::<Tally>::default());
         let via = Via::Tally(Arc::clone(&tally));
@@ -104,6 +104,24 @@ impl Hub {
         queue.take(usize::MAX, &mut taken);
         self.audience.deliver(&mut taken, batch.len(), self.moment);
         assert!(taken.is_empty());
+    }
+
+    /// Sends a message to the client that came as this one, counted from 0.
+    pub(super) fn send_to(&mut self, client: u64, text: &str) {
+        let frame = Frame::from_bytes(text.as_bytes());
+        self.audience.obey(Order::Send(ClientId(client), frame), self.moment);
+    }
+
+    pub(super) fn disconnect(&mut self, client: u64) {
+        self.audience.obey(Order::Disconnect(ClientId(client)), self.moment);
+    }
+
+    /// Lets all streams catch up as far as they can, as time passes.
+    pub(super) fn catch_up(&mut self) {
+        while let Some(at) = self.audience.next_retry() {
+            self.pass(at.saturating_duration_since(self.moment.now));
+            self.audience.retry_one(self.moment);
+        }
     }
 
     pub(super) fn pass(&mut self, time: Duration) {
@@ -128,7 +146,7 @@ pub(super) fn seen(wire: &Scripted) -> String {
     wire.received().replace('\n', "")
 }
 
-fn texts(mailbox: &Receiver<Mail>) -> Vec<String> {
+pub(super) fn texts(mailbox: &Receiver<Mail>) -> Vec<String> {
     let text = |mail: Mail| String::from_utf8_lossy(mail.as_bytes()).replace('\n', "");
     mailbox.try_iter().map(text).collect()
 }

@@ -8,6 +8,7 @@ use std::{
 
 use crate::{
     access::{Action, Authorize, Denied},
+    audience::json_counts,
     frame::json_string,
     http::{Handler, HttpServer, Refusals, Request, Response},
     hub::Hub,
@@ -121,13 +122,14 @@ struct Figures {
     refused: Vec<(u16, u64)>,
 }
 
-fn reasons(stats: &Stats) -> [(&'static str, u64); 5] {
+fn reasons(stats: &Stats) -> [(&'static str, u64); 6] {
     let disconnected = &stats.disconnected;
     [
         ("closed_by_peer", disconnected.closed_by_peer),
         ("behind", disconnected.behind),
         ("stalled", disconnected.stalled),
         ("error", disconnected.error),
+        ("closed_by_server", disconnected.closed_by_server),
         ("shutdown", disconnected.shutdown),
     ]
 }
@@ -155,10 +157,12 @@ fn metrics(text: &mut String, figures: &Figures) -> fmt::Result {
     one("behind", "gauge", "Streams for which something waits.", number(stats.behind))?;
     one("queued", "gauge", "Messages that wait for the broadcaster.", number(stats.queued))?;
     one("published_total", "counter", "Events published.", count(stats.published))?;
+    one("direct_total", "counter", "Messages sent to one client.", count(stats.direct))?;
     one("deliveries_total", "counter", "Events handed to clients.", count(stats.deliveries))?;
     one("delivered_bytes_total", "counter", "Bytes of these.", count(stats.bytes))?;
     one("resumed_total", "counter", "Clients that came back with an id.", count(stats.resumed))?;
     one("gaps_total", "counter", "Clients told of a gap (stream-gap).", count(stats.gaps))?;
+    one("untold_total", "counter", "Clients that no hook was told of.", count(stats.untold))?;
 
     let label = |name: &str, value: &str| format!("{{{name}=\"{}\"}}", escaped(value));
     let clients = figures.clients.iter();
@@ -183,7 +187,6 @@ fn json(text: &mut String, figures: &Figures) -> fmt::Result {
     let stats = &figures.stats;
     let object = |fields: Vec<String>| format!("{{{}}}", fields.join(","));
     let field = |name: &str, value: String| format!("{}:{value}", json_string(name));
-    let clients = figures.clients.iter().map(|(kind, count)| field(kind, count.to_string()));
     let types: Vec<String> = figures.types.iter().map(|name| json_string(name)).collect();
     let reasons = reasons(stats).map(|(reason, count)| field(reason, count.to_string()));
     let refused = figures.refused.iter();
@@ -192,16 +195,18 @@ fn json(text: &mut String, figures: &Figures) -> fmt::Result {
         field("version", json_string(env!("CARGO_PKG_VERSION"))),
         field("uptime", format!("{:.3}", figures.uptime.as_secs_f64())),
         field("types", format!("[{}]", types.join(","))),
-        field("clients", object(clients.collect())),
+        field("clients", json_counts(&figures.clients)),
         field("streams", stats.streams.to_string()),
         field("subscriptions", stats.subscriptions.to_string()),
         field("behind", stats.behind.to_string()),
         field("queued", stats.queued.to_string()),
         field("published", stats.published.to_string()),
+        field("direct", stats.direct.to_string()),
         field("deliveries", stats.deliveries.to_string()),
         field("bytes", stats.bytes.to_string()),
         field("resumed", stats.resumed.to_string()),
         field("gaps", stats.gaps.to_string()),
+        field("untold", stats.untold.to_string()),
         field("disconnected", object(reasons.to_vec())),
         field("refused", object(refused.collect())),
     ];

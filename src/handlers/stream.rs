@@ -137,13 +137,14 @@ impl Handler for EventStreamHandler {
                 return refuse_for_now(&format!("{limit} streams of yours are open already"));
             }
         }
-        let seat = match self.hub.register(Kind::Stream, types, permit) {
+        let mut seat = match self.hub.register(Kind::Stream, types, permit) {
             Ok(seat) => seat,
             Err(error @ SubscribeError::EventNotRegistered(_)) => {
                 return Response::text(400, error.to_string());
             }
             Err(error) => return refuse_for_now(&error.to_string()),
         };
+        seat.peer = request.peer();
         let hub = Arc::clone(&self.hub);
         event_stream().take_over(move |socket, head| {
             // Refused only where the server has ended meanwhile; the client comes back.

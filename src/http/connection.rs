@@ -10,10 +10,11 @@ use super::{
     request::{self, Fate, Head, Request},
     response::{Body, Refusal, Response},
     router::Routed,
-    service::{Service, Turn, survive},
+    service::{Service, Turn},
     transport::{End, Transport},
     window::Window,
 };
+use crate::panics::survive;
 
 /// Responses of pipelined requests are gathered up to this size.
 const GATHER: usize = 16 * 1024;

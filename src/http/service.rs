@@ -4,7 +4,6 @@ use std::{
     cell::Cell,
     collections::HashMap,
     io,
-    panic::{AssertUnwindSafe, catch_unwind},
     sync::Arc,
     thread::{self, JoinHandle, ThreadId},
     time::{Duration, Instant},
@@ -23,6 +22,7 @@ use super::{
     router::Router,
     turns::Turns,
 };
+use crate::panics::survive;
 
 /// The pauses after errors of `accept` that follow each other, from the first to the longest.
 const FIRST_PAUSE: Duration = Duration::from_millis(1);
@@ -160,20 +160,6 @@ impl Service {
             }
         }
     }
-}
-
-/// Runs what may panic; `None` where it did, of which the panic hook has told. What it has half done
-/// is its own.
-pub(super) fn survive<T>(work: impl FnOnce() -> T) -> Option<T> {
-    let panic = match catch_unwind(AssertUnwindSafe(work)) {
-        Ok(result) => return Some(result),
-        Err(panic) => panic,
-    };
-    // What a panic carries may panic when it is dropped, and what that carries as well.
-    if let Err(again) = catch_unwind(AssertUnwindSafe(|| drop(panic))) {
-        std::mem::forget(again);
-    }
-    None
 }
 
 /// The turn to accept, as its thread holds it.

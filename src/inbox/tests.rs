@@ -6,7 +6,10 @@ use std::{
 };
 
 use super::*;
-use crate::frame::Encoded;
+use crate::{
+    client::ClientId,
+    frame::{Encoded, Frame},
+};
 
 fn inbox(messages: usize) -> Arc<Inbox> {
     Arc::new(Inbox::new(QueueLimits { messages, bytes: 1000 }, 100))
@@ -137,4 +140,33 @@ fn the_broadcaster_answers_when_it_comes_for_more_and_there_is_room() {
     assert!(!inbox.answers(soon()), "it hangs");
     drop(done);
     hangs.join().expect("it does not panic").expect_err("nothing is sent");
+}
+
+#[test]
+fn what_is_for_one_client_waits_among_the_events_and_takes_of_their_room() {
+    let inbox = inbox(4);
+    let (done, wait) = mpsc::channel::<()>();
+    let broadcaster = start(&inbox, move |_| wait.recv());
+    let send = || Order::Send(ClientId(0), Frame::from_bytes(&[b'x'; 60]));
+    let publish = || inbox.publish(event(60), false);
+    assert!(publish().is_ok() && inbox.order(send()).is_ok() && publish().is_ok());
+    assert!(inbox.order(Order::Disconnect(ClientId(0))).is_ok());
+    assert!(matches!(publish(), Err(Refused::Full)), "four wait already");
+    assert_eq!(inbox.queued(), 4);
+    let mut work = Work::default();
+    inbox.take(Some(Instant::now()), false, false, &mut work);
+    assert!(work.orders.is_empty() && !work.drained, "nothing is taken but with the events");
+    // A batch holds one event of this size.
+    let mut take = || {
+        inbox.take(Some(Instant::now()), true, false, &mut work);
+        let orders = work.orders.drain(..).map(|(before, order)| (before, order.bytes()));
+        (work.taken, orders.collect::<Vec<_>>(), work.drained)
+    };
+    assert_eq!(take(), (1, vec![(1, 60)], false));
+    assert_eq!(take(), (2, vec![(2, 0)], true));
+    // Bytes count together.
+    assert!(inbox.publish(event(950), false).is_ok());
+    assert!(matches!(inbox.publish(event(60), false), Err(Refused::Full)));
+    drop(done);
+    broadcaster.join().expect("it does not panic").expect_err("nothing is sent");
 }
