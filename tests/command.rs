@@ -5,99 +5,30 @@
 mod common;
 
 use std::{
-    io::{BufRead, BufReader, Read},
     net::{SocketAddr, TcpListener},
-    process::{Child, ChildStdout, Command, ExitStatus, Output, Stdio},
-    time::{Duration, Instant},
+    process::{Command, Output},
 };
 
-use common::{Client, SOON, eventually};
+use common::{
+    Client,
+    process::{RUN, Running, shell},
+};
 
 const README: &str = include_str!("../README.md");
 /// The address that the README shows; the tests use a free one.
 const SHOWN: &str = "127.0.0.1:8080";
-/// What it shows in ids to name a run.
-const RUN: &str = "0mwscj3olj8rw";
 /// What a stream begins with.
 const PREAMBLE: &str = ": websse\nretry: 3000\nid: 0mwscj3olj8rw-0\n\n";
 
-/// A child process that does not outlive its test.
-struct Running {
-    child: Child,
-    stdout: BufReader<ChildStdout>,
-}
-
-impl Running {
-    fn start(command: &mut Command) -> Self {
-        let mut child = command
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .stdin(Stdio::null())
-            .spawn()
-            .unwrap();
-        let stdout = BufReader::new(child.stdout.take().unwrap());
-        Self { child, stdout }
-    }
-
-    /// The command with these arguments, on a free port.
-    fn websse(arguments: &[&str]) -> (Self, SocketAddr) {
-        let mut running = Self::start(websse().args(["--listen", "127.0.0.1:0"]).args(arguments));
-        let address = running.line().rsplit_once("http://").unwrap().1.parse().unwrap();
-        (running, address)
-    }
-
-    fn line(&mut self) -> String {
-        let mut line = String::new();
-        self.stdout.read_line(&mut line).unwrap();
-        line.trim_end().to_owned()
-    }
-
-    /// Reads as many bytes as `expected` has, in which a run's name in ids is that of the README.
-    fn assert_next(&mut self, expected: &str) {
-        let mut got = vec![0; expected.len()];
-        self.stdout.read_exact(&mut got).unwrap();
-        let got = String::from_utf8(got).unwrap();
-        let lines = got.split_inclusive('\n').map(|line| {
-            let id = line.strip_prefix("id: ").and_then(|id| id.split_once('-'));
-            id.map_or_else(|| line.to_owned(), |(_, number)| format!("id: {RUN}-{number}"))
-        });
-        assert_eq!(lines.collect::<String>(), expected);
-    }
-
-    fn signal(&self, signal: &str) {
-        let id = self.child.id().to_string();
-        assert!(Command::new("kill").args([signal, &id]).status().unwrap().success());
-    }
-
-    /// Waits for the end, and returns what was written to standard error.
-    fn end(mut self) -> (ExitStatus, String) {
-        let end = Instant::now() + 2 * SOON;
-        while self.child.try_wait().unwrap().is_none() {
-            assert!(Instant::now() < end, "the process does not end");
-            std::thread::sleep(Duration::from_millis(5));
-        }
-        let mut errors = String::new();
-        self.child.stderr.take().unwrap().read_to_string(&mut errors).unwrap();
-        (self.child.wait().unwrap(), errors)
-    }
-}
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        // It has ended already where the test got to its end.
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
+/// The command with these arguments, on a free port.
+fn running(arguments: &[&str]) -> (Running, SocketAddr) {
+    let mut running = Running::start(websse().args(["--listen", "127.0.0.1:0"]).args(arguments));
+    let address = running.line().rsplit_once("http://").unwrap().1.parse().unwrap();
+    (running, address)
 }
 
 fn websse() -> Command {
     Command::new(env!("CARGO_BIN_EXE_websse"))
-}
-
-fn shell(line: &str) -> Command {
-    let mut command = Command::new("sh");
-    command.arg("-c").arg(format!("exec {line}")).current_dir(env!("CARGO_MANIFEST_DIR"));
-    command
 }
 
 /// The shell transcripts of the README: each command with what it prints.
@@ -180,7 +111,7 @@ fn the_transcripts_of_the_readme_work_as_printed() {
 #[test]
 fn a_signal_ends_it_in_good_order() {
     for signal in ["-TERM", "-INT"] {
-        let (hub, address) = Running::websse(&[]);
+        let (hub, address) = running(&[]);
         let mut listener = Running::start(&mut shell(&format!("curl -sN http://{address}/event")));
         listener.assert_next(PREAMBLE);
         let sent = shell(&format!("curl -s -d data=last http://{address}/send")).status().unwrap();
@@ -228,7 +159,7 @@ fn help_and_version_are_printed() {
 
 #[test]
 fn several_addresses_serve_the_same_events() {
-    let (mut hub, first) = Running::websse(&["--listen", "127.0.0.1:0", "--event", "a b"]);
+    let (mut hub, first) = running(&["--listen", "127.0.0.1:0", "--event", "a b"]);
     let second: SocketAddr = hub.line().rsplit_once("http://").unwrap().1.parse().unwrap();
     assert_eq!(hub.line(), format!("listen:   curl -N 'http://{first}/event?event=a%20b'"));
     let ask = |address: SocketAddr, request: &str| {
@@ -245,30 +176,4 @@ fn several_addresses_serve_the_same_events() {
         assert_eq!(client.event().data.as_deref(), Some("x"));
     }
     assert_eq!(ask(first, "GET /healthz").answer().status, 200);
-}
-
-#[test]
-fn the_examples_run() {
-    let directory = std::env::current_exe().unwrap();
-    let directory = directory.parent().unwrap().parent().unwrap().join("examples");
-    for (name, event) in
-        [("simple-websse", "event: event1\ndata: event "), ("embed-subscription", "data: second ")]
-    {
-        let mut example = Running::start(Command::new(directory.join(name)).arg("127.0.0.1:0"));
-        let line = example.line();
-        let address = line.split_once("http://").unwrap().1.split('/').next().unwrap().to_owned();
-        let query = if event.starts_with("event") { "?event=event1" } else { "" };
-        let stream = format!("curl -sN 'http://{address}/event{query}'");
-        let mut listener = Running::start(&mut shell(&stream));
-        for beginning in [": websse", "retry: 3000", "id: ", ""] {
-            let line = listener.line();
-            assert!(line.starts_with(beginning), "{line}");
-        }
-        listener.assert_next(event);
-        if name == "simple-websse" {
-            let page = shell(&format!("curl -s http://{address}/")).output().unwrap();
-            assert!(String::from_utf8(page.stdout).unwrap().contains("EventSource"));
-        }
-        eventually(SOON, true, || example.child.try_wait().unwrap().is_none());
-    }
 }
