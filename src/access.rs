@@ -5,6 +5,21 @@ use std::{borrow::Cow, fmt, sync::Arc, time::Duration};
 use crate::http::{Request, Response};
 
 /// What a request asks to be allowed.
+///
+/// ```
+/// use websse::{Action, Denied, http::Request};
+///
+/// /// For a handler's `authorize`: everybody may read, and publish in the evening only.
+/// fn decide(_: &Request, action: Action<'_>) -> Result<(), Denied> {
+///     # let is_evening = || true;
+///     match action {
+///         Action::Publish("lullaby") if !is_evening() => Err(Denied::forbidden("too early")),
+///         _ => Ok(()),
+///     }
+/// }
+/// # let request = Request::new("GET", "/").unwrap();
+/// # assert_eq!(decide(&request, Action::Stats), Ok(()));
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Action<'a> {
@@ -62,6 +77,14 @@ impl Denied {
 
     /// Not now: status 429, with the time after which to try again as `Retry-After`. A stream is
     /// refused in the way that lets browsers come back by themselves.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use websse::Denied;
+    ///
+    /// let denied = Denied::try_later("one message a second, please", Duration::from_secs(1));
+    /// # drop(denied);
+    /// ```
     pub fn try_later(reason: impl Into<Cow<'static, str>>, after: Duration) -> Self {
         Self { kind: Kind::TryLater(after), reason: reason.into() }
     }

@@ -37,6 +37,18 @@ const CLOSING_NAP: Duration = Duration::from_millis(10);
 const PRESENCE: Duration = Duration::from_secs(1);
 
 /// What a shutdown could not finish in time; all zero when everything was delivered.
+///
+/// ```
+/// # use websse::Server;
+/// # let server = Server::new();
+/// # server.register_event("")?;
+/// # server.run()?;
+/// let report = server.shutdown(std::time::Duration::from_secs(5));
+/// if report.undelivered > 0 || report.cut_streams > 0 {
+///     eprintln!("gave up {} events, cut {} streams", report.undelivered, report.cut_streams);
+/// }
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct ShutdownReport {

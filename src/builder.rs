@@ -18,10 +18,25 @@ use crate::{
 /// use std::time::Duration;
 /// use websse::Server;
 ///
+/// const KIB: usize = 1024;
 /// let server = Server::builder()
+///     // What may wait to be sent, and how large an event may be.
+///     .publish_queue(64)
+///     .publish_queue_bytes(256 * KIB)
+///     .max_frame_bytes(16 * KIB)
+///     // What is kept for clients that come back.
+///     .history_events(100)
+///     .history_bytes(64 * KIB)
+///     .history_all_bytes(512 * KIB)
+///     // How many may listen, how far they may be behind, and for how long.
 ///     .max_streams(50)
-///     .mailbox_bytes(64 * 1024)
+///     .mailbox_bytes(64 * KIB)
+///     .mailboxes_bytes(1024 * KIB)
+///     .stall_timeout(Duration::from_secs(5))
+///     // What clients are told, and when.
 ///     .heartbeat(Duration::from_secs(30))
+///     .retry(Duration::from_secs(10))
+///     .reconnect_spread(Duration::from_secs(60))
 ///     .build();
 /// # drop(server);
 /// ```

@@ -12,6 +12,12 @@ use crate::{
 /// A line break in these fields would let a publisher write lines of its own into the stream, and
 /// clients ignore an id that holds NUL
 /// ([HTML standard, 9.2.6](https://html.spec.whatwg.org/multipage/server-sent-events.html#event-stream-interpretation)).
+///
+/// ```
+/// use websse::{EventId, MessageError};
+///
+/// assert_eq!(EventId::new(""), Err(MessageError::IdLength(0)));
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum MessageError {
@@ -53,6 +59,13 @@ impl fmt::Display for MessageError {
 impl Error for MessageError {}
 
 /// [`Server::register_event`](crate::Server::register_event) refuses a name.
+///
+/// ```
+/// use websse::{RegisterError, Server};
+///
+/// let refused = Server::new().register_event("stream-gap");
+/// assert_eq!(refused, Err(RegisterError::Reserved("stream-gap".into())));
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum RegisterError {
@@ -80,6 +93,15 @@ impl fmt::Display for RegisterError {
 impl Error for RegisterError {}
 
 /// [`Server::run`](crate::Server::run) cannot start the broadcaster.
+///
+/// ```
+/// use std::time::Duration;
+/// use websse::{RunError, Server};
+///
+/// let server = Server::new();
+/// server.shutdown(Duration::from_secs(1));
+/// assert!(matches!(server.run(), Err(RunError::ShutDown)));
+/// ```
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum RunError {
@@ -136,6 +158,15 @@ impl fmt::Display for Quoted<'_> {
 }
 
 /// [`Server::publish`](crate::Server::publish) did not accept a message. Nobody receives it.
+///
+/// ```
+/// use websse::{Message, PublishError, Server};
+///
+/// let server = Server::new();
+/// server.register_event("")?;
+/// assert_eq!(server.publish(Message::new("too early")), Err(PublishError::NotRunning));
+/// # Ok::<(), websse::RegisterError>(())
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum PublishError {
@@ -194,6 +225,14 @@ impl From<MessageError> for PublishError {
 }
 
 /// [`Server::try_publish`](crate::Server::try_publish) did not accept a message.
+///
+/// ```
+/// use websse::{Message, PublishError, Server, TryPublishError};
+///
+/// let refused = Server::new().try_publish(Message::new("to nobody"));
+/// let error = PublishError::EventNotRegistered("message".into());
+/// assert_eq!(refused, Err(TryPublishError::Refused(error)));
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum TryPublishError {
@@ -222,6 +261,15 @@ impl Error for TryPublishError {
 }
 
 /// [`Server::publish_all`](crate::Server::publish_all) did not accept all messages.
+///
+/// ```
+/// use websse::{Message, Server};
+///
+/// let batch = [Message::new("one"), Message::new("two")];
+/// let error = Server::new().publish_all(&batch).unwrap_err();
+/// assert_eq!((error.index, error.accepted), (0, 0));
+/// println!("{error}");
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct PublishAllError {
@@ -288,6 +336,13 @@ impl Error for UnknownClient {}
 
 /// A client cannot listen, [over HTTP](crate::Server::event_stream_handler) or
 /// [by `subscribe`](crate::Server::subscribe).
+///
+/// ```
+/// use websse::{Server, SubscribeError};
+///
+/// let refused = Server::new().subscribe(["news"]).err();
+/// assert_eq!(refused, Some(SubscribeError::EventNotRegistered("news".into())));
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum SubscribeError {
@@ -320,6 +375,17 @@ impl fmt::Display for SubscribeError {
 impl Error for SubscribeError {}
 
 /// [`Subscription::stream_to`](crate::Subscription::stream_to) cannot go on.
+///
+/// ```
+/// # use websse::{Server, StreamError};
+/// # let server = Server::new();
+/// # server.register_event("")?;
+/// # server.run()?;
+/// let mut listener = server.subscribe([""])?;
+/// let no_room: &mut [u8] = &mut [];
+/// assert!(matches!(listener.stream_to(no_room), Err(StreamError::Io(_))));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum StreamError {

@@ -24,6 +24,7 @@ use crate::{
 /// assert!(event.as_bytes().starts_with(b"data: two\ndata: lines\nid: "));
 /// assert_eq!(event.event_type(), "message");
 /// assert_eq!(event.data(), "two\nlines");
+/// println!("its id is {}", event.id().expect("a server with a history gives ids"));
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -46,6 +46,11 @@ impl Message {
 }
 
 /// A text is not a message as [`Message::from_json`] reads it.
+///
+/// ```
+/// let error = websse::Message::from_json(b"[1]").unwrap_err();
+/// println!("{error}");
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct JsonError(String);
 

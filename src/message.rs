@@ -11,12 +11,20 @@ use crate::error::MessageError;
 /// type, which browsers dispatch as `message`.
 ///
 /// ```
+/// use std::time::Duration;
 /// use websse::{EventId, Message};
 ///
 /// let plain = Message::new("hello");
-/// let full = Message::new("{\"price\": 3}").event("offer").id(EventId::new("offer-17")?);
-/// # assert_eq!(full.event_type(), "offer");
-/// # assert_eq!(plain.event_type(), "message");
+/// assert_eq!((plain.event_type(), plain.data()), ("message", "hello"));
+/// assert_eq!((plain.event_id(), plain.retry_millis()), (None, None));
+///
+/// let full = Message::new("{\"price\": 3}")
+///     .event("offer")
+///     .id(EventId::new("offer-17")?)
+///     .retry(Duration::from_secs(10));
+/// assert_eq!(full.event_type(), "offer");
+/// assert_eq!(full.event_id().map(EventId::as_str), Some("offer-17"));
+/// assert_eq!(full.retry_millis(), Some(10_000));
 /// # Ok::<(), websse::MessageError>(())
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -134,6 +142,7 @@ pub(crate) fn is_one_line(text: &str) -> bool {
 ///
 /// assert_eq!(EventId::new("order-17")?.as_str(), "order-17");
 /// assert!(EventId::new("two\nlines").is_err());
+/// assert!(EventId::new("x".repeat(EventId::MAX_BYTES + 1)).is_err());
 /// # Ok::<(), websse::MessageError>(())
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]

@@ -61,11 +61,21 @@ pub struct Server {
 
 impl Server {
     /// A server with the default limits.
+    ///
+    /// ```
+    /// let server = websse::Server::new();
+    /// assert!(server.event_types().is_empty(), "none is registered");
+    /// ```
     pub fn new() -> Self {
         Self::builder().build()
     }
 
     /// Sets limits before the server is made.
+    ///
+    /// ```
+    /// let server = websse::Server::builder().max_streams(50).build();
+    /// # drop(server);
+    /// ```
     pub fn builder() -> Builder {
         Builder::default()
     }
@@ -80,6 +90,14 @@ impl Server {
     ///
     /// # Errors
     /// [`RegisterError`] where the name cannot stand in a stream or has another meaning there.
+    ///
+    /// ```
+    /// # use websse::{RegisterError, Server};
+    /// let server = Server::new();
+    /// server.register_event("news")?;
+    /// assert_eq!(server.register_event("*"), Err(RegisterError::Reserved("*".into())));
+    /// # Ok::<(), RegisterError>(())
+    /// ```
     pub fn register_event(&self, name: &str) -> Result<(), RegisterError> {
         self.hub.types.register(&[name])
     }
@@ -106,6 +124,13 @@ impl Server {
     }
 
     /// Whether an event type is registered.
+    ///
+    /// ```
+    /// # let server = websse::Server::new();
+    /// server.register_event("message")?;
+    /// assert!(server.event_exists("") && !server.event_exists("news"));
+    /// # Ok::<(), websse::RegisterError>(())
+    /// ```
     pub fn event_exists(&self, name: &str) -> bool {
         self.hub.types.find(name).is_some()
     }
@@ -114,6 +139,14 @@ impl Server {
     ///
     /// # Errors
     /// [`RunError`] where it runs already, was shut down, or no thread is to be had.
+    ///
+    /// ```
+    /// # use websse::{RunError, Server};
+    /// let server = Server::new();
+    /// server.run()?;
+    /// assert!(matches!(server.run(), Err(RunError::AlreadyRunning)));
+    /// # Ok::<(), RunError>(())
+    /// ```
     pub fn run(&self) -> Result<(), RunError> {
         let hub = &self.hub;
         if let Some(presence) = &hub.options.presence {
@@ -157,6 +190,16 @@ impl Server {
     ///
     /// # Errors
     /// [`PublishError`] says why the message was not accepted; nobody is sent it then.
+    ///
+    /// ```
+    /// # use websse::{Message, Server};
+    /// # let server = Server::new();
+    /// # server.register_event("")?;
+    /// # server.run()?;
+    /// server.publish(Message::new("hello"))?;
+    /// assert!(server.publish(Message::new("hello").event("unknown")).is_err());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     #[expect(clippy::needless_pass_by_value, reason = "a message is published once")]
     pub fn publish(&self, message: Message) -> Result<(), PublishError> {
         self.hub.publish(&message)
@@ -187,6 +230,18 @@ impl Server {
     /// # Errors
     /// [`TryPublishError::Full`] gives the message back when the publish queue is full;
     /// [`TryPublishError::Refused`] where it could not be accepted later either.
+    ///
+    /// ```
+    /// # use websse::{Message, Server, TryPublishError};
+    /// # let server = Server::new();
+    /// # server.register_event("")?;
+    /// # server.run()?;
+    /// let reading = Message::new("21.5 °C");
+    /// if let Err(TryPublishError::Full(_)) = server.try_publish(reading) {
+    ///     // Another reading comes in a second; this one is not worth the wait.
+    /// }
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn try_publish(&self, message: Message) -> Result<(), TryPublishError> {
         self.hub.try_publish(message)
     }
@@ -253,6 +308,19 @@ impl Server {
     ///
     /// # Errors
     /// [`SubscribeError`] where a type is not registered or the server does not run.
+    ///
+    /// ```
+    /// # use websse::{Message, Server};
+    /// # let server = Server::new();
+    /// # server.register_event("")?;
+    /// # server.run()?;
+    /// let events = server.subscribe([""])?.filter(|frame| frame.is_event());
+    /// let listener = std::thread::spawn(move || events.map(|event| event.data()).collect::<Vec<_>>());
+    /// server.publish(Message::new("hello"))?;
+    /// drop(server);
+    /// assert_eq!(listener.join().expect("it does not panic"), ["hello"]);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn subscribe<I>(&self, types: I) -> Result<Subscription, SubscribeError>
     where
         I: IntoIterator,
@@ -285,23 +353,61 @@ impl Server {
     }
 
     /// Figures of this moment and counts since the start.
+    ///
+    /// ```
+    /// # use websse::Server;
+    /// # let server = Server::new();
+    /// # server.register_event("")?;
+    /// # server.run()?;
+    /// let listener = server.subscribe([""])?;
+    /// assert_eq!(server.stats().subscriptions, 1);
+    /// # drop(listener);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn stats(&self) -> Stats {
         self.hub.stats()
     }
 
     /// How many clients listen to each event type now, in the order of the names. A client of
     /// several types counts for each of them; `*` is those that listen to all.
+    ///
+    /// ```
+    /// # use websse::Server;
+    /// # let server = Server::new();
+    /// # server.register_event("")?;
+    /// # server.run()?;
+    /// let listener = server.subscribe([""])?;
+    /// assert_eq!(server.clients(), [("*".into(), 0), ("message".into(), 1)]);
+    /// # drop(listener);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn clients(&self) -> Vec<(String, usize)> {
         self.hub.clients()
     }
 
     /// The registered event types in the order of their names; `message` is the general one.
+    ///
+    /// ```
+    /// # let server = websse::Server::new();
+    /// server.register_events(["news", "", "ads"])?;
+    /// assert_eq!(server.event_types(), ["ads", "message", "news"]);
+    /// # Ok::<(), websse::RegisterError>(())
+    /// ```
     pub fn event_types(&self) -> Vec<String> {
         self.hub.event_types()
     }
 
     /// Whether the broadcaster answers and there is room to publish, at once or after `patience` at
     /// most.
+    ///
+    /// ```
+    /// # use websse::Server;
+    /// # let server = Server::new();
+    /// # server.register_event("")?;
+    /// # server.run()?;
+    /// assert!(server.answers_within(std::time::Duration::from_secs(5)));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn answers_within(&self, patience: Duration) -> bool {
         self.hub.answers(Instant::now() + patience.min(YEAR))
     }

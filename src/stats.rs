@@ -1,6 +1,18 @@
 //! Figures about a running server, and why clients leave it.
 
 /// Why a client is no longer served.
+///
+/// ```
+/// # use websse::{Disconnect, Server};
+/// # let server = Server::new();
+/// # server.register_event("")?;
+/// # server.run()?;
+/// let mut listener = server.subscribe([""])?;
+/// server.shutdown(std::time::Duration::from_secs(5));
+/// listener.by_ref().for_each(drop);
+/// assert_eq!(listener.end_reason(), Some(Disconnect::Shutdown));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Disconnect {
@@ -23,6 +35,11 @@ pub enum Disconnect {
 }
 
 /// How many clients were disconnected since the start, by reason.
+///
+/// ```
+/// let ended = websse::Server::new().stats().disconnected;
+/// assert_eq!(ended.behind + ended.stalled, 0, "nobody was too slow");
+/// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Disconnected {
@@ -54,6 +71,11 @@ impl Disconnected {
 }
 
 /// What [`Server::stats`](crate::Server::stats) tells.
+///
+/// ```
+/// let stats = websse::Server::new().stats();
+/// println!("{} listen, {} of them behind", stats.streams, stats.behind);
+/// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Stats {

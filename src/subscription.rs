@@ -124,6 +124,21 @@ impl Subscription {
     }
 
     /// Why the subscription ended; `None` as long as it has not.
+    ///
+    /// ```
+    /// # use websse::{Disconnect, Server};
+    /// # let server = Server::new();
+    /// # server.register_event("")?;
+    /// # server.run()?;
+    /// let mut listener = server.subscribe([""])?;
+    /// assert_eq!(listener.end_reason(), None);
+    /// drop(server);
+    /// while let Some(frame) = listener.next() {
+    ///     println!("{}", frame.data());
+    /// }
+    /// assert_eq!(listener.end_reason(), Some(Disconnect::Shutdown));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn end_reason(&self) -> Option<Disconnect> {
         self.ended.then(|| self.reason())
     }
@@ -226,29 +241,25 @@ impl fmt::Debug for Subscription {
     }
 }
 
-/// Why [`Subscription::recv_timeout`] has no frame.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum RecvTimeoutError {
-    /// Nothing came in time. Call again.
-    Timeout,
-    /// The subscription has ended. Everything was taken, unless the reason is
-    /// [`Disconnect::Behind`].
-    Ended(Disconnect),
-}
-
-impl fmt::Display for RecvTimeoutError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Timeout => f.write_str("no event came in time"),
-            Self::Ended(reason) => write!(f, "the subscription has ended: {reason:?}"),
-        }
-    }
-}
-
-impl std::error::Error for RecvTimeoutError {}
-
-/// A subscription about to begin; made by [`Server::subscription`](crate::Server::subscription).
+/// A subscription about to begin; made by
+/// [`Server::subscription`](crate::Server::subscription).
+///
+/// ```
+/// # use websse::{Message, Server};
+/// # let server = Server::new();
+/// # server.register_event("")?;
+/// # server.run()?;
+/// server.publish(Message::new("one"))?;
+/// server.publish(Message::new("two"))?;
+/// let mut last = server.subscription([""]).replay(1).open()?;
+/// let two = last.next_event(std::time::Duration::from_secs(5))?;
+/// assert_eq!(two.data(), "two");
+/// let id = two.id().expect("a server with a history gives ids");
+/// server.publish(Message::new("three"))?;
+/// let mut again = server.subscription([""]).last_event_id(id).open()?;
+/// assert_eq!(again.next_event(std::time::Duration::from_secs(5))?.data(), "three");
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug)]
 pub struct SubscriptionBuilder<'s> {
     hub: &'s Hub,
@@ -288,3 +299,40 @@ impl<'s> SubscriptionBuilder<'s> {
         Ok(subscription)
     }
 }
+
+/// Why [`Subscription::recv_timeout`] has no frame.
+///
+/// ```
+/// # use websse::{RecvTimeoutError, Server};
+/// # let server = Server::new();
+/// # server.register_event("")?;
+/// # server.run()?;
+/// let mut listener = server.subscribe([""])?;
+/// # let deadline = std::time::Duration::ZERO;
+/// match listener.next_event(deadline) {
+///     Ok(event) => println!("{}", event.data()),
+///     Err(RecvTimeoutError::Timeout) => println!("nothing yet"),
+///     Err(error) => return Err(error.into()), // it has ended
+/// }
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum RecvTimeoutError {
+    /// Nothing came in time. Call again.
+    Timeout,
+    /// The subscription has ended. Everything was taken, unless the reason is
+    /// [`Disconnect::Behind`].
+    Ended(Disconnect),
+}
+
+impl fmt::Display for RecvTimeoutError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Timeout => f.write_str("no event came in time"),
+            Self::Ended(reason) => write!(f, "the subscription has ended: {reason:?}"),
+        }
+    }
+}
+
+impl std::error::Error for RecvTimeoutError {}

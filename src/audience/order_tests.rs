@@ -61,7 +61,7 @@ fn messages_to_one_client_count_against_its_budget() {
     for _ in 0..3 {
         hub.send_to(0, &text);
     }
-    hub.pass(crate::meter::PATIENCE);
+    hub.pass(GRACE);
     assert_eq!(hub.disconnected().behind, 0);
     hub.send_to(0, &text);
     assert_eq!(hub.disconnected().behind, 1);

@@ -35,6 +35,12 @@ impl Server {
     }
 
     /// A handler that answers GET with the server's figures as a JSON object.
+    ///
+    /// ```
+    /// # use websse::{Server, http::HttpServer};
+    /// # let server = Server::new();
+    /// let http = HttpServer::new().get("/stats", server.stats_handler());
+    /// ```
     pub fn stats_handler(&self) -> FiguresHandler {
         self.figures_handler(json, "application/json")
     }
@@ -64,6 +70,21 @@ impl Server {
 }
 
 /// Tells figures; made by [`Server::metrics_handler`] and [`Server::stats_handler`].
+///
+/// ```
+/// use websse::{Denied, Server, http::{Handler, HttpServer, Request}};
+///
+/// let server = Server::new();
+/// let http = HttpServer::new();
+/// let handler = server.stats_handler().with_http(&http).authorize(|request, _| {
+///     match request.header("authorization") {
+///         Some(b"Bearer let-me-in") => Ok(()),
+///         _ => Err(Denied::unauthorized("a token is needed")),
+///     }
+/// });
+/// let request = Request::new("GET", "/stats").expect("a good target");
+/// assert_eq!(handler.handle(&request).status(), 401);
+/// ```
 #[derive(Clone, Debug)]
 pub struct FiguresHandler {
     hub: Arc<Hub>,
@@ -214,6 +235,14 @@ fn json(text: &mut String, figures: &Figures) -> fmt::Result {
 }
 
 /// Tells whether the server works; made by [`Server::health_handler`].
+///
+/// ```
+/// use websse::{HealthHandler, Server, http::HttpServer};
+///
+/// let server = Server::new();
+/// let handler: HealthHandler = server.health_handler();
+/// let http = HttpServer::new().get("/healthz", handler.clone()).get("/livez", handler);
+/// ```
 #[derive(Clone, Debug)]
 pub struct HealthHandler {
     hub: Arc<Hub>,

@@ -37,6 +37,20 @@ impl Server {
 }
 
 /// Publishes messages; made by [`Server::send_message_handler`].
+///
+/// ```
+/// use websse::{Message, Server, http::{Handler, Request}};
+/// # use std::time::Duration;
+///
+/// let server = Server::new();
+/// server.register_event("")?;
+/// server.run()?;
+/// let mut listener = server.subscribe([""])?;
+/// let request = Request::new("POST", "/send?data=hello")?;
+/// assert_eq!(server.send_message_handler().handle(&request).status(), 200);
+/// assert_eq!(listener.next_event(Duration::from_secs(5))?.data(), "hello");
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Debug)]
 pub struct SendMessageHandler {
     hub: Arc<Hub>,
@@ -46,6 +60,15 @@ pub struct SendMessageHandler {
 impl SendMessageHandler {
     /// Lets `decide` say who may publish what, by [`Action::Publish`]. It runs on the connection's
     /// own thread, and may take its time.
+    ///
+    /// ```
+    /// # use websse::{Action, Denied, Server, http::Request};
+    /// # let server = Server::new();
+    /// let handler = server.send_message_handler().authorize(|_: &Request, action| match action {
+    ///     Action::Publish(kind) if kind != "staff" => Ok(()),
+    ///     _ => Err(Denied::forbidden("for staff only")),
+    /// });
+    /// ```
     pub fn authorize(
         self,
         decide: impl Fn(&Request, Action<'_>) -> Result<(), Denied> + Send + Sync + 'static,

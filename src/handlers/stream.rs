@@ -51,6 +51,14 @@ impl Server {
 }
 
 /// Streams events; made by [`Server::event_stream_handler`].
+///
+/// ```
+/// use websse::{Server, http::{Handler, Request}};
+///
+/// let handler = Server::new().event_stream_handler();
+/// let unknown = Request::new("GET", "/event?event=unknown").expect("a good target");
+/// assert_eq!(handler.handle(&unknown).status(), 500, "there is no connection to stream over");
+/// ```
 #[derive(Clone, Debug)]
 pub struct EventStreamHandler {
     hub: Arc<Hub>,
@@ -77,6 +85,15 @@ impl fmt::Debug for PerAddress {
 impl EventStreamHandler {
     /// Lets `decide` say who may listen to what, by [`Action::Subscribe`]. It runs on the
     /// connection's own thread, and may take its time.
+    ///
+    /// ```
+    /// # use websse::{Action, Denied, Server, http::Request};
+    /// # let server = Server::new();
+    /// let handler = server.event_stream_handler().authorize(|_: &Request, action| match action {
+    ///     Action::Subscribe(types) if !types.contains(&"staff") => Ok(()),
+    ///     _ => Err(Denied::forbidden("for staff only")),
+    /// });
+    /// ```
     pub fn authorize(
         self,
         decide: impl Fn(&Request, Action<'_>) -> Result<(), Denied> + Send + Sync + 'static,

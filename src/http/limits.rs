@@ -22,7 +22,21 @@ const SLOWEST_BODY: usize = 16 * KIB;
 /// use std::time::Duration;
 /// use websse::http::{HttpServer, Limits};
 ///
-/// let limits = Limits::default().connections(32).head_timeout(Duration::from_secs(5));
+/// let limits = Limits::default()
+///     // Requests.
+///     .head_bytes(8 * 1024)
+///     .target_bytes(2 * 1024)
+///     .headers(32)
+///     .body_bytes(64 * 1024)
+///     .bodies_bytes(1024 * 1024)
+///     // Times.
+///     .head_timeout(Duration::from_secs(5))
+///     .body_timeout(Duration::from_secs(10))
+///     .write_timeout(Duration::from_secs(5))
+///     .idle_timeout(Duration::from_secs(15))
+///     // Threads.
+///     .connections(32)
+///     .stack_bytes(256 * 1024);
 /// let http = HttpServer::new().limits(limits).bind("127.0.0.1:0")?;
 /// # Ok::<(), std::io::Error>(())
 /// ```

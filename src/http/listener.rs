@@ -25,6 +25,16 @@ const QUIET: (Duration, Duration) = (Duration::from_secs(15), Duration::from_sec
 
 /// A listening socket, TCP or Unix-domain, that [`HttpServer::serve`](super::HttpServer::serve)
 /// takes; made from the standard library's listeners by `into`.
+///
+/// ```
+/// use std::net::TcpListener;
+/// use websse::http::{HttpServer, Listener};
+///
+/// let listeners: Vec<Listener> = vec![TcpListener::bind("127.0.0.1:0")?.into()];
+/// let http = listeners.into_iter().try_fold(HttpServer::new(), HttpServer::serve)?;
+/// # drop(http);
+/// # Ok::<(), std::io::Error>(())
+/// ```
 #[derive(Debug)]
 pub struct Listener(Kind);
 

@@ -70,6 +70,23 @@ const DROP_DEADLINE: Duration = Duration::from_secs(5);
 /// Routes and limits set so far hold for each [`bind`](Self::bind) or [`serve`](Self::serve); what
 /// is set after it holds for the next one, so that, say, a second port can have more routes.
 /// Dropping it shuts it down; requests that are being worked on have 5 s.
+///
+/// ```
+/// use std::time::Duration;
+/// use websse::http::{HttpServer, Limits, Policy, Request, Response};
+///
+/// let http = HttpServer::new()
+///     .limits(Limits::default().connections(64))
+///     .policy(Policy::default().allow_host("localhost"))
+///     .get("/", |_: &Request| Response::html("<h1>hello</h1>"))
+///     .post("/count", |request: &Request| Response::text(200, request.body().len().to_string()))
+///     .bind("127.0.0.1:0")?;
+/// println!("http://{}/", http.local_addr().expect("it listens over TCP"));
+/// let refusals = http.refusals();
+/// assert_eq!(http.shutdown(Duration::from_secs(1)), 0, "no thread is left");
+/// assert!(refusals.counts().is_empty(), "nobody asked");
+/// # Ok::<(), std::io::Error>(())
+/// ```
 #[derive(Debug, Default)]
 #[must_use = "dropping the server ends it: keep it, and let it `join`"]
 pub struct HttpServer {
@@ -181,6 +198,16 @@ impl HttpServer {
 
     /// Waits until another thread has called [`shutdown`](Self::shutdown) and everything is done.
     /// Returns at once where nothing listens.
+    ///
+    /// ```
+    /// # use std::{sync::Arc, thread, time::Duration};
+    /// # use websse::http::HttpServer;
+    /// let http = Arc::new(HttpServer::new().bind("127.0.0.1:0")?);
+    /// let other = Arc::clone(&http);
+    /// thread::spawn(move || other.shutdown(Duration::from_secs(1)));
+    /// http.join();
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
     pub fn join(&self) {
         self.services.iter().for_each(|service| service.wait());
     }

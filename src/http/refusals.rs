@@ -6,6 +6,12 @@ use parking_lot::Mutex;
 
 /// Counts the answers with a status of 400 or more of an [`HttpServer`](super::HttpServer), all its
 /// listeners together. Cloning shares the counts.
+///
+/// ```
+/// let http = websse::http::HttpServer::new();
+/// let refusals = http.refusals();
+/// assert_eq!(refusals.counts().get(&404), None, "nobody asked for what is not there");
+/// ```
 #[derive(Clone, Debug, Default)]
 pub struct Refusals(Arc<Mutex<BTreeMap<u16, u64>>>);
 

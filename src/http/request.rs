@@ -17,6 +17,16 @@ use super::{body::Framing, limits::Limits, response::Refusal};
 /// };
 /// let request = Request::new("GET", "/hello?name=J%C3%BCrgen")?;
 /// assert_eq!(hello(&request).body(), "hello Jürgen\n".as_bytes());
+///
+/// let request = Request::new("POST", "/a%20b?c=d")?
+///     .with_header("Content-Type", "application/x-www-form-urlencoded; charset=utf-8")
+///     .with_header("X-Number", "1")
+///     .with_body("name=J%C3%BCrgen");
+/// assert_eq!((request.method(), request.path()), ("POST", "/a b"));
+/// assert_eq!(request.header("x-number"), request.headers("x-number").next());
+/// assert!(request.has_form() && !request.has_type("application/json"));
+/// assert_eq!(request.form().map(Iterator::count), Some(1));
+/// assert_eq!((request.body().len(), request.peer()), (16, None));
 /// # Ok::<(), websse::http::RequestError>(())
 /// ```
 #[derive(Clone, Debug)]
@@ -163,6 +173,11 @@ impl Request {
 }
 
 /// [`Request::new`] was given a target that no client could send.
+///
+/// ```
+/// let error = websse::http::Request::new("GET", "no slash").unwrap_err();
+/// println!("{error}");
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RequestError(Cow<'static, str>);
 

@@ -17,7 +17,10 @@ use crate::socket::Socket;
 ///
 /// let page = Response::html("<p>hello").header("Cache-Control", "no-store");
 /// let gone = Response::text(410, "moved to the attic");
-/// # assert_eq!((page.status(), gone.status()), (200, 410));
+/// let picture = Response::new(200).header("Content-Type", "image/png").with_body(&b"..."[..]);
+/// assert_eq!((page.status(), gone.status()), (200, 410));
+/// assert_eq!(gone.body(), b"moved to the attic\n");
+/// assert_eq!(picture.header_value("content-type"), Some("image/png"));
 /// ```
 pub struct Response {
     status: u16,
@@ -92,7 +95,7 @@ impl Response {
         self
     }
 
-    /// The status.
+    /// The status; 200 as long as it is not known, since the publish queue is full, say.
     pub fn status(&self) -> u16 {
         self.status
     }

@@ -27,6 +27,26 @@ use crate::error::Quoted;
 ///     }
 /// });
 /// ```
+///
+/// A type of yours can be one as well:
+///
+/// ```
+/// use websse::http::{Handler, HttpServer, Request, Response};
+///
+/// struct Version(&'static str);
+///
+/// impl Handler for Version {
+///     fn handle(&self, _: &Request) -> Response {
+///         Response::text(200, self.0)
+///     }
+///
+///     fn may_block(&self) -> bool {
+///         false
+///     }
+/// }
+///
+/// let http = HttpServer::new().get("/version", Version("1.2"));
+/// ```
 pub trait Handler: Send + Sync + 'static {
     /// Answers a request.
     fn handle(&self, request: &Request) -> Response;
