@@ -25,7 +25,8 @@
 //! | `listener.rs`, `latency.rs` | what a client of the crowd understands, and when it came |
 //! | `processes.rs` | what a process and its descendants use, by `/proc` |
 //! | `metric.rs` | what is measured, in which unit, and what several rounds say together |
-//! | `results.rs`, `table.rs`, `json.rs`, `svg.rs` | what came out |
+//! | `results.rs`, `table.rs`, `json.rs`, `markdown.rs`, `svg.rs` | what came out |
+//! | `blocks.rs` | where it goes in files that are there |
 
 #![allow(clippy::print_stderr, reason = "the progress of a run that takes minutes")]
 
@@ -35,6 +36,7 @@ use std::process::ExitCode;
 mod crowd;
 
 mod fanout {
+    pub(crate) mod blocks;
     pub(crate) mod check;
     pub(crate) mod delivery;
     pub(crate) mod hub;
@@ -42,6 +44,7 @@ mod fanout {
     pub(crate) mod json;
     pub(crate) mod latency;
     pub(crate) mod listener;
+    pub(crate) mod markdown;
     pub(crate) mod metric;
     pub(crate) mod options;
     pub(crate) mod peer;

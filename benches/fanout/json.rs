@@ -11,25 +11,45 @@ use super::{
 pub(crate) fn of(options: &Options, outcomes: &[Outcome]) -> String {
     let cases: Vec<String> = outcomes.iter().map(case).collect();
     format!(
-        "{{\n\"machine\": {},\n\"rounds\": {}, \"window\": {}, \"quick\": {},\n\"cases\": [\n{}\n]\n}}\n",
-        machine(),
-        options.rounds,
+        "{{\n\"machine\": {},\n\"window\": {}, \"quick\": {},\n\"cases\": [\n{}\n]\n}}\n",
+        Machine::here().json(),
         options.window,
         options.is_quick,
         cases.join(",\n")
     )
 }
 
-fn machine() -> String {
-    let read = |path: &str| fs::read_to_string(path).unwrap_or_default();
-    let cpus = read("/proc/cpuinfo");
-    let model = cpus.lines().find_map(|line| line.strip_prefix("model name")).unwrap_or("");
-    format!(
-        "{{\"processors\": {}, \"model\": {}, \"kernel\": {}}}",
-        thread::available_parallelism().map_or(0, usize::from),
-        string(model.trim_start_matches([' ', '\t', ':'])),
-        string(read("/proc/sys/kernel/osrelease").trim())
-    )
+/// Where it was measured.
+#[derive(Debug)]
+pub(crate) struct Machine {
+    processors: usize,
+    model: String,
+    kernel: String,
+}
+
+impl Machine {
+    pub(crate) fn here() -> Self {
+        let read = |path: &str| fs::read_to_string(path).unwrap_or_default();
+        let cpus = read("/proc/cpuinfo");
+        let model = cpus.lines().find_map(|line| line.strip_prefix("model name")).unwrap_or("");
+        Self {
+            processors: thread::available_parallelism().map_or(0, usize::from),
+            model: model.trim_start_matches([' ', '\t', ':']).to_owned(),
+            kernel: read("/proc/sys/kernel/osrelease").trim().to_owned(),
+        }
+    }
+
+    /// A phrase about it.
+    pub(crate) fn told(&self) -> String {
+        let Self { processors, model, kernel } = self;
+        format!("{processors} processors ({model}), Linux {kernel}")
+    }
+
+    fn json(&self) -> String {
+        let Self { processors, model, kernel } = self;
+        let [model, kernel] = [model, kernel].map(|text| string(text));
+        format!("{{\"processors\": {processors}, \"model\": {model}, \"kernel\": {kernel}}}")
+    }
 }
 
 fn case(outcome: &Outcome) -> String {

@@ -1,6 +1,10 @@
 //! The command line.
 
-use std::{collections::HashSet, path::PathBuf, str::FromStr};
+use std::{
+    collections::{HashMap, HashSet},
+    path::PathBuf,
+    str::FromStr,
+};
 
 use super::{peer::Entrant, scenario::SCENARIOS};
 
@@ -11,15 +15,19 @@ usage: cargo bench --bench fanout -- [OPTION]...
 
   --scenario NAME      burst, steady, idle, storm, stuck, types, scaling or
                        publish; may repeat                              [all]
-  --peer NAME=COMMAND  another server, started as COMMAND --types N; may repeat.
-                       A NAME that begins with `limit` is a bare loop that writes
-  --rounds N           servers take turns so often; medians are shown     [5]
-  --window N           publishes over HTTP that may be unanswered; 1 is no
-                       pipelining, and more than 24 with 4 KiB each are too
-                       much for some servers                             [24]
+  --peer NAME[@SCENARIO]=COMMAND
+                       another server, started as COMMAND --types N, in one
+                       scenario only or in all; may repeat. A NAME that begins
+                       with `limit` is a bare loop that writes
+  --rounds [SCENARIO=]N
+                       servers take turns so often; medians are shown; may
+                       repeat                                              [5]
+  --window N           publishes over HTTP that may be unanswered, 64 KiB in
+                       all; 1 is no pipelining                            [24]
   --quick              small numbers, one round: only to see that it runs
   --json FILE          writes every round's figures
-  --svg FILE           draws them
+  --markdown FILE      writes tables to where FILE has them from another run
+  --svg FILE           draws the scenarios that were run anew
   --help               this text
 
 Ends with an error if `websse` lost, repeated or refused anything.
@@ -29,11 +37,19 @@ Ends with an error if `websse` lost, repeated or refused anything.
 pub(crate) struct Options {
     pub(crate) scenarios: Vec<String>,
     pub(crate) entrants: Vec<Entrant>,
-    pub(crate) rounds: usize,
+    rounds: usize,
+    rounds_of: HashMap<String, usize>,
     pub(crate) window: usize,
     pub(crate) is_quick: bool,
     pub(crate) json: Option<PathBuf>,
+    pub(crate) markdown: Option<PathBuf>,
     pub(crate) svg: Option<PathBuf>,
+}
+
+impl Options {
+    pub(crate) fn rounds(&self, scenario: &str) -> usize {
+        self.rounds_of.get(scenario).copied().unwrap_or(self.rounds)
+    }
 }
 
 /// `None` if only help is asked for.
@@ -42,9 +58,11 @@ pub(crate) fn parse(arguments: impl Iterator<Item = String>) -> Result<Option<Op
         scenarios: Vec::new(),
         entrants: vec![Entrant::websse()?],
         rounds: 0,
+        rounds_of: HashMap::new(),
         window: 24,
         is_quick: false,
         json: None,
+        markdown: None,
         svg: None,
     };
     let mut arguments = arguments;
@@ -57,9 +75,18 @@ pub(crate) fn parse(arguments: impl Iterator<Item = String>) -> Result<Option<Op
             "--quick" => options.is_quick = true,
             "--scenario" => options.scenarios.push(scenario(value()?)?),
             "--peer" => options.entrants.push(Entrant::parse(&value()?)?),
-            "--rounds" => options.rounds = number(&argument, &value()?)?,
+            "--rounds" => {
+                let rounds = value()?;
+                if let Some((name, rounds)) = rounds.split_once('=') {
+                    let rounds = number(&argument, rounds)?;
+                    options.rounds_of.insert(scenario(name.to_owned())?, rounds);
+                } else {
+                    options.rounds = number(&argument, &rounds)?;
+                }
+            }
             "--window" => options.window = number(&argument, &value()?)?,
             "--json" => options.json = Some(value()?.into()),
+            "--markdown" => options.markdown = Some(value()?.into()),
             "--svg" => options.svg = Some(value()?.into()),
             _ => return Err(format!("no such option: {argument}; try --help")),
         }

@@ -38,6 +38,8 @@ pub(crate) enum Kind {
 pub(crate) struct Entrant {
     pub(crate) name: String,
     pub(crate) kind: Kind,
+    /// It takes part in this scenario only.
+    pub(crate) only: Option<String>,
     command: Vec<String>,
 }
 
@@ -47,22 +49,29 @@ impl Entrant {
         let program = std::env::current_exe().map_err(|error| error.to_string())?;
         let program = program.to_str().ok_or("the program's path is not UTF-8")?.to_owned();
         let command = vec![program, hub::ARGUMENT.to_owned()];
-        Ok(Self { name: "websse".to_owned(), kind: Kind::Websse, command })
+        Ok(Self { name: "websse".to_owned(), kind: Kind::Websse, only: None, command })
     }
 
-    /// Of `NAME=COMMAND`.
+    /// Of `NAME=COMMAND` or `NAME@SCENARIO=COMMAND`.
     pub(crate) fn parse(text: &str) -> Result<Self, String> {
         let (name, command) = text.split_once('=').unwrap_or_default();
+        let (name, only) =
+            name.split_once('@').map_or((name, None), |(name, only)| (name, Some(only)));
         let command: Vec<String> = command.split_whitespace().map(str::to_owned).collect();
         if name.is_empty() || command.is_empty() {
             return Err(format!("--peer {text}: expected NAME=COMMAND"));
         }
         let kind = if name.starts_with("limit") { Kind::Limit } else { Kind::Other };
-        Ok(Self { name: name.to_owned(), kind, command })
+        Ok(Self { name: name.to_owned(), kind, only: only.map(str::to_owned), command })
     }
 
     pub(crate) fn echo() -> Self {
-        Self { name: "(httparse echo)".to_owned(), kind: Kind::Echo, command: Vec::new() }
+        Self {
+            name: "(httparse echo)".to_owned(),
+            kind: Kind::Echo,
+            only: None,
+            command: Vec::new(),
+        }
     }
 }
 

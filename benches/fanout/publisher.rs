@@ -14,6 +14,9 @@ use mio::{Events, Interest, Poll, Token, net::TcpStream};
 
 use super::{latency::now, listener::compose};
 
+/// So many bytes of data may be in requests that are not answered, but one request may be always:
+/// some servers read no more ahead, or close the connection when they have (`peer-actix.rs`).
+pub(crate) const UNANSWERED: usize = 64 << 10;
 const READ_BUFFER: usize = 16 << 10;
 /// No server takes longer to accept the connection.
 const CONNECT: Duration = Duration::from_secs(10);
@@ -86,7 +89,8 @@ impl Publisher {
         self.bytes = bytes;
     }
 
-    /// Publishes the next event of a type, once fewer than `window` requests are unanswered.
+    /// Publishes the next event of a type, once fewer than `window` requests, and no more than
+    /// [so many](UNANSWERED) bytes, are unanswered.
     pub(crate) fn publish(&mut self, kind: usize, window: usize) -> Result<(), String> {
         self.publish_as_of(kind, window, None)
     }
@@ -98,6 +102,7 @@ impl Publisher {
         window: usize,
         time: Option<u64>,
     ) -> Result<(), String> {
+        let window = window.min((UNANSWERED / self.bytes).max(1));
         while self.in_flight >= window {
             self.pump(self.deadline)?;
         }

@@ -9,7 +9,7 @@ use std::{
 };
 
 use super::{
-    json,
+    json, markdown,
     metric::{Metric, Sample, Summary, shown},
     options::Options,
     peer::{Entrant, Kind},
@@ -73,8 +73,12 @@ pub(crate) fn measure(options: &Options) -> Result<bool, String> {
         if let Some(file) = &options.json {
             write(file, &json::of(options, &outcomes))?;
         }
+        if let Some(file) = &options.markdown {
+            write(file, &markdown::update(&read(file)?, &outcomes)?)?;
+        }
         if let Some(file) = &options.svg {
-            write(file, &svg::of(&outcomes))?;
+            let before = if file.exists() { read(file)? } else { String::new() };
+            write(file, &svg::of(&before, &outcomes))?;
         }
     }
     print(&table::of(options, &outcomes))?;
@@ -92,7 +96,8 @@ fn run(case: Case, options: &Options) -> Outcome {
         .iter()
         .map(|entrant| Row { name: entrant.name.clone(), kind: entrant.kind, samples: Vec::new() })
         .collect();
-    for round in 0..options.rounds {
+    let rounds = options.rounds(case.scenario);
+    for round in 0..rounds {
         for turn in 0..entrants.len() {
             let index = (turn + round) % entrants.len();
             let started = Instant::now();
@@ -100,7 +105,7 @@ fn run(case: Case, options: &Options) -> Outcome {
             eprintln!(
                 "  round {} of {}, {}: {} ({:.1?})",
                 round + 1,
-                options.rounds,
+                rounds,
                 entrants[index].name,
                 told(&case, &sample),
                 started.elapsed()
@@ -134,6 +139,10 @@ fn told(case: &Case, sample: &Sample) -> String {
     }
     told.extend(sample.failure.iter().map(|failure| format!("FAILED: {failure}")));
     told.join(", ")
+}
+
+fn read(file: &Path) -> Result<String, String> {
+    fs::read_to_string(file).map_err(|error| format!("cannot read {}: {error}", file.display()))
 }
 
 fn write(file: &Path, text: &str) -> Result<(), String> {

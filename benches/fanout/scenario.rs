@@ -37,6 +37,9 @@ pub(crate) struct Case {
 impl Case {
     /// Whether a server can take part.
     pub(crate) fn admits(&self, entrant: &Entrant) -> bool {
+        if entrant.only.as_ref().is_some_and(|only| only != self.scenario) {
+            return false;
+        }
         match self.work {
             Work::Deliver(_) | Work::Idle(_) | Work::Storm(_) => entrant.kind != Kind::Echo,
             Work::OverHttp(_) => entrant.kind != Kind::Limit,

@@ -1,81 +1,97 @@
-//! The results as a drawing: for each case a bar chart of what it is about, ours first.
+//! The results as a drawing: what each scenario is about, as bars, ours first.
 
 use std::fmt::Write;
 
 use super::{
-    metric::{Better, Metric, shown},
+    blocks,
+    metric::{Better, Metric, Sample, shown},
     peer::Kind,
     results::{Outcome, Row},
 };
 
-const WIDTH: u32 = 760;
-const LABELS: u32 = 150;
-const VALUES: u32 = 130;
-const BAR: u32 = 16;
-const STEP: u32 = 22;
-const GAP: u32 = 26;
+/// What is drawn, two beside each other: of a scenario its nth case, and what was measured.
+const CHARTS: [(&str, usize, Metric, &str); 8] = [
+    ("burst", 0, Metric::Deliveries, "Deliveries a second, at full speed"),
+    ("types", 0, Metric::Deliveries, "Deliveries a second, many event types"),
+    ("steady", 0, Metric::LastP50, "Until the last client has an event, median"),
+    ("steady", 0, Metric::CpuPerDelivery, "Server's processor time for each delivery"),
+    ("storm", 0, Metric::LastHead, "Until the last of many streams has begun"),
+    ("idle", 0, Metric::Memory, "Server's memory for each idle stream"),
+    ("stuck", 1, Metric::Deliveries, "Deliveries a second, some clients never read"),
+    ("publish", 1, Metric::Publishes, "Publishes a second, over HTTP"),
+];
 
-/// Readable on light and dark pages alike.
+const COLUMNS: u32 = 2;
+const WIDTH: u32 = 430;
+const HEIGHT: u32 = 212;
+const MARGIN: u32 = 12;
+const LABELS: u32 = 104;
+const VALUES: u32 = 96;
+const FIRST_BAR: u32 = 44;
+const BAR: u32 = 14;
+const STEP: u32 = 21;
+
+/// It has a ground of its own: the page around it may be dark where the browser's preference is not.
 const STYLE: &str = "
-  text { font: 12px system-ui, sans-serif; fill: #222 }
-  .title { font-weight: 600; font-size: 13px } .about { fill: #666 }
-  .ours { fill: #1f77b4 } .limit { fill: #999 } .other { fill: #d9a35c }
-  .range { stroke: #222; stroke-width: 1.5 } .failed { fill: #c0392b }
+  .ground { fill: #fff } text { font: 12px system-ui, sans-serif; fill: #1f2328 }
+  .title { font-weight: 600; font-size: 13px } .about { fill: #59636e; font-size: 11px }
+  .ours { fill: #0969da } .limit { fill: #afb8c1 } .other { fill: #d4a72c }
+  .range { stroke: #1f2328; stroke-width: 1.5 } .failed { fill: #cf222e }
   @media (prefers-color-scheme: dark) {
-    text { fill: #ddd } .about { fill: #999 } .ours { fill: #5aa9e6 } .limit { fill: #777 }
-    .other { fill: #b07f3f } .range { stroke: #ddd } .failed { fill: #ff7b6b }
+    .ground { fill: #0d1117 } text { fill: #e6edf3 } .about { fill: #9198a1 }
+    .ours { fill: #4493f8 } .limit { fill: #6e7681 } .other { fill: #bb8009 }
+    .range { stroke: #e6edf3 } .failed { fill: #ff7b72 }
   }
 ";
 
-pub(crate) fn of(outcomes: &[Outcome]) -> String {
-    let mut body = String::new();
-    let mut top = 10;
-    for outcome in outcomes {
-        top += 18;
-        let about = format!("{}: {}", outcome.case.scenario, outcome.case.about);
-        text(&mut body, (10, top), "title", &about);
-        top += 4;
-        for metric in outcome.case.headlines {
-            chart(outcome, *metric, &mut body, &mut top);
-        }
-        top += GAP;
+/// What was not measured now stays as it was before.
+pub(crate) fn of(before: &str, outcomes: &[Outcome]) -> String {
+    let mut charts = String::new();
+    for (index, (scenario, nth, metric, title)) in (0..).zip(CHARTS) {
+        let name = format!("{scenario} {}", metric.key());
+        let mut outcomes = outcomes.iter().filter(|outcome| outcome.case.scenario == scenario);
+        let content = match outcomes.nth(nth) {
+            Some(outcome) => chart(outcome, metric, title),
+            None => blocks::find(before, &name).unwrap_or_default().to_owned(),
+        };
+        let x = MARGIN + index % COLUMNS * (WIDTH + MARGIN);
+        let y = MARGIN + index / COLUMNS * HEIGHT;
+        let block = blocks::make(&name, &content);
+        element(&mut charts, format_args!("<g transform=\"translate({x} {y})\">{block}</g>"));
     }
+    let width = MARGIN + COLUMNS * (WIDTH + MARGIN);
+    let height = MARGIN + u32::try_from(CHARTS.len()).unwrap_or(0).div_ceil(COLUMNS) * HEIGHT;
     format!(
-        "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {WIDTH} {top}\" width=\"{WIDTH}\" \
-         height=\"{top}\">\n<style>{STYLE}</style>\n{body}</svg>\n"
+        "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {width} {height}\" \
+         width=\"{width}\" height=\"{height}\">\n<title>websse beside other servers</title>\n\
+         <style>{STYLE}</style>\n<rect class=\"ground\" width=\"{width}\" height=\"{height}\" \
+         rx=\"6\"/>\n{charts}</svg>\n"
     )
 }
 
-fn chart(outcome: &Outcome, metric: Metric, body: &mut String, top: &mut u32) {
-    let summaries = outcome.rows.iter().filter_map(|row| row.summary(metric));
-    let most = summaries.map(|summary| summary.most).fold(0.0, f64::max);
-    if most <= 0.0 {
-        return;
-    }
+fn chart(outcome: &Outcome, metric: Metric, title: &str) -> String {
+    let mut body = String::new();
     let better = match metric.better() {
-        Better::More => ", more is better",
-        Better::Less => ", less is better",
+        Better::More => " (more is better)",
+        Better::Less => " (less is better)",
         Better::Neither => "",
     };
-    *top += 16;
-    text(body, (10, *top), "about", &format!("{}{better}", metric.title()));
-    *top += 6;
-    for row in &outcome.rows {
-        bar(row, metric, most, *top, body);
-        *top += STEP;
+    text(&mut body, (0, 14), "title", &format!("{title}{better}"));
+    text(&mut body, (0, 32), "about", &outcome.case.about);
+    let summaries = outcome.rows.iter().filter_map(|row| row.summary(metric));
+    let most = summaries.map(|summary| summary.most).fold(f64::MIN_POSITIVE, f64::max);
+    let rows = outcome.rows.iter().filter(|row| row.kind != Kind::Echo);
+    for (index, row) in (0..).zip(rows) {
+        bar(row, metric, most, FIRST_BAR + index * STEP, &mut body);
     }
+    body
 }
 
 fn bar(row: &Row, metric: Metric, most: f64, top: u32, body: &mut String) {
-    let middle = top + BAR - 4;
-    text(body, (10, middle), "", &row.name);
+    let middle = top + BAR - 3;
+    text(body, (0, middle), "", &row.name);
     let Some(summary) = row.summary(metric) else {
-        text(
-            body,
-            (LABELS, middle),
-            "failed",
-            if row.failure().is_some() { "failed" } else { "-" },
-        );
+        text(body, (LABELS, middle), "failed", "failed");
         return;
     };
     let class = match row.kind {
@@ -103,10 +119,9 @@ fn bar(row: &Row, metric: Metric, most: f64, top: u32, body: &mut String) {
             ),
         );
     }
-    let failed =
-        if row.samples.iter().all(super::metric::Sample::is_faultless) { "" } else { ", failed" };
+    let is_whole = row.samples.iter().all(Sample::is_faultless);
+    let (class, failed) = if is_whole { ("", "") } else { ("failed", ", failed") };
     let value = shown(summary.median, metric.unit());
-    let class = if failed.is_empty() { "" } else { "failed" };
     element(
         body,
         format_args!(

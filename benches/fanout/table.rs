@@ -6,6 +6,7 @@ use super::{
     metric::{Better, Metric, Summary, Unit, shown},
     options::Options,
     peer::Kind,
+    publisher::UNANSWERED,
     results::{Outcome, Row},
 };
 
@@ -14,15 +15,13 @@ const RARE: [Metric; 5] =
     [Metric::Lost, Metric::Repeated, Metric::Late, Metric::Refused, Metric::Closed];
 
 pub(crate) fn of(options: &Options, outcomes: &[Outcome]) -> String {
-    let rounds = match options.rounds {
-        1 => "One round.".to_owned(),
-        rounds => format!("Medians of {rounds} rounds, ± half the range from lowest to highest."),
-    };
     let mut text = format!(
-        "{rounds}\nPublishes over HTTP: one connection, at most {} requests unanswered.\nCPU: \
-         user and system time of the server's processes, of the crowd, and of the process that \
-         publishes, each per delivery (or publish, or connection).\n",
-        options.window
+        "Medians, ± half the range from lowest to highest.\nPublishes over HTTP: one connection, \
+         at most {} requests and {} KiB unanswered.\nCPU: user and system time of the server's \
+         processes, of the crowd, and of the process that publishes, each per delivery (or \
+         publish, or connection).\n",
+        options.window,
+        UNANSWERED / 1024
     );
     for outcome in outcomes {
         text.push('\n');
@@ -32,7 +31,9 @@ pub(crate) fn of(options: &Options, outcomes: &[Outcome]) -> String {
 }
 
 fn case(outcome: &Outcome, text: &mut String) {
-    line(text, format_args!("{}: {}", outcome.case.scenario, outcome.case.about));
+    let rounds = outcome.rows.iter().map(|row| row.samples.len()).max().unwrap_or(0);
+    let (scenario, about) = (outcome.case.scenario, &outcome.case.about);
+    line(text, format_args!("{scenario}: {about}; rounds: {rounds}"));
     let metrics: Vec<Metric> =
         outcome.metrics().into_iter().filter(|m| is_shown(outcome, *m)).collect();
     let mut rows = vec![vec![String::new()]];
@@ -69,17 +70,23 @@ fn is_shown(outcome: &Outcome, metric: Metric) -> bool {
 }
 
 fn cell(row: &Row, metric: Metric) -> String {
-    let Some(Summary { median, least, most }) = row.summary(metric) else {
+    let Some(summary @ Summary { median, least, most }) = row.summary(metric) else {
         return "-".to_owned();
     };
     let value = shown(median, metric.unit());
     if RARE.contains(&metric) && least < most {
         return format!("{value} ({least:.0}..{most:.0})");
     }
+    format!("{value}{}", spread(row, summary, metric))
+}
+
+/// How far apart the rounds are.
+pub(crate) fn spread(row: &Row, summary: Summary, metric: Metric) -> String {
+    let Summary { median, least, most } = summary;
     if metric.unit() == Unit::Count || row.samples.len() < 2 || median == 0.0 {
-        return value;
+        return String::new();
     }
-    format!("{value} ±{:.0}%", (most - least) / 2.0 / median * 100.0)
+    format!(" ±{:.0}%", (most - least) / 2.0 / median * 100.0)
 }
 
 fn columns(rows: &[Vec<String>], text: &mut String) {
@@ -131,7 +138,7 @@ fn ratio(own: Summary, other: &Row, metric: Metric) -> Option<String> {
 }
 
 /// The best of the servers that lost nothing, so that doing nothing does not win.
-fn best(outcome: &Outcome, metric: Metric) -> Option<&Row> {
+pub(crate) fn best(outcome: &Outcome, metric: Metric) -> Option<&Row> {
     let is_whole = |row: &&Row| row.samples.iter().all(super::metric::Sample::is_faultless);
     let others = outcome.rows.iter().filter(|row| row.kind == Kind::Other).filter(is_whole);
     let valued = others.filter_map(|row| Some((row.summary(metric)?.median, row)));
