@@ -36,6 +36,7 @@ mod request;
 mod response;
 mod router;
 mod service;
+mod target;
 mod transport;
 mod turns;
 mod window;

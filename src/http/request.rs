@@ -4,7 +4,12 @@ use std::{borrow::Cow, net::SocketAddr, ops::Range};
 
 use url::form_urlencoded;
 
-use super::{body::Framing, limits::Limits, response::Refusal};
+use super::{
+    body::Framing,
+    limits::Limits,
+    response::Refusal,
+    target::{Target, is_utf8_once_decoded},
+};
 
 /// A request, complete with its body.
 ///
@@ -256,8 +261,8 @@ pub(super) fn parse(
         return Err(head_too_long(limits));
     }
     // The parser takes bare line feeds; a proxy in front may not, and see another request.
-    let bare = |at: usize| bytes[at] == b'\n' && (at == 0 || bytes[at - 1] != b'\r');
-    if (0..bytes.len()).any(bare) {
+    let is_bare = |pair: &[u8]| pair[1] == b'\n' && pair[0] != b'\r';
+    if bytes.starts_with(b"\n") || bytes.windows(2).any(is_bare) {
         return Err(Refusal::new(400, "lines of a request head end with CR and LF"));
     }
     let mut fields = vec![httparse::EMPTY_HEADER; limits.headers];
@@ -279,7 +284,7 @@ pub(super) fn parse(
         method: method.to_owned(),
         path,
         query,
-        text: Vec::new(),
+        text: Vec::with_capacity(bytes.len()),
         fields: Vec::with_capacity(parsed.headers.len()),
         body: Vec::new(),
         peer,
@@ -354,67 +359,4 @@ fn has_token(request: &Request, name: &str, token: &str) -> bool {
             .split(|&byte| byte == b',')
             .any(|word| word.trim_ascii().eq_ignore_ascii_case(token.as_bytes()))
     })
-}
-
-/// The target's parts (RFC 9112, section 3.2).
-struct Target {
-    path: String,
-    query: String,
-}
-
-impl Target {
-    fn parse(method: &str, target: &str) -> Result<Self, Refusal> {
-        let refused = || {
-            Refusal::new(
-                400,
-                "the request target is a path that begins with a slash, or a whole URL",
-            )
-        };
-        if target.contains('#') {
-            return Err(Refusal::new(400, "a request target has no fragment; encode # as %23"));
-        }
-        let origin = if target.starts_with('/') {
-            target
-        } else if target == "*" && method == "OPTIONS" {
-            return Ok(Self { path: target.to_owned(), query: String::new() });
-        } else {
-            let (scheme, rest) = target.split_once("://").ok_or_else(refused)?;
-            let scheme_fits =
-                scheme.eq_ignore_ascii_case("http") || scheme.eq_ignore_ascii_case("https");
-            let authority = rest.find(['/', '?']).unwrap_or(rest.len());
-            if !scheme_fits || authority == 0 {
-                return Err(refused());
-            }
-            &rest[authority..]
-        };
-        let (path, query) = origin.split_once('?').unwrap_or((origin, ""));
-        let path = if path.is_empty() { "/" } else { path };
-        let not_utf8 = || Refusal::new(400, "the request target is not UTF-8 once percent-decoded");
-        let path = String::from_utf8(percent_decode(path.as_bytes())).map_err(|_| not_utf8())?;
-        if !is_utf8_once_decoded(query.as_bytes()) {
-            return Err(not_utf8());
-        }
-        Ok(Self { path, query: query.to_owned() })
-    }
-}
-
-/// Whether a form is valid UTF-8 once decoded; the form parser would replace what is not. The
-/// separators are ASCII, so what is valid as a whole is valid in its parts.
-fn is_utf8_once_decoded(form: &[u8]) -> bool {
-    std::str::from_utf8(&percent_decode(form)).is_ok()
-}
-
-/// Decodes `%` and two hexadecimal digits (RFC 3986, section 2.1); anything else stays.
-fn percent_decode(bytes: &[u8]) -> Vec<u8> {
-    let digit = |at: usize| bytes.get(at).and_then(|&byte| char::from(byte).to_digit(16));
-    let mut decoded = Vec::with_capacity(bytes.len());
-    let mut at = 0;
-    while at < bytes.len() {
-        let pair = (bytes[at] == b'%').then(|| Some((digit(at + 1)?, digit(at + 2)?))).flatten();
-        // Two hexadecimal digits are one byte.
-        let byte = pair.and_then(|(high, low)| u8::try_from(high * 16 + low).ok());
-        decoded.push(byte.unwrap_or(bytes[at]));
-        at += if byte.is_some() { 3 } else { 1 };
-    }
-    decoded
 }

@@ -2,6 +2,7 @@
 
 use std::{
     borrow::Cow,
+    cell::RefCell,
     fmt,
     time::{SystemTime, UNIX_EPOCH},
 };
@@ -154,28 +155,26 @@ impl Response {
 
     /// Writes the head. `length` is that of the body, unless it ends with the connection.
     pub(super) fn write_head(&self, length: Option<usize>, close: bool, out: &mut Vec<u8>) {
-        let mut text = String::with_capacity(160);
-        push(&mut text, format_args!("HTTP/1.1 {} {}\r\n", self.status, reason(self.status)));
-        push(&mut text, format_args!("Date: {}\r\n", HttpDate::now()));
+        let mut push = |parts: &[&str]| {
+            for part in parts {
+                out.extend_from_slice(part.as_bytes());
+            }
+        };
+        push(&["HTTP/1.1 ", &self.status.to_string(), " ", reason(self.status), "\r\n"]);
+        HttpDate::now().with(|date| push(&["Date: ", date, "\r\n"]));
         for (name, value) in &self.fields {
-            push(&mut text, format_args!("{name}: {value}\r\n"));
+            push(&[name, ": ", value, "\r\n"]);
         }
         if let Some(length) = length
             && self.may_have_body()
         {
-            push(&mut text, format_args!("Content-Length: {length}\r\n"));
+            push(&["Content-Length: ", &length.to_string(), "\r\n"]);
         }
         if close {
-            text.push_str("Connection: close\r\n");
+            push(&["Connection: close\r\n"]);
         }
-        text.push_str("\r\n");
-        out.extend_from_slice(text.as_bytes());
+        push(&["\r\n"]);
     }
-}
-
-fn push(text: &mut String, line: fmt::Arguments<'_>) {
-    let written = fmt::Write::write_fmt(text, line);
-    debug_assert!(written.is_ok(), "a string takes everything");
 }
 
 impl fmt::Debug for Response {
@@ -253,9 +252,25 @@ fn reason(status: u16) -> &'static str {
 }
 
 /// A point in time as HTTP writes it (RFC 9110, section 5.6.7).
+#[derive(Clone, Copy, PartialEq, Eq)]
 struct HttpDate(u64);
 
+thread_local! {
+    /// The last date that this thread wrote: many responses are of the same second.
+    static LAST_DATE: RefCell<(HttpDate, String)> = const { RefCell::new((HttpDate(0), String::new())) };
+}
+
 impl HttpDate {
+    /// Hands out the date as text.
+    fn with(self, take: impl FnOnce(&str)) {
+        LAST_DATE.with_borrow_mut(|(date, text)| {
+            if *date != self || text.is_empty() {
+                (*date, *text) = (self, self.to_string());
+            }
+            take(text);
+        });
+    }
+
     fn now() -> Self {
         // A clock before 1970 is a host without a clock; it says 1970.
         Self(SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs()))

@@ -1,0 +1,72 @@
+//! What a request asks for: a path and a query, percent-decoded where that is told.
+
+use std::borrow::Cow;
+
+use super::response::Refusal;
+
+/// The target's parts (RFC 9112, section 3.2).
+pub(super) struct Target {
+    pub(super) path: String,
+    pub(super) query: String,
+}
+
+impl Target {
+    pub(super) fn parse(method: &str, target: &str) -> Result<Self, Refusal> {
+        let refused = || {
+            Refusal::new(
+                400,
+                "the request target is a path that begins with a slash, or a whole URL",
+            )
+        };
+        if target.contains('#') {
+            return Err(Refusal::new(400, "a request target has no fragment; encode # as %23"));
+        }
+        let origin = if target.starts_with('/') {
+            target
+        } else if target == "*" && method == "OPTIONS" {
+            return Ok(Self { path: target.to_owned(), query: String::new() });
+        } else {
+            let (scheme, rest) = target.split_once("://").ok_or_else(refused)?;
+            let scheme_fits =
+                scheme.eq_ignore_ascii_case("http") || scheme.eq_ignore_ascii_case("https");
+            let authority = rest.find(['/', '?']).unwrap_or(rest.len());
+            if !scheme_fits || authority == 0 {
+                return Err(refused());
+            }
+            &rest[authority..]
+        };
+        let (path, query) = origin.split_once('?').unwrap_or((origin, ""));
+        let path = if path.is_empty() { "/" } else { path };
+        let not_utf8 = || Refusal::new(400, "the request target is not UTF-8 once percent-decoded");
+        let path = percent_decode(path.as_bytes()).into_owned();
+        let path = String::from_utf8(path).map_err(|_| not_utf8())?;
+        if !is_utf8_once_decoded(query.as_bytes()) {
+            return Err(not_utf8());
+        }
+        Ok(Self { path, query: query.to_owned() })
+    }
+}
+
+/// Whether a form is valid UTF-8 once decoded; the form parser would replace what is not. The
+/// separators are ASCII, so what is valid as a whole is valid in its parts.
+pub(super) fn is_utf8_once_decoded(form: &[u8]) -> bool {
+    std::str::from_utf8(&percent_decode(form)).is_ok()
+}
+
+/// Decodes `%` and two hexadecimal digits (RFC 3986, section 2.1); anything else stays.
+fn percent_decode(bytes: &[u8]) -> Cow<'_, [u8]> {
+    if !bytes.contains(&b'%') {
+        return Cow::Borrowed(bytes);
+    }
+    let digit = |at: usize| bytes.get(at).and_then(|&byte| char::from(byte).to_digit(16));
+    let mut decoded = Vec::with_capacity(bytes.len());
+    let mut at = 0;
+    while at < bytes.len() {
+        let pair = (bytes[at] == b'%').then(|| Some((digit(at + 1)?, digit(at + 2)?))).flatten();
+        // Two hexadecimal digits are one byte.
+        let byte = pair.and_then(|(high, low)| u8::try_from(high * 16 + low).ok());
+        decoded.push(byte.unwrap_or(bytes[at]));
+        at += if byte.is_some() { 3 } else { 1 };
+    }
+    Cow::Owned(decoded)
+}
