@@ -6,6 +6,7 @@ use crate::{
     client::{Client, ClientId},
     error::{PublishError, SendToError, TryPublishError, UnknownClient},
     hub::Hub,
+    logs::{self, Level},
     message::Message,
     notices::{Connected, Notice, Notices},
     panics::survive,
@@ -98,8 +99,9 @@ impl fmt::Debug for Hooks {
 }
 
 impl Hooks {
-    pub(crate) fn is_empty(&self) -> bool {
-        self.connect.is_none() && self.disconnect.is_none()
+    /// Whether anybody wants to be told, the log included.
+    pub(crate) fn are_wanted(&self) -> bool {
+        self.connect.is_some() || self.disconnect.is_some() || logs::enabled(Level::Info)
     }
 
     /// What the hooks' thread does.
@@ -108,7 +110,7 @@ impl Hooks {
         let publisher = Publisher::new(hub);
         let mut told = HashMap::new();
         while let Some(notice) = publisher.hub.notices.next() {
-            // It must not panic, but what it calls may.
+            // A logger may panic as well; its panic is told by nobody else.
             survive(|| self.tell(&publisher, notice, &mut told));
         }
     }
@@ -125,17 +127,40 @@ impl Hooks {
                 let client = Arc::new(Client { id, peer, events, last_event_id });
                 told.insert(id, Arc::clone(&client));
                 if let Some(hook) = &self.connect {
-                    hook(publisher, &client);
+                    call("on_connect", || hook(publisher, &client));
                 }
+                let events = &client.events;
+                logs::write(Level::Debug, format_args!("{} listens to {events:?}", Named(&client)));
             }
             Notice::Disconnected(id, reason) => {
-                if let Some(client) = told.remove(&id)
-                    && let Some(hook) = &self.disconnect
-                {
-                    hook(publisher, &client, reason);
+                let Some(client) = told.remove(&id) else { return };
+                if let Some(hook) = &self.disconnect {
+                    call("on_disconnect", || hook(publisher, &client, reason));
                 }
+                let level = match reason {
+                    Disconnect::Behind | Disconnect::Stalled | Disconnect::Error => Level::Info,
+                    _ => Level::Debug,
+                };
+                logs::write(level, format_args!("{} is gone: {reason}", Named(&client)));
             }
         }
+    }
+}
+
+fn call(name: &str, hook: impl FnOnce()) {
+    if survive(hook).is_none() {
+        logs::write(Level::Error, format_args!("a hook panicked: {name}"));
+    }
+}
+
+/// A client as the log names it.
+struct Named<'c>(&'c Client);
+
+impl fmt::Display for Named<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Client { id, peer, .. } = self.0;
+        write!(f, "client {id}")?;
+        peer.map_or(Ok(()), |peer| write!(f, " ({peer})"))
     }
 }
 

@@ -204,6 +204,14 @@
 //! - `json` makes messages of anything that serde can serialize (`Message::json`), and lets
 //!   `send_message_handler` take many in one request, a JSON object a line
 //!   (`application/x-ndjson`).
+//! - `log` tells the facade of the `log` crate, under the target `websse`, what goes on: at level
+//!   `debug` the start and the end of the broadcaster, and clients that come and go; at `info` clients
+//!   disconnected for being behind, stalled or broken, and requests refused with a status below 500 or,
+//!   on the stream endpoint, for now; at `warn` statuses above 500, and connections that cannot be
+//!   accepted; at `error` hooks that panic, and status 500, which is what a handler that panics
+//!   answers. A request is told by method and path, without its query, which may hold a token. Your
+//!   logger runs on the caller's thread, the hooks' (which there is then at level `info`, as it is when
+//!   the server is run) or a connection's; if it blocks, it never blocks the broadcaster.
 //! - `socket2` notices within about 30 s that a client's machine or network is gone without a word:
 //!   every TCP connection of [`http`] is asked for a sign of life after 15 s of silence
 //!   (`SO_KEEPALIVE`), and on Linux what is sent must be acknowledged within 30 s
@@ -231,6 +239,7 @@ mod hub;
 mod inbox;
 #[cfg(feature = "json")]
 mod json;
+mod logs;
 mod mail;
 mod message;
 mod meter;

@@ -12,7 +12,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use log::{info, warn};
+use log::{LevelFilter, info, warn};
 use signal_hook::{
     consts::{SIGINT, SIGTERM},
     iterator::Signals,
@@ -36,11 +36,11 @@ const ANSWER: Duration = Duration::from_secs(1);
 
 fn main() -> ExitCode {
     let command = config::read(std::env::args_os().skip(1), |name| std::env::var_os(name));
-    let format = match &command {
-        Ok(Command::Serve(config)) => config.log_format,
-        _ => Format::Text,
+    let (format, level) = match &command {
+        Ok(Command::Serve(config)) => (config.log_format, config.log_level),
+        _ => (Format::Text, LevelFilter::Info),
     };
-    log_lines::to_stderr(format);
+    log_lines::to_stderr(format, level);
     let result = match command {
         Ok(Command::Help) => print(&config::help()),
         Ok(Command::Version) => print(concat!("websse ", env!("CARGO_PKG_VERSION"), "\n")),
@@ -48,13 +48,15 @@ fn main() -> ExitCode {
         Ok(Command::Serve(config)) => serve(&config),
         Err(error) => Err(format!("{error}; try websse --help")),
     };
-    match result {
+    let code = match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             log::error!("{error}");
             ExitCode::FAILURE
         }
-    }
+    };
+    log::logger().flush();
+    code
 }
 
 fn print(text: &str) -> Result<(), String> {
@@ -71,7 +73,8 @@ fn print(text: &str) -> Result<(), String> {
 fn register(config: &Config) -> Result<Server, String> {
     let server = config.server.clone().build();
     server.register_event("").map_err(|error| error.to_string())?;
-    server.register_events(&config.events).map_err(|error| error.to_string())?;
+    let events = config.events.iter().chain(&config.presence);
+    server.register_events(events).map_err(|error| error.to_string())?;
     Ok(server)
 }
 

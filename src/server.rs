@@ -19,6 +19,7 @@ use crate::{
     },
     hooks::{Hooks, Publisher},
     hub::Hub,
+    logs::{self, Level},
     message::Message,
     stats::Stats,
     subscription::{Subscription, SubscriptionBuilder},
@@ -160,6 +161,8 @@ impl Server {
         match spawned {
             Some(Ok(handle)) => {
                 *thread = Some(handle);
+                drop(thread);
+                logs::write(Level::Debug, format_args!("the broadcaster runs"));
                 Ok(())
             }
             Some(Err(error)) => Err(RunError::Thread(error)),
@@ -173,7 +176,7 @@ impl Server {
     /// Starts the thread that calls the hooks; false where nobody needs it.
     fn start_hooks(&self) -> io::Result<bool> {
         let mut thread = self.hook_thread.lock();
-        if self.hooks.is_empty() {
+        if !self.hooks.are_wanted() {
             return Ok(false);
         }
         // It may be there since a time when there was no thread for the broadcaster.
@@ -441,11 +444,15 @@ impl Server {
         if own_thread {
             return ShutdownReport::default();
         }
-        let report = {
+        let ended = {
             let mut thread = self.thread.lock();
-            thread.take().and_then(|handle| handle.join().ok()).unwrap_or_default()
+            thread.take().map(|handle| handle.join().unwrap_or_default())
         };
-        ShutdownReport { untold: self.end_hooks(), ..report }
+        let report = ShutdownReport { untold: self.end_hooks(), ..ended.unwrap_or_default() };
+        if ended.is_some() {
+            logs::write(Level::Debug, format_args!("the broadcaster has ended: {report:?}"));
+        }
+        report
     }
 
     /// Waits until the hooks have been told everything, or their time is over; returns how many

@@ -1,5 +1,7 @@
 //! Figures about a running server, and why clients leave it.
 
+use std::fmt;
+
 /// Why a client is no longer served.
 ///
 /// ```
@@ -32,6 +34,19 @@ pub enum Disconnect {
     ClosedByServer,
     /// The server was shut down.
     Shutdown,
+}
+
+impl fmt::Display for Disconnect {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::ClosedByPeer => "it closed its connection",
+            Self::Behind => "it was too far behind",
+            Self::Stalled => "it took nothing any more",
+            Self::Error => "its connection failed",
+            Self::ClosedByServer => "it was disconnected",
+            Self::Shutdown => "the server was shut down",
+        })
+    }
 }
 
 /// How many clients were disconnected since the start, by reason.

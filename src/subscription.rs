@@ -330,7 +330,7 @@ impl fmt::Display for RecvTimeoutError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Timeout => f.write_str("no event came in time"),
-            Self::Ended(reason) => write!(f, "the subscription has ended: {reason:?}"),
+            Self::Ended(reason) => write!(f, "the subscription has ended: {reason}"),
         }
     }
 }

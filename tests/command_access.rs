@@ -291,3 +291,52 @@ fn the_log_can_be_json() {
     assert!(line["message"].as_str().unwrap().contains("shutting down"), "{line}");
     assert!(line["time"].as_f64().unwrap() > 1.7e9);
 }
+
+#[test]
+fn refused_requests_are_a_line_each_unless_they_are_not_wanted() {
+    for (level, lines) in [("info", 2), ("error", 0)] {
+        let (hub, address) = Running::on_loopback(&["--log-level", level], &[]);
+        assert_eq!(ask(address, "GET /nothing?access_token=secret", "").status, 404);
+        assert_eq!(ask(address, "GET /healthz", "").status, 200);
+        let errors = hub.end();
+        assert_eq!(errors.lines().count(), lines, "{errors}");
+        assert!(!errors.contains("secret"), "{errors}");
+        if let Some(line) = errors.lines().next() {
+            let told = line.starts_with("websse: info: GET \"/nothing\" from 127.0.0.1:");
+            assert!(told && line.ends_with(": 404"), "{line}");
+        }
+    }
+}
+
+#[test]
+fn a_log_that_nobody_reads_holds_up_nobody() {
+    const REQUESTS: usize = 5000;
+    let (hub, address) = Running::on_loopback(&[], &[]);
+    let mut listener = Client::connect(address);
+    listener.send("GET /event HTTP/1.1\r\nHost: localhost\r\n\r\n");
+    listener.stream_head();
+    let mut client = Client::connect(address);
+    for _ in 0..REQUESTS {
+        client.send("GET /nothing HTTP/1.1\r\nHost: localhost\r\n\r\n");
+        assert_eq!(client.answer().status, 404);
+    }
+    assert_eq!(ask(address, "POST /send?data=x", "").status, 200);
+    assert_eq!(listener.event().data.as_deref(), Some("x"));
+    // A pipe holds 64 KiB (pipe(7)), and some lines wait; the rest is lost, and counted.
+    let errors = hub.end();
+    let told = errors.matches("GET \"/nothing\"").count();
+    assert!((500..REQUESTS - 500).contains(&told), "{told} lines");
+}
+
+#[test]
+fn presence_is_a_type_that_listeners_may_need_a_token_for() {
+    let variables = [("WEBSSE_PRESENCE", "who"), ("WEBSSE_SUBSCRIBE_TOKEN", "who=right")];
+    let (hub, address) = Running::on_loopback(&["--event", "news"], &variables);
+    assert_eq!(ask(address, "GET /event?event=who", "").status, 401);
+    let mut client = Client::connect(address);
+    client.send("GET /event?event=who&access_token=right HTTP/1.1\r\nHost: localhost\r\n\r\n");
+    client.stream_head();
+    let event = client.event();
+    assert_eq!(event.data.as_deref(), Some(r#"{"*":0,"message":0,"news":0,"who":1}"#));
+    assert!(hub.end().contains("GET \"/event\""));
+}

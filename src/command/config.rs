@@ -3,6 +3,7 @@
 use std::{collections::HashMap, ffi::OsString, fmt::Write, time::Duration};
 
 use lexopt::prelude::*;
+use log::LevelFilter;
 use websse::{Builder, Server, http::Limits};
 
 use super::{
@@ -70,7 +71,9 @@ pub(crate) struct Config {
     pub(crate) events: Vec<String>,
     pub(crate) stdin: Option<Lines>,
     pub(crate) page: bool,
+    pub(crate) presence: Option<String>,
     pub(crate) log_format: Format,
+    pub(crate) log_level: LevelFilter,
     pub(super) publish_tokens: Vec<String>,
     pub(super) subscribe_tokens: Vec<String>,
     pub(crate) cors_origins: Vec<String>,
@@ -94,7 +97,9 @@ impl Config {
             events: Vec::new(),
             stdin: None,
             page: true,
+            presence: None,
             log_format: Format::Text,
+            log_level: LevelFilter::Info,
             publish_tokens: Vec::new(),
             subscribe_tokens: Vec::new(),
             cors_origins: Vec::new(),
@@ -111,9 +116,10 @@ impl Config {
     }
 
     pub(crate) fn tokens(&self) -> Result<(Tokens, Tokens), String> {
+        let events: Vec<String> = self.events.iter().chain(&self.presence).cloned().collect();
         let read = |texts: &[String]| {
             let mut tokens = Tokens::default();
-            texts.iter().try_for_each(|text| tokens.add(text, &self.events)).map(|()| tokens)
+            texts.iter().try_for_each(|text| tokens.add(text, &events)).map(|()| tokens)
         };
         Ok((read(&self.publish_tokens)?, read(&self.subscribe_tokens)?))
     }

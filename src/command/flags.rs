@@ -67,7 +67,9 @@ pub(crate) const GROUPS: [(&str, &[Flag]); 5] = [
         many("event", "NAME", "an event type; the general one is always there", event),
         one("stdin", "text|json", "", "publish each line of standard input", stdin),
         one("no-page", "", "", "no live page at /", no_page),
+        one("presence", "NAME", "", "an event type that tells how many listen", presence),
         one("log-format", "text|json", "text", "of the log on standard error", log_format),
+        one("log-level", "LEVEL", "info", "error, warn, info or debug", log_level),
     ]),
     ("who may do what (ps shows flags: rather set tokens in a file or a variable)", &[
         secret(many("publish-token", "[TYPE=]TOKEN", "needed to publish, or a type", publish_token)),
@@ -152,6 +154,17 @@ fn no_page(config: &mut Config, _: &str) -> Done {
 
 fn log_format(config: &mut Config, text: &str) -> Done {
     config.log_format = if is_json(text)? { Format::Json } else { Format::Text };
+    Ok(())
+}
+
+fn log_level(config: &mut Config, text: &str) -> Done {
+    config.log_level = text.parse().map_err(|_| "not a level: error, warn, info or debug")?;
+    Ok(())
+}
+
+fn presence(config: &mut Config, text: &str) -> Done {
+    config.server = config.server.clone().presence(text);
+    config.presence = Some(text.to_owned());
     Ok(())
 }
 

@@ -1,43 +1,105 @@
-//! The log on standard error.
+//! The log on standard error. Whoever logs never waits for it: a thread of its own writes the lines,
+//! and what standard error does not take is dropped and counted.
 
 use std::{
-    io::Write,
-    time::{SystemTime, UNIX_EPOCH},
+    io::{self, Write},
+    sync::atomic::{AtomicUsize, Ordering::Relaxed},
+    thread,
+    time::{Duration, SystemTime, UNIX_EPOCH},
 };
+
+use crossbeam_channel::{Receiver, Sender, bounded};
+use log::{Level, LevelFilter, Log, Metadata, Record};
 
 use super::config::Format;
 
-/// Writes log lines to standard error.
-struct Stderr(Format);
+/// So many lines may wait to be written.
+const LINES: usize = 1024;
+/// How long the end of the program waits for what is still to be written.
+const PATIENCE: Duration = Duration::from_secs(1);
 
-impl log::Log for Stderr {
-    fn enabled(&self, _: &log::Metadata<'_>) -> bool {
+static LOST: AtomicUsize = AtomicUsize::new(0);
+
+enum Entry {
+    Line(String),
+    /// Everything before it is written when the other end sees this dropped.
+    Flush(Sender<()>),
+}
+
+/// Hands log lines to the thread that writes them.
+struct Lines {
+    format: Format,
+    queue: Sender<Entry>,
+}
+
+impl Log for Lines {
+    fn enabled(&self, _: &Metadata<'_>) -> bool {
         true
     }
 
-    fn log(&self, record: &log::Record<'_>) {
-        let level = record.level().as_str().to_lowercase();
-        let line = match self.0 {
-            Format::Text => format!("websse: {level}: {}\n", record.args()),
-            Format::Json => {
+    fn log(&self, record: &Record<'_>) {
+        let line = self.format.line(record.level(), &record.args().to_string());
+        if self.queue.try_send(Entry::Line(line)).is_err() {
+            LOST.fetch_add(1, Relaxed);
+        }
+    }
+
+    /// Waits until what was logged so far is written, but not for long.
+    fn flush(&self) {
+        let (written, wait) = bounded(0);
+        if self.queue.send_timeout(Entry::Flush(written), PATIENCE).is_ok() {
+            // It ends by a time-out, or by the other end being dropped.
+            let _ = wait.recv_timeout(PATIENCE);
+        }
+    }
+}
+
+impl Format {
+    fn line(self, level: Level, text: &str) -> String {
+        let level = level.as_str().to_lowercase();
+        match self {
+            Self::Text => format!("websse: {level}: {text}\n"),
+            Self::Json => {
                 let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
                 let line = serde_json::json!({
                     "time": since.as_secs_f64(),
                     "level": level,
-                    "message": record.args().to_string(),
+                    "message": text,
                 });
                 format!("{line}\n")
             }
-        };
-        // Where standard error is gone, or its disk full, there is nobody to tell.
-        let _ = std::io::stderr().write_all(line.as_bytes());
+        }
     }
-
-    fn flush(&self) {}
 }
 
-pub(crate) fn to_stderr(format: Format) {
-    log::set_max_level(log::LevelFilter::Info);
+fn write(lines: &Receiver<Entry>, format: Format) {
+    // Where standard error is gone, or its disk full, there is nobody to tell.
+    let put = |line: &str| drop(io::stderr().write_all(line.as_bytes()));
+    for entry in lines {
+        let waits = match entry {
+            Entry::Line(line) => {
+                put(&line);
+                None
+            }
+            Entry::Flush(waits) => Some(waits),
+        };
+        let lost = LOST.swap(0, Relaxed);
+        if lost > 0 {
+            let text = format!("{lost} lines of this log are lost: they were not read fast enough");
+            put(&format.line(Level::Warn, &text));
+        }
+        drop(waits);
+    }
+}
+
+/// Writes what is logged from now on to standard error.
+pub(crate) fn to_stderr(format: Format, level: LevelFilter) {
+    log::set_max_level(level);
+    let (queue, lines) = bounded(LINES);
+    // Without a thread every line is lost, as it would be without standard error. It ends with the
+    // process.
+    let writer = thread::Builder::new().name("websse-log".to_owned());
+    let _ = writer.spawn(move || write(&lines, format));
     // Fails only where a logger is set already, which nobody else does here.
-    let _ = log::set_boxed_logger(Box::new(Stderr(format)));
+    let _ = log::set_boxed_logger(Box::new(Lines { format, queue }));
 }

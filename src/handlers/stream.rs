@@ -215,5 +215,8 @@ fn event_stream() -> Response {
 fn refuse_for_now(reason: &str) -> Response {
     let random = RandomState::new().hash_one(0);
     let retry = 2000 + random % 8000;
-    event_stream().with_body(format!(": {reason}\nretry: {retry}\n\n").into_bytes()).close()
+    event_stream()
+        .with_body(format!(": {reason}\nretry: {retry}\n\n").into_bytes())
+        .refusing(reason.to_owned())
+        .close()
 }

@@ -7,6 +7,7 @@ use super::{
     connections::For,
     listener::Accepted,
     policy::Grant,
+    refusals::Asked,
     request::{self, Fate, Head, Request},
     response::{Body, Refusal, Response},
     router::Routed,
@@ -39,7 +40,7 @@ pub(super) fn serve(service: &Service, turn: &Turn<'_>, accepted: Accepted, buff
     };
     let mut connection = Connection { service, peer, io: transport };
     let end = connection.exchange();
-    let Connection { io, .. } = connection;
+    let Connection { mut io, .. } = connection;
     match end {
         End::Close => {
             let all_was_read = io.window.data().is_empty();
@@ -51,6 +52,10 @@ pub(super) fn serve(service: &Service, turn: &Turn<'_>, accepted: Accepted, buff
             if let Body::Bytes(body) = body {
                 head.write_head(Some(body.len()), true, io.out);
                 io.out.extend_from_slice(&body);
+            }
+            let asked = Asked::unread(peer);
+            if asked.is_wanted() && io.let_block() {
+                asked.log(refusal.status, Some(&refusal.reason));
             }
             io.close(false);
         }
@@ -98,6 +103,7 @@ impl Connection<'_> {
         let policy = &self.service.rules.policy;
         let grant = policy.grant(&request);
         let mut response = self.answer(&request, &grant)?;
+        let asked = response.may_refuse().then(|| Asked::of(&request));
         drop(request);
         loop {
             let (head, body) = response.split();
@@ -109,6 +115,12 @@ impl Connection<'_> {
                     head.write_head(Some(body.len()), close, self.io.out);
                     if !head_only && head.may_have_body() {
                         self.io.out.extend_from_slice(&body);
+                    }
+                    if head.refuses()
+                        && let Some(asked) = asked.filter(Asked::is_wanted)
+                        && self.io.let_block()
+                    {
+                        asked.log(head.status(), head.refused());
                     }
                     if close {
                         return Err(End::Close);

@@ -1,8 +1,14 @@
-//! How many requests were refused, by status.
+//! Requests that were refused: how many, by status, and which, for the log.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{collections::BTreeMap, fmt, net::SocketAddr, sync::Arc};
 
 use parking_lot::Mutex;
+
+use super::request::Request;
+use crate::{
+    error::Quoted,
+    logs::{self, Level},
+};
 
 /// Counts the answers with a status of 400 or more of an [`HttpServer`](super::HttpServer), all its
 /// listeners together. Cloning shares the counts.
@@ -25,5 +31,53 @@ impl Refusals {
         if status >= 400 {
             *self.0.lock().entry(status).or_default() += 1;
         }
+    }
+}
+
+/// A request as the log names it: without its query, which may hold a token. Made only where the log
+/// wants to know.
+pub(super) struct Asked(Option<String>);
+
+impl Asked {
+    pub(super) fn of(request: &Request) -> Self {
+        let wanted = logs::enabled(Level::Info).then_some(request);
+        Self(wanted.map(|request| {
+            let (method, path) = (request.method(), Quoted(request.path()));
+            format!("{method:.16} {path}{}", From(request.peer()))
+        }))
+    }
+
+    /// A request that could not be read.
+    pub(super) fn unread(peer: Option<SocketAddr>) -> Self {
+        Self(logs::enabled(Level::Info).then(|| format!("a malformed request{}", From(peer))))
+    }
+
+    pub(super) fn is_wanted(&self) -> bool {
+        self.0.is_some()
+    }
+
+    /// Tells the log how the request was refused. Calls code of the embedding program.
+    pub(super) fn log(&self, status: u16, reason: Option<&str>) {
+        let Some(asked) = &self.0 else { return };
+        let level = match status {
+            500 => Level::Error,
+            501.. => Level::Warn,
+            _ => Level::Info,
+        };
+        match reason {
+            Some(reason) => {
+                logs::write(level, format_args!("{asked}: {status}, {}", Quoted(reason)));
+            }
+            None => logs::write(level, format_args!("{asked}: {status}")),
+        }
+    }
+}
+
+/// Where a request comes from, if that has a name.
+struct From(Option<SocketAddr>);
+
+impl fmt::Display for From {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.map_or(Ok(()), |peer| write!(f, " from {peer}"))
     }
 }

@@ -30,6 +30,8 @@ pub struct Response {
     close: bool,
     /// A header field cannot be sent.
     invalid: bool,
+    /// It refuses what was asked, for now, for this reason, though its status does not say so.
+    refused: Option<Cow<'static, str>>,
 }
 
 /// What follows the head.
@@ -48,7 +50,7 @@ impl Response {
     /// A response without a body.
     pub fn new(status: u16) -> Self {
         let body = Body::Bytes(Cow::Borrowed(b""));
-        Self { status, fields: Vec::new(), body, close: false, invalid: false }
+        Self { status, fields: Vec::new(), body, close: false, invalid: false, refused: None }
     }
 
     /// Plain text in UTF-8. A line feed is added to its end, for people who read it in a terminal.
@@ -132,6 +134,27 @@ impl Response {
         self
     }
 
+    /// Says in the log that this refuses what was asked, and why.
+    pub(crate) fn refusing(mut self, reason: impl Into<Cow<'static, str>>) -> Self {
+        self.refused = Some(reason.into());
+        self
+    }
+
+    /// Whether this refuses what was asked, as far as it is known.
+    pub(super) fn refuses(&self) -> bool {
+        self.status >= 400 || self.refused.is_some()
+    }
+
+    /// Whether this refuses what was asked, or may turn out to.
+    pub(super) fn may_refuse(&self) -> bool {
+        self.refuses() || self.invalid || matches!(self.body, Body::Deferred(_))
+    }
+
+    /// Why this refuses what was asked, if its status does not say so.
+    pub(super) fn refused(&self) -> Option<&str> {
+        self.refused.as_deref()
+    }
+
     pub(super) fn closes(&self) -> bool {
         self.close
     }
@@ -143,8 +166,8 @@ impl Response {
                 "the program made a response with a status or a header field that cannot be sent";
             return Self::text(500, text).split();
         }
-        let Self { status, fields, body, close, invalid } = self;
-        let head = Self { status, fields, body: Body::Bytes(Cow::Borrowed(b"")), close, invalid };
+        let mut head = self;
+        let body = std::mem::replace(&mut head.body, Body::Bytes(Cow::Borrowed(b"")));
         (head, body)
     }
 

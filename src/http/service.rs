@@ -3,7 +3,7 @@
 use std::{
     cell::Cell,
     collections::HashMap,
-    io,
+    fmt, io,
     sync::Arc,
     thread::{self, JoinHandle, ThreadId},
     time::{Duration, Instant},
@@ -22,13 +22,18 @@ use super::{
     router::Router,
     turns::Turns,
 };
-use crate::panics::survive;
+use crate::{
+    logs::{self, Level},
+    panics::survive,
+};
 
 /// The pauses after errors of `accept` that follow each other, from the first to the longest.
 const FIRST_PAUSE: Duration = Duration::from_millis(1);
 const LONGEST_PAUSE: Duration = Duration::from_millis(500);
 /// How long threads may take to notice that their connections were cut.
 const AFTER_CUT: Duration = Duration::from_millis(250);
+/// Trouble with accepting is told to the log this often at most.
+const WARNED: Duration = Duration::from_secs(10);
 
 /// What holds for the connections of a listener.
 #[derive(Clone, Debug, Default)]
@@ -50,6 +55,8 @@ pub(super) struct Service {
     /// The threads that have not ended. Held while one is started, so that it cannot end before
     /// it stands here.
     threads: Mutex<HashMap<ThreadId, JoinHandle<()>>>,
+    /// When the log was last told of trouble with accepting.
+    warned: Mutex<Option<Instant>>,
 }
 
 impl Service {
@@ -61,6 +68,7 @@ impl Service {
             turns: Turns::default(),
             acceptor,
             threads: Mutex::default(),
+            warned: Mutex::default(),
             rules,
         });
         service.turns.pass(|| service.spawn())?;
@@ -100,10 +108,14 @@ impl Service {
             if self.turns.is_stopping() {
                 return false;
             }
-            let Ok(accepted) = accepted else {
-                self.turns.pause(Instant::now() + pause);
-                pause = (pause * 2).min(LONGEST_PAUSE);
-                continue;
+            let accepted = match accepted {
+                Ok(accepted) => accepted,
+                Err(error) => {
+                    self.turns.pause(Instant::now() + pause);
+                    pause = (pause * 2).min(LONGEST_PAUSE);
+                    self.warn(&turn, format_args!("cannot accept connections: {error}"));
+                    continue;
+                }
             };
             pause = FIRST_PAUSE;
             let spare = accepted.spare;
@@ -111,9 +123,25 @@ impl Service {
             let _ = survive(|| serve(self, &turn, accepted, buffers));
             if spare {
                 self.acceptor.restore_reserve();
+                self.warn(&turn, format_args!("no descriptors left; connections are refused"));
             }
         }
         true
+    }
+
+    /// Tells the log of trouble with accepting, which comes again and again. A logger is code of the
+    /// embedding program: the turn is passed on first.
+    fn warn(self: &Arc<Self>, turn: &Turn<'_>, trouble: fmt::Arguments<'_>) {
+        if !logs::enabled(Level::Warn) {
+            return;
+        }
+        let now = Instant::now();
+        let is_new = |last: Instant| now.saturating_duration_since(last) >= WARNED;
+        let is_due = self.warned.lock().is_none_or(is_new);
+        if is_due && turn.pass().is_ok() {
+            *self.warned.lock() = Some(now);
+            survive(|| logs::write(Level::Warn, trouble));
+        }
     }
 
     /// Stops listening and ends connections that are idle.

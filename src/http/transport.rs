@@ -206,6 +206,14 @@ impl<'c> Transport<'c> {
         Ok(())
     }
 
+    /// Sends what is gathered and passes the turn on, before code of the embedding program runs that
+    /// the client need not wait for; false where that cannot be.
+    pub(super) fn let_block(&mut self) -> bool {
+        // Whoever takes nothing any more shows at the next read or write.
+        let _ = self.flush();
+        self.pass_turn().is_ok()
+    }
+
     /// Gives the socket away, non-blocking.
     pub(super) fn hand_over(self, head: &[u8], take: TakeOver) {
         if self.ticket.is_some() && self.socket.set_nonblocking(true).is_err() {

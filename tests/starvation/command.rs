@@ -1,6 +1,10 @@
-//! The command, where its log cannot be written.
+//! The command, where its log cannot be written, and what it tells there of descriptors.
 
-use std::{fs::File, io::Write, process::Command};
+use std::{
+    fs::File,
+    io::{Read, Write},
+    process::{Command, Stdio},
+};
 
 use crate::{
     Serving,
@@ -31,4 +35,30 @@ fn a_log_on_a_full_disk_does_not_keep_it_from_serving_and_ending_in_good_order()
         status.is_some()
     });
     assert_eq!(status.unwrap().code(), Some(0));
+}
+
+#[test]
+fn a_lack_of_descriptors_is_in_the_log_but_not_for_each_connection() {
+    let mut command = Command::new("sh");
+    command.args(["-c", "ulimit -n 40 && exec \"$0\" \"$@\""]);
+    command.args([env!("CARGO_BIN_EXE_websse"), "--listen", "127.0.0.1:0", "--event", "a"]);
+    let mut hub = Serving::start(command.stderr(Stdio::piped()));
+    let mut listeners = Vec::new();
+    let mut refused = 0;
+    while refused < 5 {
+        let mut client = hub.ask(get("/event?event=a"));
+        if client.head().status != 200 || client.preamble().0 != "websse" {
+            refused += 1;
+        } else {
+            listeners.push(client);
+            assert!(listeners.len() < 40, "expected descriptors to run out");
+        }
+    }
+    drop(listeners);
+    hub.child.stdin.take();
+    let id = hub.child.id().to_string();
+    assert!(Command::new("kill").args(["-TERM", &id]).status().unwrap().success());
+    let mut log = String::new();
+    hub.child.stderr.take().unwrap().read_to_string(&mut log).unwrap();
+    assert_eq!(log.matches("websse: warn: no descriptors left").count(), 1, "{log}");
 }

@@ -1,0 +1,174 @@
+//! What the `log` facade is told, and that a logger which blocks holds up nobody.
+#![cfg(feature = "log")]
+#![allow(clippy::unwrap_used)]
+
+mod common;
+
+use std::{
+    sync::{Condvar, Mutex, Once},
+    time::Duration,
+};
+
+use common::{Hub, SOON, eventually};
+use log::{Level, LevelFilter, Log, Metadata, Record};
+use websse::{
+    Builder, Message,
+    http::{HttpServer, Request, Response},
+};
+
+/// Keeps all records of this process, and holds up whoever logs a text with the word `block`.
+struct Recorder {
+    lines: Mutex<Vec<(Level, String)>>,
+    blocks: Mutex<bool>,
+    freed: Condvar,
+}
+
+static RECORDER: Recorder =
+    Recorder { lines: Mutex::new(Vec::new()), blocks: Mutex::new(true), freed: Condvar::new() };
+
+impl Log for Recorder {
+    fn enabled(&self, _: &Metadata<'_>) -> bool {
+        true
+    }
+
+    fn log(&self, record: &Record<'_>) {
+        assert_eq!(record.target(), "websse");
+        let thread = std::thread::current().name().unwrap_or_default().to_owned();
+        assert!(!thread.contains("broadcaster"), "foreign code on the broadcaster");
+        let line = record.args().to_string();
+        let blocks = line.contains("block");
+        self.lines.lock().unwrap().push((record.level(), line));
+        if blocks {
+            let _freed =
+                self.freed.wait_while(self.blocks.lock().unwrap(), |blocks| *blocks).unwrap();
+        }
+    }
+
+    fn flush(&self) {}
+}
+
+/// A hub whose log is kept, for two clients.
+fn hub(
+    options: impl FnOnce(Builder) -> Builder,
+    http: impl FnOnce(HttpServer) -> HttpServer,
+) -> Hub {
+    static ONCE: Once = Once::new();
+    ONCE.call_once(|| {
+        log::set_max_level(LevelFilter::Debug);
+        log::set_logger(&RECORDER).unwrap();
+    });
+    Hub::with(&["", "a", "probe"], |builder| options(builder.max_streams(2)), http)
+}
+
+/// The only line of the log that contains this, without where the request came from.
+#[track_caller]
+fn line(part: &str) -> (Level, String) {
+    let lines = || {
+        let lines = RECORDER.lines.lock().unwrap();
+        lines.iter().filter(|(_, line)| line.contains(part)).cloned().collect::<Vec<_>>()
+    };
+    eventually(SOON, 1, || lines().len());
+    let (level, line) = lines().remove(0);
+    let line = line.split_once(" from 127.0.0.1:").map_or(line.clone(), |(before, after)| {
+        format!("{before}{}", &after[after.find(':').unwrap()..])
+    });
+    (level, line)
+}
+
+#[test]
+fn refused_requests_are_told_without_their_query() {
+    let panics = |_: &Request| -> Response { panic!("on purpose: a handler that panics") };
+    let hub = hub(|builder| builder, |http| http.get("/panics", panics));
+    for (request, level, told) in [
+        ("GET /nothing?access_token=secret", Level::Info, "GET \"/nothing\": 404"),
+        ("DELETE /event?event=secret", Level::Info, "DELETE \"/event\": 405"),
+        ("POST /send?retry=secret&data=y", Level::Info, "POST \"/send\": 422"),
+        ("GET /%0Aline%1B?x", Level::Info, "GET \"/\\nline\\u{1b}\": 404"),
+        ("GET /panics?secret", Level::Error, "GET \"/panics\": 500"),
+    ] {
+        let answer = hub.ask(format!("{request} HTTP/1.1\r\nHost: a\r\n\r\n")).answer();
+        assert!(answer.status >= 400);
+        let beginning = &told[..told.len() - ": 404".len()];
+        assert_eq!(line(beginning), (level, told.to_owned()));
+    }
+    hub.ask("GET /?secret HTTP/1.1\r\nNo host: secret\r\n\r\n").answer();
+    let (level, malformed) = line("a malformed request");
+    assert_eq!(level, Level::Info);
+    assert!(malformed.starts_with("a malformed request: 400, \""), "{malformed}");
+
+    let _two = [hub.listen("?event=probe"), hub.listen("?event=probe")];
+    let refused = hub.ask("GET /event?event=secret&event=a HTTP/1.1\r\nHost: a\r\n\r\n").answer();
+    assert_eq!(refused.status, 400);
+    let refused = hub.ask("GET /event?event=a&x=secret HTTP/1.1\r\nHost: a\r\n\r\n").answer();
+    assert_eq!(refused.status, 200, "a refusal for now");
+    let told = "GET \"/event\": 200, \"2 clients listen already, the most allowed\"".to_owned();
+    assert_eq!(line("2 clients listen already"), (Level::Info, told));
+    assert_eq!(hub.ask("GET /event HTTP/1.0\r\n\r\n").answer().status, 200);
+    let lines = RECORDER.lines.lock().unwrap().clone();
+    assert!(lines.iter().all(|(_, line)| !line.contains("secret")), "{lines:?}");
+    assert!(lines.iter().all(|(_, line)| line.lines().count() == 1), "{lines:?}");
+}
+
+#[test]
+fn clients_that_come_and_go_and_hooks_that_panic_are_told() {
+    let options = |builder: Builder| {
+        builder.on_disconnect(|_, _, _| panic!("on purpose: a hook that panics"))
+    };
+    let hub = hub(options, |http| http);
+    let named = |client: &common::Client| {
+        format!("({}) listens to [\"a\"]", client.socket().local_addr().unwrap())
+    };
+    let first = hub.listen("?event=a");
+    let second = hub.listen("?event=a");
+    for client in [&first, &second] {
+        assert_eq!(line(&named(client)).0, Level::Debug);
+    }
+    let address = first.socket().local_addr().unwrap();
+    drop(first);
+    let (level, gone) = line(&format!("({address}) is gone"));
+    assert!(level == Level::Debug && gone.ends_with("it closed its connection"), "{gone}");
+    assert_eq!(line("a hook panicked: on_disconnect").0, Level::Error);
+    // More than its budget and both sockets hold.
+    let address = second.socket().local_addr().unwrap();
+    for _ in 0..30 {
+        hub.publish(Message::new("x".repeat(1_000_000)).event("a"));
+    }
+    eventually(2 * SOON, 0, || {
+        // Judged when something comes.
+        hub.publish(Message::new("x").event("a"));
+        hub.server.stats().streams
+    });
+    let (level, gone) = line(&format!("({address}) is gone"));
+    assert!(level == Level::Info && gone.ends_with("it was too far behind"), "{gone}");
+    hub.server.shutdown(Duration::from_secs(1));
+    let lines = RECORDER.lines.lock().unwrap();
+    for told in ["the broadcaster runs", "the broadcaster has ended: ShutdownReport"] {
+        let is_told =
+            |(level, line): &(Level, String)| *level == Level::Debug && line.starts_with(told);
+        assert!(lines.iter().any(is_told), "{told}");
+    }
+}
+
+#[test]
+fn a_logger_that_blocks_holds_up_only_who_was_refused() {
+    let hub = hub(|builder| builder, |http| http);
+    let mut listener = hub.listen("?event=a");
+    let mut refused: Vec<_> = (0..20)
+        .map(|_| {
+            let mut client = hub.ask("GET /block HTTP/1.1\r\nHost: a\r\n\r\n");
+            assert_eq!(client.answer().status, 404, "the answer comes first");
+            client
+        })
+        .collect();
+    hub.assert_still_serves();
+    hub.publish(Message::new("on time").event("a"));
+    assert_eq!(listener.event().data.as_deref(), Some("on time"));
+    for client in &mut refused {
+        client.send("GET /after HTTP/1.1\r\nHost: a\r\n\r\n");
+    }
+    *RECORDER.blocks.lock().unwrap() = false;
+    RECORDER.freed.notify_all();
+    for client in &mut refused {
+        assert_eq!(client.answer().status, 404, "it goes on");
+    }
+}
