@@ -1,0 +1,219 @@
+//! What single steps cost, to steer the work on them.
+//!
+//! ```console
+//! $ cargo bench --bench micro
+//! $ cargo bench --bench micro -- deliver
+//! ```
+//!
+//! Framing and delivery are private. Their modules are compiled into this program as well, so that
+//! the library has nothing that is there for benchmarks only. Requests and publishing go through
+//! what is public.
+
+#![allow(clippy::unwrap_used)]
+#![allow(dead_code, unused_imports, missing_docs, unreachable_pub, reason = "parts of a library")]
+
+use std::{
+    hint::black_box,
+    io::{self, ErrorKind, IoSlice, Read, Write},
+    net::TcpStream,
+    sync::Arc,
+    thread,
+    time::{Duration, Instant},
+};
+
+use divan::{
+    Bencher,
+    counter::{BytesCount, ItemsCount},
+};
+use websse::{
+    Server,
+    http::{HttpServer, Request, Response},
+};
+
+#[path = "../src"]
+mod library {
+    pub(crate) mod audience;
+    pub(crate) mod error;
+    pub(crate) mod feed;
+    pub(crate) mod frame;
+    pub(crate) mod groups;
+    pub(crate) mod history;
+    pub(crate) mod mail;
+    pub(crate) mod message;
+    pub(crate) mod meter;
+    pub(crate) mod permits;
+    pub(crate) mod queue;
+    pub(crate) mod registry;
+    // Cargo compiles the unit tests as well.
+    pub(crate) mod scripted;
+    pub(crate) mod socket;
+    pub(crate) mod stats;
+    pub(crate) mod stream;
+    pub(crate) mod types;
+}
+
+// As these modules name each other.
+use library::{
+    audience, error, feed, frame, groups, history, mail, message, meter, permits, queue, registry,
+    scripted, socket, stats, stream, types,
+};
+
+use audience::{Arrival, Audience, AudienceLimits, Resume, Via};
+use frame::Encoded;
+use history::{History, HistoryLimits};
+use meter::Moment;
+use queue::{Batch, Queue, Queued};
+use registry::{Kind, Registry};
+use types::Subscribed;
+
+/// As the ids of a run begin.
+const EPOCH: &str = "0mwscj3olj8rw";
+const SMALL: usize = 128;
+
+fn main() {
+    divan::main();
+}
+
+fn message(bytes: usize) -> message::Message {
+    message::Message::new("x".repeat(bytes)).event("event1")
+}
+
+/// From a message to the bytes of its frame, on the publisher's thread and on the broadcaster's.
+#[divan::bench(args = [SMALL, 4096, 65_536])]
+fn frame_of_bytes(bencher: Bencher<'_, '_>, bytes: usize) {
+    let message = message(bytes);
+    let mut buffer = Vec::new();
+    bencher.counter(BytesCount::new(bytes)).bench_local(|| {
+        let encoded = Encoded::new(black_box(&message), 1 << 20).unwrap();
+        frame::seal(&encoded.lines, Some((EPOCH, 1_234_567)), &mut buffer)
+    });
+}
+
+/// A batch of so many events to so many clients, all caught up, whose sockets cost nothing.
+#[divan::bench(args = [(1, 1), (1000, 1), (1000, 16), (10_000, 1)])]
+fn deliver_to_clients_events(bencher: Bencher<'_, '_>, (clients, events): (usize, usize)) {
+    let moment = Moment { now: Instant::now(), second: 0 };
+    let mut audience = audience(clients, moment);
+    let encoded = Encoded::new(&message(SMALL), 1 << 20).unwrap();
+    let (mut queue, mut batch) = (Queue::default(), Batch::default());
+    bencher.counter(ItemsCount::new(clients * events)).bench_local(|| {
+        for _ in 0..events {
+            queue.push(&mut Queued { kind: 0, encoded: encoded.clone() });
+        }
+        queue.take(usize::MAX, &mut batch);
+        audience.deliver(&mut batch, events, moment);
+    });
+}
+
+fn audience(clients: usize, moment: Moment) -> Audience<Sink> {
+    let limits = AudienceLimits {
+        mailbox_bytes: 1 << 20,
+        mailboxes_bytes: 256 << 20,
+        stall_timeout: Duration::from_secs(10),
+        heartbeat: Duration::from_secs(15),
+        reconnect_spread: Duration::ZERO,
+    };
+    let history = HistoryLimits { events: 1024, bytes: 1 << 20, all_bytes: 64 << 20 };
+    let history = History::new(history, EPOCH.to_owned());
+    let registry = Registry::new(clients);
+    let mut audience = Audience::new(Arc::clone(&registry), limits, history);
+    for _ in 0..clients {
+        let subscribed = Subscribed::Types([0].into());
+        let seat = registry.register(Kind::Stream, subscribed, None).unwrap();
+        let (preamble, resume, via) = (Vec::new(), Resume::default(), Via::Wire(Sink));
+        audience.admit(Arrival { seat, preamble, resume, via }, moment);
+    }
+    audience
+}
+
+/// A socket that takes everything at once, and from which nothing comes.
+#[derive(Debug)]
+struct Sink;
+
+impl Read for Sink {
+    fn read(&mut self, _: &mut [u8]) -> io::Result<usize> {
+        Err(ErrorKind::WouldBlock.into())
+    }
+}
+
+impl Write for Sink {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        Ok(black_box(bytes).len())
+    }
+
+    fn write_vectored(&mut self, parts: &[IoSlice<'_>]) -> io::Result<usize> {
+        Ok(black_box(parts).iter().map(|part| part.len()).sum())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl socket::Wire for Sink {
+    fn finish(&self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// A call of `publish` while so many subscriptions listen, each on a thread of its own.
+#[divan::bench(args = [0, 1])]
+fn publish_to_subscriptions(bencher: Bencher<'_, '_>, subscriptions: usize) {
+    let server = Server::new();
+    server.register_event("event1").unwrap();
+    server.run().unwrap();
+    let listeners: Vec<_> = (0..subscriptions)
+        .map(|_| {
+            let subscription = server.subscribe(["event1"]).unwrap();
+            thread::spawn(move || subscription.count())
+        })
+        .collect();
+    let data = "x".repeat(SMALL);
+    bencher.counter(ItemsCount::new(1_usize)).bench_local(|| {
+        server.publish(websse::Message::new(&*data).event("event1")).unwrap();
+    });
+    server.shutdown(Duration::from_secs(10));
+    for listener in listeners {
+        listener.join().unwrap();
+    }
+}
+
+/// What curl sends, and what a browser does.
+const CURL: &str = "GET /event?event=event1 HTTP/1.1\r\nHost: 127.0.0.1:8080\r\n\
+    User-Agent: curl/7.88.1\r\nAccept: */*\r\n\r\n";
+const BROWSER: &str = "GET /event?event=event1&event=event2 HTTP/1.1\r\nHost: hub.example\r\n\
+    Connection: keep-alive\r\nCache-Control: no-cache\r\nAccept: text/event-stream\r\n\
+    User-Agent: Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) \
+    Chrome/140.0.0.0 Safari/537.36\r\nSec-Fetch-Site: same-origin\r\nSec-Fetch-Mode: cors\r\n\
+    Sec-Fetch-Dest: empty\r\nReferer: https://hub.example/\r\nCookie: websse_token=secret\r\n\
+    Accept-Encoding: gzip, deflate, br\r\nAccept-Language: en-GB,en;q=0.9\r\n\
+    Last-Event-ID: 0mwscj3olj8rw-1234567\r\n\r\n";
+/// Requests in one write, so that system calls count little.
+const PIPELINED: usize = 64;
+
+/// Requests read, parsed, routed and answered by an empty 200, over one connection.
+#[divan::bench(args = ["curl", "browser"])]
+fn request_of(bencher: Bencher<'_, '_>, client: &str) {
+    let request = if client == "curl" { CURL } else { BROWSER };
+    let answer = |_: &Request| Response::new(200);
+    let http = HttpServer::new().get("/event", answer).bind("127.0.0.1:0").unwrap();
+    let mut socket = TcpStream::connect(http.local_addr().unwrap()).unwrap();
+    socket.set_nodelay(true).unwrap();
+    socket.write_all(request.as_bytes()).unwrap();
+    let mut first = Vec::new();
+    while !first.ends_with(b"\r\n\r\n") {
+        let mut byte = [0];
+        socket.read_exact(&mut byte).unwrap();
+        first.push(byte[0]);
+    }
+    assert!(first.starts_with(b"HTTP/1.1 200 "));
+    let requests = request.repeat(PIPELINED);
+    let mut answers = first.repeat(PIPELINED);
+    bencher.counter(ItemsCount::new(PIPELINED)).bench_local(|| {
+        socket.write_all(requests.as_bytes()).unwrap();
+        socket.read_exact(&mut answers).unwrap();
+    });
+    assert!(answers.ends_with(&first));
+    drop(socket);
+    http.shutdown(Duration::from_secs(1));
+}
