@@ -33,6 +33,7 @@ use websse::{
 #[path = "../src"]
 mod library {
     pub(crate) mod audience;
+    pub(crate) mod client;
     pub(crate) mod error;
     pub(crate) mod feed;
     pub(crate) mod frame;
@@ -41,6 +42,7 @@ mod library {
     pub(crate) mod mail;
     pub(crate) mod message;
     pub(crate) mod meter;
+    pub(crate) mod notices;
     pub(crate) mod permits;
     pub(crate) mod queue;
     pub(crate) mod registry;
@@ -54,8 +56,8 @@ mod library {
 
 // As these modules name each other.
 use library::{
-    audience, error, feed, frame, groups, history, mail, message, meter, permits, queue, registry,
-    scripted, socket, stats, stream, types,
+    audience, client, error, feed, frame, groups, history, mail, message, meter, notices, permits,
+    queue, registry, scripted, socket, stats, stream, types,
 };
 
 use audience::{Arrival, Audience, AudienceLimits, Resume, Via};
