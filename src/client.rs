@@ -1,6 +1,8 @@
 //! Who listens, as an embedding program sees it.
 
-use std::{fmt, net::SocketAddr};
+use std::{error::Error, fmt, net::SocketAddr};
+
+use crate::error::PublishError;
 
 /// A client's number, never used twice in one server. A client that comes back is another one.
 ///
@@ -29,3 +31,43 @@ pub struct Client {
     /// The id of the last event that it had when it came, from an earlier connection.
     pub last_event_id: Option<String>,
 }
+
+/// [`Server::send_to`](crate::Server::send_to) did not accept a message. The client is not sent it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum SendToError {
+    /// There is no such client; most often it has left.
+    UnknownClient(ClientId),
+    /// The message would not be published either, or has an id ([`MessageError::IdToOne`](crate::MessageError::IdToOne)).
+    Refused(PublishError),
+}
+
+impl fmt::Display for SendToError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::UnknownClient(client) => UnknownClient(*client).fmt(f),
+            Self::Refused(error) => error.fmt(f),
+        }
+    }
+}
+
+impl Error for SendToError {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        match self {
+            Self::UnknownClient(_) => None,
+            Self::Refused(error) => Some(error),
+        }
+    }
+}
+
+/// [`Server::disconnect`](crate::Server::disconnect) finds no such client; most often it has left.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct UnknownClient(pub ClientId);
+
+impl fmt::Display for UnknownClient {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "there is no client {}; it may have left", self.0)
+    }
+}
+
+impl Error for UnknownClient {}

@@ -4,10 +4,7 @@ mod setup;
 
 use std::{error::Error, fmt, io};
 
-use crate::{
-    client::ClientId,
-    message::{Message, is_general},
-};
+use crate::message::{Message, is_general};
 
 pub use self::setup::{MessageError, RegisterError, RunError};
 
@@ -168,46 +165,6 @@ impl Error for PublishAllError {
         Some(&self.error)
     }
 }
-
-/// [`Server::send_to`](crate::Server::send_to) did not accept a message. The client is not sent it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum SendToError {
-    /// There is no such client; most often it has left.
-    UnknownClient(ClientId),
-    /// The message would not be published either, or has an id ([`MessageError::IdToOne`]).
-    Refused(PublishError),
-}
-
-impl fmt::Display for SendToError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::UnknownClient(client) => UnknownClient(*client).fmt(f),
-            Self::Refused(error) => error.fmt(f),
-        }
-    }
-}
-
-impl Error for SendToError {
-    fn source(&self) -> Option<&(dyn Error + 'static)> {
-        match self {
-            Self::UnknownClient(_) => None,
-            Self::Refused(error) => Some(error),
-        }
-    }
-}
-
-/// [`Server::disconnect`](crate::Server::disconnect) finds no such client; most often it has left.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct UnknownClient(pub ClientId);
-
-impl fmt::Display for UnknownClient {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "there is no client {}; it may have left", self.0)
-    }
-}
-
-impl Error for UnknownClient {}
 
 /// A client cannot listen, [over HTTP](crate::Server::event_stream_handler) or
 /// [by `subscribe`](crate::Server::subscribe).

@@ -3,8 +3,8 @@
 use std::{collections::HashMap, fmt, sync::Arc};
 
 use crate::{
-    client::{Client, ClientId},
-    error::{PublishError, SendToError, TryPublishError, UnknownClient},
+    client::{Client, ClientId, SendToError, UnknownClient},
+    error::{PublishError, TryPublishError},
     hub::Hub,
     logs::{self, Level},
     message::Message,

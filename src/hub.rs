@@ -11,11 +11,8 @@ use parking_lot::Mutex;
 use crate::{
     audience::{Arrival, Audience, Order, Resume, Via},
     broadcaster::{Broadcaster, Parts, Presence},
-    client::ClientId,
-    error::{
-        MessageError, PublishAllError, PublishError, SendToError, SubscribeError, TryPublishError,
-        UnknownClient,
-    },
+    client::{ClientId, SendToError, UnknownClient},
+    error::{MessageError, PublishAllError, PublishError, SubscribeError, TryPublishError},
     frame::{self, Encoded},
     history::{History, epoch},
     inbox::{Inbox, MAX_BATCH_BYTES, Refused},

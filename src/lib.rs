@@ -261,10 +261,10 @@ mod types;
 pub use access::{Action, Denied};
 pub use broadcaster::ShutdownReport;
 pub use builder::Builder;
-pub use client::{Client, ClientId};
+pub use client::{Client, ClientId, SendToError, UnknownClient};
 pub use error::{
-    MessageError, PublishAllError, PublishError, RegisterError, RunError, SendToError, StreamError,
-    SubscribeError, TryPublishError, UnknownClient,
+    MessageError, PublishAllError, PublishError, RegisterError, RunError, StreamError,
+    SubscribeError, TryPublishError,
 };
 pub use frame::Frame;
 pub use handlers::{EventStreamHandler, FiguresHandler, HealthHandler, SendMessageHandler};
