@@ -2,7 +2,7 @@
 
 use std::{error::Error, fmt, io};
 
-/// A [`Message`] or an [`EventId`](crate::EventId) cannot be what was asked for.
+/// A [`Message`](crate::Message) or an [`EventId`](crate::EventId) cannot be what was asked for.
 ///
 /// A line break in these fields would let a publisher write lines of its own into the stream, and
 /// clients ignore an id that holds NUL
