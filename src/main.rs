@@ -1,5 +1,10 @@
 //! The `websse` command: a hub for Server-Sent Events, to be tried with curl.
 
+#[cfg(not(unix))]
+compile_error!(
+    "the command needs Unix signals; the library does without, and without the feature cli"
+);
+
 mod command;
 mod page;
 

@@ -1,15 +1,18 @@
 //! Accepting connections, whatever goes wrong.
 
-#[cfg(unix)]
-use std::os::{
-    fd::OwnedFd,
-    unix::net::{UnixListener, UnixStream},
-};
 #[cfg(feature = "socket2")]
 use std::time::Duration;
 use std::{
     io,
-    net::{Shutdown, SocketAddr, TcpListener, TcpStream},
+    net::{SocketAddr, TcpListener, TcpStream},
+};
+#[cfg(unix)]
+use std::{
+    net::Shutdown,
+    os::{
+        fd::OwnedFd,
+        unix::net::{UnixListener, UnixStream},
+    },
 };
 
 use parking_lot::Mutex;
@@ -17,7 +20,7 @@ use parking_lot::Mutex;
 use crate::socket::Socket;
 
 /// After this time without a sign of life from a peer's machine its connection is given up.
-#[cfg(feature = "socket2")]
+#[cfg(all(feature = "socket2", target_os = "linux"))]
 const LIFELESS: Duration = Duration::from_secs(30);
 /// After this silence a peer's machine is asked whether it lives, and from then on every so often.
 #[cfg(feature = "socket2")]
@@ -205,10 +208,14 @@ impl Acceptor {
 fn accepted(socket: Socket, peer: Option<SocketAddr>, spare: bool) -> Accepted {
     // Linux hands the listener's option on. A socket that fails here fails at its first read too.
     #[cfg(not(target_os = "linux"))]
-    if let Socket::Tcp(socket) = &socket {
-        let _ = socket.set_nodelay(true);
-        #[cfg(feature = "socket2")]
-        let _ = notice_dead_peers(socket);
+    match &socket {
+        Socket::Tcp(socket) => {
+            let _ = socket.set_nodelay(true);
+            #[cfg(feature = "socket2")]
+            let _ = notice_dead_peers(socket);
+        }
+        #[cfg(unix)]
+        Socket::Unix(_) => {}
     }
     Accepted { socket, peer, spare }
 }
