@@ -16,7 +16,7 @@
 //!     .post("/send", server.send_message_handler()) // curl -X POST 'localhost:8080/send?event=event1&data=hi'
 //!     .bind("127.0.0.1:0")?;
 //!
-//! server.publish(Message::new("data").event("event1"))?;
+//! server.publish(Message::new("data").event("event1"))?; // who comes later adds &replay=1
 //! # drop(http);
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
@@ -30,9 +30,9 @@
 //!
 //! # What is guaranteed
 //!
-//! - Every event that [`publish`](Server::publish) accepted reaches every client whose response head
-//!   had arrived before the call, once and in order, or that client is disconnected. There is never
-//!   a silent gap.
+//! - Every event that [`publish`](Server::publish) accepted reaches every client whose response
+//!   head had arrived before the call, once and in order, or that client is disconnected. There is
+//!   never a silent gap.
 //! - A client that does not read, or reads slowly, delays nobody. One that is more than
 //!   [1 MiB](Builder::mailbox_bytes) behind is disconnected once it has taken nothing for 3 s,
 //!   or at once where [memory](Builder::mailboxes_bytes) is short; one that takes nothing for
@@ -50,21 +50,67 @@
 //! - [`shutdown`](Server::shutdown) delivers what was accepted, ends every stream and joins every
 //!   thread within its deadline.
 //!
+//! # Coming back
+//!
+//! Every event has an id, its publisher's own or one of the server's, and the last events of each
+//! type are [kept](Builder::history_events). A browser that reconnects says which one it had last
+//! (`Last-Event-ID`), and gets exactly what it missed, in order, before what is new. Where that is
+//! not possible, since too much has happened or the server was started anew, the first event is a
+//! `stream-gap`, with JSON as its data: the id `requested`, and the `oldest` that is kept. What
+//! follows is all that is left.
+//!
+//! Some clients by other people do not send back an id that came without data, which every stream
+//! begins with: cut before their first event, they come back as if for the first time.
+//!
+//! What to do on a `stream-gap` depends on what the events mean. Where each says all there is to
+//! say (a reading, a price), nothing: the next one does. Where a page has added them up (a list, a
+//! counter), it loads anew what it shows, as it did when it opened. Some of what follows is in that
+//! already.
+//!
+//! ```js
+//! const events = new EventSource('/event?event=cart')
+//! events.addEventListener('stream-gap', () => location.reload())
+//! ```
+//!
+//! The history is in memory: after a restart of your program everybody who comes back is told of a
+//! gap.
+//!
+//! # Browsers
+//!
+//! `EventSource` comes back by itself, after the time that [`retry`](Builder::retry) sets, as long
+//! as the answer is a stream. Any other status ends it for good; so what is refused for now only
+//! (too many clients, a shutdown) is refused by a stream that says why and ends, and a proxy's 502
+//! needs care.
+//!
+//! A browser opens six connections to one HTTP/1.1 server at most, its tabs together. A stream
+//! holds one, and with six streams open everything else waits. Let a page have one stream of
+//! several types (`?event=a&event=b`) instead of several; let tabs share one by a `SharedWorker`
+//! (HTML standard, 9.2.7); or put a proxy that speaks HTTP/2 in front, which lifts that limit.
+//!
+//! It sends cookies, and no header fields of the page's choice: a token goes into a cookie, or into
+//! the query, where proxies log it.
+//!
 //! # Threads
 //!
-//! One broadcaster thread owns all the streams and writes all of them, without ever blocking on
-//! one. [Connection threads](http#threads) exist only while a request is being read or answered. An
-//! idle stream costs a socket and about 1 KiB, no thread.
+//! - One broadcaster thread for each [`Server`], from [`run`](Server::run) to its shutdown. It owns
+//!   all the streams and writes all of them, without ever blocking on one. No code of yours runs
+//!   there.
+//! - [Connection threads](http#threads) for each listener of an [`http::HttpServer`], only while a
+//!   request is being read or answered: your handlers and `authorize` run there. An idle stream
+//!   costs a socket and about 1 KiB, no thread; of [those with work](http::Limits::connections)
+//!   there are 1024 at most.
+//! - A thread for hooks, which there is only where you set one.
+//! - A [`Subscription`] has none: the thread that reads it is yours.
 //!
-//! Handlers of yours never run on the broadcaster, and no lock is held while they do. Hooks have a
-//! thread of their own, which there is only where you set one.
+//! [`publish`](Server::publish) may be called from any thread, handlers and hooks included, and may
+//! block while the queue is full. No lock is held while code of yours runs.
 //!
 //! # Clients one by one
 //!
-//! [`on_connect`](Builder::on_connect) and [`on_disconnect`](Builder::on_disconnect) call your program
-//! when a client has come and when it is gone. [`send_to`](Server::send_to) sends a message to one
-//! client, [`disconnect`](Server::disconnect) ends one, and [`presence`](Builder::presence) publishes
-//! how many there are.
+//! [`on_connect`](Builder::on_connect) and [`on_disconnect`](Builder::on_disconnect) call your
+//! program when a client has come and when it is gone. [`send_to`](Server::send_to) sends a message
+//! to one client, [`disconnect`](Server::disconnect) ends one, and [`presence`](Builder::presence)
+//! publishes how many there are.
 //!
 //! ```
 //! use websse::{Message, Server};
@@ -81,28 +127,17 @@
 //! # drop(server);
 //! ```
 //!
-//! # Coming back
-//!
-//! Every event has an id, its publisher's own or one of the server's, and the last events of each
-//! type are [kept](Builder::history_events). A browser that reconnects says which one it had last
-//! (`Last-Event-ID`), and gets exactly what it missed, in order, before what is new. Where that is not
-//! possible, since too much has happened or the server was started anew, the first event is a
-//! `stream-gap`, with JSON as its data: the id `requested`, and the `oldest` that is kept. What
-//! follows is all that is left.
-//!
-//! Some clients by other people do not send back an id that came without data, which every stream
-//! begins with: cut before their first event, they come back as if for the first time.
-//!
 //! # Who may do what
 //!
 //! By default everybody who reaches the server may listen and publish, but for the pages of other
 //! origins, whose POSTs [`http::Policy`] refuses. [`authorize`](EventStreamHandler::authorize) lets
-//! your program decide; [`streams_per_address`](EventStreamHandler::streams_per_address) limits each
-//! client. A server on `127.0.0.1` is reached by every page that its user visits: name the hosts that
-//! it answers to ([`Policy::allow_host`](http::Policy::allow_host)). TLS is a proxy's work.
+//! your program decide; [`streams_per_address`](EventStreamHandler::streams_per_address) limits
+//! each client. A server on `127.0.0.1` is reached by every page that its user visits: name the
+//! hosts that it answers to ([`Policy::allow_host`](http::Policy::allow_host)). TLS is a proxy's
+//! work.
 //!
-//! The `websse` command, with the tokens `pub` to publish, `sub` to listen, and `news=paper` to listen
-//! to the type `news` only, answers with these statuses:
+//! The `websse` command, with the tokens `pub` to publish, `sub` to listen, and `news=paper` to
+//! listen to the type `news` only, answers with these statuses:
 //!
 //! | | no token | a wrong one | `paper` | `pub` | `sub` |
 //! |---|---|---|---|---|---|
@@ -127,17 +162,75 @@
 //! [`metrics_handler`](Server::metrics_handler), [`stats_handler`](Server::stats_handler) and
 //! [`health_handler`](Server::health_handler) tell it over HTTP.
 //!
+//! # Testing
+//!
+//! Your tests need no socket to see what was published. A [`Subscription`] has everything that is
+//! published from then on, and its frames tell [type](Frame::event_type), [data](Frame::data) and
+//! [id](Frame::id):
+//!
+//! ```
+//! use std::time::Duration;
+//! use websse::{Frame, Message, PublishError, Server};
+//!
+//! // What is to be tested.
+//! fn sell(server: &Server, price: u32) -> Result<(), PublishError> {
+//!     server.publish(Message::new(price.to_string()).event("sold"))
+//! }
+//!
+//! let server = Server::new();
+//! server.register_event("sold")?;
+//! server.run()?;
+//! let mut events = server.subscribe(["*"])?;
+//! sell(&server, 3)?;
+//! let event = events.next_event(Duration::from_secs(5))?;
+//! assert_eq!((event.event_type(), event.data().as_str()), ("sold", "3"));
+//!
+//! // To see that nothing else comes needs no wait: a shutdown delivers all there is, and ends it.
+//! sell(&server, 4)?;
+//! server.shutdown(Duration::from_secs(5));
+//! let rest: Vec<_> = events.filter(Frame::is_event).map(|event| event.data()).collect();
+//! assert_eq!(rest, ["4"]);
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! Handlers of yours take a [`Request`](http::Request::new) made by hand; over sockets, `bind` to
+//! port 0.
+//!
+//! # Another server
+//!
+//! In a program that has a synchronous HTTP server already, [`Server::subscribe`] gives a blocking
+//! [`Subscription`]: an iterator of frames that can also write itself to any connection
+//! ([`stream_to`](Subscription::stream_to)). It takes a thread for each client. The examples
+//! `embed-subscription` (`tiny_http` 0.12), `embed-touche` (`touche` 0.0.15) and `embed-listener`
+//! (a bare `TcpListener`) do so.
+//!
+//! `rouille` 3.6 and `astra` 0.4 hold a streamed body back: in a trial with an event a second, none
+//! came out within twelve. Beside those, and beside any other server, an [`http::HttpServer`] can listen
+//! on a port of its own, and allow the pages of the other one to use it:
+//!
+//! ```
+//! use websse::{Server, http::{HttpServer, Policy}};
+//!
+//! # let (own, pages) = ("127.0.0.1:0", "http://localhost:8000");
+//! let server = Server::new();
+//! server.register_event("")?;
+//! server.run()?;
+//! let http = HttpServer::new()
+//!     .policy(Policy::default().allow_origin(pages)) // such as http://localhost:8000
+//!     .get("/event", server.event_stream_handler())
+//!     .bind(own)?; // such as 127.0.0.1:8001: new EventSource('http://localhost:8001/event')
+//! # drop(http);
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
 //! # Behind a proxy
 //!
 //! Streams say `X-Accel-Buffering: no` and `Cache-Control: no-transform`, which nginx and others
 //! follow, so that events pass at once. What is left to configure is the time that the proxy lets a
-//! stream be silent: more than the [heartbeat](Builder::heartbeat), which it is by default with most.
-//! And a browser's `EventSource` closes for good when the proxy answers 502 or 503 while your program
-//! is restarted: let the proxy wait meanwhile, or answer as below; or make a new `EventSource` when
-//! its `readyState` is `CLOSED`.
-//!
-//! A browser opens six connections to one HTTP/1.1 server at most, its tabs together; a proxy that
-//! speaks HTTP/2 lifts that.
+//! stream be silent: more than the [heartbeat](Builder::heartbeat), which it is by default with
+//! most. And a browser's `EventSource` closes for good when the proxy answers 502 or 503 while your
+//! program is restarted: let the proxy wait meanwhile, or answer as below; or make a new
+//! `EventSource` when its `readyState` is `CLOSED`.
 //!
 //! These are tested with nginx 1.22, haproxy 2.6 and caddy 2.6, before the command as
 //! `websse --allow-host hub.example --trusted-proxy 127.0.0.1`, which takes the clients' addresses
@@ -155,7 +248,9 @@
 //!
 //! What the server may use is the sum of its limits: by default 64 MiB of history, 16 MiB of queue,
 //! 64 MiB of request bodies, 256 MiB of mailboxes for clients that are behind, and 1 KiB for each
-//! idle stream. None of it is taken before it is needed.
+//! idle stream; and the [stacks](http::Limits::stack_bytes) of connection threads. None of it is
+//! taken before it is needed. [`Builder`] and [`http::Limits`] have all the limits, with their
+//! defaults:
 //!
 //! ```
 //! use websse::{Server, http::{HttpServer, Limits}};
@@ -170,10 +265,18 @@
 //!     .history_bytes(64 * KIB)
 //!     .history_all_bytes(512 * KIB)
 //!     .build();
-//! let limits = Limits::default().connections(16).body_bytes(16 * KIB).bodies_bytes(64 * KIB);
+//! let limits = Limits::default()
+//!     .connections(16)
+//!     .stack_bytes(128 * KIB)
+//!     .body_bytes(16 * KIB)
+//!     .bodies_bytes(64 * KIB);
 //! let http = HttpServer::new().limits(limits);
 //! # drop((server, http));
 //! ```
+//!
+//! The example `sensors` was seen to take 4 MB with 16 clients. On the other hand, for thousands of
+//! streams raise the limit of open descriptors (`ulimit -n`), and listen with a
+//! [larger backlog](http::HttpServer::bind).
 //!
 //! # Shutting down
 //!
@@ -191,11 +294,18 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
-//! # Another server
+//! # Platforms
 //!
-//! In a program that has a synchronous HTTP server already, [`Server::subscribe`] gives a blocking
-//! [`Subscription`]: an iterator of frames that can also write itself to any connection
-//! ([`stream_to`](Subscription::stream_to)). It takes a thread for each client.
+//! It is tested on Linux, 64-bit x86. The tests have passed on 32-bit x86 as well, and it needs no
+//! 64-bit atomics: it compiles for 32-bit PowerPC, which has none. There a process has 2 or 3 GiB
+//! of addresses: set [`stack_bytes`](http::Limits::stack_bytes), since 1024 stacks of 2 MiB would
+//! take them all.
+//!
+//! For macOS and Windows it compiles, by the standard library alone, and should work; it is not
+//! tested there. The command `websse` needs a Unix.
+//!
+//! It needs Rust 1.88; a later version of the crate may need a later one, and says so in the
+//! changelog.
 //!
 //! # Cargo features
 //!
@@ -215,11 +325,11 @@
 //! - `socket2` notices within about 30 s that a client's machine or network is gone without a word:
 //!   every TCP connection of [`http`] is asked for a sign of life after 15 s of silence
 //!   (`SO_KEEPALIVE`), and on Linux what is sent must be acknowledged within 30 s
-//!   (`TCP_USER_TIMEOUT`, RFC 5482). That ends a client as well that reads so little that its receive
-//!   buffer stays full for that long; it comes back and resumes. Without it that is left to the kernel. Heartbeats make sure that
-//!   something is unacknowledged; Linux gives up after about 15 minutes (`net.ipv4.tcp_retries2`), and
-//!   until then the stream counts. One that is busy ends earlier, when its buffers are full for the
-//!   [stall time-out](Builder::stall_timeout).
+//!   (`TCP_USER_TIMEOUT`, RFC 5482). That ends a client as well that reads so little that its
+//!   receive buffer stays full for that long; it comes back and resumes. Without it that is left to
+//!   the kernel. Heartbeats make sure that something is unacknowledged; Linux gives up after about
+//!   15 minutes (`net.ipv4.tcp_retries2`), and until then the stream counts. One that is busy ends
+//!   earlier, when its buffers are full for the [stall time-out](Builder::stall_timeout).
 //! - `cli` is for the `websse` command. It has the others.
 
 mod access;
