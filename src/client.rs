@@ -7,6 +7,16 @@ use crate::error::PublishError;
 /// A client's number, never used twice in one server. A client that comes back is another one.
 ///
 /// [Hooks](crate::Builder::on_connect) are told it, and [`Subscription::id`](crate::Subscription::id).
+///
+/// ```
+/// # use websse::Server;
+/// # let server = Server::new();
+/// # server.register_event("")?;
+/// # server.run()?;
+/// let (one, other) = (server.subscribe([""])?, server.subscribe([""])?);
+/// assert_ne!(one.id(), other.id());
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ClientId(pub(crate) u64);
 
@@ -33,6 +43,17 @@ pub struct Client {
 }
 
 /// [`Server::send_to`](crate::Server::send_to) did not accept a message. The client is not sent it.
+///
+/// ```
+/// # use websse::{Message, SendToError, Server};
+/// # let server = Server::new();
+/// # server.register_event("")?;
+/// # server.run()?;
+/// let client = server.subscribe([""])?;
+/// let refused = server.send_to(client.id(), Message::new("").event("two\nlines"));
+/// assert!(matches!(refused, Err(SendToError::Refused(_))));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum SendToError {
@@ -61,6 +82,17 @@ impl Error for SendToError {
 }
 
 /// [`Server::disconnect`](crate::Server::disconnect) finds no such client; most often it has left.
+///
+/// ```
+/// # use websse::{Server, UnknownClient};
+/// # let server = Server::new();
+/// # server.register_event("")?;
+/// # server.run()?;
+/// let client = server.subscribe([""])?.id();
+/// server.shutdown(std::time::Duration::from_secs(5));
+/// assert_eq!(server.disconnect(client), Err(UnknownClient(client)));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct UnknownClient(pub ClientId);
 

@@ -23,8 +23,12 @@ use crate::{
 /// server.run()?;
 /// let publisher = server.publisher();
 /// publisher.publish(Message::new("1").event("tick"))?;
+/// publisher.try_publish(Message::new("2").event("tick"))?;
+/// let client = server.subscribe(["tick"])?;
+/// publisher.send_to(client.id(), Message::new("welcome").event("tick"))?;
+/// publisher.disconnect(client.id())?;
 /// drop(server);
-/// let late = publisher.publish(Message::new("2").event("tick"));
+/// let late = publisher.publish(Message::new("3").event("tick"));
 /// assert_eq!(late, Err(PublishError::ShutDown));
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```

@@ -65,6 +65,23 @@ impl Server {
     }
 
     /// Publishes to this server without keeping it alive.
+    ///
+    /// ```
+    /// # use std::{thread, time::Duration};
+    /// # use websse::{Message, Server};
+    /// # let server = Server::new();
+    /// # server.register_event("")?;
+    /// # server.run()?;
+    /// let publisher = server.publisher();
+    /// let clock = thread::spawn(move || {
+    ///     while publisher.publish(Message::new("tick")).is_ok() {
+    ///         thread::sleep(Duration::from_millis(1));
+    ///     }
+    /// });
+    /// drop(server);
+    /// clock.join().expect("it ends with the server");
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn publisher(&self) -> Publisher {
         Publisher::new(Arc::clone(&self.hub))
     }
