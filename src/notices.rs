@@ -6,12 +6,7 @@
 //! then that of a client that is still here, and each client whose end waits was here when the
 //! oldest notice came.
 
-use std::{
-    collections::{BTreeMap, HashMap},
-    net::SocketAddr,
-    sync::Arc,
-    time::Instant,
-};
+use std::{collections::HashMap, net::SocketAddr, sync::Arc, time::Instant};
 
 use parking_lot::{Condvar, Mutex};
 
@@ -45,8 +40,9 @@ pub(crate) struct Notices {
 
 #[derive(Debug, Default)]
 struct State {
-    /// By number, in the order they came.
-    waiting: BTreeMap<u64, Notice>,
+    /// By number, as they came. Some numbers were passed over.
+    waiting: HashMap<u64, Notice>,
+    oldest: u64,
     next: u64,
     /// The clients whose arrival waits, with the number of that notice.
     untold: HashMap<ClientId, u64>,
@@ -92,7 +88,7 @@ impl Notices {
         if state.until.is_some_and(|until| Instant::now() >= until) {
             return None;
         }
-        let (_, notice) = state.waiting.pop_first()?;
+        let notice = state.pop()?;
         if let Notice::Connected(connected) = &notice {
             state.untold.remove(&connected.id);
         }
@@ -144,6 +140,16 @@ impl State {
     fn push(&mut self, notice: Notice) {
         self.waiting.insert(self.next, notice);
         self.next += 1;
+    }
+
+    fn pop(&mut self) -> Option<Notice> {
+        while self.oldest < self.next {
+            self.oldest += 1;
+            if let Some(notice) = self.waiting.remove(&(self.oldest - 1)) {
+                return Some(notice);
+            }
+        }
+        None
     }
 }
 

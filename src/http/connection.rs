@@ -207,8 +207,8 @@ impl Connection<'_> {
                 Some(_) => {}
                 None if idle => return Err(End::Close),
                 None => {
-                    let seconds = limits.head_timeout.as_secs_f32();
-                    let reason = format!("the request head was not complete after {seconds} s");
+                    let time = limits.head_timeout;
+                    let reason = format!("the request head was not complete after {time:?}");
                     return Err(Refusal::new(408, reason).into());
                 }
             }

@@ -19,17 +19,21 @@ use crate::{
 /// assert_eq!(refusals.counts().get(&404), None, "nobody asked for what is not there");
 /// ```
 #[derive(Clone, Debug, Default)]
-pub struct Refusals(Arc<Mutex<BTreeMap<u16, u64>>>);
+pub struct Refusals(Arc<Mutex<Vec<(u16, u64)>>>);
 
 impl Refusals {
     /// Answers since the start, by status; a status that never was is not there.
     pub fn counts(&self) -> BTreeMap<u16, u64> {
-        self.0.lock().clone()
+        self.0.lock().iter().copied().collect()
     }
 
     pub(super) fn count(&self, status: u16) {
         if status >= 400 {
-            *self.0.lock().entry(status).or_default() += 1;
+            let mut counts = self.0.lock();
+            match counts.iter_mut().find(|(known, _)| *known == status) {
+                Some((_, count)) => *count += 1,
+                None => counts.push((status, 1)),
+            }
         }
     }
 }
