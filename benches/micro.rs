@@ -39,6 +39,7 @@ mod library {
     pub(crate) mod frame;
     pub(crate) mod groups;
     pub(crate) mod history;
+    pub(crate) mod journal;
     pub(crate) mod mail;
     pub(crate) mod message;
     pub(crate) mod meter;
@@ -56,8 +57,8 @@ mod library {
 
 // As these modules name each other.
 use library::{
-    audience, client, error, feed, frame, groups, history, mail, message, meter, notices, permits,
-    queue, registry, scripted, socket, stats, stream, types,
+    audience, client, error, feed, frame, groups, history, journal, mail, message, meter, notices,
+    permits, queue, registry, scripted, socket, stats, stream, types,
 };
 
 use audience::{Arrival, Audience, AudienceLimits, Resume, Via};
@@ -123,7 +124,7 @@ fn audience(clients: usize, moment: Moment) -> Audience<Sink> {
         let subscribed = Subscribed::Types([0].into());
         let seat = registry.register(Kind::Stream, subscribed, None).unwrap();
         let (preamble, resume, via) = (Vec::new(), Resume::default(), Via::Wire(Sink));
-        audience.admit(Arrival { seat, preamble, resume, via }, moment);
+        audience.admit(Arrival { seat, preamble, resume, via, back: None }, moment);
     }
     audience
 }

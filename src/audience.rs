@@ -6,6 +6,7 @@
 mod arrival;
 mod delivery;
 mod ending;
+mod entries;
 #[cfg(test)]
 mod model;
 mod order;
@@ -43,7 +44,7 @@ use crate::{
 };
 
 pub(crate) use self::{
-    arrival::{Arrival, Resume, Via},
+    arrival::{Arrival, Resume, Returned, Via},
     order::Order,
     presence::json_counts,
 };
@@ -191,7 +192,10 @@ impl<W: Wire> Audience<W> {
 
     /// Takes a client in: from here on it gets every event that it subscribes to.
     pub(crate) fn admit(&mut self, arrival: Arrival<W>, moment: Moment) {
-        let Arrival { seat, mut preamble, resume, via } = arrival;
+        let Some(arrival) = self.give_back(arrival) else {
+            return;
+        };
+        let Arrival { seat, mut preamble, resume, via, back: _ } = arrival;
         let peer = seat.peer;
         let (id, subscribed, mailbox) = seat.take();
         let position = self.begin(&subscribed, &resume, &mut preamble);
@@ -211,7 +215,9 @@ impl<W: Wire> Audience<W> {
             let (subscribed, last_event_id) = (Arc::clone(&subscribed), resume.last_event_id);
             notices.connected(Connected { id, peer, subscribed, last_event_id });
         }
-        self.say(key, &Frame::from_bytes(&preamble), moment);
+        if !preamble.is_empty() {
+            self.say(key, &Frame::from_bytes(&preamble), moment);
+        }
         if position < self.history.newest() {
             self.replay(key, &subscribed, position, moment);
         }

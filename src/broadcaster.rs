@@ -9,11 +9,13 @@ use std::{
     time::{Duration, Instant},
 };
 
+use crossbeam_channel::Receiver;
 use parking_lot::Mutex;
 
 use crate::{
     audience::{Arrival, Audience, Via},
     inbox::{Inbox, Work},
+    journal::Step,
     meter::Moment,
     notices::Notices,
     registry::Registry,
@@ -70,6 +72,8 @@ pub(crate) struct Parts {
     /// Read by [`Server::stats`](crate::Server::stats); held for a copy only.
     pub(crate) stats: Arc<Mutex<Stats>>,
     pub(crate) presence: Option<Presence>,
+    /// What the reader of a log finds that several nodes share.
+    pub(crate) steps: Option<Receiver<Step>>,
 }
 
 /// The event that tells how many clients there are.
@@ -95,6 +99,7 @@ pub(crate) struct Broadcaster {
     audience: Audience<Socket>,
     stats: Arc<Mutex<Stats>>,
     presence: Option<Presence>,
+    steps: Option<Receiver<Step>>,
     /// Connections on their way in.
     arrivals: VecDeque<Arrival<Socket>>,
     /// Subscriptions that came after events which are still in the queue: after so many of all.
@@ -109,7 +114,7 @@ pub(crate) struct Broadcaster {
 
 impl Broadcaster {
     pub(crate) fn new(parts: Parts) -> Self {
-        let Parts { inbox, registry, notices, audience, stats, presence } = parts;
+        let Parts { inbox, registry, notices, audience, stats, presence, steps } = parts;
         let started = Instant::now();
         Self {
             inbox,
@@ -118,6 +123,7 @@ impl Broadcaster {
             audience,
             stats,
             presence,
+            steps,
             arrivals: VecDeque::new(),
             subscriptions: VecDeque::new(),
             started,
@@ -139,7 +145,8 @@ impl Broadcaster {
         let deadline = loop {
             self.round(&mut work);
             if let Some(deadline) = work.stop
-                && (work.drained && self.arrivals.is_empty() || Instant::now() >= deadline)
+                && (work.drained && self.arrivals.is_empty() && !self.has_steps()
+                    || Instant::now() >= deadline)
             {
                 break deadline;
             }
@@ -152,13 +159,17 @@ impl Broadcaster {
 
     fn round(&mut self, work: &mut Work) {
         let accept = self.accepts_events();
-        let until = self.next_wake(work.stop);
+        let until =
+            if accept && self.has_steps() { Some(self.started) } else { self.next_wake(work.stop) };
         self.inbox.take(until, accept, work.stop.is_some(), work);
         for (before, arrival) in work.arrivals.drain(..) {
             match arrival.via {
                 Via::Wire(_) => self.arrivals.push_back(arrival),
                 Via::Tally(_) => self.subscriptions.push_back((before, arrival)),
             }
+        }
+        if accept {
+            self.follow_log();
         }
         self.take_turns(work);
         if !work.batch.is_empty() {
@@ -168,6 +179,23 @@ impl Broadcaster {
         self.tick();
         self.do_chores();
         self.show_stats();
+    }
+
+    fn has_steps(&self) -> bool {
+        self.steps.as_ref().is_some_and(|steps| !steps.is_empty())
+    }
+
+    /// Takes what the log's reader has found by now: all that it had found before the clients came
+    /// that are about to be admitted.
+    fn follow_log(&mut self) {
+        let found = self.steps.as_ref().map_or(0, Receiver::len);
+        for _ in 0..found {
+            let Some(step) = self.steps.as_ref().and_then(|steps| steps.try_recv().ok()) else {
+                break;
+            };
+            self.audience.follow(step, self.moment());
+        }
+        self.audience.flush(self.moment());
     }
 
     /// Admits subscriptions and does what is for one client just where they came in the order of

@@ -62,6 +62,12 @@ pub enum PublishError {
     /// The call came from the broadcaster's own thread, where waiting for room in the queue would
     /// wait for ever. No code of yours runs there; this keeps a mistake here from being a deadlock.
     OnBroadcaster,
+    /// The log that the nodes share cannot be written now, or refuses the message; why is a text for
+    /// people. The message was not published. Try again later.
+    LogUnavailable(String),
+    /// The message was sent to the log that the nodes share, and the answer was lost. Nobody knows
+    /// whether it is published, until it arrives; publishing it again may publish it twice.
+    OutcomeUnknown,
 }
 
 impl fmt::Display for PublishError {
@@ -76,6 +82,12 @@ impl fmt::Display for PublishError {
             Self::ShutDown => f.write_str("the server was shut down or dropped"),
             Self::OnBroadcaster => {
                 f.write_str("the broadcaster's own thread cannot publish; use another thread")
+            }
+            Self::LogUnavailable(reason) => {
+                write!(f, "not published, the log cannot be written: {reason}")
+            }
+            Self::OutcomeUnknown => {
+                f.write_str("the log did not answer: the message may be published or not")
             }
         }
     }
@@ -147,7 +159,8 @@ impl Error for TryPublishError {
 pub struct PublishAllError {
     /// Which message was refused, counted from 0.
     pub index: usize,
-    /// How many were accepted before it: 0, unless the server was shut down meanwhile.
+    /// How many were accepted before it: 0, unless the server was shut down meanwhile, or a log
+    /// that several nodes share failed. Of those behind it some may be in the log then.
     pub accepted: usize,
     /// Why.
     pub error: PublishError,
@@ -191,6 +204,9 @@ pub enum SubscribeError {
     NotRunning,
     /// The server was shut down, or is about to be.
     ShutDown,
+    /// The log that the nodes share was not to be read since the server runs, or has not been read
+    /// far enough. Try again later.
+    LogUnavailable,
 }
 
 impl fmt::Display for SubscribeError {
@@ -200,6 +216,7 @@ impl fmt::Display for SubscribeError {
             Self::Full { limit } => write!(f, "{limit} clients listen already, the most allowed"),
             Self::NotRunning => f.write_str("the server does not run yet; call run first"),
             Self::ShutDown => f.write_str("the server was shut down or dropped"),
+            Self::LogUnavailable => f.write_str("the log was not read far enough; try again later"),
         }
     }
 }

@@ -3,7 +3,10 @@
 //! The format is that of the HTML standard, section 9.2.5: lines of `field: value`, each ended by
 //! LF, and a blank line that dispatches the event.
 
-use std::sync::Arc;
+use std::{
+    hash::{BuildHasher, RandomState},
+    sync::Arc,
+};
 
 use crate::{
     error::PublishError,
@@ -154,6 +157,13 @@ pub(crate) fn preamble(retry_millis: u64) -> String {
 /// Tells a client when to come back, and nothing else.
 pub(crate) fn retry(millis: u64) -> String {
     format!("retry: {millis}\n\n")
+}
+
+/// A stream that says why it ends, and when to come back: at a random time, so that clients that
+/// were refused together do not come back together.
+pub(crate) fn refusal(reason: &str) -> String {
+    let retry = 2000 + RandomState::new().hash_one(0) % 8000;
+    format!(": {reason}\nretry: {retry}\n\n")
 }
 
 /// How the beginning ends: with the client's position, so that it can come back to it even if it is

@@ -3,6 +3,8 @@
 //! A bounded log for each event type, in one order of publishing: every event has a sequence
 //! number, kept or not, so that a position means the same in all logs.
 
+mod entries;
+
 use std::{
     cmp::Reverse,
     collections::{BinaryHeap, HashMap, VecDeque},
@@ -10,8 +12,11 @@ use std::{
     time::{SystemTime, UNIX_EPOCH},
 };
 
+pub(crate) use self::entries::Lack;
+use self::entries::Places;
 use crate::{
     frame::{self, Frame, generated_id},
+    journal::EntryId,
     mail::Original,
     message::{EPOCH_LENGTH, EventId},
     types::{Subscribed, TypeId},
@@ -75,6 +80,8 @@ pub(crate) struct History {
     ids: HashMap<EventId, VecDeque<(Sequence, TypeId)>>,
     /// Used within one call and kept for its memory.
     buffer: Vec<u8>,
+    /// Set once the events come out of a log that several nodes share.
+    places: Option<Places>,
 }
 
 #[derive(Debug, Default)]
@@ -83,6 +90,8 @@ struct Log {
     bytes: usize,
     /// The newest event of this type that is not kept, or not any more; 0 is none.
     dropped: Sequence,
+    /// Its entry, where events come out of a log.
+    dropped_entry: EntryId,
     /// Which of all drops was the last one here, counted from 1.
     last_drop: u64,
 }
@@ -93,6 +102,8 @@ struct Kept {
     frame: Original,
     /// Its publisher's own id.
     id: Option<EventId>,
+    /// Its entry, where it came out of a log.
+    entry: EntryId,
 }
 
 impl Kept {
@@ -104,7 +115,7 @@ impl Kept {
 impl History {
     pub(crate) fn new(limits: HistoryLimits, epoch: String) -> Self {
         let (logs, ids, buffer) = (Vec::new(), HashMap::new(), Vec::new());
-        Self { limits, epoch, newest: 0, logs, bytes: 0, drops: 0, ids, buffer }
+        Self { limits, epoch, newest: 0, logs, bytes: 0, drops: 0, ids, buffer, places: None }
     }
 
     /// Whether anything is kept at all; without it events get no ids from the server.
@@ -117,20 +128,33 @@ impl History {
     /// where its publisher gave it none; keeps it.
     pub(crate) fn record(&mut self, kind: TypeId, id: Option<EventId>, lines: &[u8]) -> Frame {
         self.newest += 1;
-        let sequence = self.newest;
-        let place = (self.is_on() && id.is_none()).then_some((&*self.epoch, sequence));
+        // What is of this node alone has no place in a log that several share.
+        let is_on = self.is_on() && self.places.is_none();
+        let place = (is_on && id.is_none()).then_some((&*self.epoch, self.newest));
         let frame = frame::seal(lines, place, &mut self.buffer);
-        if !self.is_on() {
-            return frame;
+        if is_on {
+            self.keep(kind, &frame, id, EntryId::ZERO);
         }
-        let kept = Kept { sequence, frame: Original::new(frame.clone()), id };
+        frame
+    }
+
+    /// The place of a type's log.
+    fn log_at(&mut self, kind: TypeId) -> usize {
         let at = kind as usize;
         if self.logs.len() <= at {
             self.logs.resize_with(at + 1, Log::default);
         }
-        if kept.bytes() > self.limits.bytes.min(self.limits.all_bytes) {
-            self.note_drop(at, sequence);
-            return frame;
+        at
+    }
+
+    /// Keeps the newest event, and lets go of what is too much.
+    fn keep(&mut self, kind: TypeId, frame: &Frame, id: Option<EventId>, entry: EntryId) {
+        let sequence = self.newest;
+        let kept = Kept { sequence, frame: Original::new(frame.clone()), id, entry };
+        let at = self.log_at(kind);
+        if !self.is_on() || kept.bytes() > self.limits.bytes.min(self.limits.all_bytes) {
+            self.note_drop(at, sequence, entry);
+            return;
         }
         if let Some(id) = &kept.id {
             self.ids.entry(id.clone()).or_default().push_back((sequence, kind));
@@ -150,7 +174,6 @@ impl History {
             let Some((_, at)) = oldest else { break };
             self.drop_oldest(at);
         }
-        frame
     }
 
     fn drop_oldest(&mut self, at: usize) {
@@ -160,7 +183,7 @@ impl History {
         };
         log.bytes -= gone.bytes();
         self.bytes -= gone.bytes();
-        self.note_drop(at, gone.sequence);
+        self.note_drop(at, gone.sequence, gone.entry);
         if let Some(id) = gone.id
             && let Some(uses) = self.ids.get_mut(&id)
         {
@@ -174,10 +197,11 @@ impl History {
         }
     }
 
-    fn note_drop(&mut self, at: usize, sequence: Sequence) {
+    fn note_drop(&mut self, at: usize, sequence: Sequence, entry: EntryId) {
         self.drops += 1;
         let log = &mut self.logs[at];
         log.dropped = log.dropped.max(sequence);
+        log.dropped_entry = log.dropped_entry.max(entry);
         log.last_drop = self.drops;
     }
 
@@ -192,13 +216,19 @@ impl History {
     }
 
     /// The id that stands for a position.
-    pub(crate) fn id_of(&self, position: Sequence) -> String {
-        generated_id(&self.epoch, position)
+    pub(crate) fn id_of(&self, position: Sequence) -> Option<String> {
+        match self.entry_at(position) {
+            Some(entry) => Some(entry.to_string()),
+            None => self.is_on().then(|| generated_id(&self.epoch, position)),
+        }
     }
 
     /// The position of a client of these types whose last event had this id; `None` where it is not
     /// known: the id is of another run, was never given to an event of them, or is not kept any more.
     pub(crate) fn position_of(&self, subscribed: &Subscribed, id: &str) -> Option<Sequence> {
+        if self.places.is_some() {
+            return self.entry_position(subscribed, id);
+        }
         let own = id.strip_prefix(&*self.epoch).and_then(|rest| rest.strip_prefix('-'));
         match own {
             Some(digits) if digits.bytes().all(|byte| byte.is_ascii_digit()) => {
@@ -246,12 +276,11 @@ impl History {
     pub(crate) fn oldest_id(&self, subscribed: &Subscribed) -> Option<String> {
         let first = self.logs_of(subscribed).filter_map(|log| log.kept.front());
         let oldest = first.min_by_key(|kept| kept.sequence)?;
-        Some(
-            oldest
-                .id
-                .as_ref()
-                .map_or_else(|| self.id_of(oldest.sequence), |id| id.as_str().to_owned()),
-        )
+        match &oldest.id {
+            Some(id) => Some(id.as_str().to_owned()),
+            None if self.places.is_some() => Some(oldest.entry.to_string()),
+            None => self.id_of(oldest.sequence),
+        }
     }
 
     /// Hands out the events of these types that came after `position`, in their order, until `take`

@@ -1,11 +1,12 @@
 //! What the server, its handlers and its broadcaster share.
 
 use std::{
-    fmt,
-    sync::Arc,
+    fmt, io,
+    sync::{Arc, OnceLock},
     time::{Duration, Instant},
 };
 
+use crossbeam_channel::{Receiver, bounded};
 use parking_lot::Mutex;
 
 use crate::{
@@ -15,12 +16,13 @@ use crate::{
     error::{MessageError, PublishAllError, PublishError, SubscribeError, TryPublishError},
     frame::{self, Encoded},
     history::{History, epoch},
-    inbox::{Inbox, MAX_BATCH_BYTES, Refused},
+    inbox::{Inbox, Refused},
+    journal::{Intake, Journal, Refusal, Step, Unappended},
     message::Message,
     notices::Notices,
     options::Options,
     permits::Permit,
-    queue::Queued,
+    queue::{MAX_BATCH_BYTES, Queued},
     registry::{Kind, Registry, Seat},
     socket::Socket,
     stats::Stats,
@@ -36,7 +38,12 @@ pub(crate) struct Hub {
     /// The broadcaster's copy; held for a copy only.
     stats: Arc<Mutex<Stats>>,
     made: Instant,
+    /// The log that several nodes share, once it is open.
+    journal: OnceLock<Arc<dyn Journal>>,
 }
+
+/// How many parts of the log may wait for the broadcaster: 4 MiB or one event for each.
+const STEPS: usize = 64;
 
 impl fmt::Debug for Hub {
     /// Holds no lock while it writes: what it writes to may publish.
@@ -56,12 +63,13 @@ impl Hub {
             notices: Arc::default(),
             stats: Arc::default(),
             made: Instant::now(),
+            journal: OnceLock::new(),
             options,
         }
     }
 
     /// What the dedicated thread runs. If `tells`, who comes and goes is put into the notices.
-    pub(crate) fn broadcaster(&self, tells: bool) -> Broadcaster {
+    pub(crate) fn broadcaster(&self, tells: bool, steps: Option<Receiver<Step>>) -> Broadcaster {
         let registry = Arc::clone(&self.registry);
         let history = History::new(self.options.history.clone(), epoch());
         let limits = self.options.audience.clone();
@@ -79,11 +87,71 @@ impl Hub {
             audience,
             stats: Arc::clone(&self.stats),
             presence,
+            steps,
         })
     }
 
+    /// Opens the log, where the options say so; returns what its reader finds.
+    pub(crate) fn open_journal(self: &Arc<Self>) -> io::Result<Option<Receiver<Step>>> {
+        let Some(recipe) = &self.options.journal else {
+            return Ok(None);
+        };
+        let (steps, receiver) = bounded(STEPS);
+        // The log is a part of the hub, and shall not keep it alive.
+        let (inbox, hub) = (Arc::clone(&self.inbox), Arc::downgrade(self));
+        let Options { queue, history, .. } = &self.options;
+        let journal = recipe.open(Intake {
+            steps,
+            wake: Box::new(move || inbox.wake()),
+            encode: Box::new(move |message| match hub.upgrade() {
+                Some(hub) => hub.event(message),
+                None => Err(PublishError::ShutDown),
+            }),
+            batch_bytes: self.inbox.batch_bytes(),
+            prime_events: history.events.saturating_mul(self.types.names().len().clamp(1, 16)),
+            prime_bytes: history.all_bytes,
+            queue_messages: queue.messages,
+            queue_bytes: queue.bytes,
+        })?;
+        let is_first = self.journal.set(journal).is_ok();
+        debug_assert!(is_first, "a server is run once");
+        Ok(Some(receiver))
+    }
+
+    /// Ends the log: what this node has appended was read, or the deadline has come.
+    pub(crate) fn stop_journal(&self, deadline: Instant) {
+        if let Some(journal) = self.journal.get() {
+            journal.stop(deadline);
+        }
+    }
+
+    pub(crate) fn journal(&self) -> Option<&Arc<dyn Journal>> {
+        self.journal.get()
+    }
+
     pub(crate) fn publish(&self, message: &Message) -> Result<(), PublishError> {
-        self.enqueue(self.event(message)?)
+        let event = self.event(message)?;
+        match self.journal.get() {
+            None => self.enqueue(event),
+            Some(journal) => {
+                self.append(&**journal, message, true).map_err(|refused| match refused {
+                    Refused::Never(error) => error,
+                    Refused::Full => {
+                        unreachable!("a publisher that waits is not told that it has to")
+                    }
+                })
+            }
+        }
+    }
+
+    /// Publishes by way of the log that several nodes share.
+    fn append(&self, journal: &dyn Journal, message: &Message, wait: bool) -> Result<(), Refused> {
+        self.inbox.accepts().map_err(Refused::Never)?;
+        let result = journal.append(std::slice::from_ref(message), wait);
+        result.map_err(|Unappended { error, .. }| match error {
+            Refusal::Full => Refused::Full,
+            Refusal::Never(error) => Refused::Never(error),
+        })
     }
 
     /// Waits for room.
@@ -99,6 +167,15 @@ impl Hub {
         let refuse = |index, accepted, error| PublishAllError { index, accepted, error };
         let event = |(at, message)| self.event(message).map_err(|error| refuse(at, 0, error));
         let events = messages.iter().enumerate().map(event).collect::<Result<Vec<Queued>, _>>()?;
+        if let Some(journal) = self.journal.get() {
+            self.inbox.accepts().map_err(|error| refuse(0, 0, error))?;
+            return journal.append(messages, true).map_err(|Unappended { index, error }| {
+                let Refusal::Never(error) = error else {
+                    unreachable!("a publisher that waits is not told that it has to")
+                };
+                refuse(index, index, error)
+            });
+        }
         for (at, event) in events.into_iter().enumerate() {
             self.enqueue(event).map_err(|error| refuse(at, at, error))?;
         }
@@ -107,7 +184,11 @@ impl Hub {
 
     pub(crate) fn try_publish(&self, message: Message) -> Result<(), TryPublishError> {
         let event = self.event(&message).map_err(TryPublishError::Refused)?;
-        self.inbox.publish(event, false).map_err(|refused| match refused {
+        let result = match self.journal.get() {
+            None => self.inbox.publish(event, false),
+            Some(journal) => self.append(&**journal, &message, false),
+        };
+        result.map_err(|refused| match refused {
             Refused::Full => TryPublishError::Full(message),
             Refused::Never(error) => TryPublishError::Refused(error),
         })
@@ -159,8 +240,16 @@ impl Hub {
         resume: Resume,
         via: Via<Socket>,
     ) -> Result<(), SubscribeError> {
-        let preamble = [head, frame::preamble(self.options.retry).as_bytes()].concat();
-        let arrival = Arrival { seat, preamble, resume, via };
+        let preamble = [head, self.preamble().as_bytes()].concat();
+        self.arrive(Arrival { seat, preamble, resume, via, back: None })
+    }
+
+    /// What every stream begins with.
+    pub(crate) fn preamble(&self) -> String {
+        frame::preamble(self.options.retry)
+    }
+
+    pub(crate) fn arrive(&self, arrival: Arrival<Socket>) -> Result<(), SubscribeError> {
         self.inbox.arrive(arrival)
     }
 
@@ -168,7 +257,8 @@ impl Hub {
         let (streams, subscriptions) = self.registry.counts();
         let queued = self.inbox.queued();
         let untold = self.notices.passed_over();
-        Stats { streams, subscriptions, queued, untold, ..*self.stats.lock() }
+        let log = self.journal.get().map(|journal| journal.stats());
+        Stats { streams, subscriptions, queued, untold, log, ..*self.stats.lock() }
     }
 
     pub(crate) fn clients(&self) -> Vec<(String, usize)> {

@@ -22,9 +22,6 @@ use crate::{
     socket::Socket,
 };
 
-/// What the broadcaster takes and sends at once at most: a group commit.
-pub(crate) const MAX_BATCH_BYTES: usize = 64 * 1024;
-
 /// How often the broadcaster lets others go first when it has emptied the queue, a few microseconds
 /// in all. In that time events that follow closely gather: to sleep in between, or to take them one
 /// by one, costs their publishers more than the events themselves (1.6 and 2.5 million events a
@@ -118,6 +115,11 @@ impl Inbox {
         };
         let (work, room) = (Condvar::new(), Condvar::new());
         Self { limits, batch_bytes, state: Mutex::new(state), work, room }
+    }
+
+    /// What the broadcaster takes at once at most.
+    pub(crate) fn batch_bytes(&self) -> usize {
+        self.batch_bytes
     }
 
     /// Starts the broadcaster; `None` if it was started before.
@@ -222,6 +224,12 @@ impl Inbox {
                 return false;
             }
         }
+    }
+
+    /// Has the broadcaster come for more, soon.
+    pub(crate) fn wake(&self) {
+        self.state.lock().asked = true;
+        self.work.notify_one();
     }
 
     pub(crate) fn queued(&self) -> usize {

@@ -330,7 +330,10 @@
 //!   the kernel. Heartbeats make sure that something is unacknowledged; Linux gives up after about
 //!   15 minutes (`net.ipv4.tcp_retries2`), and until then the stream counts. One that is busy ends
 //!   earlier, when its buffers are full for the [stall time-out](Builder::stall_timeout).
-//! - `cli` is for the `websse` command. It has the others.
+//! - `redis` makes several servers one over a stream of Redis or Valkey (`websse::redis`), and
+//!   `redis-tls` lets the way there be TLS. They need crates of their own, but no async runtime.
+//! - `cli` is for the `websse` command. It has `json`, `log` and `socket2`; with `redis` beside it the command
+//!   has `--redis`.
 
 mod access;
 mod audience;
@@ -347,6 +350,7 @@ mod hooks;
 pub mod http;
 mod hub;
 mod inbox;
+mod journal;
 #[cfg(feature = "json")]
 mod json;
 mod logs;
@@ -358,7 +362,10 @@ mod options;
 mod panics;
 mod permits;
 mod queue;
+#[cfg(feature = "redis")]
+pub mod redis;
 mod registry;
+mod returning;
 #[cfg(test)]
 mod scripted;
 mod server;
@@ -379,6 +386,7 @@ pub use error::{
 pub use frame::Frame;
 pub use handlers::{EventStreamHandler, FiguresHandler, HealthHandler, SendMessageHandler};
 pub use hooks::Publisher;
+pub use journal::LogStats;
 #[cfg(feature = "json")]
 pub use json::JsonError;
 pub use message::{EventId, Message};

@@ -1,8 +1,10 @@
 //! The limits and times of a server, as its parts need them.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
-use crate::{audience::AudienceLimits, history::HistoryLimits, inbox::QueueLimits};
+use crate::{
+    audience::AudienceLimits, history::HistoryLimits, inbox::QueueLimits, journal::Recipe,
+};
 
 const MIB: usize = 1024 * 1024;
 
@@ -17,6 +19,8 @@ pub(crate) struct Options {
     pub(crate) retry: u64,
     /// The event type that tells how many clients there are.
     pub(crate) presence: Option<String>,
+    /// How to open the log that several nodes share.
+    pub(crate) journal: Option<Arc<dyn Recipe>>,
 }
 
 impl Default for Options {
@@ -35,6 +39,7 @@ impl Default for Options {
             max_streams: 10_000,
             retry: 3000,
             presence: None,
+            journal: None,
         }
     }
 }

@@ -7,6 +7,9 @@ use crate::{frame::Encoded, message::EventId, types::TypeId};
 
 /// The lines of an event larger than this stay where its publisher has put them.
 const SMALL: usize = 1024;
+/// What the broadcaster takes and sends at once at most: a group commit.
+pub(crate) const MAX_BATCH_BYTES: usize = 64 * 1024;
+
 /// An empty queue lets go of more memory than this.
 const KEPT_BYTES: usize = 1024 * 1024;
 

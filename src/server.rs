@@ -152,8 +152,10 @@ impl Server {
         }
         let mut thread = self.thread.lock();
         let spawned = hub.inbox.start(|| {
-            let broadcaster = hub.broadcaster(self.start_hooks()?);
-            thread::Builder::new().name("websse-broadcaster".to_owned()).spawn(|| broadcaster.run())
+            let tells = self.start_hooks()?;
+            let broadcaster = hub.broadcaster(tells, hub.open_journal()?);
+            let named = thread::Builder::new().name("websse-broadcaster".to_owned());
+            named.spawn(|| broadcaster.run()).inspect_err(|_| hub.stop_journal(Instant::now()))
         });
         match spawned {
             Some(Ok(handle)) => {
@@ -330,6 +332,7 @@ impl Server {
         let deadline = now.checked_add(deadline).unwrap_or(now + YEAR);
         self.hub.registry.close();
         let own_thread = self.hub.inbox.is_own_thread();
+        self.hub.stop_journal(if own_thread { now } else { deadline });
         self.hub.inbox.stop(deadline);
         self.hub.notices.stop(deadline);
         if own_thread {

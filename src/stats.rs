@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use crate::journal::LogStats;
+
 /// Why a client is no longer served.
 ///
 /// ```
@@ -121,4 +123,6 @@ pub struct Stats {
     pub untold: u64,
     /// Clients disconnected since the start, by reason.
     pub disconnected: Disconnected,
+    /// Figures of the log that several nodes share, where there is one and the server runs.
+    pub log: Option<LogStats>,
 }

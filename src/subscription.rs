@@ -18,6 +18,7 @@ use crate::{
     hub::Hub,
     mail::Mail,
     registry::Kind,
+    returning,
     stats::Disconnect,
 };
 
@@ -295,7 +296,10 @@ impl<'s> SubscriptionBuilder<'s> {
         let seat = hub.register(Kind::Subscription, types.iter().map(String::as_str), None)?;
         let tally = Arc::<Tally>::default();
         let subscription = Subscription::new(seat.id, seat.mailbox.clone(), Arc::clone(&tally));
-        hub.seat(seat, b"", resume, Via::Tally(tally))?;
+        match hub.journal() {
+            None => hub.seat(seat, b"", resume, Via::Tally(tally))?,
+            Some(journal) => returning::subscribe(hub, &**journal, seat, resume, tally)?,
+        }
         Ok(subscription)
     }
 }

@@ -2,7 +2,9 @@
 
 use std::sync::Arc;
 
-use crate::{feed::Tally, message::EventId, registry::Seat};
+use crossbeam_channel::Sender;
+
+use crate::{feed::Tally, history::Lack, message::EventId, registry::Seat};
 
 /// A registered client on its way to the broadcaster.
 #[derive(Debug)]
@@ -12,6 +14,15 @@ pub(crate) struct Arrival<W> {
     pub(crate) preamble: Vec<u8>,
     pub(crate) resume: Resume,
     pub(crate) via: Via<W>,
+    /// Where it goes back to when it cannot be served from what is kept here.
+    pub(crate) back: Option<Sender<Returned<W>>>,
+}
+
+/// A client that a log has to be read for.
+#[derive(Debug)]
+pub(crate) struct Returned<W> {
+    pub(crate) lack: Lack,
+    pub(crate) arrival: Arrival<W>,
 }
 
 /// Where a client wants to begin.
@@ -21,6 +32,8 @@ pub(crate) struct Resume {
     pub(crate) last_event_id: Option<String>,
     /// On the first time: how many of the last events it wants.
     pub(crate) replay: usize,
+    /// It was told its position already.
+    pub(crate) begun: bool,
 }
 
 impl Resume {

@@ -28,10 +28,14 @@ impl<W: Wire> Audience<W> {
         };
         // Of somebody whose position is not known, all that is kept may be news.
         let position = known.unwrap_or(0);
-        let id = history.is_on().then(|| history.id_of(position));
-        preamble.extend_from_slice(frame::position(id.as_deref()).as_bytes());
+        if !resume.begun {
+            let id = history.id_of(position);
+            preamble.extend_from_slice(frame::position(id.as_deref()).as_bytes());
+        }
         if let Some(requested) = &resume.last_event_id
-            && (known.is_none() || history.has_gap(subscribed, position, 0))
+            && (known.is_none()
+                || history.has_gap(subscribed, position, 0)
+                || history.is_broken_after(subscribed, requested))
         {
             let oldest = history.oldest_id(subscribed);
             let gap = frame::gap(requested, oldest.as_deref());

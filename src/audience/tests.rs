@@ -82,8 +82,10 @@ impl Hub {
         let wire = Scripted::new(answers);
         let seat = self.registry.register(Kind::Stream, subscribed, None).expect("room");
         let via = Via::Wire(wire.clone());
-        self.audience
-            .admit(Arrival { seat, preamble: b"hello\n".into(), resume, via }, self.moment);
+        self.audience.admit(
+            Arrival { seat, preamble: b"hello\n".into(), resume, via, back: None },
+            self.moment,
+        );
         wire
     }
 
@@ -91,8 +93,10 @@ impl Hub {
         let seat = self.registry.register(Kind::Subscription, Subscribed::All, None).expect("room");
         let (mailbox, tally) = (seat.mailbox.clone(), Arc::<Tally>::default());
         let via = Via::Tally(Arc::clone(&tally));
-        self.audience
-            .admit(Arrival { seat, preamble: b"hello\n".into(), resume, via }, self.moment);
+        self.audience.admit(
+            Arrival { seat, preamble: b"hello\n".into(), resume, via, back: None },
+            self.moment,
+        );
         (mailbox, tally)
     }
 
@@ -334,7 +338,7 @@ fn a_client_that_fails_while_it_catches_up_is_not_behind_any_more() {
 fn a_client_that_fails_at_its_first_bytes_is_gone_whatever_it_has_missed() {
     let mut hub = Hub::keeping(10, |_| {});
     hub.deliver(&[(1, "x")]);
-    let missed = Resume { last_event_id: Some("e-0".to_owned()), replay: 0 };
+    let missed = Resume { last_event_id: Some("e-0".to_owned()), replay: 0, begun: false };
     hub.arrive(&[1], missed, [Fail(std::io::ErrorKind::BrokenPipe)]);
     assert_eq!(hub.disconnected().closed_by_peer, 1);
     assert!(hub.audience.is_empty());

@@ -82,6 +82,8 @@ pub(crate) struct Config {
     pub(crate) publishes_per_second: Option<u32>,
     pub(crate) proxies: Proxies,
     pub(crate) server: Builder,
+    #[cfg(feature = "redis")]
+    pub(super) redis: Option<websse::redis::RedisConfig>,
     pub(crate) limits: Limits,
     pub(crate) shutdown_timeout: Duration,
     pub(crate) check: bool,
@@ -108,6 +110,8 @@ impl Config {
             publishes_per_second: None,
             proxies: Proxies::default(),
             server: Server::builder(),
+            #[cfg(feature = "redis")]
+            redis: None,
             limits: Limits::default(),
             shutdown_timeout: Duration::ZERO,
             check: false,
@@ -167,6 +171,10 @@ pub(crate) fn read(
             (flag.set)(&mut config, text).map_err(|error| format!("{source}{shown}: {error}"))?;
         }
         config.texts.insert(flag.name, given);
+    }
+    #[cfg(feature = "redis")]
+    if let Some(redis) = config.redis.take() {
+        config.server = config.server.redis(redis);
     }
     config.tokens().map_err(|error| format!("--publish-token or --subscribe-token: {error}"))?;
     let config = Box::new(config);
@@ -244,7 +252,7 @@ pub(crate) fn help() -> String {
         if !title.is_empty() {
             push(&mut text, format_args!("{title}:\n"));
         }
-        for flag in flags {
+        for flag in *flags {
             let usage = format!("--{} {}", flag.name, flag.value);
             push(&mut text, format_args!("  {usage:<31}{}", flag.help));
             if !flag.default.is_empty() {
@@ -319,6 +327,14 @@ mod tests {
             let refused = config(arguments, variables).err().expect("it is wrong");
             assert!(refused.contains(error), "{refused}");
             assert!(!refused.contains("two words"), "{refused}");
+        }
+        #[cfg(feature = "redis")]
+        for url in ["redis://:secret@host", "redis//:secret@host"] {
+            let shown = match config(&["--redis", url], &[]) {
+                Ok(config) => format!("{}{:?}", config.shown(), config.server),
+                Err(error) => error,
+            };
+            assert!(shown.contains("--redis") && !shown.contains("secret"), "{shown}");
         }
         let shown = config(&["--publish-token", "secret"], &[]).expect("it is good").shown();
         assert!(shown.contains("--publish-token (set)\n") && !shown.contains("secret"), "{shown}");

@@ -5,6 +5,9 @@
     reason = "setters that cannot fail stand beside those that can"
 )]
 
+#[cfg(feature = "redis")]
+use websse::redis::RedisConfig;
+
 use super::{
     config::{Config, Format, Lines},
     listen::Address,
@@ -59,7 +62,7 @@ macro_rules! set {
 
 /// All flags in groups, in the order of `--help`.
 #[rustfmt::skip] // A table.
-pub(crate) const GROUPS: [(&str, &[Flag]); 5] = [
+pub(crate) const GROUPS: &[(&str, &[Flag])] = &[
     ("", &[
         Flag { default: "127.0.0.1:8080",
             ..many("listen", "ADDRESS", "HOST:PORT, or unix:PATH", listen) },
@@ -97,6 +100,12 @@ pub(crate) const GROUPS: [(&str, &[Flag]); 5] = [
         one("retry", "TIME", "3s", "when browsers come back", set!(server.retry(time))),
         one("reconnect-spread", "TIME", "0", "over which, after a shutdown", set!(server.reconnect_spread(time))),
         one("shutdown-timeout", "TIME", "10s", "to deliver what was accepted", shutdown_timeout),
+    ]),
+    #[cfg(feature = "redis")]
+    ("several nodes as one (a password is better in WEBSSE_REDIS)", &[
+        secret(one("redis", "URL", "", "redis://[[USER]:PASSWORD@]HOST[:PORT][/DB]", redis)),
+        one("redis-stream", "KEY", "websse", "the stream that the nodes share", redis_stream),
+        one("redis-maxlen", "N", "1000000", "about how many entries are kept", redis_maxlen),
     ]),
     ("limits of requests", &[
         one("connections", "N", "1024", "those that hold a thread", set!(limits.connections(count))),
@@ -231,6 +240,25 @@ fn shutdown_timeout(config: &mut Config, text: &str) -> Done {
 
 fn check(config: &mut Config, _: &str) -> Done {
     config.check = true;
+    Ok(())
+}
+
+#[cfg(feature = "redis")]
+fn redis(config: &mut Config, text: &str) -> Done {
+    config.redis = Some(RedisConfig::new(text).map_err(|error| error.to_string())?);
+    Ok(())
+}
+
+#[cfg(feature = "redis")]
+fn redis_stream(config: &mut Config, text: &str) -> Done {
+    config.redis = config.redis.take().map(|redis| redis.stream(text));
+    Ok(())
+}
+
+#[cfg(feature = "redis")]
+fn redis_maxlen(config: &mut Config, text: &str) -> Done {
+    let entries = count(text)? as u64;
+    config.redis = config.redis.take().map(|redis| redis.max_len(entries));
     Ok(())
 }
 

@@ -12,6 +12,7 @@ use crate::{
     frame::json_string,
     http::{Handler, HttpServer, Refusals, Request, Response},
     hub::Hub,
+    journal::LogStats,
     server::Server,
     stats::Stats,
 };
@@ -57,7 +58,8 @@ impl Server {
 
     /// A handler that answers GET with status 200 where the broadcaster answers and there is room to
     /// publish, and with 503 where that is not so for a second: for load balancers and service
-    /// managers.
+    /// managers. A node of several answers 503 as well while the log is not connected that they
+    /// share; its streams stay open meanwhile.
     ///
     /// ```
     /// # use websse::{Server, http::HttpServer};
@@ -163,7 +165,8 @@ fn metrics(text: &mut String, figures: &Figures) -> fmt::Result {
             .iter()
             .try_for_each(|(labels, value)| writeln!(text, "websse_{name}{labels} {value}"))
     };
-    let mut one = |name, kind, help, value| family(name, kind, help, &[(String::new(), value)]);
+    let mut one =
+        |name: &str, kind, help, value| family(name, kind, help, &[(String::new(), value)]);
     #[expect(clippy::cast_precision_loss, reason = "the format's numbers are floating")]
     let (count, number) = (|count: u64| count as f64, |number: usize| number as f64);
 
@@ -185,6 +188,17 @@ fn metrics(text: &mut String, figures: &Figures) -> fmt::Result {
     one("gaps_total", "counter", "Clients told of a gap (stream-gap).", count(stats.gaps))?;
     one("untold_total", "counter", "Clients that no hook was told of.", count(stats.untold))?;
 
+    if let Some(log) = &stats.log {
+        let connected = f64::from(u8::from(log.connected));
+        one("log_connected", "gauge", "Whether the log is connected: 1 or 0.", connected)?;
+        let help = "For how long this node has not read all of the log.";
+        one("log_lag_seconds", "gauge", help, log.lag.as_secs_f64())?;
+        one("log_returning", "gauge", "Clients that are served from it.", number(log.returning))?;
+        for (name, help, value) in log_counts(log) {
+            one(&format!("log_{name}_total"), "counter", help, count(value))?;
+        }
+    }
+
     let label = |name: &str, value: &str| format!("{{{name}=\"{}\"}}", escaped(value));
     let clients = figures.clients.iter();
     let clients = clients.map(|(kind, clients)| (label("type", kind), number(*clients)));
@@ -197,6 +211,21 @@ fn metrics(text: &mut String, figures: &Figures) -> fmt::Result {
         refused.map(|(status, total)| (label("status", &status.to_string()), count(*total)));
     let help = "Requests answered with a status of 400 or more.";
     family("http_refused_total", "counter", help, &refused.collect::<Vec<_>>())
+}
+
+/// Counts since the start, each with what it counts.
+fn log_counts(log: &LogStats) -> [(&'static str, &'static str, u64); 9] {
+    [
+        ("appended", "Messages appended to the log.", log.appended),
+        ("refused", "Messages that the log did not take.", log.refused),
+        ("outcome_unknown", "Messages for which it did not answer.", log.outcome_unknown),
+        ("read", "Entries read.", log.read),
+        ("malformed", "Entries that are no events.", log.malformed),
+        ("unknown_types", "Entries of types not registered here.", log.unknown_types),
+        ("reconnects", "Connections lost for reading.", log.reconnects),
+        ("breaks", "Times when events may have been lost.", log.breaks),
+        ("gaps", "Clients told of a gap that the log has.", log.gaps),
+    ]
 }
 
 /// A label's value, as it stands between quotes.
@@ -212,7 +241,7 @@ fn json(text: &mut String, figures: &Figures) -> fmt::Result {
     let reasons = reasons(stats).map(|(reason, count)| field(reason, count.to_string()));
     let refused = figures.refused.iter();
     let refused = refused.map(|(status, count)| field(&status.to_string(), count.to_string()));
-    let fields = vec![
+    let mut fields = vec![
         field("version", json_string(env!("CARGO_PKG_VERSION"))),
         field("uptime", format!("{:.3}", figures.uptime.as_secs_f64())),
         field("types", format!("[{}]", types.join(","))),
@@ -231,6 +260,15 @@ fn json(text: &mut String, figures: &Figures) -> fmt::Result {
         field("disconnected", object(reasons.to_vec())),
         field("refused", object(refused.collect())),
     ];
+    if let Some(log) = &stats.log {
+        let mut of_log = vec![
+            field("connected", log.connected.to_string()),
+            field("lag", format!("{:.3}", log.lag.as_secs_f64())),
+            field("returning", log.returning.to_string()),
+        ];
+        of_log.extend(log_counts(log).map(|(name, _, value)| field(name, value.to_string())));
+        fields.push(field("log", object(of_log)));
+    }
     writeln!(text, "{}", object(fields))
 }
 
@@ -248,12 +286,26 @@ pub struct HealthHandler {
     hub: Arc<Hub>,
 }
 
+/// The health of a node that can do its own work.
+fn health_with(log: &LogStats) -> Response {
+    let lag = log.lag.as_secs_f32();
+    if log.connected {
+        return Response::text(200, format!("ok, the log is read up to {lag:.1} s ago"));
+    }
+    let text = format!("the log is not connected, and was read {lag:.1} s ago");
+    Response::text(503, text).header("Retry-After", "1")
+}
+
 impl Handler for HealthHandler {
     fn handle(&self, _: &Request) -> Response {
         let hub = Arc::clone(&self.hub);
         Response::deferred(move || {
+            let log = hub.journal().map(|journal| journal.stats());
             let answer = if hub.answers(Instant::now() + PATIENCE) {
-                Response::text(200, "ok")
+                match log {
+                    None => Response::text(200, "ok"),
+                    Some(log) => health_with(&log),
+                }
             } else {
                 let text = "the broadcaster does not run, or took nothing for a second";
                 Response::text(503, text).header("Retry-After", "1")

@@ -89,15 +89,16 @@ impl Handler for SendMessageHandler {
         if let Err(denied) = self.authorize.decide(request, Action::Publish(message.event_type())) {
             return denied.response();
         }
+        if self.hub.journal().is_some() {
+            let hub = Arc::clone(&self.hub);
+            return Response::deferred(move || answer(hub.publish(&message)));
+        }
         match self.hub.try_publish(message) {
             Ok(()) => Response::new(200),
             Err(TryPublishError::Refused(error)) => refuse(&error),
             Err(TryPublishError::Full(message)) => {
                 let hub = Arc::clone(&self.hub);
-                Response::deferred(move || match hub.publish(&message) {
-                    Ok(()) => Response::new(200),
-                    Err(error) => refuse(&error),
-                })
+                Response::deferred(move || answer(hub.publish(&message)))
             }
         }
     }
@@ -159,6 +160,10 @@ impl SendMessageHandler {
     }
 }
 
+fn answer(published: Result<(), PublishError>) -> Response {
+    published.map_or_else(|error| refuse(&error), |()| Response::new(200))
+}
+
 fn refuse(error: &PublishError) -> Response {
     refuse_as(error, error.to_string())
 }
@@ -167,9 +172,12 @@ fn refuse_as(error: &PublishError, text: String) -> Response {
     match error {
         PublishError::EventNotRegistered(_) | PublishError::Message(_) => Response::text(422, text),
         PublishError::TooLarge { .. } => Response::text(413, text),
-        PublishError::NotRunning | PublishError::ShutDown | PublishError::OnBroadcaster => {
-            Response::text(503, text).header("Retry-After", "1")
-        }
+        PublishError::NotRunning
+        | PublishError::ShutDown
+        | PublishError::OnBroadcaster
+        | PublishError::LogUnavailable(_) => Response::text(503, text).header("Retry-After", "1"),
+        // Without a hint to try again: that may publish it twice.
+        PublishError::OutcomeUnknown => Response::text(504, text),
     }
 }
 

@@ -1,22 +1,18 @@
 //! The event stream.
 
-use std::{
-    borrow::Cow,
-    fmt,
-    hash::{BuildHasher, RandomState},
-    net::IpAddr,
-    sync::Arc,
-};
+use std::{borrow::Cow, fmt, net::IpAddr, sync::Arc, time::Instant};
 
 use crate::{
     access::{Action, Authorize, Denied},
     audience::{Resume, Via},
     error::{Quoted, SubscribeError},
+    frame,
     http::{Fate, Handler, Request, Response},
     hub::Hub,
     message::{GENERAL, canonical},
     permits::Permits,
     registry::Kind,
+    returning,
     server::Server,
 };
 
@@ -163,6 +159,16 @@ impl Handler for EventStreamHandler {
         };
         seat.peer = request.peer();
         let hub = Arc::clone(&self.hub);
+        if let Some(journal) = hub.journal()
+            && (resume.last_event_id.is_some() || !journal.wait_primed(Instant::now()))
+        {
+            let journal = Arc::clone(journal);
+            return Response::deferred(move || {
+                event_stream().take_over(move |socket, head| {
+                    returning::serve(&hub, &*journal, seat, head, resume, socket);
+                })
+            });
+        }
         event_stream().take_over(move |socket, head| {
             // Refused only where the server has ended meanwhile; the client comes back.
             let _ = hub.seat(seat, head, resume, Via::Wire(socket));
@@ -210,13 +216,10 @@ fn event_stream() -> Response {
         .header("X-Accel-Buffering", "no")
 }
 
-/// A stream that says why it ends, and when to come back: at a random time, so that clients that
-/// were refused together do not come back together.
+/// A stream that ends at once, and is to be asked for again.
 fn refuse_for_now(reason: &str) -> Response {
-    let random = RandomState::new().hash_one(0);
-    let retry = 2000 + random % 8000;
     event_stream()
-        .with_body(format!(": {reason}\nretry: {retry}\n\n").into_bytes())
+        .with_body(frame::refusal(reason).into_bytes())
         .refusing(reason.to_owned())
         .close()
 }

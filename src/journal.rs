@@ -1,0 +1,247 @@
+//! A log outside of this process that several nodes share, as the core sees it: a publish goes to
+//! the log, and its reader feeds the broadcaster. What kind of log it is stays behind two traits.
+
+// Without such a log nobody makes these.
+#![cfg_attr(not(feature = "redis"), allow(dead_code))]
+
+use std::{
+    fmt::{self, Debug},
+    io,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use crossbeam_channel::Sender;
+
+use crate::{error::PublishError, message::Message, queue::Queued};
+
+/// The id of an entry, which orders the log: milliseconds, and a number among those of the same
+/// millisecond. It is the event's id at all nodes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) struct EntryId {
+    pub(crate) millis: u64,
+    pub(crate) number: u64,
+}
+
+/// Digits of the milliseconds, zeros before them: the form that is reserved for the server.
+const MILLIS_DIGITS: usize = 13;
+
+impl EntryId {
+    /// Before all entries.
+    pub(crate) const ZERO: Self = Self { millis: 0, number: 0 };
+
+    /// Reads an id as clients send it back.
+    pub(crate) fn parse(text: &str) -> Option<Self> {
+        let (millis, number) = text.split_once('-')?;
+        let is_digits =
+            |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+        if millis.len() < MILLIS_DIGITS || !is_digits(millis) || !is_digits(number) {
+            return None;
+        }
+        Some(Self { millis: millis.parse().ok()?, number: number.parse().ok()? })
+    }
+
+    /// The last id before this one, whether or not an entry has it.
+    pub(crate) fn before(self) -> Self {
+        match self {
+            Self { millis: 0, number: 0 } => self,
+            Self { millis, number: 0 } => Self { millis: millis - 1, number: u64::MAX },
+            Self { millis, number } => Self { millis, number: number - 1 },
+        }
+    }
+
+    /// The part that stands before the hyphen.
+    pub(crate) fn millis_text(self) -> String {
+        format!("{:0MILLIS_DIGITS$}", self.millis)
+    }
+}
+
+impl fmt::Display for EntryId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:0MILLIS_DIGITS$}-{}", self.millis, self.number)
+    }
+}
+
+/// An event as it came out of the log.
+#[derive(Debug)]
+pub(crate) struct Entry {
+    pub(crate) id: EntryId,
+    pub(crate) event: Queued,
+}
+
+/// What the log's reader tells the broadcaster, in the order of the log.
+#[derive(Debug)]
+pub(crate) enum Step {
+    /// Nothing up to here is kept any more. Unless this is the beginning, events may be lost: the
+    /// clients are told.
+    Begin { floor: EntryId, is_first: bool },
+    /// To be kept, and not delivered: all clients are to come.
+    Prime(Vec<Entry>),
+    /// To be kept and delivered.
+    Events(Vec<Entry>),
+    /// Entries of types that are not registered here were passed over; this is the last of them.
+    Unknown(EntryId),
+    /// Before this place events may be lost for ever. Clients are told unless they were.
+    Gap { at: EntryId, told: bool },
+    /// Everything up to here was read.
+    Reach(EntryId),
+}
+
+/// A part of the log, for a client that was away for longer than the node remembers.
+#[derive(Debug)]
+pub(crate) struct Page {
+    /// Whether something before the first of these is gone for ever; then the oldest entry left.
+    pub(crate) missing: Option<EntryId>,
+    pub(crate) items: Vec<Item>,
+    /// Everything up to here is in it.
+    pub(crate) last: EntryId,
+}
+
+#[derive(Debug)]
+pub(crate) enum Item {
+    Event(Entry),
+    /// Events may be lost before this place.
+    Gap(EntryId),
+}
+
+/// Messages that were not all appended.
+#[derive(Debug)]
+pub(crate) struct Unappended {
+    /// The first that was not, and why.
+    pub(crate) index: usize,
+    pub(crate) error: Refusal,
+}
+
+#[derive(Debug)]
+pub(crate) enum Refusal {
+    /// There is no room now, and the caller would not wait for it.
+    Full,
+    Never(PublishError),
+}
+
+/// Makes a message an event of this node.
+pub(crate) type Encode = dyn Fn(&Message) -> Result<Queued, PublishError> + Send + Sync;
+
+/// What the log is given by the core.
+pub(crate) struct Intake {
+    pub(crate) steps: Sender<Step>,
+    /// Tells the broadcaster that there are steps.
+    pub(crate) wake: Box<dyn Fn() + Send + Sync>,
+    pub(crate) encode: Box<Encode>,
+    /// The steps' events are in parts of so many bytes at most.
+    pub(crate) batch_bytes: usize,
+    /// How many events to begin with at most, and bytes of these.
+    pub(crate) prime_events: usize,
+    pub(crate) prime_bytes: usize,
+    /// What may wait to be appended at most: messages, and bytes of these.
+    pub(crate) queue_messages: usize,
+    pub(crate) queue_bytes: usize,
+}
+
+impl Debug for Intake {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Intake").finish_non_exhaustive()
+    }
+}
+
+/// How to open the log; part of a server's options.
+pub(crate) trait Recipe: Debug + Send + Sync {
+    /// Starts the log's own threads. Does not wait for anything outside of the process.
+    fn open(&self, intake: Intake) -> io::Result<Arc<dyn Journal>>;
+}
+
+/// A log that is open.
+pub(crate) trait Journal: Debug + Send + Sync {
+    /// Appends messages in their order, and returns when the log has them. Where `wait` does not
+    /// say so, does not wait for room.
+    fn append(&self, messages: &[Message], wait: bool) -> Result<(), Unappended>;
+
+    /// Waits until `until` for the reader to have begun, which it does once.
+    fn wait_primed(&self, until: Instant) -> bool;
+
+    /// Waits until `until` for the reader to have come to this entry.
+    fn wait_read(&self, id: EntryId, until: Instant) -> bool;
+
+    /// The newest id that the log itself has given; `None` where it does not tell by `until`.
+    fn newest(&self, until: Instant) -> Option<EntryId>;
+
+    /// Reads what comes after an entry; `None` where the log cannot be read.
+    fn page(&self, after: EntryId) -> Option<Page>;
+
+    /// Counts a client in that is served by a thread of its own until it is caught up; false where
+    /// there are too many.
+    fn admit_returning(&self) -> bool;
+
+    /// Counts it out, and what it was told.
+    fn dismiss_returning(&self, gaps: usize);
+
+    /// Whether the end has come.
+    fn is_stopped(&self) -> bool;
+
+    /// Figures of this moment.
+    fn stats(&self) -> LogStats;
+
+    /// Appends nothing more, reads until what this node has appended was read or until `deadline`,
+    /// and ends the threads. A second call may shorten the deadline.
+    fn stop(&self, deadline: Instant);
+}
+
+/// What [`Stats::log`](crate::Stats::log) tells of the log that several nodes share.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct LogStats {
+    /// Whether the log is connected, for publishing and for reading.
+    pub connected: bool,
+    /// How long ago this node had last read everything; zero while it does.
+    pub lag: Duration,
+    /// Messages that this node has appended, since the start.
+    pub appended: u64,
+    /// Messages that the log refused or that it could not be given, since the start.
+    pub refused: u64,
+    /// Messages of which nobody knows whether the log has them
+    /// ([`PublishError::OutcomeUnknown`](crate::PublishError::OutcomeUnknown)), since the start.
+    pub outcome_unknown: u64,
+    /// Entries read, since the start.
+    pub read: u64,
+    /// Entries passed over as they are no events, since the start.
+    pub malformed: u64,
+    /// Entries passed over as their event type is not registered here, since the start.
+    pub unknown_types: u64,
+    /// How often the reader had to connect again, since the start.
+    pub reconnects: u64,
+    /// How often this node found that events may be lost, since the start.
+    pub breaks: u64,
+    /// Clients whose replay is being read from the log now.
+    pub returning: usize,
+    /// Clients told of a gap while their replay was read from the log, since the start.
+    pub gaps: u64,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_entry_id_is_read_back_as_it_was_written() {
+        for (text, millis, number) in [
+            ("1700000000000-0", 1_700_000_000_000, 0),
+            ("0000000000001-7", 1, 7),
+            ("99999999999999-18446744073709551615", 99_999_999_999_999, u64::MAX),
+        ] {
+            let id = EntryId { millis, number };
+            assert_eq!(id.to_string(), text);
+            assert_eq!(EntryId::parse(text), Some(id));
+        }
+        for text in ["", "-", "17-0", "1700000000000", "1700000000000-", "170000000000a-0", "+1"] {
+            assert_eq!(EntryId::parse(text), None, "{text:?}");
+        }
+    }
+
+    #[test]
+    fn nothing_is_between_an_id_and_the_one_before() {
+        let id = |millis, number| EntryId { millis, number };
+        assert_eq!(id(7, 3).before(), id(7, 2));
+        assert_eq!(id(7, 0).before(), id(6, u64::MAX));
+        assert_eq!(EntryId::ZERO.before(), EntryId::ZERO);
+    }
+}

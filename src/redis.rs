@@ -1,0 +1,243 @@
+//! Several nodes as one: a stream of Redis or Valkey is the log that they share.
+//!
+//! Where one process is not enough, more stand behind a load balancer, and it still is one stream: a
+//! publish at any node reaches the clients of all of them, in one order, and a client that comes
+//! back to another node goes on where it was.
+//!
+//! ```no_run
+//! use websse::{Message, Server, redis::RedisConfig};
+//!
+//! let redis = RedisConfig::new("redis://:secret@10.0.0.5:6379/0")?.stream("news");
+//! let server = Server::builder().redis(redis).build();
+//! server.register_event("news")?;
+//! server.run()?;
+//! server.publish(Message::new("hello").event("news"))?; // Redis has it, all nodes will tell it
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! The command takes `--redis`, `--redis-stream` and `--redis-maxlen`; `examples/two-nodes` in the
+//! repository runs two of them behind nginx. The nodes know nothing of each other; any may come and
+//! go at any time.
+//!
+//! # How it works
+//!
+//! [`publish`](crate::Server::publish) appends an entry to the stream (`XADD`, with `MAXLEN ~`) and
+//! returns when Redis has acknowledged it. What many publishers of a node append at the same time goes
+//! in one round trip. A thread of each node reads the stream (`XREAD BLOCK`) and feeds the
+//! broadcaster. The id of an event is the id of its entry, with zeros before it where it is shorter
+//! than 13 digits, so that `Last-Event-ID` means the same everywhere. An id of a publisher's own
+//! works too, as long as the node that is asked remembers the event.
+//!
+//! An entry has the fields `data` and, where they are set, `event`, `id` and `retry`: other programs
+//! may append as well (`XADD news '*' event news data hello`). What is no event is passed over, with
+//! a count and a line in the log. So are events of types that are not registered at a node, with a
+//! count; types may differ from node to node. Redis takes up to 512 MiB for a
+//! field, and an entry is read whole before it can be passed over: let nobody write who must not.
+//!
+//! At its start a node reads the end of the stream, as much as its
+//! [history](crate::Builder::history_events) takes. A client that was away for longer than the node
+//! remembers is given what it misses out of Redis, in pages, by a thread of its own, until the
+//! node's memory goes on; at most 256 clients at a time, the others are told to come back. A client
+//! that has more than the node has read is waited for, 2 s at most; then it is told to come back.
+//! [`subscribe`](crate::Server::subscribe) begins with what the node remembers.
+//!
+//! # What is guaranteed
+//!
+//! Every event whose publish returned `Ok` reaches every client once and in the one order of the
+//! stream, wherever it listens and however often it moves, or the client is told by `stream-gap`;
+//! as far as Redis keeps what it acknowledged:
+//!
+//! | `appendfsync` | a node dies | Redis is restarted | its machine dies |
+//! |---|---|---|---|
+//! | `always` | nothing is lost | nothing is lost | nothing is lost, if the disk survives |
+//! | `everysec` | nothing is lost | clients are told of a gap | up to about a second is lost, clients are told |
+//! | `no`, or no AOF | nothing is lost | clients are told of a gap | what was not written is lost, clients are told |
+//!
+//! (See [Redis persistence](https://redis.io/docs/latest/operate/oss_and_stack/management/persistence/).)
+//! A replica that takes over may lack what the primary had acknowledged last, as replication is
+//! asynchronous: clients are always told of a gap then. At each new connection a node compares the
+//! server's replication id with the one before and looks whether the last entries are there that it
+//! read and appended. When in doubt it appends an entry with the field `gap`, which every
+//! node tells its clients of, at that place, also those that come back later. A server is trusted
+//! after a restart only where it says by `CONFIG GET` that it has `appendonly yes` and `appendfsync
+//! always`.
+//!
+//! While Redis is not reached, streams stay open, with heartbeats. `publish` fails at once with
+//! [`LogUnavailable`](crate::PublishError::LogUnavailable) (status 503 with `Retry-After` over HTTP). A
+//! message whose acknowledgement was lost is
+//! [`OutcomeUnknown`](crate::PublishError::OutcomeUnknown) (status 504): it may be published or not,
+//! and is never sent again by itself. A node connects again after 50 ms to 2 s, and goes on after
+//! the entry that it read last.
+//!
+//! Clients do not hold publishers up any more: a node that is too slow reads later, and Redis keeps
+//! what waits. A node that is overtaken by the trimming of the stream tells its clients of a gap.
+//!
+//! # What to watch
+//!
+//! [`Stats::log`](crate::Stats::log), and with it `/metrics` and `/stats`, has the state and counts:
+//! `websse_log_connected` (0 is an alarm), `websse_log_lag_seconds` (should be 0; a node that stays
+//! behind has too many clients or too little CPU), `websse_log_breaks_total` (Redis was not what it
+//! was before), `websse_log_malformed_total`. [`/healthz`](crate::Server::health_handler) is 503
+//! while Redis is not reached: as that is so for all nodes at a time, a load balancer that takes out
+//! unhealthy nodes should keep the last ones (nginx's `max_fails` looks at requests only and is
+//! fine).
+//!
+//! # What to give Redis
+//!
+//! - One primary, alone with this if it can be: `maxmemory-policy noeviction`, or the whole stream
+//!   goes at once; memory for [`max_len`](RedisConfig::max_len) entries, each its data and about 60
+//!   bytes (a million of 128 bytes: 180 MB), twice that while the AOF is rewritten.
+//! - Clients are told of no gap for as long as an entry stays: at 100 events/s the default of a
+//!   million entries is about 3 hours.
+//! - A node takes 2 connections, and 4 more for clients that come back.
+//! - Commands: `XADD`, `XREAD`, `XRANGE`, `XREVRANGE`, `XINFO STREAM`, `MULTI`, `EXEC`, `INFO`, `PING`,
+//!   and `CONFIG GET` where restarts shall be no gap. Redis 7 or Valkey; with Redis 6.2 a client
+//!   that is older than the first entry is told of a gap even if nothing was ever taken out.
+//! - Redis Cluster and Sentinel are not followed; an address that leads to the primary is.
+//! - TLS (`rediss://`) is the feature `redis-tls`: rustls with ring, and the system's root
+//!   certificates. It brings some 15 crates more, neither tokio nor OpenSSL.
+//!
+//! `cargo bench --features redis --bench redis` tells what Redis adds to the latency, how many events
+//! per second one node can append, and what Redis does for each, for each `appendfsync`.
+//!
+//! # For ten million clients
+//!
+//! An estimate from figures of one node (`benches/README.md`: 4.5 µs of CPU for a delivery of a single
+//! event at 20 events/s to 1000 clients, 0.9 KiB resident for an idle stream), not a measurement.
+//! Say each client gets one event of 128 bytes a second:
+//!
+//! - A node's broadcaster is one thread: 1 s / 4.5 µs = 220,000 deliveries/s fill its core. At
+//!   half of that, 100,000 clients a node: 100 nodes, 45 cores for writing.
+//! - Memory: 100,000 × (0.9 KiB + about 5 KiB in the kernel's sockets) = 0.6 GB a node, and 100,000
+//!   descriptors.
+//! - Egress: 128 bytes of data are 165 in the frame and about 230 on Ethernet with TCP and IP:
+//!   10,000,000 × 230 B/s = 2.3 GB/s = 18 Gbit/s, 184 Mbit/s a node.
+//! - Redis sends each event once to each node. If all clients hear the same event that is 100
+//!   answers a second, nothing. If they hear 1000 different ones a second it is 100,000 answers a
+//!   second (20 MB/s), about what one Redis can do on one core: then give each topic, or each group
+//!   of topics, a stream and nodes of its own.
+//! - When a node dies its 100,000 clients come to 99 others, 1000 each, within the seconds of their
+//!   `retry`. When the load balancer dies all come at once: give it
+//!   [`retry`](crate::Builder::retry) and [`reconnect_spread`](crate::Builder::reconnect_spread) of a
+//!   minute.
+
+mod config;
+mod entry;
+mod link;
+mod pager;
+mod pause;
+mod queue;
+mod reader;
+mod receipt;
+mod shared;
+mod sort;
+mod writer;
+
+use std::{
+    io,
+    sync::Arc,
+    thread,
+    time::{Duration, Instant},
+};
+
+pub use self::config::{RedisConfig, RedisConfigError};
+use self::{
+    entry::packed, pager::Pager, reader::Reader, receipt::Receipt, shared::Shared, writer::Writer,
+};
+use crate::{
+    builder::Builder,
+    journal::{EntryId, Intake, Journal, LogStats, Page, Recipe, Refusal, Unappended},
+    message::Message,
+};
+
+/// Clients that may come back at a time: each holds a thread.
+const RETURNING: usize = 256;
+/// How long the threads may take to notice the end; the reader waits for entries no longer.
+const ENDING: Duration = Duration::from_millis(500);
+
+impl Builder {
+    /// Makes the server one of several nodes that share a stream of Redis or Valkey; see
+    /// [`redis`](crate::redis) for what that means. Needs the feature `redis`.
+    pub fn redis(mut self, config: RedisConfig) -> Self {
+        self.options.journal = Some(Arc::new(config));
+        self
+    }
+}
+
+impl Recipe for RedisConfig {
+    fn open(&self, intake: Intake) -> io::Result<Arc<dyn Journal>> {
+        let shared = Arc::new(Shared::new(self.clone(), intake));
+        let (reader, writer) = (Reader::new(Arc::clone(&shared)), Writer::new(Arc::clone(&shared)));
+        let named = |name: &str| thread::Builder::new().name(name.to_owned());
+        shared.starts();
+        named("websse-redis-reader").spawn(move || reader.run())?;
+        shared.starts();
+        named("websse-redis-writer")
+            .spawn(move || writer.run())
+            .inspect_err(|_| shared.end(Instant::now()))?;
+        let pager = Pager::new(Arc::clone(&shared));
+        Ok(Arc::new(RedisLog { shared, pager }))
+    }
+}
+
+#[derive(Debug)]
+struct RedisLog {
+    shared: Arc<Shared>,
+    pager: Pager,
+}
+
+impl Journal for RedisLog {
+    fn append(&self, messages: &[Message], wait: bool) -> Result<(), Unappended> {
+        let receipt = Arc::new(Receipt::new(messages.len()));
+        let commands = messages.iter().map(|message| packed(&self.shared.config, message));
+        match self.shared.queue.push(commands.collect(), &receipt, wait) {
+            Ok(()) => {}
+            Err((index, Refusal::Full)) => return Err(Unappended { index, error: Refusal::Full }),
+            Err((index, Refusal::Never(error))) => {
+                let left = messages.len() - index;
+                self.shared.counts.refused(left);
+                receipt.give_up(index, left, error);
+            }
+        }
+        receipt.wait().map_err(|(index, error)| Unappended { index, error: Refusal::Never(error) })
+    }
+
+    fn wait_primed(&self, until: Instant) -> bool {
+        self.shared.wait(until, |state| state.is_primed)
+    }
+
+    fn wait_read(&self, id: EntryId, until: Instant) -> bool {
+        self.shared.wait(until, |state| state.reached >= id)
+    }
+
+    fn newest(&self, until: Instant) -> Option<EntryId> {
+        self.pager.newest(until)
+    }
+
+    fn page(&self, after: EntryId) -> Option<Page> {
+        self.pager.page(after)
+    }
+
+    fn admit_returning(&self) -> bool {
+        self.shared.enter(RETURNING)
+    }
+
+    fn dismiss_returning(&self, gaps: usize) {
+        self.shared.leave(gaps);
+    }
+
+    fn is_stopped(&self) -> bool {
+        self.shared.is_stopping()
+    }
+
+    fn stats(&self) -> LogStats {
+        self.shared.stats()
+    }
+
+    fn stop(&self, deadline: Instant) {
+        self.shared.stop(deadline);
+        self.shared.queue.close();
+        self.shared.wait_drained();
+        self.shared.end(deadline.max(Instant::now()) + ENDING);
+    }
+}

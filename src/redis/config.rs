@@ -1,0 +1,119 @@
+//! Which stream the nodes share.
+
+use std::{error::Error, fmt, time::Duration};
+
+use redis::{ConnectionInfo, IntoConnectionInfo};
+
+/// Which stream of which Redis or Valkey the nodes share, for
+/// [`Builder::redis`](crate::Builder::redis).
+///
+/// ```no_run
+/// use websse::{Server, redis::RedisConfig};
+///
+/// let config = RedisConfig::new("redis://:secret@127.0.0.1:6379/0")?.stream("news");
+/// let server = Server::builder().redis(config).build();
+/// # Ok::<(), websse::redis::RedisConfigError>(())
+/// ```
+#[derive(Clone)]
+pub struct RedisConfig {
+    pub(super) info: ConnectionInfo,
+    pub(super) stream: String,
+    pub(super) max_len: u64,
+    pub(super) timeout: Duration,
+}
+
+/// As many entries are read at once at most; a stream that keeps fewer could lose some unseen.
+pub(super) const SHORTEST_STREAM: u64 = 1024;
+
+impl RedisConfig {
+    /// Reads an address: `redis://[USER][:PASSWORD@]HOST[:PORT][/DATABASE]`, or
+    /// `unix:///PATH[?db=N&pass=PASSWORD&user=USER]`. With the feature `redis-tls` also `rediss://`,
+    /// which is TLS with the system's root certificates.
+    ///
+    /// # Errors
+    /// [`RedisConfigError`] where it is no such address.
+    pub fn new(url: &str) -> Result<Self, RedisConfigError> {
+        let info = url.into_connection_info().map_err(|_| RedisConfigError(Wrong::Form))?;
+        if !info.addr().is_supported() {
+            return Err(RedisConfigError(Wrong::Kind));
+        }
+        let tcp = info.tcp_settings().clone().set_nodelay(true);
+        Ok(Self {
+            info: info.set_tcp_settings(tcp),
+            stream: "websse".to_owned(),
+            max_len: 1_000_000,
+            timeout: Duration::from_secs(3),
+        })
+    }
+
+    /// The key of the stream; default `websse`. Nodes with the same key share their events.
+    pub fn stream(self, name: impl Into<String>) -> Self {
+        Self { stream: name.into(), ..self }
+    }
+
+    /// About how many of the last entries Redis keeps (`XADD … MAXLEN ~`); default 1,000,000, at
+    /// least 1024. A client that was away for longer than that is told of a gap.
+    pub fn max_len(self, entries: u64) -> Self {
+        Self { max_len: entries.max(SHORTEST_STREAM), ..self }
+    }
+
+    /// How long Redis may take to accept a connection or to answer; default 3 s, at least 10 ms. A
+    /// message that it does not acknowledge in time is
+    /// [`OutcomeUnknown`](crate::PublishError::OutcomeUnknown).
+    pub fn timeout(self, timeout: Duration) -> Self {
+        Self { timeout: timeout.max(Duration::from_millis(10)), ..self }
+    }
+}
+
+impl fmt::Debug for RedisConfig {
+    /// Tells no password.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RedisConfig")
+            .field("address", &self.info.addr().to_string())
+            .field("stream", &self.stream)
+            .field("max_len", &self.max_len)
+            .field("timeout", &self.timeout)
+            .finish_non_exhaustive()
+    }
+}
+
+/// An address that Redis cannot be reached at. It does not tell the address, which may hold a
+/// password.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RedisConfigError(Wrong);
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Wrong {
+    Form,
+    Kind,
+}
+
+impl fmt::Display for RedisConfigError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self.0 {
+            Wrong::Form => "not an address such as redis://:PASSWORD@HOST:6379/0",
+            Wrong::Kind => {
+                "this kind of address is not supported here; TLS needs the feature redis-tls"
+            }
+        })
+    }
+}
+
+impl Error for RedisConfigError {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_password_is_told_nowhere() {
+        let config = RedisConfig::new("redis://user:geheim@127.0.0.1:1/0").expect("it is good");
+        let shown = format!("{config:?} {:?}", crate::Server::builder().redis(config.clone()));
+        assert!(shown.contains("127.0.0.1:1") && !shown.contains("geheim"), "{shown}");
+        for wrong in ["http://:geheim@h/", "redis://:geheim@h:port/", "geheim"] {
+            let error = RedisConfig::new(wrong).expect_err("it is wrong");
+            let shown = format!("{error} {error:?}");
+            assert!(!shown.contains("geheim"), "{shown}");
+        }
+    }
+}

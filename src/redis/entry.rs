@@ -1,0 +1,153 @@
+//! A message as an entry of the stream: the fields `data`, `event`, `id` and `retry`, all but the
+//! first where they are set. Others may write such entries too.
+
+use std::time::Duration;
+
+use redis::{Cmd, cmd};
+
+use super::config::RedisConfig;
+use crate::{
+    journal::EntryId,
+    message::{EventId, GENERAL, Message},
+};
+
+/// The field of an entry that is no event: events before it may be lost, as the server with this
+/// replication id was found to have another past than the one before.
+const GAP: &str = "gap";
+
+/// An entry as it was read.
+#[derive(Debug)]
+pub(super) struct Raw {
+    pub(super) id: EntryId,
+    /// Names and values by turns.
+    pub(super) fields: Vec<Vec<u8>>,
+}
+
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Content {
+    Event(Message),
+    Gap(String),
+}
+
+fn append(config: &RedisConfig) -> Cmd {
+    let mut command = cmd("XADD");
+    command.arg(&config.stream).arg("MAXLEN").arg("~").arg(config.max_len).arg("*");
+    command
+}
+
+/// The command that appends a message.
+pub(super) fn packed(config: &RedisConfig, message: &Message) -> Vec<u8> {
+    let mut command = append(config);
+    if message.event_type() != GENERAL {
+        command.arg("event").arg(message.event_type());
+    }
+    command.arg("data").arg(message.data());
+    if let Some(id) = message.event_id() {
+        command.arg("id").arg(id.as_str());
+    }
+    if let Some(retry) = message.retry_millis() {
+        command.arg("retry").arg(retry);
+    }
+    command.get_packed_command()
+}
+
+/// The command that tells all nodes of a gap.
+pub(super) fn gap(config: &RedisConfig, replication_id: &str) -> Cmd {
+    let mut command = append(config);
+    command.arg(GAP).arg(replication_id);
+    command
+}
+
+impl Raw {
+    pub(super) fn len(&self) -> usize {
+        self.fields.iter().map(Vec::len).sum()
+    }
+
+    /// Reads it; what is wrong is a text for people. Fields of other names are left to others.
+    pub(super) fn content(&self) -> Result<Content, &'static str> {
+        let [mut data, mut event, mut id, mut retry, mut gap] = [const { None }; 5];
+        for pair in self.fields.chunks(2) {
+            let [name, value] = pair else {
+                return Err("a field without a value");
+            };
+            let field = match &**name {
+                b"data" => &mut data,
+                b"event" => &mut event,
+                b"id" => &mut id,
+                b"retry" => &mut retry,
+                name if name == GAP.as_bytes() => &mut gap,
+                _ => continue,
+            };
+            let value = std::str::from_utf8(value).map_err(|_| "a field that is not UTF-8")?;
+            if field.replace(value).is_some() {
+                return Err("a field that is there twice");
+            }
+        }
+        if let Some(replication_id) = gap {
+            return Ok(Content::Gap(replication_id.to_owned()));
+        }
+        let mut message = Message::new(data.ok_or("no field data")?);
+        if let Some(event) = event {
+            message = message.event(event);
+        }
+        if let Some(id) = id {
+            message = message.id(EventId::new(id).map_err(|_| "an id that clients cannot have")?);
+        }
+        if let Some(retry) = retry {
+            let digits = !retry.is_empty() && retry.bytes().all(|byte| byte.is_ascii_digit());
+            let millis = digits.then(|| retry.parse().ok()).flatten();
+            message = message.retry(Duration::from_millis(millis.ok_or("a retry not in digits")?));
+        }
+        Ok(Content::Event(message))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn raw(fields: &[&str]) -> Raw {
+        let fields = fields.iter().map(|field| field.as_bytes().to_vec()).collect();
+        Raw { id: EntryId::ZERO, fields }
+    }
+
+    #[test]
+    fn what_is_written_is_read() {
+        let config = RedisConfig::new("redis://localhost").expect("it is good");
+        let id = EventId::new("order-17").expect("it is good");
+        let full = Message::new("a\nb").event("e").id(id).retry(Duration::from_millis(7));
+        for message in [Message::new(""), full] {
+            let written = redis::parse_redis_value(&packed(&config, &message)).expect("RESP");
+            let redis::Value::Array(parts) = written else { panic!("{written:?}") };
+            let fields = parts.into_iter().skip(6).map(|part| match part {
+                redis::Value::BulkString(bytes) => bytes,
+                other => panic!("{other:?}"),
+            });
+            let raw = Raw { id: EntryId::ZERO, fields: fields.collect() };
+            assert_eq!(raw.content(), Ok(Content::Event(message)));
+        }
+    }
+
+    #[test]
+    fn what_is_no_message_is_told_from_one() {
+        for fields in [
+            &[][..],
+            &["event", "e"],
+            &["data"],
+            &["data", "x", "data", "y"],
+            &["data", "x", "retry", "+5"],
+            &["data", "x", "retry", "99999999999999999999"],
+            &["data", "x", "id", ""],
+            &["data", "x", "id", "1700000000000-0"],
+            &["data", "x", "id", "a\nevent: b"],
+        ] {
+            assert!(raw(fields).content().is_err(), "{fields:?}");
+        }
+        let mut other = raw(&["trace", "", "data", "x"]);
+        other.fields[1] = vec![0xff];
+        assert_eq!(other.content(), Ok(Content::Event(Message::new("x"))));
+        other.fields[3] = vec![0xff];
+        assert!(other.content().is_err(), "that is not UTF-8");
+        assert_eq!(raw(&["gap", "id"]).content(), Ok(Content::Gap("id".to_owned())));
+    }
+}

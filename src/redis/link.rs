@@ -1,0 +1,238 @@
+//! A connection to Redis, and its answers as far as they are needed.
+
+use std::{fmt, time::Duration};
+
+use redis::{Client, Cmd, Connection, ErrorKind, RedisError, Value, cmd};
+
+use super::{config::RedisConfig, entry::Raw};
+use crate::journal::EntryId;
+
+/// How long the reader waits for entries at most before it looks whether it is to end.
+pub(super) const BLOCK_MILLIS: u64 = 250;
+const BLOCK: Duration = Duration::from_millis(BLOCK_MILLIS);
+
+/// Why there is no answer.
+#[derive(Debug)]
+pub(super) enum Fault {
+    /// The connection is of no use any more.
+    Lost(String),
+    /// Redis says no.
+    Refused(String),
+}
+
+impl fmt::Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Lost(reason) | Self::Refused(reason) => f.write_str(reason),
+        }
+    }
+}
+
+impl From<RedisError> for Fault {
+    fn from(error: RedisError) -> Self {
+        match error.kind() {
+            ErrorKind::Server(_) => Self::Refused(error.to_string()),
+            _ => Self::Lost(error.to_string()),
+        }
+    }
+}
+
+pub(super) struct Link(Connection);
+
+impl Link {
+    pub(super) fn open(config: &RedisConfig) -> Result<Self, Fault> {
+        let mut link = Self::open_within(config, config.timeout)?;
+        link.limit(config.timeout + BLOCK)?;
+        Ok(link)
+    }
+
+    pub(super) fn open_within(config: &RedisConfig, time: Duration) -> Result<Self, Fault> {
+        let client = Client::open(config.info.clone())?;
+        Ok(Self(client.get_connection_with_timeout(time)?))
+    }
+
+    /// How long Redis may take nothing, or say nothing.
+    pub(super) fn limit(&mut self, time: Duration) -> Result<(), Fault> {
+        self.0.set_read_timeout(Some(time))?;
+        Ok(self.0.set_write_timeout(Some(time))?)
+    }
+
+    /// Sends commands that are packed already; their answers are to be received one by one.
+    pub(super) fn send(&mut self, packed: &[u8]) -> Result<(), Fault> {
+        Ok(self.0.send_packed_command(packed)?)
+    }
+
+    /// Receives the next answer. After a fault other than a refusal the connection is to be dropped:
+    /// a late answer would be taken for another one.
+    pub(super) fn receive(&mut self) -> Result<Value, Fault> {
+        match self.0.recv_response()? {
+            Value::ServerError(error) => Err(RedisError::from(error).into()),
+            value => Ok(value),
+        }
+    }
+
+    pub(super) fn ask(&mut self, command: &Cmd) -> Result<Value, Fault> {
+        self.send(&command.get_packed_command())?;
+        self.receive()
+    }
+
+    /// What the server is, to find out whether it still is the same.
+    pub(super) fn lineage(&mut self) -> Result<Lineage, Fault> {
+        let info = text(self.ask(cmd("INFO").arg("replication"))?)?;
+        let find = |name: &str| {
+            let mut lines = info.lines().filter_map(|line| line.split_once(':'));
+            lines.find(|(known, _)| *known == name).map(|(_, value)| value.trim().to_owned())
+        };
+        let id = find("master_replid").unwrap_or_default();
+        let is_promoted = find("master_replid2").is_none_or(|id| id.bytes().any(|b| b != b'0'));
+        Ok(Lineage { id, is_promoted })
+    }
+
+    /// Whether everything that the server ever acknowledged is on its disk, as far as it tells.
+    pub(super) fn is_durable(&mut self) -> Result<bool, Fault> {
+        let mut is = |name: &str, wanted: &str| {
+            match self.ask(cmd("CONFIG").arg("GET").arg(name)) {
+                Ok(Value::Array(pair)) => {
+                    let value = pair.into_iter().nth(1).map(text).transpose()?;
+                    Ok(value.as_deref() == Some(wanted))
+                }
+                // It may be forbidden to ask.
+                Ok(_) | Err(Fault::Refused(_)) => Ok(false),
+                Err(fault) => Err(fault),
+            }
+        };
+        Ok(is("appendonly", "yes")? && is("appendfsync", "always")?)
+    }
+
+    /// Whether there is an entry with this id.
+    pub(super) fn has(&mut self, config: &RedisConfig, id: EntryId) -> Result<bool, Fault> {
+        let id = argument(id);
+        let found = self.ask(cmd("XRANGE").arg(&config.stream).arg(&id).arg(&id))?;
+        Ok(!entries(found)?.is_empty())
+    }
+
+    pub(super) fn extent(&mut self, config: &RedisConfig) -> Result<Extent, Fault> {
+        match self.ask(&Extent::command(config)) {
+            Ok(value) => Extent::read(value),
+            Err(Fault::Refused(reason)) if is_missing(&reason) => Ok(Extent::default()),
+            Err(fault) => Err(fault),
+        }
+    }
+}
+
+/// Which history a server has.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Lineage {
+    /// The replication id, which changes when a server starts or a replica becomes the primary.
+    pub(super) id: String,
+    /// It has been the replica of another one.
+    pub(super) is_promoted: bool,
+}
+
+/// How far the stream reaches.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Extent {
+    /// The newest id that was given.
+    pub(super) newest: EntryId,
+    pub(super) oldest: Option<EntryId>,
+    /// Whether entries were taken out, or may have been: before Redis 7 it is not told.
+    is_trimmed: bool,
+}
+
+impl Extent {
+    pub(super) fn command(config: &RedisConfig) -> Cmd {
+        let mut command = cmd("XINFO");
+        command.arg("STREAM").arg(&config.stream);
+        command
+    }
+
+    pub(super) fn read(value: Value) -> Result<Self, Fault> {
+        let mut extent = Self { is_trimmed: true, ..Self::default() };
+        let (mut length, mut added) = (None, None);
+        let mut values = array(value)?.into_iter();
+        while let (Some(name), Some(value)) = (values.next(), values.next()) {
+            match (&*text(name)?, value) {
+                ("length", Value::Int(count)) => length = Some(count),
+                ("entries-added", Value::Int(count)) => added = Some(count),
+                ("last-generated-id", value) => extent.newest = id(value)?,
+                ("first-entry", value @ Value::Array(_)) => {
+                    extent.oldest = array(value)?.into_iter().next().map(id).transpose()?;
+                }
+                _ => {}
+            }
+        }
+        extent.is_trimmed = added.is_none() || added != length;
+        Ok(extent)
+    }
+
+    /// Whether everything that ever came after this entry is there.
+    pub(super) fn is_whole_after(&self, id: EntryId) -> bool {
+        !self.is_trimmed || self.oldest.is_some_and(|oldest| oldest <= id) || self.newest <= id
+    }
+}
+
+/// Whether a refusal says that there is no such stream yet.
+pub(super) fn is_missing(reason: &str) -> bool {
+    reason.contains("no such key")
+}
+
+/// An id as Redis writes it.
+pub(super) fn argument(id: EntryId) -> String {
+    format!("{}-{}", id.millis, id.number)
+}
+
+/// The entries of an answer to `XRANGE`.
+pub(super) fn entries(value: Value) -> Result<Vec<Raw>, Fault> {
+    array(value)?.into_iter().map(entry).collect()
+}
+
+/// The entries of an answer to `XREAD` of one stream.
+pub(super) fn read_entries(value: Value) -> Result<Vec<Raw>, Fault> {
+    if value == Value::Nil {
+        return Ok(Vec::new());
+    }
+    let stream = array(value)?.pop().ok_or_else(unexpected)?;
+    entries(array(stream)?.pop().ok_or_else(unexpected)?)
+}
+
+fn entry(value: Value) -> Result<Raw, Fault> {
+    let mut parts = array(value)?.into_iter();
+    let (Some(first), Some(fields)) = (parts.next(), parts.next()) else {
+        return Err(unexpected());
+    };
+    let fields = array(fields)?.into_iter().map(bytes).collect::<Result<_, _>>()?;
+    Ok(Raw { id: id(first)?, fields })
+}
+
+pub(super) fn array(value: Value) -> Result<Vec<Value>, Fault> {
+    match value {
+        Value::Array(values) => Ok(values),
+        _ => Err(unexpected()),
+    }
+}
+
+fn bytes(value: Value) -> Result<Vec<u8>, Fault> {
+    match value {
+        Value::BulkString(bytes) => Ok(bytes),
+        Value::SimpleString(text) => Ok(text.into_bytes()),
+        _ => Err(unexpected()),
+    }
+}
+
+fn text(value: Value) -> Result<String, Fault> {
+    String::from_utf8(bytes(value)?).map_err(|_| unexpected())
+}
+
+pub(super) fn id(value: Value) -> Result<EntryId, Fault> {
+    let text = text(value)?;
+    let (millis, number) = text.split_once('-').ok_or_else(unexpected)?;
+    match (millis.parse(), number.parse()) {
+        (Ok(millis), Ok(number)) => Ok(EntryId { millis, number }),
+        _ => Err(unexpected()),
+    }
+}
+
+/// The server does not speak as it should; what comes next cannot be told.
+fn unexpected() -> Fault {
+    Fault::Lost("an answer of a form that is not expected".to_owned())
+}

@@ -1,0 +1,155 @@
+//! Reading the stream for clients that come back, on their own threads over a few connections.
+
+use std::{
+    sync::{Arc, atomic::Ordering::Relaxed},
+    time::{Duration, Instant},
+};
+
+use parking_lot::{Condvar, Mutex};
+use redis::{Value, cmd};
+
+use super::{
+    link::{Extent, Fault, Link, argument, array, entries, is_missing},
+    shared::Shared,
+    sort::{Found, sort},
+};
+use crate::journal::{EntryId, Item, Page};
+
+/// Connections at most.
+const LINKS: usize = 4;
+
+pub(super) struct Pager {
+    shared: Arc<Shared>,
+    /// Never held across a call to Redis.
+    links: Mutex<Links>,
+    /// Threads wait here for a connection.
+    free: Condvar,
+}
+
+#[derive(Default)]
+struct Links {
+    idle: Vec<Link>,
+    used: usize,
+}
+
+impl std::fmt::Debug for Pager {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Pager").finish_non_exhaustive()
+    }
+}
+
+impl Pager {
+    pub(super) fn new(shared: Arc<Shared>) -> Self {
+        Self { shared, links: Mutex::default(), free: Condvar::new() }
+    }
+
+    pub(super) fn newest(&self, until: Instant) -> Option<EntryId> {
+        self.with_link(until, |link| link.extent(&self.shared.config)).map(|extent| extent.newest)
+    }
+
+    pub(super) fn page(&self, after: EntryId) -> Option<Page> {
+        let until = Instant::now() + self.shared.config.timeout;
+        let (found, extent, is_all) = self.with_link(until, |link| self.read(link, after))?;
+        let missing = (!extent.is_whole_after(after))
+            .then(|| found.first().map_or(extent.newest, |raw| raw.id));
+        let last = found.last().map_or(after, |raw| raw.id);
+        let last = if is_all { last.max(extent.newest) } else { last };
+        let items = found.iter().filter_map(|raw| match sort(&self.shared.intake, raw) {
+            Found::Event(entry) => Some(Item::Event(entry)),
+            Found::Gap(_) => Some(Item::Gap(raw.id)),
+            Found::UnknownType | Found::Malformed(_) => None,
+        });
+        Some(Page { missing, items: items.collect(), last })
+    }
+
+    /// Reads entries and how far the stream reaches, at one moment.
+    fn read(
+        &self,
+        link: &mut Link,
+        after: EntryId,
+    ) -> Result<(Vec<super::entry::Raw>, Extent, bool), Fault> {
+        let config = &self.shared.config;
+        let count = self.shared.page.load(Relaxed);
+        let mut range = cmd("XRANGE");
+        range.arg(&config.stream).arg(format!("({}", argument(after))).arg("+");
+        range.arg("COUNT").arg(count);
+        let commands = [cmd("MULTI"), range, Extent::command(config), cmd("EXEC")];
+        let packed: Vec<_> = commands.iter().map(redis::Cmd::get_packed_command).collect();
+        link.send(&packed.concat())?;
+        for _ in 1..commands.len() {
+            // Where one of them is refused, so is the last one.
+            match link.receive() {
+                Ok(_) | Err(Fault::Refused(_)) => {}
+                Err(fault) => return Err(fault),
+            }
+        }
+        let mut answers = array(link.receive()?)?.into_iter();
+        let (Some(range), Some(extent)) = (answers.next(), answers.next()) else {
+            return Err(Fault::Lost("an answer that is not expected".to_owned()));
+        };
+        let extent = match extent {
+            Value::ServerError(error) if is_missing(error.details().unwrap_or_default()) => {
+                Extent::default()
+            }
+            Value::ServerError(error) => {
+                return Err(Fault::Refused(error.code().to_owned()));
+            }
+            value => Extent::read(value)?,
+        };
+        let found = entries(range)?;
+        let is_all = found.len() < count;
+        Ok((found, extent, is_all))
+    }
+
+    /// Asks over one of the connections, one that is new where there is none or it proves stale.
+    fn with_link<T>(
+        &self,
+        until: Instant,
+        ask: impl Fn(&mut Link) -> Result<T, Fault>,
+    ) -> Option<T> {
+        if !self.enter(until) {
+            return None;
+        }
+        let mut link = self.links.lock().idle.pop();
+        let limited = |link: &mut Link| {
+            link.limit(left(until))?;
+            ask(link)
+        };
+        let mut result = link.as_mut().map(limited);
+        if !matches!(result, Some(Ok(_))) && Instant::now() < until {
+            let opened = Link::open_within(&self.shared.config, left(until));
+            result = Some(opened.and_then(|new| limited(link.insert(new))));
+        }
+        let mut links = self.links.lock();
+        links.used -= 1;
+        if let Some(Ok(_)) = &result {
+            links.idle.extend(link);
+        }
+        drop(links);
+        self.free.notify_one();
+        match result? {
+            Ok(answer) => Some(answer),
+            Err(fault) => {
+                log::warn!("redis: cannot read for a client that came back: {fault}");
+                None
+            }
+        }
+    }
+
+    /// Waits for the right to use a connection.
+    fn enter(&self, until: Instant) -> bool {
+        let mut links = self.links.lock();
+        while links.used >= LINKS {
+            if self.free.wait_until(&mut links, until).timed_out() {
+                return false;
+            }
+        }
+        links.used += 1;
+        true
+    }
+}
+
+/// The time that is left; a socket's cannot be zero.
+fn left(until: Instant) -> Duration {
+    until.saturating_duration_since(Instant::now()).max(Duration::from_millis(1))
+}

@@ -1,0 +1,49 @@
+//! How long to wait before the next try: longer each time, and not the same for all nodes.
+
+use std::{
+    hash::{BuildHasher, RandomState},
+    time::Duration,
+};
+
+const FIRST: Duration = Duration::from_millis(50);
+const LONGEST: Duration = Duration::from_secs(2);
+
+#[derive(Debug)]
+pub(super) struct Pause(Duration);
+
+impl Pause {
+    pub(super) fn new() -> Self {
+        Self(FIRST)
+    }
+
+    /// Between half of the current pause and all of it.
+    pub(super) fn next(&mut self) -> Duration {
+        let half = self.0 / 2;
+        self.0 = (self.0 * 2).min(LONGEST);
+        let random = RandomState::new().hash_one(0) % 1024;
+        half + half * u32::try_from(random).unwrap_or(0) / 1024
+    }
+
+    /// It went well.
+    pub(super) fn reset(&mut self) {
+        *self = Self::new();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pauses_grow_to_a_limit() {
+        let mut pause = Pause::new();
+        let mut expected = FIRST;
+        for _ in 0..10 {
+            let next = pause.next();
+            assert!(next >= expected / 2 && next <= expected, "{next:?} of {expected:?}");
+            expected = (expected * 2).min(LONGEST);
+        }
+        pause.reset();
+        assert!(pause.next() <= FIRST);
+    }
+}

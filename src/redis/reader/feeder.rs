@@ -1,0 +1,98 @@
+//! Entries become events of this node, and go to the broadcaster in batches.
+
+use std::{
+    sync::{Arc, atomic::Ordering::Relaxed},
+    time::{Duration, Instant},
+};
+
+use crossbeam_channel::SendTimeoutError;
+
+use super::Stop;
+use crate::{
+    journal::{Entry, Step},
+    redis::{
+        entry::Raw,
+        shared::Shared,
+        sort::{Found, sort},
+    },
+};
+
+/// How long the broadcaster may take no step before it is seen whether it is the end.
+const SLICE: Duration = Duration::from_millis(100);
+/// How often a line about entries that are no events is logged at most.
+const SILENCE: Duration = Duration::from_secs(1);
+
+pub(super) struct Feeder {
+    shared: Arc<Shared>,
+    batch: Vec<Entry>,
+    bytes: usize,
+    /// When a line was last logged about an entry that is no event.
+    logged: Option<Instant>,
+}
+
+impl Feeder {
+    pub(super) fn new(shared: Arc<Shared>) -> Self {
+        Self { shared, batch: Vec::new(), bytes: 0, logged: None }
+    }
+
+    /// Takes the next entry; returns the replication id of one that tells of a gap, with everything
+    /// before it passed on.
+    pub(super) fn take(&mut self, raw: &Raw, is_prime: bool) -> Result<Option<String>, Stop> {
+        let counts = &self.shared.counts;
+        counts.read.fetch_add(1, Relaxed);
+        match sort(&self.shared.intake, raw) {
+            Found::Event(entry) => {
+                let bytes = entry.event.encoded.len();
+                if self.bytes + bytes > self.shared.intake.batch_bytes {
+                    self.flush(is_prime)?;
+                }
+                self.bytes += bytes;
+                self.batch.push(entry);
+            }
+            Found::Gap(id) => {
+                self.flush(is_prime)?;
+                return Ok(Some(id));
+            }
+            Found::UnknownType => {
+                counts.unknown_types.fetch_add(1, Relaxed);
+                self.flush(is_prime)?;
+                self.tell(Step::Unknown(raw.id))?;
+            }
+            Found::Malformed(reason) => {
+                counts.malformed.fetch_add(1, Relaxed);
+                if self.logged.is_none_or(|logged| logged.elapsed() >= SILENCE) {
+                    self.logged = Some(Instant::now());
+                    log::warn!("redis: entry {} is passed over: {reason}", raw.id);
+                }
+            }
+        }
+        Ok(None)
+    }
+
+    /// Passes on what was taken.
+    pub(super) fn flush(&mut self, is_prime: bool) -> Result<(), Stop> {
+        if self.batch.is_empty() {
+            return Ok(());
+        }
+        self.bytes = 0;
+        let batch = std::mem::take(&mut self.batch);
+        self.tell(if is_prime { Step::Prime(batch) } else { Step::Events(batch) })
+    }
+
+    /// Passes a step on; waits while the broadcaster has enough to do.
+    pub(super) fn tell(&self, mut step: Step) -> Result<(), Stop> {
+        loop {
+            match self.shared.intake.steps.send_timeout(step, SLICE) {
+                Ok(()) => return Ok(()),
+                Err(SendTimeoutError::Timeout(_)) if self.shared.is_ended() => {
+                    return Err(Stop::End);
+                }
+                Err(SendTimeoutError::Timeout(back)) => {
+                    (self.shared.intake.wake)();
+                    step = back;
+                }
+                Err(SendTimeoutError::Disconnected(_)) => return Err(Stop::End),
+            }
+        }
+    }
+}

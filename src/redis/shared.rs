@@ -1,0 +1,223 @@
+//! What the reader, the writer and those who wait for them share.
+
+use std::{
+    sync::atomic::{AtomicUsize, Ordering::Relaxed},
+    time::{Duration, Instant},
+};
+
+use parking_lot::{Condvar, Mutex};
+
+use super::{config::RedisConfig, pause::Pause, queue::Queue};
+use crate::journal::{EntryId, Intake, LogStats};
+
+#[derive(Debug)]
+pub(super) struct Shared {
+    pub(super) config: RedisConfig,
+    pub(super) intake: Intake,
+    pub(super) queue: Queue,
+    pub(super) counts: Counts,
+    /// How many entries of the usual size are a page.
+    pub(super) page: AtomicUsize,
+    /// Never held across a call to Redis.
+    state: Mutex<State>,
+    /// Those wait here who wait for a change of the state.
+    changed: Condvar,
+}
+
+#[derive(Debug, Default)]
+pub(super) struct State {
+    /// The reader has begun, once.
+    pub(super) is_primed: bool,
+    /// The broadcaster was given everything up to here.
+    pub(super) reached: EntryId,
+    pub(super) is_reading: bool,
+    pub(super) is_writing: bool,
+    /// Since when there is more to read, or may be.
+    pub(super) behind_since: Option<Instant>,
+    /// The newest entry that this node appended.
+    appended: EntryId,
+    returning: usize,
+    /// Nothing more is appended, and what was is to be read until then.
+    stopping: Option<Instant>,
+    ending: Ending,
+}
+
+/// The threads that run, and whether they are to end.
+#[derive(Debug, Default)]
+struct Ending {
+    has_come: bool,
+    threads: usize,
+}
+
+/// Counts since the start.
+#[derive(Debug, Default)]
+pub(super) struct Counts {
+    pub(super) appended: AtomicUsize,
+    pub(super) refused: AtomicUsize,
+    pub(super) outcome_unknown: AtomicUsize,
+    pub(super) read: AtomicUsize,
+    pub(super) malformed: AtomicUsize,
+    pub(super) unknown_types: AtomicUsize,
+    pub(super) reconnects: AtomicUsize,
+    pub(super) breaks: AtomicUsize,
+    pub(super) gaps: AtomicUsize,
+}
+
+impl Counts {
+    pub(super) fn refused(&self, messages: usize) {
+        self.refused.fetch_add(messages, Relaxed);
+    }
+}
+
+/// Bytes of a page; one entry may be more.
+const PAGE_BYTES: usize = 1024 * 1024;
+/// Entries of a page, at most and before it is known how large they are.
+pub(super) const MOST_ENTRIES: usize = 512;
+const FIRST_ENTRIES: usize = 64;
+
+impl Shared {
+    pub(super) fn new(config: RedisConfig, intake: Intake) -> Self {
+        let queue = Queue::new(intake.queue_messages, intake.queue_bytes);
+        let state = State { behind_since: Some(Instant::now()), ..State::default() };
+        Self {
+            config,
+            intake,
+            queue,
+            counts: Counts::default(),
+            page: AtomicUsize::new(FIRST_ENTRIES),
+            state: Mutex::new(state),
+            changed: Condvar::new(),
+        }
+    }
+
+    pub(super) fn change<T>(&self, change: impl FnOnce(&mut State) -> T) -> T {
+        let result = change(&mut self.state.lock());
+        self.changed.notify_all();
+        result
+    }
+
+    /// This node has appended an entry. Nobody waits for that.
+    pub(super) fn appended(&self, entry: EntryId) {
+        let mut state = self.state.lock();
+        state.appended = state.appended.max(entry);
+    }
+
+    pub(super) fn newest_appended(&self) -> EntryId {
+        self.state.lock().appended
+    }
+
+    /// Learns how large entries are.
+    pub(super) fn saw(&self, entries: usize, bytes: usize) {
+        if let Some(size) = bytes.checked_div(entries) {
+            let usual = (3 * (PAGE_BYTES / self.page.load(Relaxed)) + size) / 4;
+            self.page.store((PAGE_BYTES / usual.max(1)).clamp(1, MOST_ENTRIES), Relaxed);
+        }
+    }
+
+    /// Waits until `until` for this to be so; false where it is not, or the end has come.
+    pub(super) fn wait(&self, until: Instant, is_so: impl Fn(&State) -> bool) -> bool {
+        let mut state = self.state.lock();
+        while !is_so(&state) {
+            if state.stopping.is_some()
+                || self.changed.wait_until(&mut state, until).timed_out() && !is_so(&state)
+            {
+                return false;
+            }
+        }
+        true
+    }
+
+    /// Waits before the next try to connect; false where the end has come.
+    pub(super) fn pause(&self, pause: &mut Pause) -> bool {
+        let until = Instant::now() + pause.next();
+        let mut state = self.state.lock();
+        while !state.ending.has_come {
+            if self.changed.wait_until(&mut state, until).timed_out() {
+                return !state.ending.has_come;
+            }
+        }
+        false
+    }
+
+    pub(super) fn enter(&self, limit: usize) -> bool {
+        let mut state = self.state.lock();
+        let has_room = state.returning < limit && state.stopping.is_none();
+        state.returning += usize::from(has_room);
+        has_room
+    }
+
+    pub(super) fn leave(&self, gaps: usize) {
+        self.state.lock().returning -= 1;
+        self.counts.gaps.fetch_add(gaps, Relaxed);
+    }
+
+    pub(super) fn is_stopping(&self) -> bool {
+        self.state.lock().stopping.is_some()
+    }
+
+    pub(super) fn is_ended(&self) -> bool {
+        self.state.lock().ending.has_come
+    }
+
+    pub(super) fn stop(&self, deadline: Instant) {
+        self.change(|state| {
+            let earlier = state.stopping.map_or(deadline, |earlier| earlier.min(deadline));
+            state.stopping = Some(earlier);
+        });
+    }
+
+    /// Waits until what this node has appended was read, or it cannot be, or time is over.
+    pub(super) fn wait_drained(&self) {
+        let mut state = self.state.lock();
+        let is_drained = |state: &State| {
+            state.ending.has_come
+                || !state.is_reading
+                || self.queue.is_empty() && state.reached >= state.appended
+        };
+        while !is_drained(&state) {
+            let until = state.stopping.unwrap_or_else(Instant::now);
+            if Instant::now() >= until {
+                return;
+            }
+            self.changed.wait_until(&mut state, until);
+        }
+    }
+
+    /// A thread is about to run.
+    pub(super) fn starts(&self) {
+        self.state.lock().ending.threads += 1;
+    }
+
+    /// A thread has done its work.
+    pub(super) fn ends(&self) {
+        self.change(|state| state.ending.threads -= 1);
+    }
+
+    /// Ends the threads, and waits for them until `until`: one that waits for Redis notices later.
+    pub(super) fn end(&self, until: Instant) {
+        self.change(|state| state.ending.has_come = true);
+        self.queue.close();
+        let mut state = self.state.lock();
+        while state.ending.threads > 0 && !self.changed.wait_until(&mut state, until).timed_out() {}
+    }
+
+    pub(super) fn stats(&self) -> LogStats {
+        let count = |count: &AtomicUsize| count.load(Relaxed) as u64;
+        let counts = &self.counts;
+        let state = self.state.lock();
+        LogStats {
+            connected: state.is_reading && state.is_writing,
+            lag: state.behind_since.map_or(Duration::ZERO, |since| since.elapsed()),
+            returning: state.returning,
+            appended: count(&counts.appended),
+            refused: count(&counts.refused),
+            outcome_unknown: count(&counts.outcome_unknown),
+            read: count(&counts.read),
+            malformed: count(&counts.malformed),
+            unknown_types: count(&counts.unknown_types),
+            reconnects: count(&counts.reconnects),
+            breaks: count(&counts.breaks),
+            gaps: count(&counts.gaps),
+        }
+    }
+}

@@ -1,0 +1,119 @@
+//! The thread that appends: all that waits goes out in one round trip.
+
+use std::{
+    sync::{Arc, atomic::Ordering::Relaxed},
+    time::{Duration, Instant},
+};
+
+use redis::cmd;
+
+use super::{
+    link::{Fault, Link, id},
+    pause::Pause,
+    queue::{Job, Work},
+    shared::Shared,
+};
+use crate::error::PublishError;
+
+/// How long nothing may be appended before the connection is tried: a publisher shall not be the
+/// first to find out that Redis was started anew.
+const IDLE: Duration = Duration::from_secs(1);
+
+pub(super) struct Writer {
+    shared: Arc<Shared>,
+}
+
+impl Writer {
+    pub(super) fn new(shared: Arc<Shared>) -> Self {
+        Self { shared }
+    }
+
+    pub(super) fn run(self) {
+        let shared = &*self.shared;
+        // Whatever happens here, nobody shall wait for an answer that does not come.
+        let _end = End(shared);
+        let mut pause = Pause::new();
+        let mut is_first = true;
+        loop {
+            let fault = match Link::open(&shared.config) {
+                Ok(mut link) => {
+                    shared.queue.connected();
+                    shared.change(|state| state.is_writing = true);
+                    log::info!("redis: connected for publishing");
+                    match self.serve(&mut link, &mut pause) {
+                        Ok(()) => return,
+                        Err(fault) => fault,
+                    }
+                }
+                Err(fault) => fault,
+            };
+            let waited = shared.queue.disconnected(&fault.to_string());
+            shared.counts.refused(waited);
+            let was_writing = shared.change(|state| std::mem::take(&mut state.is_writing));
+            // Not each time that it cannot be reached again.
+            if std::mem::take(&mut is_first) || was_writing {
+                log::warn!("redis: cannot publish: {fault}");
+            }
+            if shared.is_stopping() || !shared.pause(&mut pause) {
+                return;
+            }
+        }
+    }
+
+    /// Appends until the end, or until the connection is of no use.
+    fn serve(&self, link: &mut Link, pause: &mut Pause) -> Result<(), Fault> {
+        loop {
+            match self.shared.queue.take(Instant::now() + IDLE) {
+                Work::Over => return Ok(()),
+                Work::Idle => drop(link.ask(&cmd("PING"))?),
+                Work::Jobs(jobs) => self.append(link, jobs)?,
+            }
+            pause.reset();
+        }
+    }
+
+    fn append(&self, link: &mut Link, jobs: Vec<Job>) -> Result<(), Fault> {
+        let counts = &self.shared.counts;
+        let packed: Vec<&[u8]> = jobs.iter().map(|job| &*job.command).collect();
+        let mut lost = link.send(&packed.concat()).err();
+        let mut refused = None;
+        for job in jobs {
+            if lost.is_some() {
+                // A part of it may have come through.
+                counts.outcome_unknown.fetch_add(1, Relaxed);
+                job.answer(Err(PublishError::OutcomeUnknown));
+                continue;
+            }
+            match link.receive().and_then(id) {
+                Ok(entry) => {
+                    counts.appended.fetch_add(1, Relaxed);
+                    self.shared.appended(entry);
+                    job.answer(Ok(()));
+                }
+                Err(Fault::Refused(reason)) => {
+                    counts.refused(1);
+                    job.answer(Err(PublishError::LogUnavailable(reason.clone())));
+                    refused = Some(Fault::Refused(reason));
+                }
+                Err(fault) => {
+                    counts.outcome_unknown.fetch_add(1, Relaxed);
+                    job.answer(Err(PublishError::OutcomeUnknown));
+                    lost = Some(fault);
+                }
+            }
+        }
+        // What refuses may be a server that was the primary before: a new connection may lead to
+        // the one that is now.
+        lost.or(refused).map_or(Ok(()), Err)
+    }
+}
+
+struct End<'s>(&'s Shared);
+
+impl Drop for End<'_> {
+    fn drop(&mut self) {
+        self.0.queue.abandon();
+        self.0.change(|state| state.is_writing = false);
+        self.0.ends();
+    }
+}

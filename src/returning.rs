@@ -1,0 +1,226 @@
+//! Clients that come back to a node which follows a log: on a thread of their own they wait until
+//! the node has read what they have, and are given out of the log what the node has forgotten.
+
+use std::{
+    io::{self, ErrorKind, Write},
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use crossbeam_channel::bounded;
+
+use crate::{
+    audience::{Arrival, Resume, Returned, Via},
+    error::SubscribeError,
+    feed::Tally,
+    frame::{self, Encoded},
+    history::Lack,
+    hub::Hub,
+    journal::{EntryId, Item, Journal, Page},
+    registry::Seat,
+    socket::Socket,
+    types::Subscribed,
+};
+
+/// How long a client waits for the node to read what it has.
+const PATIENCE: Duration = Duration::from_secs(2);
+/// How long it waits before the log is asked whether there is such an event at all.
+const MOMENT: Duration = Duration::from_millis(50);
+/// How long a write may take before it is seen whether there is reason to go on.
+const WRITE_SLICE: Duration = Duration::from_millis(250);
+
+/// Why a client is not admitted. It is to come back.
+#[derive(Debug)]
+enum Trouble {
+    /// It is told this, unless its stream has begun.
+    Refused(&'static str, Box<Arrival<Socket>>),
+    /// It has gone, or is cut off, or nobody is there any more to serve it.
+    Over,
+}
+
+/// Serves a client over a connection until the broadcaster has taken it over.
+pub(crate) fn serve(
+    hub: &Hub,
+    journal: &dyn Journal,
+    seat: Seat,
+    head: &[u8],
+    resume: Resume,
+    socket: Socket,
+) {
+    let preamble = [head, hub.preamble().as_bytes()].concat();
+    let arrival = Arrival { seat, preamble, resume, via: Via::Wire(socket), back: None };
+    let mut visit = Visit::new(hub, journal);
+    visit.is_counted = journal.admit_returning();
+    let result = if visit.is_counted {
+        visit.bring(arrival)
+    } else {
+        Err(Trouble::Refused("too many clients are coming back", Box::new(arrival)))
+    };
+    if let Err(Trouble::Refused(reason, arrival)) = result
+        && let (Via::Wire(socket), false) = (&arrival.via, arrival.resume.begun)
+    {
+        let text = [head, frame::refusal(reason).as_bytes()].concat();
+        // Where it does not take even this, it has lost nothing.
+        let _ = visit.write(socket, &text);
+    }
+}
+
+/// Brings a subscription to the broadcaster. What the node has forgotten is a gap to it.
+pub(crate) fn subscribe(
+    hub: &Hub,
+    journal: &dyn Journal,
+    seat: Seat,
+    resume: Resume,
+    tally: Arc<Tally>,
+) -> Result<(), SubscribeError> {
+    let preamble = hub.preamble().into_bytes();
+    let arrival = Arrival { seat, preamble, resume, via: Via::Tally(tally), back: None };
+    match Visit::new(hub, journal).bring(arrival) {
+        Ok(()) => Ok(()),
+        Err(Trouble::Refused(..)) => Err(SubscribeError::LogUnavailable),
+        Err(Trouble::Over) => Err(SubscribeError::ShutDown),
+    }
+}
+
+struct Visit<'v> {
+    hub: &'v Hub,
+    journal: &'v dyn Journal,
+    /// Until when the node may take to come to the client's last event.
+    until: Instant,
+    gaps: usize,
+    /// Whether it is one of those that may come back at a time.
+    is_counted: bool,
+}
+
+impl Drop for Visit<'_> {
+    fn drop(&mut self) {
+        if self.is_counted {
+            self.journal.dismiss_returning(self.gaps);
+        }
+    }
+}
+
+impl<'v> Visit<'v> {
+    fn new(hub: &'v Hub, journal: &'v dyn Journal) -> Self {
+        Self { hub, journal, until: Instant::now() + PATIENCE, gaps: 0, is_counted: false }
+    }
+
+    /// Returns when the broadcaster has taken the client over.
+    fn bring(&mut self, mut arrival: Arrival<Socket>) -> Result<(), Trouble> {
+        if !self.journal.wait_primed(self.until) {
+            return Err(Trouble::Refused("the log cannot be read", Box::new(arrival)));
+        }
+        // The last time is when nothing better can be done than to tell it of a gap.
+        let mut is_last = arrival.resume.last_event_id.is_none();
+        let mut has_looked = false;
+        loop {
+            let (sender, receiver) = bounded(1);
+            arrival.back = (!is_last).then_some(sender);
+            self.hub.arrive(arrival).map_err(|_| Trouble::Over)?;
+            let Ok(Returned { lack, arrival: returned }) = receiver.recv() else {
+                return Ok(());
+            };
+            arrival = returned;
+            match (lack, &arrival.via) {
+                (Lack::Older(after), Via::Wire(_)) => {
+                    arrival = self.replay(arrival, after)?;
+                }
+                (Lack::Older(_), Via::Tally(_)) => is_last = true,
+                // A second look: the node has read all that there was, and does not know it.
+                (Lack::Unknown, _) if has_looked => is_last = true,
+                // Most often the node is only a moment behind.
+                (Lack::Ahead(id), _) if self.journal.wait_read(id, Instant::now() + MOMENT) => {}
+                (Lack::Unknown | Lack::Ahead(_), _) => {
+                    let Some(newest) = self.journal.newest(self.until) else {
+                        return Err(Trouble::Refused("the log cannot be read", Box::new(arrival)));
+                    };
+                    let awaited = match lack {
+                        Lack::Ahead(id) => id,
+                        _ => newest,
+                    };
+                    has_looked = true;
+                    if awaited > newest {
+                        // The log has lost what this client has.
+                        is_last = true;
+                    } else if !self.journal.wait_read(awaited, self.until) {
+                        let reason = "this node has not read as far as you have";
+                        return Err(Trouble::Refused(reason, Box::new(arrival)));
+                    }
+                }
+            }
+        }
+    }
+
+    /// Sends a client the next page of what it misses.
+    fn replay(
+        &mut self,
+        mut arrival: Arrival<Socket>,
+        after: EntryId,
+    ) -> Result<Arrival<Socket>, Trouble> {
+        let Some(page) = self.journal.page(after) else {
+            return Err(Trouble::Refused("the log cannot be read", Box::new(arrival)));
+        };
+        let mut bytes = std::mem::take(&mut arrival.preamble);
+        if !arrival.resume.begun {
+            bytes.extend_from_slice(frame::position(Some(&after.to_string())).as_bytes());
+        }
+        let requested = arrival.resume.last_event_id.take().unwrap_or_default();
+        let last = page.last;
+        self.frame(page, &arrival.seat.subscribed, &requested, &mut bytes);
+        if let Via::Wire(socket) = &arrival.via {
+            self.write(socket, &bytes).map_err(|_| Trouble::Over)?;
+        }
+        self.until = Instant::now() + PATIENCE;
+        arrival.resume = Resume { last_event_id: Some(last.to_string()), replay: 0, begun: true };
+        Ok(arrival)
+    }
+
+    fn frame(&mut self, page: Page, subscribed: &Subscribed, requested: &str, bytes: &mut Vec<u8>) {
+        let mut buffer = Vec::new();
+        let mut tell = |requested: &str, oldest: EntryId, bytes: &mut Vec<u8>| {
+            self.gaps += 1;
+            let gap = frame::gap(requested, Some(&oldest.to_string()));
+            bytes.extend_from_slice(gap.as_bytes());
+        };
+        if let Some(oldest) = page.missing {
+            tell(requested, oldest, bytes);
+        }
+        for item in page.items {
+            match item {
+                Item::Event(entry) if subscribed.includes(entry.event.kind) => {
+                    let Encoded { lines, id } = entry.event.encoded;
+                    let millis = entry.id.millis_text();
+                    let place = id.is_none().then_some((&*millis, entry.id.number));
+                    let frame = frame::seal(&lines, place, &mut buffer);
+                    bytes.extend_from_slice(frame.as_bytes());
+                }
+                Item::Event(_) => {}
+                Item::Gap(at) => tell(&at.before().to_string(), at, bytes),
+            }
+        }
+    }
+
+    /// Writes all of it, unless the client takes nothing for the stall time-out or the server ends.
+    fn write(&self, mut socket: &Socket, mut bytes: &[u8]) -> io::Result<()> {
+        let patience = self.hub.options.audience.stall_timeout;
+        socket.set_nonblocking(false)?;
+        socket.set_write_timeout(WRITE_SLICE)?;
+        let mut progress = Instant::now();
+        while !bytes.is_empty() {
+            match socket.write(bytes) {
+                Ok(0) => return Err(ErrorKind::WriteZero.into()),
+                Ok(written) => {
+                    bytes = &bytes[written..];
+                    progress = Instant::now();
+                }
+                Err(error) => match error.kind() {
+                    ErrorKind::Interrupted => {}
+                    ErrorKind::WouldBlock | ErrorKind::TimedOut
+                        if progress.elapsed() < patience && !self.journal.is_stopped() => {}
+                    _ => return Err(error),
+                },
+            }
+        }
+        socket.set_nonblocking(true)
+    }
+}

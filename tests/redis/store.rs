@@ -1,0 +1,113 @@
+//! A redis-server of the test's own, that can be stopped and started again.
+
+use std::{
+    fs,
+    net::{Ipv4Addr, TcpListener, TcpStream},
+    path::PathBuf,
+    process::{Child, Command, Stdio},
+    sync::atomic::{AtomicU32, Ordering},
+};
+
+use redis::{Client, Connection, Value, cmd};
+use websse::redis::RedisConfig;
+
+use super::common::{SOON, eventually};
+
+pub(crate) struct Store {
+    dir: PathBuf,
+    pub(crate) port: u16,
+    options: Vec<String>,
+    child: Option<Child>,
+}
+
+impl Store {
+    /// One that has everything on its disk that it acknowledges.
+    pub(crate) fn durable() -> Self {
+        Self::with(&["--appendonly", "yes", "--appendfsync", "always"])
+    }
+
+    pub(crate) fn with(options: &[&str]) -> Self {
+        static NUMBER: AtomicU32 = AtomicU32::new(0);
+        let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+        let name = format!("websse-redis-{}-{number}", std::process::id());
+        let dir = std::env::temp_dir().join(name);
+        fs::create_dir_all(&dir).unwrap();
+        let free = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        let port = free.local_addr().unwrap().port();
+        drop(free);
+        let options = options.iter().map(|&option| option.to_owned()).collect();
+        let mut store = Self { dir, port, options, child: None };
+        store.start();
+        store
+    }
+
+    pub(crate) fn start(&mut self) {
+        let port = self.port.to_string();
+        let child = Command::new("redis-server")
+            .args(["--bind", "127.0.0.1", "--port", &port, "--save", "", "--dir"])
+            .arg(&self.dir)
+            .args(&self.options)
+            .stdout(Stdio::null())
+            .spawn()
+            .expect("redis-server is installed");
+        self.child = Some(child);
+        eventually(SOON, true, || self.answers());
+    }
+
+    fn answers(&self) -> bool {
+        let is_up = TcpStream::connect((Ipv4Addr::LOCALHOST, self.port)).is_ok();
+        is_up && {
+            let ping = self.connect().and_then(|mut link| cmd("PING").query::<Value>(&mut link));
+            // One with a password is up as well.
+            ping.map_or_else(|error| error.code() == Some("NOAUTH"), |_| true)
+        }
+    }
+
+    /// Ends it by SIGKILL: what it has not written is lost.
+    pub(crate) fn kill(&mut self) {
+        if let Some(mut child) = self.child.take() {
+            child.kill().unwrap();
+            child.wait().unwrap();
+        }
+    }
+
+    /// Lets it forget everything while it is down.
+    pub(crate) fn wipe(&self) {
+        assert!(self.child.is_none(), "it would write it again");
+        fs::remove_dir_all(&self.dir).unwrap();
+        fs::create_dir_all(&self.dir).unwrap();
+    }
+
+    pub(crate) fn url(&self) -> String {
+        format!("redis://127.0.0.1:{}", self.port)
+    }
+
+    pub(crate) fn config(&self) -> RedisConfig {
+        RedisConfig::new(&self.url()).unwrap()
+    }
+
+    fn connect(&self) -> redis::RedisResult<Connection> {
+        Client::open(self.url())?.get_connection_with_timeout(SOON)
+    }
+
+    /// Runs a command, given with blanks between its arguments.
+    pub(crate) fn run(&self, command: &str) -> Value {
+        let words: Vec<&[u8]> = command.split(' ').map(str::as_bytes).collect();
+        self.run_bytes(&words)
+    }
+
+    pub(crate) fn run_bytes(&self, words: &[&[u8]]) -> Value {
+        let mut command = redis::Cmd::new();
+        for &word in words {
+            command.arg(word);
+        }
+        command.query(&mut self.connect().unwrap()).unwrap()
+    }
+}
+
+impl Drop for Store {
+    fn drop(&mut self) {
+        self.kill();
+        let _ = fs::remove_dir_all(&self.dir);
+    }
+}
