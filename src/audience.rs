@@ -300,7 +300,7 @@ impl<W: Wire> Audience<W> {
 
     /// Sends one client a block that is for it alone, at once or in its turn.
     fn say(&mut self, key: Key, frame: &Frame, moment: Moment) {
-        let Some(member) = &mut self.members[key as usize] else {
+        let Some(member) = self.members.get_mut(key as usize).and_then(Option::as_mut) else {
             return;
         };
         let mail = || Mail::new(frame.clone(), &self.load);
@@ -339,7 +339,8 @@ impl<W: Wire> Audience<W> {
     }
 
     fn remove(&mut self, key: Key, reason: Disconnect) {
-        let Some(member) = self.members[key as usize].take() else {
+        // The table is empty again when nobody is left.
+        let Some(member) = self.members.get_mut(key as usize).and_then(Option::take) else {
             return;
         };
         self.vacant.push(key);

@@ -1,18 +1,14 @@
 //! Events that come out of a log which several nodes share.
 
-use std::cmp::Reverse;
-
-use super::{Arrival, Audience, Outlet, Returned};
+use super::{Arrival, Audience, Returned};
 use crate::{
     frame,
-    groups::Event,
+    groups::{Event, Key},
     journal::{Entry, EntryId, Step},
-    mail::Mail,
     meter::Moment,
     queue::MAX_BATCH_BYTES,
     socket::Wire,
     stats::Disconnect,
-    stream::Progress,
 };
 
 impl<W: Wire> Audience<W> {
@@ -82,37 +78,14 @@ impl<W: Wire> Audience<W> {
     /// Tells every client that events before `place` may be lost.
     fn tell_gap(&mut self, place: EntryId, moment: Moment) {
         let frame = frame::gap(&place.before().to_string(), Some(&place.to_string()));
-        let mail = Mail::new(frame.clone(), &self.load);
-        for (key, member) in (0..).zip(&mut self.members) {
-            let Some(member) = member else { continue };
-            match &mut member.outlet {
-                Outlet::Stream(stream) if stream.is_caught_up() => {
-                    match stream.send(frame.as_bytes(), || mail.clone(), moment) {
-                        Ok(Progress::CaughtUp) => {}
-                        Ok(Progress::Retry(at)) => {
-                            self.stats.behind += 1;
-                            self.retries.push(Reverse((at, key)));
-                        }
-                        Err(reason) => self.gone.push((key, reason)),
-                    }
-                }
-                // Its mailbox is to stay empty. It comes back, and is told then.
-                Outlet::Stream(stream) if stream.is_replaying() => {
-                    self.gone.push((key, Disconnect::Behind));
-                    continue;
-                }
-                Outlet::Stream(stream) => {
-                    stream.mailed(frame.len());
-                    self.mails.push((member.id, mail.clone()));
-                }
-                Outlet::Feed(feed) => {
-                    feed.mailed(frame.len(), moment);
-                    self.mails.push((member.id, mail.clone()));
-                }
+        for key in 0..Key::try_from(self.members.len()).unwrap_or(Key::MAX) {
+            if self.stream(key).is_some_and(|stream| stream.is_replaying()) {
+                // What it reads may be from before this place. It comes back, and is told then.
+                self.remove(key, Disconnect::Behind);
+            } else if self.members.get(key as usize).is_some_and(Option::is_some) {
+                self.say(key, &frame, moment);
+                self.stats.gaps += 1;
             }
-            self.stats.gaps += 1;
         }
-        self.registry.send(self.mails.drain(..));
-        self.remove_gone();
     }
 }
