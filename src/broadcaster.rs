@@ -9,13 +9,12 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crossbeam_channel::Receiver;
 use parking_lot::Mutex;
 
 use crate::{
     audience::{Arrival, Audience, Via},
     inbox::{Inbox, Work},
-    journal::Step,
+    journal::Steps,
     meter::Moment,
     notices::Notices,
     registry::Registry,
@@ -73,7 +72,7 @@ pub(crate) struct Parts {
     pub(crate) stats: Arc<Mutex<Stats>>,
     pub(crate) presence: Option<Presence>,
     /// What the reader of a log finds that several nodes share.
-    pub(crate) steps: Option<Receiver<Step>>,
+    pub(crate) steps: Steps,
 }
 
 /// The event that tells how many clients there are.
@@ -99,7 +98,7 @@ pub(crate) struct Broadcaster {
     audience: Audience<Socket>,
     stats: Arc<Mutex<Stats>>,
     presence: Option<Presence>,
-    steps: Option<Receiver<Step>>,
+    steps: Steps,
     /// Connections on their way in.
     arrivals: VecDeque<Arrival<Socket>>,
     /// Subscriptions that came after events which are still in the queue: after so many of all.
@@ -145,7 +144,7 @@ impl Broadcaster {
         let deadline = loop {
             self.round(&mut work);
             if let Some(deadline) = work.stop
-                && (work.drained && self.arrivals.is_empty() && !self.has_steps()
+                && (work.drained && self.arrivals.is_empty() && self.steps.len() == 0
                     || Instant::now() >= deadline)
             {
                 break deadline;
@@ -159,8 +158,11 @@ impl Broadcaster {
 
     fn round(&mut self, work: &mut Work) {
         let accept = self.accepts_events();
-        let until =
-            if accept && self.has_steps() { Some(self.started) } else { self.next_wake(work.stop) };
+        let until = if accept && self.steps.len() > 0 {
+            Some(self.started)
+        } else {
+            self.next_wake(work.stop)
+        };
         self.inbox.take(until, accept, work.stop.is_some(), work);
         for (before, arrival) in work.arrivals.drain(..) {
             match arrival.via {
@@ -181,18 +183,11 @@ impl Broadcaster {
         self.show_stats();
     }
 
-    fn has_steps(&self) -> bool {
-        self.steps.as_ref().is_some_and(|steps| !steps.is_empty())
-    }
-
     /// Takes what the log's reader has found by now: all that it had found before the clients came
     /// that are about to be admitted.
     fn follow_log(&mut self) {
-        let found = self.steps.as_ref().map_or(0, Receiver::len);
-        for _ in 0..found {
-            let Some(step) = self.steps.as_ref().and_then(|steps| steps.try_recv().ok()) else {
-                break;
-            };
+        for _ in 0..self.steps.len() {
+            let Some(step) = self.steps.next() else { break };
             self.audience.follow(step, self.moment());
         }
         self.audience.flush(self.moment());

@@ -129,7 +129,7 @@ impl History {
     pub(crate) fn record(&mut self, kind: TypeId, id: Option<EventId>, lines: &[u8]) -> Frame {
         self.newest += 1;
         // What is of this node alone has no place in a log that several share.
-        let is_on = self.is_on() && self.places.is_none();
+        let is_on = self.is_on() && self.entries().is_none();
         let place = (is_on && id.is_none()).then_some((&*self.epoch, self.newest));
         let frame = frame::seal(lines, place, &mut self.buffer);
         if is_on {
@@ -226,7 +226,7 @@ impl History {
     /// The position of a client of these types whose last event had this id; `None` where it is not
     /// known: the id is of another run, was never given to an event of them, or is not kept any more.
     pub(crate) fn position_of(&self, subscribed: &Subscribed, id: &str) -> Option<Sequence> {
-        if self.places.is_some() {
+        if self.entries().is_some() {
             return self.entry_position(subscribed, id);
         }
         let own = id.strip_prefix(&*self.epoch).and_then(|rest| rest.strip_prefix('-'));
@@ -278,7 +278,7 @@ impl History {
         let oldest = first.min_by_key(|kept| kept.sequence)?;
         match &oldest.id {
             Some(id) => Some(id.as_str().to_owned()),
-            None if self.places.is_some() => Some(oldest.entry.to_string()),
+            None if self.entries().is_some() => Some(oldest.entry.to_string()),
             None => self.id_of(oldest.sequence),
         }
     }

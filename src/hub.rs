@@ -6,7 +6,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crossbeam_channel::{Receiver, bounded};
+use crossbeam_channel::bounded;
 use parking_lot::Mutex;
 
 use crate::{
@@ -17,7 +17,7 @@ use crate::{
     frame::{self, Encoded},
     history::{History, epoch},
     inbox::{Inbox, Refused},
-    journal::{Intake, Journal, Refusal, Step, Unappended},
+    journal::{self, Intake, Journal, Refusal, Steps, Unappended},
     message::Message,
     notices::Notices,
     options::Options,
@@ -69,7 +69,7 @@ impl Hub {
     }
 
     /// What the dedicated thread runs. If `tells`, who comes and goes is put into the notices.
-    pub(crate) fn broadcaster(&self, tells: bool, steps: Option<Receiver<Step>>) -> Broadcaster {
+    pub(crate) fn broadcaster(&self, tells: bool, steps: Steps) -> Broadcaster {
         let registry = Arc::clone(&self.registry);
         let history = History::new(self.options.history.clone(), epoch());
         let limits = self.options.audience.clone();
@@ -92,9 +92,10 @@ impl Hub {
     }
 
     /// Opens the log, where the options say so; returns what its reader finds.
-    pub(crate) fn open_journal(self: &Arc<Self>) -> io::Result<Option<Receiver<Step>>> {
-        let Some(recipe) = &self.options.journal else {
-            return Ok(None);
+    pub(crate) fn open_journal(self: &Arc<Self>) -> io::Result<Steps> {
+        let recipe = self.options.journal.as_ref().filter(|_| journal::POSSIBLE);
+        let Some(recipe) = recipe else {
+            return Ok(Steps::default());
         };
         let (steps, receiver) = bounded(STEPS);
         // The log is a part of the hub, and shall not keep it alive.
@@ -115,23 +116,23 @@ impl Hub {
         })?;
         let is_first = self.journal.set(journal).is_ok();
         debug_assert!(is_first, "a server is run once");
-        Ok(Some(receiver))
+        Ok(Steps::new(receiver))
     }
 
     /// Ends the log: what this node has appended was read, or the deadline has come.
     pub(crate) fn stop_journal(&self, deadline: Instant) {
-        if let Some(journal) = self.journal.get() {
+        if let Some(journal) = self.journal() {
             journal.stop(deadline);
         }
     }
 
     pub(crate) fn journal(&self) -> Option<&Arc<dyn Journal>> {
-        self.journal.get()
+        self.journal.get().filter(|_| journal::POSSIBLE)
     }
 
     pub(crate) fn publish(&self, message: &Message) -> Result<(), PublishError> {
         let event = self.event(message)?;
-        match self.journal.get() {
+        match self.journal() {
             None => self.enqueue(event),
             Some(journal) => {
                 self.append(&**journal, message, true).map_err(|refused| match refused {
@@ -167,7 +168,7 @@ impl Hub {
         let refuse = |index, accepted, error| PublishAllError { index, accepted, error };
         let event = |(at, message)| self.event(message).map_err(|error| refuse(at, 0, error));
         let events = messages.iter().enumerate().map(event).collect::<Result<Vec<Queued>, _>>()?;
-        if let Some(journal) = self.journal.get() {
+        if let Some(journal) = self.journal() {
             self.inbox.accepts().map_err(|error| refuse(0, 0, error))?;
             return journal.append(messages, true).map_err(|Unappended { index, error }| {
                 let Refusal::Never(error) = error else {
@@ -184,7 +185,7 @@ impl Hub {
 
     pub(crate) fn try_publish(&self, message: Message) -> Result<(), TryPublishError> {
         let event = self.event(&message).map_err(TryPublishError::Refused)?;
-        let result = match self.journal.get() {
+        let result = match self.journal() {
             None => self.inbox.publish(event, false),
             Some(journal) => self.append(&**journal, &message, false),
         };
@@ -257,7 +258,7 @@ impl Hub {
         let (streams, subscriptions) = self.registry.counts();
         let queued = self.inbox.queued();
         let untold = self.notices.passed_over();
-        let log = self.journal.get().map(|journal| journal.stats());
+        let log = self.journal().map(|journal| journal.stats());
         Stats { streams, subscriptions, queued, untold, log, ..*self.stats.lock() }
     }
 

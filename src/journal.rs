@@ -11,9 +11,12 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crossbeam_channel::Sender;
+use crossbeam_channel::{Receiver, Sender};
 
 use crate::{error::PublishError, message::Message, queue::Queued};
+
+/// Whether a server can have such a log. Where not, the compiler leaves out all that is done with it.
+pub(crate) const POSSIBLE: bool = cfg!(feature = "redis");
 
 /// The id of an entry, which orders the log: milliseconds, and a number among those of the same
 /// millisecond. It is the event's id at all nodes.
@@ -85,6 +88,44 @@ pub(crate) enum Step {
     Gap { at: EntryId, told: bool },
     /// Everything up to here was read.
     Reach(EntryId),
+}
+
+/// What the log's reader has found, for the broadcaster to take; nothing without a log.
+#[derive(Debug, Default)]
+pub(crate) struct Steps {
+    #[cfg(feature = "redis")]
+    found: Option<Receiver<Step>>,
+}
+
+#[cfg(feature = "redis")]
+impl Steps {
+    pub(crate) fn new(found: Receiver<Step>) -> Self {
+        Self { found: Some(found) }
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.found.as_ref().map_or(0, Receiver::len)
+    }
+
+    pub(crate) fn next(&self) -> Option<Step> {
+        self.found.as_ref()?.try_recv().ok()
+    }
+}
+
+#[cfg(not(feature = "redis"))]
+#[expect(clippy::unused_self, reason = "with the feature it is used")]
+impl Steps {
+    pub(crate) fn new(_: Receiver<Step>) -> Self {
+        Self {}
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        0
+    }
+
+    pub(crate) fn next(&self) -> Option<Step> {
+        None
+    }
 }
 
 /// A part of the log, for a client that was away for longer than the node remembers.

@@ -77,7 +77,11 @@ impl EventTypes {
             if name == ALL {
                 all = true;
             } else {
-                types.push(self.find_or_refuse(name)?);
+                let kind = self.find_or_refuse(name)?;
+                // Few, and mostly in order.
+                if let Err(place) = types.binary_search(&kind) {
+                    types.insert(place, kind);
+                }
             }
         }
         if all {
@@ -86,8 +90,6 @@ impl EventTypes {
         if types.is_empty() {
             types.push(self.find_or_refuse(GENERAL)?);
         }
-        types.sort_unstable();
-        types.dedup();
         Ok(Subscribed::Types(types.into_boxed_slice()))
     }
 

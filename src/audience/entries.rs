@@ -4,7 +4,7 @@ use super::{Arrival, Audience, Returned};
 use crate::{
     frame,
     groups::{Event, Key},
-    journal::{Entry, EntryId, Step},
+    journal::{self, Entry, EntryId, Step},
     meter::Moment,
     queue::MAX_BATCH_BYTES,
     socket::Wire,
@@ -64,7 +64,8 @@ impl<W: Wire> Audience<W> {
     /// Gives a client back that comes with an id which what is kept here does not reach, if there
     /// is somebody to do better.
     pub(super) fn give_back(&self, mut arrival: Arrival<W>) -> Option<Arrival<W>> {
-        if let Some(back) = arrival.back.take()
+        if journal::POSSIBLE
+            && let Some(back) = arrival.back.take()
             && let Some(id) = &arrival.resume.last_event_id
             && let Some(lack) = self.history.lacks(&arrival.seat.subscribed, id)
         {

@@ -118,7 +118,7 @@ pub(crate) const GROUPS: &[(&str, &[Flag])] = &[
         one("body-timeout", "TIME", "30s", "for a body, and 1s for 16KiB", set!(limits.body_timeout(time))),
         one("write-timeout", "TIME", "10s", "for a client to take a response", set!(limits.write_timeout(time))),
         one("idle-timeout", "TIME", "30s", "between two requests", set!(limits.idle_timeout(time))),
-        one("stack-bytes", "SIZE", "2MiB", "stack of a connection's thread", set!(limits.stack_bytes(size))),
+        one("stack-bytes", "SIZE", "", "stack of a connection's thread [2MiB]", set!(limits.stack_bytes(size))),
     ]),
     ("instead of serving", &[
         one("check", "", "", "check the configuration, and print it", check),

@@ -4,7 +4,7 @@
 use super::{History, Log, Sequence};
 use crate::{
     frame::{self, Encoded, Frame},
-    journal::EntryId,
+    journal::{self, EntryId},
     types::{Subscribed, TypeId},
 };
 
@@ -77,7 +77,7 @@ impl History {
 
     /// Why a client of these types whose last event had this id cannot be served from here.
     pub(crate) fn lacks(&self, subscribed: &Subscribed, id: &str) -> Option<Lack> {
-        let places = self.places.as_ref()?;
+        let places = self.entries()?;
         let Some(entry) = self.entry_of(subscribed, id) else {
             return Some(Lack::Unknown);
         };
@@ -90,7 +90,7 @@ impl History {
 
     /// Whether events may be lost that a client did not get whose last event had this id.
     pub(crate) fn is_broken_after(&self, subscribed: &Subscribed, id: &str) -> bool {
-        let broken = self.places.as_ref().map_or(EntryId::ZERO, |places| places.broken);
+        let broken = self.entries().map_or(EntryId::ZERO, |places| places.broken);
         self.entry_of(subscribed, id).is_some_and(|entry| entry < broken)
     }
 
@@ -109,12 +109,17 @@ impl History {
 
     /// The id that stands for a position: before what is kept after it.
     pub(super) fn entry_at(&self, position: Sequence) -> Option<EntryId> {
-        let places = self.places.as_ref()?;
+        let places = self.entries()?;
         let next = self.logs.iter().filter_map(|log| log.kept.get(log.begin(position)));
         Some(next.map(|kept| kept.entry.before()).min().unwrap_or(places.newest))
     }
 
     /// What is known of the log, once everything up to `entry` was read.
+    /// `None` where events do not come out of a log.
+    pub(super) fn entries(&self) -> Option<&Places> {
+        self.places.as_ref().filter(|_| journal::POSSIBLE)
+    }
+
     fn places(&mut self, entry: EntryId) -> &mut Places {
         let places = self.places.get_or_insert_default();
         places.newest = places.newest.max(entry);

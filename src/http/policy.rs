@@ -1,6 +1,6 @@
 //! Which web pages may use a server, and by which names it goes.
 
-use super::{Request, Response};
+use super::{Request, Response, target::split_scheme};
 use crate::error::Quoted;
 
 /// Which web pages may use an [`HttpServer`](super::HttpServer) by way of their visitors' browsers,
@@ -61,7 +61,7 @@ impl Policy {
         match request.method() {
             "POST" if !origin.is_empty() && *grant == Grant::None => {
                 // Through a proxy that changes `Host` the browser's own word still tells.
-                let own = origin.split_once("://").is_some_and(|(_, own)| own == authority)
+                let own = split_scheme(&origin).is_some_and(|(_, own)| own == authority)
                     || text(request, "sec-fetch-site") == "same-origin";
                 let text = || {
                     format!("a page of {} may not publish here; allow its origin", Quoted(&origin))

@@ -178,11 +178,7 @@ impl Response {
 
     /// Writes the head. `length` is that of the body, unless it ends with the connection.
     pub(super) fn write_head(&self, length: Option<usize>, close: bool, out: &mut Vec<u8>) {
-        let mut push = |parts: &[&str]| {
-            for part in parts {
-                out.extend_from_slice(part.as_bytes());
-            }
-        };
+        let mut push = |parts: &[&str]| push(out, parts);
         push(&["HTTP/1.1 ", &self.status.to_string(), " ", reason(self.status), "\r\n"]);
         HttpDate::now().with(|date| push(&["Date: ", date, "\r\n"]));
         for (name, value) in &self.fields {
@@ -197,6 +193,13 @@ impl Response {
             push(&["Connection: close\r\n"]);
         }
         push(&["\r\n"]);
+    }
+}
+
+#[inline(never)]
+fn push(out: &mut Vec<u8>, parts: &[&str]) {
+    for part in parts {
+        out.extend_from_slice(part.as_bytes());
     }
 }
 

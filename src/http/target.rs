@@ -26,7 +26,7 @@ impl Target {
         } else if target == "*" && method == "OPTIONS" {
             return Ok(Self { path: target.to_owned(), query: String::new() });
         } else {
-            let (scheme, rest) = target.split_once("://").ok_or_else(refused)?;
+            let (scheme, rest) = split_scheme(target).ok_or_else(refused)?;
             let scheme_fits =
                 scheme.eq_ignore_ascii_case("http") || scheme.eq_ignore_ascii_case("https");
             let authority = rest.find(['/', '?']).unwrap_or(rest.len());
@@ -45,6 +45,12 @@ impl Target {
         }
         Ok(Self { path, query: query.to_owned() })
     }
+}
+
+/// Parts a URL into its scheme and what follows the two slashes (RFC 3986, section 3).
+pub(super) fn split_scheme(url: &str) -> Option<(&str, &str)> {
+    let (scheme, rest) = url.split_once(':')?;
+    Some((scheme, rest.strip_prefix("//")?))
 }
 
 /// Whether a form is valid UTF-8 once decoded; the form parser would replace what is not. The
