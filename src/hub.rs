@@ -114,8 +114,13 @@ impl Hub {
             queue_messages: queue.messages,
             queue_bytes: queue.bytes,
         })?;
-        let is_first = self.journal.set(journal).is_ok();
-        debug_assert!(is_first, "a server is run once");
+        if let Err(second) = self.journal.set(journal) {
+            // There was no thread for the broadcaster the last time.
+            second.stop(Instant::now());
+            return Err(io::Error::other(
+                "the log was opened and given up before; make a new server",
+            ));
+        }
         Ok(Steps::new(receiver))
     }
 

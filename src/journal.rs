@@ -16,7 +16,7 @@ use crossbeam_channel::{Receiver, Sender};
 use crate::{error::PublishError, message::Message, queue::Queued};
 
 /// Whether a server can have such a log. Where not, the compiler leaves out all that is done with it.
-pub(crate) const POSSIBLE: bool = cfg!(feature = "redis");
+pub(crate) const POSSIBLE: bool = cfg!(any(feature = "redis", test));
 
 /// The id of an entry, which orders the log: milliseconds, and a number among those of the same
 /// millisecond. It is the event's id at all nodes.

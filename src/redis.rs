@@ -69,6 +69,9 @@
 //! and is never sent again by itself. A node connects again after 50 ms to 2 s, and goes on after
 //! the entry that it read last.
 //!
+//! What concerns one node alone stays there: [`presence`](crate::Builder::presence) counts the clients
+//! of its own node, without an id, and [`send_to`](crate::Server::send_to) knows them only.
+//!
 //! Clients do not hold publishers up any more: a node that is too slow reads later, and Redis keeps
 //! what waits. A node that is overtaken by the trimming of the stream tells its clients of a gap.
 //!
