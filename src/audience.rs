@@ -92,6 +92,14 @@ impl<W: Wire> Outlet<W> {
         }
     }
 
+    /// Bytes that wait, all of them.
+    fn held(&self) -> usize {
+        match self {
+            Self::Stream(stream) => stream.held(),
+            Self::Feed(feed) => feed.held(),
+        }
+    }
+
     /// When a client for which something waits last took something.
     fn progress(&self) -> Option<Instant> {
         match self {
@@ -218,7 +226,7 @@ impl<W: Wire> Audience<W> {
         if !preamble.is_empty() {
             self.say(key, &Frame::from_bytes(&preamble), moment);
         }
-        if position < self.history.newest() {
+        if self.history.is_on() && position < self.history.newest() {
             self.replay(key, &subscribed, position, moment);
         }
     }

@@ -173,7 +173,7 @@ impl Builder {
     /// [`Subscription`](crate::Subscription): it gets every event that is published from then on.
     ///
     /// Hooks run one after the other on a thread of their own, which there is only where a hook is
-    /// set. They may take their time, block and publish: nobody waits for them, but later hooks do.
+    /// set, or the [log](crate#cargo-features) wants to know who comes and goes. They may take their time, block and publish: nobody waits for them, but later hooks do.
     /// Of each client they are told once that it came and then once that it is gone; only while more
     /// than 8192 notices wait, clients that have gone again are passed over
     /// ([`Stats::untold`](crate::Stats::untold)). A panic in a hook ends that call and nothing else.

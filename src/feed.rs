@@ -85,6 +85,11 @@ impl Feed {
         waiting.saturating_sub(self.allowance).saturating_sub(self.first)
     }
 
+    /// Bytes that wait, all of them.
+    pub(crate) fn held(&self) -> usize {
+        self.tally.waiting.load(Relaxed)
+    }
+
     /// Notes that frames of `length` bytes were put into the mailbox; tells how many wait now.
     pub(crate) fn mailed(&mut self, length: usize, moment: Moment) -> usize {
         self.note_taken(moment);

@@ -124,12 +124,17 @@ impl History {
         events > 0 && bytes > 0 && all_bytes > 0
     }
 
+    /// Whether an event is kept that is published here; others come out of a log.
+    pub(crate) fn keeps_own(&self) -> bool {
+        self.is_on() && self.entries().is_none()
+    }
+
     /// Completes an event that consists of these lines: gives it its place in the order, and its id
     /// where its publisher gave it none; keeps it.
     pub(crate) fn record(&mut self, kind: TypeId, id: Option<EventId>, lines: &[u8]) -> Frame {
         self.newest += 1;
         // What is of this node alone has no place in a log that several share.
-        let is_on = self.is_on() && self.entries().is_none();
+        let is_on = self.keeps_own();
         let place = (is_on && id.is_none()).then_some((&*self.epoch, self.newest));
         let frame = frame::seal(lines, place, &mut self.buffer);
         if is_on {

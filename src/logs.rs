@@ -9,6 +9,9 @@ use std::fmt;
 #[cfg(feature = "log")]
 pub(crate) use log::Level;
 
+#[cfg(feature = "log")]
+use crate::panics::survive;
+
 #[cfg(not(feature = "log"))]
 #[derive(Clone, Copy)]
 pub(crate) enum Level {
@@ -29,9 +32,10 @@ pub(crate) fn enabled(_: Level) -> bool {
     false
 }
 
+/// A logger that panics costs nothing but its line.
 #[cfg(feature = "log")]
 pub(crate) fn write(level: Level, text: fmt::Arguments<'_>) {
-    log::log!(target: "websse", level, "{text}");
+    survive(|| log::log!(target: "websse", level, "{text}"));
 }
 
 #[cfg(not(feature = "log"))]

@@ -6,9 +6,14 @@
 //! then that of a client that is still here, and each client whose end waits was here when the
 //! oldest notice came.
 
-use std::{collections::HashMap, net::SocketAddr, sync::Arc, time::Instant};
+use std::{
+    collections::HashMap,
+    net::SocketAddr,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
-use parking_lot::{Condvar, Mutex};
+use parking_lot::{Condvar, Mutex, MutexGuard};
 
 use crate::{client::ClientId, stats::Disconnect, types::Subscribed};
 
@@ -88,7 +93,7 @@ impl Notices {
         if state.until.is_some_and(|until| Instant::now() >= until) {
             return None;
         }
-        let notice = state.pop()?;
+        let notice = pop(&mut state)?;
         if let Notice::Connected(connected) = &notice {
             state.untold.remove(&connected.id);
         }
@@ -123,9 +128,11 @@ impl Notices {
     /// Waits for the end of the hooks' thread, but not longer than it may tell; returns whether it
     /// has ended, and how many notices are left.
     pub(crate) fn wait_ended(&self) -> (bool, usize) {
+        // A thread that has nothing to do takes a moment to end.
+        let moment = Instant::now() + Duration::from_millis(50);
         let mut state = self.state.lock();
         while !state.ended {
-            let until = state.until;
+            let until = state.until.map(|until| until.max(moment));
             match until {
                 Some(until) if self.changed.wait_until(&mut state, until).timed_out() => break,
                 Some(_) => {}
@@ -141,16 +148,22 @@ impl State {
         self.waiting.insert(self.next, notice);
         self.next += 1;
     }
+}
 
-    fn pop(&mut self) -> Option<Notice> {
-        while self.oldest < self.next {
-            self.oldest += 1;
-            if let Some(notice) = self.waiting.remove(&(self.oldest - 1)) {
-                return Some(notice);
-            }
+/// Takes the oldest notice. There may be a great many before it that were passed over; the lock is
+/// let go of in between for whoever waits for it.
+fn pop(state: &mut MutexGuard<'_, State>) -> Option<Notice> {
+    while state.oldest < state.next {
+        let number = state.oldest;
+        state.oldest += 1;
+        if let Some(notice) = state.waiting.remove(&number) {
+            return Some(notice);
         }
-        None
+        if number.is_multiple_of(1024) {
+            MutexGuard::bump(state);
+        }
     }
+    None
 }
 
 #[cfg(test)]

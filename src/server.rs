@@ -342,10 +342,12 @@ impl Server {
             let mut thread = self.thread.lock();
             thread.take().map(|handle| handle.join().unwrap_or_default())
         };
-        let report = ShutdownReport { untold: self.end_hooks(), ..ended.unwrap_or_default() };
-        if ended.is_some() {
-            logs::write(Level::Debug, format_args!("the broadcaster has ended: {report:?}"));
-        }
+        // It may have been opened meanwhile.
+        self.hub.stop_journal(deadline);
+        let untold = self.end_hooks();
+        let Some(ended) = ended else { return ShutdownReport::default() };
+        let report = ShutdownReport { untold, ..ended };
+        logs::write(Level::Debug, format_args!("the broadcaster has ended: {report:?}"));
         report
     }
 

@@ -94,6 +94,12 @@ impl<W: Wire> Stream<W> {
         self.behind.as_ref().map_or(0, |behind| behind.waiting)
     }
 
+    /// Bytes that wait, the frames being written included.
+    pub(crate) fn held(&self) -> usize {
+        let parts = |behind: &Behind| behind.parts.iter().map(Mail::len).sum::<usize>();
+        self.behind.as_ref().map_or(0, |behind| behind.waiting + parts(behind))
+    }
+
     /// When to try again, for a stream that is behind.
     pub(crate) fn retry_at(&self) -> Option<Instant> {
         self.behind.as_ref().map(|behind| behind.retry_at)

@@ -5,6 +5,8 @@
 mod common;
 
 use std::{
+    io::{ErrorKind, Write},
+    net::TcpStream,
     sync::{Condvar, Mutex, Once},
     time::Duration,
 };
@@ -13,7 +15,7 @@ use common::{Hub, SOON, eventually};
 use log::{Level, LevelFilter, Log, Metadata, Record};
 use websse::{
     Builder, Message,
-    http::{HttpServer, Request, Response},
+    http::{HttpServer, Limits, Request, Response},
 };
 
 /// Keeps all records of this process, and holds up whoever logs a text with the word `block`.
@@ -171,4 +173,18 @@ fn a_logger_that_blocks_holds_up_only_who_was_refused() {
     for client in &mut refused {
         assert_eq!(client.answer().status, 404, "it goes on");
     }
+}
+
+#[test]
+fn a_client_that_takes_no_refusals_is_let_go_after_one_time_out() {
+    let limits = Limits::default().write_timeout(Duration::from_millis(100));
+    let hub = hub(|builder| builder, |http| http.limits(limits));
+    let mut client = TcpStream::connect(hub.addr()).unwrap();
+    client.set_write_timeout(Some(SOON)).unwrap();
+    let path = "x".repeat(1000);
+    let request = format!("GET /{path} HTTP/1.1\r\nHost: {}\r\n\r\n", hub.addr());
+    // More than both sockets' buffers take; the answers fill the other direction.
+    let sent = (0..100_000).find_map(|_| client.write_all(request.as_bytes()).err());
+    let error = sent.expect("it is closed before it has sent all");
+    assert!(matches!(error.kind(), ErrorKind::ConnectionReset | ErrorKind::BrokenPipe), "{error}");
 }

@@ -24,18 +24,19 @@ impl<W: Wire> Audience<W> {
         {
             events.push(Event { kind, frame: self.history.record(kind, id, lines) });
         }
-        self.deliver_events(&events, moment);
+        self.deliver_events(&events, true, moment);
         events.clear();
         self.events = events;
     }
 
-    pub(super) fn deliver_events(&mut self, batch: &[Event], moment: Moment) {
+    /// `in_history` says that those find these events there who come to them later.
+    pub(super) fn deliver_events(&mut self, batch: &[Event], in_history: bool, moment: Moment) {
         self.stats.published += batch.len() as u64;
         let mut touched = std::mem::take(&mut self.touched);
         self.groups.match_batch(batch, &mut touched);
         for group in touched.drain(..) {
             let (members, matched) = self.groups.take(group);
-            self.deliver_to(&members, &matched, batch, moment);
+            self.deliver_to(&members, &matched, batch, in_history, moment);
             self.groups.restore(group, members, matched);
         }
         self.touched = touched;
@@ -44,7 +45,14 @@ impl<W: Wire> Audience<W> {
         self.keep_within_memory();
     }
 
-    fn deliver_to(&mut self, keys: &[Key], matched: &[u32], batch: &[Event], moment: Moment) {
+    fn deliver_to(
+        &mut self,
+        keys: &[Key],
+        matched: &[u32],
+        batch: &[Event],
+        in_history: bool,
+        moment: Moment,
+    ) {
         let is_short = self.is_short_of_memory();
         let frame_at = |at: u32| &batch[at as usize].frame;
         let mut joined = std::mem::take(&mut self.joined);
@@ -88,7 +96,7 @@ impl<W: Wire> Audience<W> {
                     continue;
                 }
                 // It comes to these events in the history.
-                Outlet::Stream(stream) if stream.is_replaying() => {
+                Outlet::Stream(stream) if in_history && stream.is_replaying() => {
                     delivered -= 1;
                     continue;
                 }

@@ -55,7 +55,7 @@ impl<W: Wire> Audience<W> {
     pub(crate) fn flush(&mut self, moment: Moment) {
         if !self.events.is_empty() {
             let mut events = std::mem::take(&mut self.events);
-            self.deliver_events(&events, moment);
+            self.deliver_events(&events, true, moment);
             events.clear();
             self.events = events;
         }

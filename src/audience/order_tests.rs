@@ -118,3 +118,13 @@ fn who_comes_and_goes_is_told_in_order() {
     ];
     assert_eq!(told.collect::<Vec<_>>(), expected);
 }
+
+#[test]
+fn frames_being_written_to_one_client_alone_count_against_the_memory_of_all() {
+    let mut hub = Hub::with(|limits| limits.mailboxes_bytes = 10 * BUDGET);
+    let _stuck: Vec<_> = (0..20).map(|_| hub.stream(&[1], repeat_n(BLOCK, 100))).collect();
+    for client in 0..20 {
+        hub.send_to(client, &"x".repeat(BUDGET));
+    }
+    assert_eq!(hub.disconnected().behind, 11, "nine frames with their places fit");
+}

@@ -70,12 +70,13 @@ impl<W: Wire> Audience<W> {
 
     /// Disconnects the client that is furthest behind; false where nobody is.
     fn shed(&mut self) -> bool {
-        let waiting = |member: &Member<W>| member.outlet.waiting();
         let furthest = (0..).zip(&self.members).filter_map(|(key, member)| {
-            let waiting = waiting(member.as_ref()?);
-            (waiting > 0).then_some((waiting, key))
+            let Member { outlet, .. } = member.as_ref()?;
+            // The frame being written is nobody's fault, but it may be for one client alone.
+            let held = outlet.held();
+            (held > 0).then(|| (outlet.waiting(), held, key))
         });
-        let Some((_, key)) = furthest.max() else {
+        let Some((_, _, key)) = furthest.max() else {
             return false;
         };
         self.remove(key, Disconnect::Behind);

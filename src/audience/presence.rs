@@ -31,7 +31,8 @@ impl<W: Wire> Audience<W> {
         // What it may be long by is the names that the program has registered.
         if let Ok(encoded) = Encoded::new(&message, usize::MAX) {
             let frame = self.history.record(kind, None, &encoded.lines);
-            self.deliver_events(&[Event { kind, frame }], moment);
+            let in_history = self.history.keeps_own();
+            self.deliver_events(&[Event { kind, frame }], in_history, moment);
         }
     }
 }

@@ -345,6 +345,20 @@ fn a_client_that_fails_at_its_first_bytes_is_gone_whatever_it_has_missed() {
 }
 
 #[test]
+fn without_a_history_nobody_waits_for_it() {
+    let mut hub = Hub::with(|_| {});
+    hub.deliver(&[(1, "a")]);
+    let replay = Resume { replay: 1, ..Resume::default() };
+    let id = Resume { last_event_id: Some("own".to_owned()), ..Resume::default() };
+    let clients = [replay, id].map(|resume| hub.returning(&[1], resume, []));
+    hub.deliver(&[(1, "b")]);
+    hub.catch_up();
+    for client in &clients {
+        assert!(seen(client).ends_with('b'), "{}", seen(client));
+    }
+}
+
+#[test]
 fn at_the_end_everybody_gets_what_is_left_and_has_a_moment_to_close() {
     let mut hub = Hub::new();
     let done = hub.stream(&[1], []);

@@ -54,8 +54,11 @@ pub(super) fn serve(service: &Service, turn: &Turn<'_>, accepted: Accepted, buff
                 io.out.extend_from_slice(&body);
             }
             let asked = Asked::unread(peer);
-            if asked.is_wanted() && io.let_block() {
-                asked.log(refusal.status, Some(&refusal.reason));
+            let may_log = asked.is_wanted().then(|| io.let_block());
+            match may_log {
+                Some(Ok(true)) => asked.log(refusal.status, Some(&refusal.reason)),
+                Some(Err(_)) => return,
+                Some(Ok(false)) | None => {}
             }
             io.close(false);
         }
@@ -118,7 +121,7 @@ impl Connection<'_> {
                     }
                     if head.refuses()
                         && let Some(asked) = asked.filter(Asked::is_wanted)
-                        && self.io.let_block()
+                        && self.io.let_block()?
                     {
                         asked.log(head.status(), head.refused());
                     }

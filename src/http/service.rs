@@ -140,7 +140,7 @@ impl Service {
         let is_due = self.warned.lock().is_none_or(is_new);
         if is_due && turn.pass().is_ok() {
             *self.warned.lock() = Some(now);
-            survive(|| logs::write(Level::Warn, trouble));
+            logs::write(Level::Warn, trouble);
         }
     }
 

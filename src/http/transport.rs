@@ -208,10 +208,9 @@ impl<'c> Transport<'c> {
 
     /// Sends what is gathered and passes the turn on, before code of the embedding program runs that
     /// the client need not wait for; false where that cannot be.
-    pub(super) fn let_block(&mut self) -> bool {
-        // Whoever takes nothing any more shows at the next read or write.
-        let _ = self.flush();
-        self.pass_turn().is_ok()
+    pub(super) fn let_block(&mut self) -> Result<bool, End> {
+        self.flush()?;
+        Ok(self.pass_turn().is_ok())
     }
 
     /// Gives the socket away, non-blocking.
