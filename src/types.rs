@@ -1,6 +1,9 @@
 //! Event types by name and number, and what a client subscribes to.
 
-use std::{collections::HashMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::Arc,
+};
 
 use parking_lot::RwLock;
 
@@ -40,7 +43,7 @@ impl Subscribed {
 #[derive(Debug, Default)]
 pub(crate) struct EventTypes {
     /// Guards the names only; nothing is called while it is held.
-    numbers: RwLock<HashMap<String, TypeId>>,
+    numbers: RwLock<BTreeMap<String, TypeId>>,
 }
 
 impl EventTypes {
@@ -95,9 +98,7 @@ impl EventTypes {
 
     /// All names, in order.
     pub(crate) fn names(&self) -> Vec<String> {
-        let mut names: Vec<String> = self.numbers.read().keys().cloned().collect();
-        names.sort_unstable();
-        names
+        self.numbers.read().keys().cloned().collect()
     }
 
     /// The names of what a client subscribes to, in order.
@@ -107,10 +108,7 @@ impl EventTypes {
         };
         let numbers = self.numbers.read();
         let chosen = numbers.iter().filter(|(_, kind)| subscribed.includes(**kind));
-        let mut names: Vec<String> = chosen.map(|(name, _)| name.clone()).collect();
-        drop(numbers);
-        names.sort_unstable();
-        names
+        chosen.map(|(name, _)| name.clone()).collect()
     }
 
     /// Adds the clients up by name of event type, in the order of the names.
@@ -128,9 +126,10 @@ impl EventTypes {
         let numbers = self.numbers.read();
         let count = |kind: &TypeId| by_number.get(kind).copied().unwrap_or_default();
         let by_name = numbers.iter().map(|(name, kind)| (name.clone(), count(kind)));
-        let mut by_name: Vec<_> = by_name.chain([(ALL.to_owned(), all)]).collect();
+        let mut by_name: Vec<_> = by_name.collect();
         drop(numbers);
-        by_name.sort_unstable();
+        let place = by_name.partition_point(|(name, _)| &**name < ALL);
+        by_name.insert(place, (ALL.to_owned(), all));
         by_name
     }
 
