@@ -1,7 +1,7 @@
 //! Reading the stream for clients that come back, on their own threads over a few connections.
 
 use std::{
-    sync::{Arc, atomic::Ordering::Relaxed},
+    sync::Arc,
     time::{Duration, Instant},
 };
 
@@ -69,7 +69,7 @@ impl Pager {
         after: EntryId,
     ) -> Result<(Vec<super::entry::Raw>, Extent, bool), Fault> {
         let config = &self.shared.config;
-        let count = self.shared.page.load(Relaxed);
+        let count = self.shared.page();
         let mut range = cmd("XRANGE");
         range.arg(&config.stream).arg(format!("({}", argument(after))).arg("+");
         range.arg("COUNT").arg(count);

@@ -148,7 +148,7 @@ impl Reader {
         let (mut tail, mut bytes, mut end) = (Vec::new(), 0, extent.newest);
         let mut is_all = end == EntryId::ZERO;
         while !is_all && tail.len() < most && bytes < most_bytes {
-            let count = self.shared.page.load(Relaxed);
+            let count = self.shared.page();
             let mut command = cmd("XREVRANGE");
             command.arg(&config.stream).arg(argument(end)).arg("-").arg("COUNT").arg(count);
             let page = entries(link.ask(&command)?)?;
@@ -173,7 +173,7 @@ impl Reader {
     /// Waits for entries, and passes on what came.
     fn follow(&mut self, link: &mut Link) -> Result<(), Stop> {
         let config = &self.shared.config;
-        let count = self.shared.page.load(Relaxed);
+        let count = self.shared.page();
         let mut command = cmd("XREAD");
         command.arg("COUNT").arg(count).arg("BLOCK").arg(BLOCK_MILLIS);
         command.arg("STREAMS").arg(&config.stream).arg(argument(self.cursor));

@@ -16,8 +16,8 @@ pub(super) struct Shared {
     pub(super) intake: Intake,
     pub(super) queue: Queue,
     pub(super) counts: Counts,
-    /// How many entries of the usual size are a page.
-    pub(super) page: AtomicUsize,
+    /// Bytes of an entry, as a rule.
+    usual: AtomicUsize,
     /// Never held across a call to Redis.
     state: Mutex<State>,
     /// Those wait here who wait for a change of the state.
@@ -73,7 +73,15 @@ impl Counts {
 const PAGE_BYTES: usize = 1024 * 1024;
 /// Entries of a page, at most and before it is known how large they are.
 pub(super) const MOST_ENTRIES: usize = 512;
-const FIRST_ENTRIES: usize = 64;
+const FIRST_USUAL: usize = PAGE_BYTES / 64;
+
+fn usual_after(usual: usize, size: usize) -> usize {
+    (3 * usual + size) / 4
+}
+
+fn page_of(usual: usize) -> usize {
+    (PAGE_BYTES / usual.max(1)).clamp(1, MOST_ENTRIES)
+}
 
 impl Shared {
     pub(super) fn new(config: RedisConfig, intake: Intake) -> Self {
@@ -84,7 +92,7 @@ impl Shared {
             intake,
             queue,
             counts: Counts::default(),
-            page: AtomicUsize::new(FIRST_ENTRIES),
+            usual: AtomicUsize::new(FIRST_USUAL),
             state: Mutex::new(state),
             changed: Condvar::new(),
         }
@@ -109,9 +117,13 @@ impl Shared {
     /// Learns how large entries are.
     pub(super) fn saw(&self, entries: usize, bytes: usize) {
         if let Some(size) = bytes.checked_div(entries) {
-            let usual = (3 * (PAGE_BYTES / self.page.load(Relaxed)) + size) / 4;
-            self.page.store((PAGE_BYTES / usual.max(1)).clamp(1, MOST_ENTRIES), Relaxed);
+            self.usual.store(usual_after(self.usual.load(Relaxed), size), Relaxed);
         }
+    }
+
+    /// How many entries of the usual size are a page.
+    pub(super) fn page(&self) -> usize {
+        page_of(self.usual.load(Relaxed))
     }
 
     /// Waits until `until` for this to be so; false where it is not, or the end has come.
@@ -219,5 +231,20 @@ impl Shared {
             breaks: count(&counts.breaks),
             gaps: count(&counts.gaps),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_large_entry_is_forgotten_again() {
+        let mut usual = usual_after(FIRST_USUAL, 64 * PAGE_BYTES);
+        assert_eq!(page_of(usual), 1);
+        for _ in 0..64 {
+            usual = usual_after(usual, 128);
+        }
+        assert_eq!(page_of(usual), MOST_ENTRIES);
     }
 }
