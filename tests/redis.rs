@@ -153,6 +153,23 @@ fn what_redis_forgot_is_a_gap() {
 
 #[test]
 #[ignore = "needs redis-server"]
+fn a_stream_that_was_made_anew_is_a_gap() {
+    let store = Store::durable();
+    let one = node_with(&store, |builder| builder.history_events(4));
+    let mut client = one.listen("");
+    one.publish(Message::new("1"));
+    let first = client.event().id.unwrap();
+    store.run("DEL websse");
+    for event in ["2", "3"] {
+        store.run(&format!("XADD websse * data {event}"));
+    }
+    // Nothing was ever trimmed from this one, and all of it is in the node's memory.
+    let two = node(&store);
+    assert_eq!(data(&mut back(&two, "", &first), 3), ["gap", "2", "3"]);
+}
+
+#[test]
+#[ignore = "needs redis-server"]
 fn an_id_of_the_future_is_a_gap_at_once() {
     let store = Store::durable();
     let node = node(&store);

@@ -167,7 +167,10 @@ impl Extent {
 
     /// Whether everything that ever came after this entry is there.
     pub(super) fn is_whole_after(&self, id: EntryId) -> bool {
-        !self.is_trimmed || self.oldest.is_some_and(|oldest| oldest <= id) || self.newest <= id
+        // A stream that was deleted and made again was never trimmed either: only who is at an entry
+        // that is there, or right before the first one, has missed nothing.
+        let is_reached = self.oldest.is_some_and(|oldest| oldest.before() <= id);
+        is_reached || self.newest <= id || !self.is_trimmed && id == EntryId::ZERO
     }
 }
 
@@ -235,4 +238,27 @@ pub(super) fn id(value: Value) -> Result<EntryId, Fault> {
 /// The server does not speak as it should; what comes next cannot be told.
 fn unexpected() -> Fault {
     Fault::Lost("an answer of a form that is not expected".to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_stream_is_whole_after_what_it_reaches_back_to() {
+        let at = |millis| EntryId { millis, number: 0 };
+        for is_trimmed in [false, true] {
+            let extent = Extent { newest: at(9), oldest: Some(at(5)), is_trimmed };
+            for id in [at(5), at(5).before(), at(7), at(9), at(11)] {
+                assert!(extent.is_whole_after(id), "{id}");
+            }
+            // Where nothing was trimmed the stream of these was another one.
+            for id in [at(4), at(1)] {
+                assert!(!extent.is_whole_after(id), "{id}");
+            }
+            assert_eq!(extent.is_whole_after(EntryId::ZERO), !is_trimmed);
+        }
+        let empty = Extent { newest: at(9), oldest: None, is_trimmed: true };
+        assert!(empty.is_whole_after(at(9)) && !empty.is_whole_after(at(8)));
+    }
 }

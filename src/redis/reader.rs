@@ -159,9 +159,7 @@ impl Reader {
             end = page.last().map_or(end, |oldest| oldest.id.before());
             tail.extend(page);
         }
-        let oldest = tail.last().map_or(extent.newest, |oldest| oldest.id.before());
-        let floor =
-            if is_all && extent.is_whole_after(EntryId::ZERO) { EntryId::ZERO } else { oldest };
+        let floor = tail.last().map_or(extent.newest, |oldest| oldest.id.before());
         self.feeder.tell(Step::Begin { floor, is_first })?;
         tail.reverse();
         let old = tail.partition_point(|raw| is_first || raw.id <= self.cursor);
