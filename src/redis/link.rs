@@ -31,7 +31,8 @@ impl fmt::Display for Fault {
 impl From<RedisError> for Fault {
     fn from(error: RedisError) -> Self {
         match error.kind() {
-            ErrorKind::Server(_) => Self::Refused(error.to_string()),
+            // The second are the codes that the client does not know, such as `OOM`.
+            ErrorKind::Server(_) | ErrorKind::Extension => Self::Refused(error.to_string()),
             _ => Self::Lost(error.to_string()),
         }
     }
@@ -66,7 +67,7 @@ impl Link {
     /// a late answer would be taken for another one.
     pub(super) fn receive(&mut self) -> Result<Value, Fault> {
         match self.0.recv_response()? {
-            Value::ServerError(error) => Err(RedisError::from(error).into()),
+            Value::ServerError(error) => Err(Fault::Refused(RedisError::from(error).to_string())),
             value => Ok(value),
         }
     }

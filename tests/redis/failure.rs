@@ -159,3 +159,23 @@ fn what_redis_has_taken_without_a_word_is_refused_by_nobody() {
     eventually(BACK, true, || hub.server.publish(Message::new("4")).is_ok());
     assert_eq!(data(&mut client, 4), ["1", "2", "3", "4"]);
 }
+
+#[test]
+#[ignore = "needs redis-server"]
+fn what_redis_refuses_is_not_published() {
+    let store = Store::durable();
+    let hub = node(&store);
+    hub.publish(Message::new("1"));
+    store.run("CONFIG SET maxmemory 1");
+    let error = hub.server.publish_all(&["2", "3"].map(Message::new)).unwrap_err();
+    assert_eq!(error.index, 0);
+    assert!(
+        matches!(&error.error, PublishError::LogUnavailable(reason) if reason.contains("OOM")),
+        "{error:?}"
+    );
+    let log = hub.server.stats().log.unwrap();
+    assert_eq!((log.outcome_unknown, log.refused, log.appended), (0, 2, 1));
+    store.run("CONFIG SET maxmemory 0");
+    eventually(BACK, true, || hub.server.publish(Message::new("4")).is_ok());
+    assert_eq!(data(&mut hub.listen("?replay=9"), 2), ["1", "4"]);
+}
