@@ -38,7 +38,7 @@ impl EntryId {
         let (millis, number) = text.split_once('-')?;
         let is_digits =
             |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
-        if millis.len() < MILLIS_DIGITS || !is_digits(millis) || !is_digits(number) {
+        if millis.len() != MILLIS_DIGITS || !is_digits(millis) || !is_digits(number) {
             return None;
         }
         Some(Self { millis: millis.parse().ok()?, number: number.parse().ok()? })
@@ -267,13 +267,21 @@ mod tests {
         for (text, millis, number) in [
             ("1700000000000-0", 1_700_000_000_000, 0),
             ("0000000000001-7", 1, 7),
-            ("99999999999999-18446744073709551615", 99_999_999_999_999, u64::MAX),
+            ("9999999999999-18446744073709551615", 9_999_999_999_999, u64::MAX),
         ] {
             let id = EntryId { millis, number };
             assert_eq!(id.to_string(), text);
             assert_eq!(EntryId::parse(text), Some(id));
         }
-        for text in ["", "-", "17-0", "1700000000000", "1700000000000-", "170000000000a-0", "+1"] {
+        for text in [
+            "",
+            "-",
+            "17-0",
+            "1700000000000",
+            "1700000000000-",
+            "170000000000a-0",
+            "20260101120000-5",
+        ] {
             assert_eq!(EntryId::parse(text), None, "{text:?}");
         }
     }
