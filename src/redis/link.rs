@@ -77,13 +77,17 @@ impl Link {
         self.receive()
     }
 
-    /// What the server is, to find out whether it still is the same.
+    /// What the server is, to find out whether it still is the same. A replica is refused: it does
+    /// not tell those that are connected when it becomes the primary.
     pub(super) fn lineage(&mut self) -> Result<Lineage, Fault> {
         let info = text(self.ask(cmd("INFO").arg("replication"))?)?;
         let find = |name: &str| {
             let mut lines = info.lines().filter_map(|line| line.split_once(':'));
             lines.find(|(known, _)| *known == name).map(|(_, value)| value.trim().to_owned())
         };
+        if find("role").is_some_and(|role| role != "master") {
+            return Err(Fault::Refused("the server is a replica".to_owned()));
+        }
         let id = find("master_replid").unwrap_or_default();
         let is_promoted = find("master_replid2").is_none_or(|id| id.bytes().any(|b| b != b'0'));
         Ok(Lineage { id, is_promoted })
