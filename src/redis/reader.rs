@@ -105,7 +105,9 @@ impl Reader {
             return Ok(());
         };
         let is_same = *known == lineage;
-        let config = &self.shared.config;
+        let shared = Arc::clone(&self.shared);
+        let config = &shared.config;
+        let appended = shared.newest_appended();
         let extent = link.extent(config)?;
         let is_there = |link: &mut Link, id| -> Result<bool, Fault> {
             Ok(id == EntryId::ZERO || !extent.is_whole_after(id) || link.has(config, id)?)
@@ -113,25 +115,32 @@ impl Reader {
         if extent.newest < self.cursor || !is_there(link, self.cursor)? {
             // The end of what was read is gone, and with it the place to go on from.
             self.report("what was read is not in the stream any more");
-            self.doubt = Some(lineage.id.clone());
-            self.told.clone_from(&self.doubt);
+            self.doubt(&lineage);
             self.prime(link, false)?;
-        } else if !extent.is_whole_after(self.cursor) {
-            self.report("entries were taken out that were not read");
-            self.skip_to(extent.oldest.unwrap_or(extent.newest).before())?;
-        } else if !is_same {
+        } else {
             // Without a disk that has all that was acknowledged, or of a server that was a replica,
             // nobody can tell whether somebody has more than this one.
-            let is_good = !lineage.is_promoted
-                && is_there(link, self.shared.newest_appended())?
-                && link.is_durable()?;
+            let is_good = is_there(link, appended)?
+                && (is_same || !lineage.is_promoted && link.is_durable()?);
+            if !extent.is_whole_after(self.cursor) {
+                self.report("entries were taken out that were not read");
+                self.skip_to(extent.oldest.map_or(extent.newest, EntryId::before))?;
+            }
             if !is_good {
                 self.report("the server is another one, or was started anew");
-                self.doubt = Some(lineage.id.clone());
+                self.doubt(&lineage);
             }
         }
+        // What this server does not have will not be read.
+        shared.forget_appended(appended, extent.newest);
         self.lineage = Some(lineage);
         Ok(())
+    }
+
+    /// All nodes are to be told, and the clients of this one again: some came since they were told.
+    fn doubt(&mut self, lineage: &Lineage) {
+        self.doubt = Some(lineage.id.clone());
+        self.told = None;
     }
 
     fn report(&self, reason: &str) {
@@ -172,10 +181,14 @@ impl Reader {
     fn follow(&mut self, link: &mut Link) -> Result<(), Stop> {
         let config = &self.shared.config;
         let count = self.shared.page();
+        let appended = self.shared.newest_appended();
         let mut command = cmd("XREAD");
         command.arg("COUNT").arg(count).arg("BLOCK").arg(BLOCK_MILLIS);
         command.arg("STREAMS").arg(&config.stream).arg(argument(self.cursor));
         let page = read_entries(link.ask(&command)?)?;
+        if page.is_empty() && appended > self.cursor {
+            return Err(Fault::Lost("this server lacks what was appended".to_owned()).into());
+        }
         self.shared.saw(page.len(), page.iter().map(Raw::len).sum());
         let is_all = page.len() < count;
         // A stream is never cut shorter than a page: who has read all of it has missed nothing.

@@ -110,6 +110,15 @@ impl Shared {
         state.appended = state.appended.max(entry);
     }
 
+    /// The server turned out to have nothing beyond `newest`. What was appended meanwhile counts.
+    pub(super) fn forget_appended(&self, appended: EntryId, newest: EntryId) {
+        self.change(|state| {
+            if state.appended == appended {
+                state.appended = appended.min(newest);
+            }
+        });
+    }
+
     pub(super) fn newest_appended(&self) -> EntryId {
         self.state.lock().appended
     }
