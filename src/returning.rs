@@ -4,6 +4,7 @@
 use std::{
     io::{self, ErrorKind, Write},
     sync::Arc,
+    thread,
     time::{Duration, Instant},
 };
 
@@ -26,6 +27,9 @@ use crate::{
 const PATIENCE: Duration = Duration::from_secs(2);
 /// How long it waits before the log is asked whether there is such an event at all.
 const MOMENT: Duration = Duration::from_millis(50);
+/// How long it waits before it asks once more, where nothing else tells when to.
+const LULL: Duration = Duration::from_millis(5);
+const LATE: &str = "this node has not read as far as you have";
 /// How long a write may take before it is seen whether there is reason to go on.
 const WRITE_SLICE: Duration = Duration::from_millis(250);
 
@@ -112,7 +116,8 @@ impl<'v> Visit<'v> {
         }
         // The last time is when nothing better can be done than to tell it of a gap.
         let mut is_last = arrival.resume.last_event_id.is_none();
-        let mut has_looked = false;
+        // What the log had at last when it was asked.
+        let mut looked = None;
         loop {
             let (sender, receiver) = bounded(1);
             arrival.back = (!is_last).then_some(sender);
@@ -127,10 +132,16 @@ impl<'v> Visit<'v> {
                 }
                 (Lack::Older(_), Via::Tally(_)) => is_last = true,
                 // A second look: the node has read all that there was, and does not know it.
-                (Lack::Unknown, _) if has_looked => is_last = true,
+                (Lack::Unknown(reached), _) if looked.is_some_and(|newest| reached >= newest) => {
+                    is_last = true;
+                }
+                // It was read, and the broadcaster has yet to take it.
+                (Lack::Unknown(_), _) if looked.is_some() => arrival = self.lull(arrival)?,
                 // Most often the node is only a moment behind.
-                (Lack::Ahead(id), _) if self.journal.wait_read(id, Instant::now() + MOMENT) => {}
-                (Lack::Unknown | Lack::Ahead(_), _) => {
+                (Lack::Ahead(id), _) if self.journal.wait_read(id, Instant::now() + MOMENT) => {
+                    arrival = self.lull(arrival)?;
+                }
+                (Lack::Unknown(_) | Lack::Ahead(_), _) => {
                     let Some(newest) = self.journal.newest(self.until) else {
                         return Err(Trouble::Refused("the log cannot be read", Box::new(arrival)));
                     };
@@ -138,17 +149,25 @@ impl<'v> Visit<'v> {
                         Lack::Ahead(id) => id,
                         _ => newest,
                     };
-                    has_looked = true;
+                    looked = Some(awaited);
                     if awaited > newest {
                         // The log has lost what this client has.
                         is_last = true;
                     } else if !self.journal.wait_read(awaited, self.until) {
-                        let reason = "this node has not read as far as you have";
-                        return Err(Trouble::Refused(reason, Box::new(arrival)));
+                        return Err(Trouble::Refused(LATE, Box::new(arrival)));
                     }
                 }
             }
         }
+    }
+
+    /// Waits a moment for the broadcaster.
+    fn lull(&self, arrival: Arrival<Socket>) -> Result<Arrival<Socket>, Trouble> {
+        if Instant::now() >= self.until {
+            return Err(Trouble::Refused(LATE, Box::new(arrival)));
+        }
+        thread::sleep(LULL);
+        Ok(arrival)
     }
 
     /// Sends a client the next page of what it misses.
@@ -166,9 +185,14 @@ impl<'v> Visit<'v> {
         }
         let requested = arrival.resume.last_event_id.take().unwrap_or_default();
         let last = page.last;
+        let is_stuck = last == after && page.items.is_empty();
         self.frame(page, &arrival.seat.subscribed, &requested, &mut bytes);
         if let Via::Wire(socket) = &arrival.via {
             self.write(socket, &bytes).map_err(|_| Trouble::Over)?;
+        }
+        if is_stuck {
+            // The node is about to come there.
+            thread::sleep(LULL);
         }
         self.until = Instant::now() + PATIENCE;
         arrival.resume = Resume { last_event_id: Some(last.to_string()), replay: 0, begun: true };

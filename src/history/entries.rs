@@ -28,8 +28,8 @@ pub(crate) enum Lack {
     Ahead(EntryId),
     /// It misses something that came after this entry.
     Older(EntryId),
-    /// The id is not one of the log's, and not known as a publisher's.
-    Unknown,
+    /// The id is not one of the log's, and not known as a publisher's up to this entry.
+    Unknown(EntryId),
 }
 
 impl History {
@@ -39,6 +39,8 @@ impl History {
             while !self.logs[at].kept.is_empty() {
                 self.drop_oldest(at);
             }
+            // The floor stands for these, and it may be lower.
+            self.logs[at].dropped_entry = EntryId::ZERO;
         }
         let places = self.places.get_or_insert_default();
         *places = Places { floor, newest: floor, ..Places::default() };
@@ -79,7 +81,7 @@ impl History {
     pub(crate) fn lacks(&self, subscribed: &Subscribed, id: &str) -> Option<Lack> {
         let places = self.entries()?;
         let Some(entry) = self.entry_of(subscribed, id) else {
-            return Some(Lack::Unknown);
+            return Some(Lack::Unknown(places.newest));
         };
         if entry > places.newest {
             return Some(Lack::Ahead(entry));
@@ -218,7 +220,7 @@ mod tests {
         }
         let all = Subscribed::All;
         assert_eq!(history.lacks(&all, &entry(200).to_string()), Some(Lack::Ahead(entry(200))));
-        assert_eq!(history.lacks(&all, "somebody's"), Some(Lack::Unknown));
+        assert_eq!(history.lacks(&all, "somebody's"), Some(Lack::Unknown(entry(199))));
     }
 
     #[test]
@@ -230,6 +232,8 @@ mod tests {
         history.break_at(entry(4));
         assert!(history.is_broken_after(&all, &id));
         assert!(!history.is_broken_after(&all, &entry(4).to_string()));
+        history.begin_at(entry(2));
+        assert_eq!(history.lacks(&all, &entry(2).to_string()), None, "a log that was set back");
         history.begin_at(entry(6));
         assert_eq!(history.lacks(&all, &id), Some(Lack::Older(entry(3))));
         assert_eq!(history.id_of(history.newest()), Some(entry(6).to_string()));
