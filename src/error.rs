@@ -60,7 +60,8 @@ pub enum PublishError {
     /// The server was shut down, or is about to be.
     ShutDown,
     /// The call came from the broadcaster's own thread, where waiting for room in the queue would
-    /// wait for ever. No code of yours runs there; this keeps a mistake here from being a deadlock.
+    /// wait for ever, or from a thread of the log that the nodes share, as of a logger there. No
+    /// other code of yours runs there; this keeps a mistake from being a deadlock.
     OnBroadcaster,
     /// The log that the nodes share cannot be written now, or refuses the message; why is a text for
     /// people. The message was not published. Try again later.

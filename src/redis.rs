@@ -137,7 +137,8 @@ mod sort;
 mod writer;
 
 use std::{
-    io,
+    cell::Cell,
+    fmt, io,
     sync::Arc,
     thread,
     time::{Duration, Instant},
@@ -149,14 +150,32 @@ use self::{
 };
 use crate::{
     builder::Builder,
+    error::PublishError,
     journal::{EntryId, Intake, Journal, LogStats, Page, Recipe, Refusal, Unappended},
+    logs::{self, Level},
     message::Message,
+    panics,
 };
 
 /// Clients that may come back at a time: each holds a thread.
 const RETURNING: usize = 256;
 /// How long the threads may take to notice the end; the reader waits for entries no longer.
 const ENDING: Duration = Duration::from_millis(500);
+
+thread_local! {
+    static IS_OF_LOG: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Marks this thread as the reader's or the writer's.
+fn of_log(run: impl FnOnce()) {
+    IS_OF_LOG.set(true);
+    run();
+}
+
+/// Writes a line, whatever becomes of the logger: what it interrupts must go on.
+fn say(level: Level, text: fmt::Arguments<'_>) {
+    panics::survive(|| logs::write(level, format_args!("redis: {text}")));
+}
 
 impl Builder {
     /// Makes the server one of several nodes that share a stream of Redis or Valkey; see
@@ -173,10 +192,10 @@ impl Recipe for RedisConfig {
         let (reader, writer) = (Reader::new(Arc::clone(&shared)), Writer::new(Arc::clone(&shared)));
         let named = |name: &str| thread::Builder::new().name(name.to_owned());
         shared.starts();
-        named("websse-redis-reader").spawn(move || reader.run())?;
+        named("websse-redis-reader").spawn(move || of_log(|| reader.run()))?;
         shared.starts();
         named("websse-redis-writer")
-            .spawn(move || writer.run())
+            .spawn(move || of_log(|| writer.run()))
             .inspect_err(|_| shared.end(Instant::now()))?;
         let pager = Pager::new(Arc::clone(&shared));
         Ok(Arc::new(RedisLog { shared, pager }))
@@ -191,6 +210,11 @@ struct RedisLog {
 
 impl Journal for RedisLog {
     fn append(&self, messages: &[Message], wait: bool) -> Result<(), Unappended> {
+        if IS_OF_LOG.get() {
+            // A logger that publishes: nobody else would do what it waits for.
+            let error = Refusal::Never(PublishError::OnBroadcaster);
+            return Err(Unappended { index: 0, error });
+        }
         let receipt = Arc::new(Receipt::new(messages.len()));
         let commands = messages.iter().map(|message| packed(&self.shared.config, message));
         match self.shared.queue.push(commands.collect(), &receipt, wait) {

@@ -10,10 +10,12 @@ use redis::{Value, cmd};
 
 use super::{
     link::{Extent, Fault, Link, argument, array, entries, is_missing},
+    say,
     shared::Shared,
     sort::{Found, sort},
 };
 use crate::journal::{EntryId, Item, Page};
+use crate::logs::Level;
 
 /// Connections at most.
 const LINKS: usize = 4;
@@ -130,7 +132,7 @@ impl Pager {
         match result? {
             Ok(answer) => Some(answer),
             Err(fault) => {
-                log::warn!("redis: cannot read for a client that came back: {fault}");
+                say(Level::Warn, format_args!("cannot read for a client that came back: {fault}"));
                 None
             }
         }

@@ -30,7 +30,7 @@ struct State {
     bytes: usize,
     /// How many the writer has taken and not answered.
     taken: usize,
-    /// The connection is to be tried.
+    /// There is to be a new connection.
     is_doubted: bool,
 }
 
@@ -48,13 +48,27 @@ enum Line {
 #[derive(Debug)]
 pub(super) struct Job {
     pub(super) command: Vec<u8>,
-    receipt: Arc<Receipt>,
+    /// Until it is answered.
+    receipt: Option<Arc<Receipt>>,
     index: usize,
 }
 
 impl Job {
-    pub(super) fn answer(self, result: Result<(), PublishError>) {
-        self.receipt.answer(self.index, result);
+    pub(super) fn answer(mut self, result: Result<(), PublishError>) {
+        self.give(result);
+    }
+
+    fn give(&mut self, result: Result<(), PublishError>) {
+        if let Some(receipt) = self.receipt.take() {
+            receipt.answer(self.index, result);
+        }
+    }
+}
+
+impl Drop for Job {
+    /// Whatever happens to the writer, the publisher shall not wait for ever.
+    fn drop(&mut self) {
+        self.give(Err(PublishError::OutcomeUnknown));
     }
 }
 
@@ -64,6 +78,8 @@ pub(super) enum Work {
     Jobs(Vec<Job>),
     /// Nothing came.
     Idle,
+    /// The address may lead to another server now.
+    Doubted,
     /// Nothing will come any more.
     Over,
 }
@@ -92,7 +108,7 @@ impl Queue {
                 break;
             }
             state.bytes += command.len();
-            state.jobs.push_back(Job { command, receipt: Arc::clone(receipt), index });
+            state.jobs.push_back(Job { command, receipt: Some(Arc::clone(receipt)), index });
         }
         drop(state);
         self.work.notify_one();
@@ -127,7 +143,7 @@ impl Queue {
         state.taken = 0;
         loop {
             if std::mem::take(&mut state.is_doubted) {
-                return Work::Idle;
+                return Work::Doubted;
             }
             if !state.jobs.is_empty() {
                 break;
@@ -159,7 +175,7 @@ impl Queue {
         self.set(Line::Up);
     }
 
-    /// Has the connection tried before more is sent.
+    /// Has a new connection made before more is sent.
     pub(super) fn doubt(&self) {
         self.state.lock().is_doubted = true;
         self.work.notify_one();
@@ -214,5 +230,21 @@ impl Queue {
         // One message always fits, however small the limits.
         state.jobs.is_empty()
             || (state.jobs.len() < self.messages && state.bytes + bytes <= self.bytes)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_job_that_is_dropped_is_answered() {
+        let (queue, receipt) = (Queue::new(9, 999), Arc::new(Receipt::new(2)));
+        queue.connected();
+        queue.push(vec![vec![1], vec![2]], &receipt, true).expect("there is room");
+        let Work::Jobs(mut jobs) = queue.take(Instant::now()) else { panic!("they are there") };
+        jobs.remove(0).answer(Ok(()));
+        drop(jobs);
+        assert_eq!(receipt.wait(), Err((1, PublishError::OutcomeUnknown)));
     }
 }

@@ -14,9 +14,11 @@ use super::{
     entry::{Raw, gap},
     link::{BLOCK_MILLIS, Fault, Lineage, Link, argument, entries, read_entries},
     pause::Pause,
+    say,
     shared::Shared,
 };
 use crate::journal::{EntryId, Step};
+use crate::logs::Level;
 
 pub(super) struct Reader {
     shared: Arc<Shared>,
@@ -71,7 +73,7 @@ impl Reader {
             }
             // Not each time that it cannot be reached again.
             if std::mem::take(&mut is_first) || was_reading {
-                log::warn!("redis: cannot read the stream: {fault}");
+                say(Level::Warn, format_args!("cannot read the stream: {fault}"));
             }
             if !shared.pause(&mut pause) {
                 return;
@@ -83,7 +85,10 @@ impl Reader {
     fn read(&mut self, pause: &mut Pause) -> Result<(), Stop> {
         let mut link = Link::open(&self.shared.config)?;
         self.begin(&mut link)?;
-        log::info!("redis: reads the stream {:?} from {}", self.shared.config.stream, self.cursor);
+        say(
+            Level::Info,
+            format_args!("reads the stream {:?} from {}", self.shared.config.stream, self.cursor),
+        );
         self.shared.change(|state| {
             (state.is_primed, state.is_reading) = (true, true);
         });
@@ -145,7 +150,7 @@ impl Reader {
 
     fn report(&self, reason: &str) {
         self.shared.counts.breaks.fetch_add(1, Relaxed);
-        log::warn!("redis: {reason}; clients are told that events may be lost");
+        say(Level::Warn, format_args!("{reason}; clients are told that events may be lost"));
     }
 
     /// Begins with the last entries of the stream, which are kept; delivered are those only that are

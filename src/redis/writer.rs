@@ -11,9 +11,11 @@ use super::{
     link::{Fault, Link, id},
     pause::Pause,
     queue::{Job, Work},
+    say,
     shared::Shared,
 };
 use crate::error::PublishError;
+use crate::logs::Level;
 
 /// How long nothing may be appended before the connection is tried: a publisher shall not be the
 /// first to find out that Redis was started anew.
@@ -39,9 +41,10 @@ impl Writer {
                 Ok(mut link) => {
                     shared.queue.connected();
                     shared.change(|state| state.is_writing = true);
-                    log::info!("redis: connected for publishing");
+                    say(Level::Info, format_args!("connected for publishing"));
                     match self.serve(&mut link, &mut pause) {
-                        Ok(()) => return,
+                        Ok(true) => return,
+                        Ok(false) => continue,
                         Err(fault) => fault,
                     }
                 }
@@ -52,7 +55,7 @@ impl Writer {
             let was_writing = shared.change(|state| std::mem::take(&mut state.is_writing));
             // Not each time that it cannot be reached again.
             if std::mem::take(&mut is_first) || was_writing {
-                log::warn!("redis: cannot publish: {fault}");
+                say(Level::Warn, format_args!("cannot publish: {fault}"));
             }
             if shared.is_stopping() || !shared.pause(&mut pause) {
                 return;
@@ -60,11 +63,13 @@ impl Writer {
         }
     }
 
-    /// Appends until the end, or until the connection is of no use.
-    fn serve(&self, link: &mut Link, pause: &mut Pause) -> Result<(), Fault> {
+    /// Appends until the end, or until the connection is of no use; false where there is to be a
+    /// new one.
+    fn serve(&self, link: &mut Link, pause: &mut Pause) -> Result<bool, Fault> {
         loop {
             match self.shared.queue.take(Instant::now() + IDLE) {
-                Work::Over => return Ok(()),
+                Work::Over => return Ok(true),
+                Work::Doubted => return Ok(false),
                 Work::Idle => drop(link.ask(&cmd("PING"))?),
                 Work::Jobs(jobs) => self.append(link, jobs)?,
             }

@@ -9,9 +9,11 @@ use crossbeam_channel::SendTimeoutError;
 
 use super::Stop;
 use crate::{
-    journal::{Entry, Step},
+    journal::{Entry, EntryId, Step},
+    logs::Level,
     redis::{
         entry::Raw,
+        say,
         shared::Shared,
         sort::{Found, sort},
     },
@@ -26,13 +28,16 @@ pub(super) struct Feeder {
     shared: Arc<Shared>,
     batch: Vec<Entry>,
     bytes: usize,
+    /// The last entry of a type that is not registered here, after those of the batch: only one of
+    /// the two is there.
+    unknown: Option<EntryId>,
     /// When a line was last logged about an entry that is no event.
     logged: Option<Instant>,
 }
 
 impl Feeder {
     pub(super) fn new(shared: Arc<Shared>) -> Self {
-        Self { shared, batch: Vec::new(), bytes: 0, logged: None }
+        Self { shared, batch: Vec::new(), bytes: 0, unknown: None, logged: None }
     }
 
     /// Takes the next entry; returns the replication id of one that tells of a gap, with everything
@@ -43,7 +48,7 @@ impl Feeder {
         match sort(&self.shared.intake, raw) {
             Found::Event(entry) => {
                 let bytes = entry.event.encoded.len();
-                if self.bytes + bytes > self.shared.intake.batch_bytes {
+                if self.unknown.is_some() || self.bytes + bytes > self.shared.intake.batch_bytes {
                     self.flush(is_prime)?;
                 }
                 self.bytes += bytes;
@@ -55,14 +60,16 @@ impl Feeder {
             }
             Found::UnknownType => {
                 counts.unknown_types.fetch_add(1, Relaxed);
-                self.flush(is_prime)?;
-                self.tell(Step::Unknown(raw.id))?;
+                if !self.batch.is_empty() {
+                    self.flush(is_prime)?;
+                }
+                self.unknown = Some(raw.id);
             }
             Found::Malformed(reason) => {
                 counts.malformed.fetch_add(1, Relaxed);
                 if self.logged.is_none_or(|logged| logged.elapsed() >= SILENCE) {
                     self.logged = Some(Instant::now());
-                    log::warn!("redis: entry {} is passed over: {reason}", raw.id);
+                    say(Level::Warn, format_args!("entry {} is passed over: {reason}", raw.id));
                 }
             }
         }
@@ -71,6 +78,9 @@ impl Feeder {
 
     /// Passes on what was taken.
     pub(super) fn flush(&mut self, is_prime: bool) -> Result<(), Stop> {
+        if let Some(entry) = self.unknown.take() {
+            return self.tell(Step::Unknown(entry));
+        }
         if self.batch.is_empty() {
             return Ok(());
         }
@@ -82,15 +92,15 @@ impl Feeder {
     /// Passes a step on; waits while the broadcaster has enough to do.
     pub(super) fn tell(&self, mut step: Step) -> Result<(), Stop> {
         loop {
+            if self.shared.intake.steps.is_full() {
+                (self.shared.intake.wake)();
+            }
             match self.shared.intake.steps.send_timeout(step, SLICE) {
                 Ok(()) => return Ok(()),
                 Err(SendTimeoutError::Timeout(_)) if self.shared.is_ended() => {
                     return Err(Stop::End);
                 }
-                Err(SendTimeoutError::Timeout(back)) => {
-                    (self.shared.intake.wake)();
-                    step = back;
-                }
+                Err(SendTimeoutError::Timeout(back)) => step = back,
                 Err(SendTimeoutError::Disconnected(_)) => return Err(Stop::End),
             }
         }
