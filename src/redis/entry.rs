@@ -29,15 +29,15 @@ pub(super) enum Content {
     Gap(String),
 }
 
-fn append(config: &RedisConfig) -> Cmd {
+fn append(config: &RedisConfig, id: &str) -> Cmd {
     let mut command = cmd("XADD");
-    command.arg(&config.stream).arg("MAXLEN").arg("~").arg(config.max_len).arg("*");
+    command.arg(&config.stream).arg("MAXLEN").arg("~").arg(config.max_len).arg(id);
     command
 }
 
 /// The command that appends a message.
 pub(super) fn packed(config: &RedisConfig, message: &Message) -> Vec<u8> {
-    let mut command = append(config);
+    let mut command = append(config, "*");
     if message.event_type() != GENERAL {
         command.arg("event").arg(message.event_type());
     }
@@ -51,9 +51,11 @@ pub(super) fn packed(config: &RedisConfig, message: &Message) -> Vec<u8> {
     command.get_packed_command()
 }
 
-/// The command that tells all nodes of a gap.
-pub(super) fn gap(config: &RedisConfig, replication_id: &str) -> Cmd {
-    let mut command = append(config);
+/// The command that tells all nodes of a gap, right after this entry or where the stream ends.
+pub(super) fn gap(config: &RedisConfig, replication_id: &str, after: Option<EntryId>) -> Cmd {
+    let id =
+        after.map(|EntryId { millis, number }| format!("{millis}-{}", number.saturating_add(1)));
+    let mut command = append(config, id.as_deref().unwrap_or("*"));
     command.arg(GAP).arg(replication_id);
     command
 }

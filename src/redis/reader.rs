@@ -29,6 +29,9 @@ pub(super) struct Reader {
     lineage: Option<Lineage>,
     /// Events may be lost, as the server has this new replication id now: all nodes are to be told.
     doubt: Option<String>,
+    /// The newest entry that clients of this node may have: what tells of the gap is to be after it,
+    /// also where the clock of the new server is behind.
+    peak: EntryId,
     /// The clients were told of this replication id.
     told: Option<String>,
 }
@@ -49,7 +52,15 @@ impl From<Fault> for Stop {
 impl Reader {
     pub(super) fn new(shared: Arc<Shared>) -> Self {
         let feeder = Feeder::new(Arc::clone(&shared));
-        Self { shared, feeder, cursor: EntryId::ZERO, lineage: None, doubt: None, told: None }
+        Self {
+            shared,
+            feeder,
+            cursor: EntryId::ZERO,
+            lineage: None,
+            doubt: None,
+            peak: EntryId::ZERO,
+            told: None,
+        }
     }
 
     pub(super) fn run(mut self) {
@@ -120,7 +131,7 @@ impl Reader {
         if extent.newest < self.cursor || !is_there(link, self.cursor)? {
             // The end of what was read is gone, and with it the place to go on from.
             self.report("what was read is not in the stream any more");
-            self.doubt(&lineage);
+            self.doubt(&lineage, appended);
             self.prime(link, false)?;
         } else {
             // Without a disk that has all that was acknowledged, or of a server that was a replica,
@@ -133,7 +144,7 @@ impl Reader {
             }
             if !is_good {
                 self.report("the server is another one, or was started anew");
-                self.doubt(&lineage);
+                self.doubt(&lineage, appended);
             }
         }
         // What this server does not have will not be read.
@@ -143,8 +154,9 @@ impl Reader {
     }
 
     /// All nodes are to be told, and the clients of this one again: some came since they were told.
-    fn doubt(&mut self, lineage: &Lineage) {
+    fn doubt(&mut self, lineage: &Lineage, appended: EntryId) {
         self.doubt = Some(lineage.id.clone());
+        self.peak = self.peak.max(self.cursor).max(appended);
         self.told = None;
     }
 
@@ -211,7 +223,14 @@ impl Reader {
         });
         if is_all && let Some(id) = &self.doubt {
             // Nobody else has told yet.
-            link.ask(&gap(&self.shared.config, id))?;
+            let after = (self.cursor < self.peak).then_some(self.peak);
+            match link.ask(&gap(&self.shared.config, id, after)) {
+                // Somebody has gone further meanwhile.
+                Err(Fault::Refused(_)) if after.is_some() => {
+                    link.ask(&gap(&self.shared.config, id, None))?
+                }
+                answer => answer?,
+            };
             self.doubt = None;
         }
         Ok(())
@@ -227,7 +246,7 @@ impl Reader {
         for raw in page {
             if let Some(id) = self.feeder.take(raw, is_prime)? {
                 let told = is_prime || self.told.as_ref() == Some(&id);
-                if self.doubt.as_ref() == Some(&id) {
+                if self.doubt.as_ref() == Some(&id) && raw.id > self.peak {
                     self.doubt = None;
                 }
                 self.told = Some(id);

@@ -179,3 +179,42 @@ fn what_redis_refuses_is_not_published() {
     eventually(BACK, true, || hub.server.publish(Message::new("4")).is_ok());
     assert_eq!(data(&mut hub.listen("?replay=9"), 2), ["1", "4"]);
 }
+
+#[test]
+#[ignore = "needs redis-server"]
+fn a_replica_is_not_read_until_it_is_promoted() {
+    let (primary, replica) = (Store::durable(), Store::durable());
+    replica.run(&format!("REPLICAOF 127.0.0.1 {}", primary.port));
+    primary.run("XADD websse * data 1");
+    eventually(BACK, Value::Int(1), || replica.run("XLEN websse"));
+    let hub = Hub::with(&[""], |b| b.redis(replica.config()), |http| http);
+    eventually(SOON, true, || {
+        let refused = hub.server.publish(Message::new("refused"));
+        matches!(refused, Err(PublishError::LogUnavailable(_)))
+    });
+    let log = hub.server.stats().log.unwrap();
+    assert_eq!((log.connected, log.read), (false, 0));
+    replica.run("REPLICAOF NO ONE");
+    eventually(BACK, true, || hub.server.publish(Message::new("2")).is_ok());
+    eventually(BACK, true, || hub.server.stats().log.unwrap().connected);
+    assert_eq!(data(&mut hub.listen("?replay=9"), 2), ["1", "2"]);
+}
+
+#[test]
+#[ignore = "needs redis-server"]
+fn a_server_whose_clock_is_behind_does_not_hide_what_was_lost() {
+    let mut store = Store::durable();
+    let node = node(&store);
+    let mut client = node.listen("");
+    store.run("XADD websse 9000000000000-0 data 1");
+    let id = client.event().id.unwrap();
+    store.kill();
+    store.wipe();
+    store.start();
+    assert_eq!(data(&mut client, 1), ["gap"]);
+    node.publish(Message::new("2"));
+    eventually(SOON, "2".to_owned(), || data(&mut client, 1).remove(0));
+    store.run("XADD websse 9000000000007-0 data 3");
+    eventually(SOON, "3".to_owned(), || data(&mut client, 1).remove(0));
+    assert_eq!(data(&mut back(&node, "", &id), 1), ["gap"]);
+}
