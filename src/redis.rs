@@ -62,6 +62,9 @@
 //! after a restart only where it says by `CONFIG GET` that it has `appendonly yes` and `appendfsync
 //! always`.
 //!
+//! Not noticed is a Redis that was set back to an older state while no node was running, or that
+//! entries in the middle were deleted: let nobody else trim the stream or delete from it.
+//!
 //! While Redis is not reached, streams stay open, with heartbeats. `publish` fails at once with
 //! [`LogUnavailable`](crate::PublishError::LogUnavailable) (status 503 with `Retry-After` over HTTP). A
 //! message whose acknowledgement was lost is
