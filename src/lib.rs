@@ -97,7 +97,7 @@
 //!   there.
 //! - [Connection threads](http#threads) for each listener of an [`http::HttpServer`], only while a
 //!   request is being read or answered: your handlers and `authorize` run there. An idle stream
-//!   costs a socket and about 1 KiB, no thread; of [those with work](http::Limits::connections)
+//!   costs a socket and less than 1 KiB, no thread; of [those with work](http::Limits::connections)
 //!   there are 1024 at most.
 //! - A thread for hooks, which there is only where you set one.
 //! - A [`Subscription`] has none: the thread that reads it is yours.
@@ -247,7 +247,7 @@
 //! # Small hosts
 //!
 //! What the server may use is the sum of its limits: by default 64 MiB of history, 16 MiB of queue,
-//! 64 MiB of request bodies, 256 MiB of mailboxes for clients that are behind, and 1 KiB for each
+//! 64 MiB of request bodies, 256 MiB of mailboxes for clients that are behind, and 1 KiB at most for each
 //! idle stream; and the [stacks](http::Limits::stack_bytes) of connection threads. None of it is
 //! taken before it is needed. [`Builder`] and [`http::Limits`] have all the limits, with their
 //! defaults:

@@ -109,12 +109,12 @@
 //! # For ten million clients
 //!
 //! An estimate from figures of one node (`benches/README.md`: 4.5 µs of CPU for a delivery of a single
-//! event at 20 events/s to 1000 clients, 0.9 KiB resident for an idle stream), not a measurement.
+//! event at 20 events/s to 1000 clients, 0.8 KiB resident for an idle stream), not a measurement.
 //! Say each client gets one event of 128 bytes a second:
 //!
 //! - A node's broadcaster is one thread: 1 s / 4.5 µs = 220,000 deliveries/s fill its core. At
 //!   half of that, 100,000 clients a node: 100 nodes, 45 cores for writing.
-//! - Memory: 100,000 × (0.9 KiB + about 5 KiB in the kernel's sockets) = 0.6 GB a node, and 100,000
+//! - Memory: 100,000 × (0.8 KiB + about 5 KiB in the kernel's sockets) = 0.6 GB a node, and 100,000
 //!   descriptors.
 //! - Egress: 128 bytes of data are 165 in the frame and about 230 on Ethernet with TCP and IP:
 //!   10,000,000 × 230 B/s = 2.3 GB/s = 18 Gbit/s, 184 Mbit/s a node.

