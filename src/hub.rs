@@ -99,7 +99,8 @@ impl Hub {
         };
         let (steps, receiver) = bounded(STEPS);
         // The log is a part of the hub, and shall not keep it alive.
-        let (inbox, hub) = (Arc::clone(&self.inbox), Arc::downgrade(self));
+        let (inbox, types) = (Arc::clone(&self.inbox), Arc::clone(&self.types));
+        let hub = Arc::downgrade(self);
         let Options { queue, history, .. } = &self.options;
         let journal = recipe.open(Intake {
             steps,
@@ -108,6 +109,7 @@ impl Hub {
                 Some(hub) => hub.event(message),
                 None => Err(PublishError::ShutDown),
             }),
+            types: Box::new(move || types.len()),
             batch_bytes: self.inbox.batch_bytes(),
             prime_events: history.events.saturating_mul(self.types.names().len().clamp(1, 16)),
             prime_bytes: history.all_bytes,

@@ -13,7 +13,7 @@ use std::{
 
 use crossbeam_channel::{Receiver, Sender};
 
-use crate::{error::PublishError, message::Message, queue::Queued};
+use crate::{error::PublishError, message::Message, queue::Queued, types::TypeId};
 
 /// Whether a server can have such a log. Where not, the compiler leaves out all that is done with it.
 pub(crate) const POSSIBLE: bool = cfg!(any(feature = "redis", test));
@@ -82,8 +82,9 @@ pub(crate) enum Step {
     Prime(Vec<Entry>),
     /// To be kept and delivered.
     Events(Vec<Entry>),
-    /// Entries of types that are not registered here were passed over; this is the last of them.
-    Unknown(EntryId),
+    /// Entries were passed over as none of the types that are registered here is theirs; this is the
+    /// last of them.
+    Unknown { entry: EntryId, types: TypeId },
     /// Before this place events may be lost for ever. Clients are told unless they were.
     Gap { at: EntryId, told: bool },
     /// Everything up to here was read.
@@ -169,6 +170,8 @@ pub(crate) struct Intake {
     /// Tells the broadcaster that there are steps.
     pub(crate) wake: Box<dyn Fn() + Send + Sync>,
     pub(crate) encode: Box<Encode>,
+    /// How many event types are registered.
+    pub(crate) types: Box<dyn Fn() -> TypeId + Send + Sync>,
     /// The steps' events are in parts of so many bytes at most.
     pub(crate) batch_bytes: usize,
     /// How many events to begin with at most, and bytes of these.
@@ -209,12 +212,18 @@ pub(crate) trait Journal: Debug + Send + Sync {
     /// Reads what comes after an entry; `None` where the log cannot be read.
     fn page(&self, after: EntryId) -> Option<Page>;
 
-    /// Counts a client in that is served by a thread of its own until it is caught up; false where
-    /// there are too many.
-    fn admit_returning(&self) -> bool;
+    /// Gives a client one of the places for those that are served by a thread of their own; waits
+    /// for one until `until`. False where there is none.
+    fn take_place(&self, until: Instant) -> bool;
 
-    /// Counts it out, and what it was told.
-    fn dismiss_returning(&self, gaps: usize);
+    /// Takes back a place where somebody waits for one; true if so.
+    fn yield_place(&self) -> bool;
+
+    /// Takes back a place.
+    fn leave_place(&self);
+
+    /// Counts a gap that a client was told of by such a thread.
+    fn count_gap(&self);
 
     /// Whether the end has come.
     fn is_stopped(&self) -> bool;

@@ -31,14 +31,18 @@
 //! An entry has the fields `data` and, where they are set, `event`, `id` and `retry`: other programs
 //! may append as well (`XADD news '*' event news data hello`). What is no event is passed over, with
 //! a count and a line in the log. So are events of types that are not registered at a node, with a
-//! count; types may differ from node to node. Redis takes up to 512 MiB for a
-//! field, and an entry is read whole before it can be passed over: let nobody write who must not.
+//! count. Types may differ from node to node: a client is given what it missed of a type that was
+//! registered at its node only later, and a client of `*` what its node knew when it read it. Redis
+//! takes up to 512 MiB for a field, and an entry is read whole before it can be passed over: let
+//! nobody write who must not.
 //!
 //! At its start a node reads the end of the stream, as much as its
 //! [history](crate::Builder::history_events) takes. A client that was away for longer than the node
 //! remembers is given what it misses out of Redis, in pages, by a thread of its own, until the
-//! node's memory goes on; at most 256 clients at a time, the others are told to come back. A client
-//! that has more than the node has read is waited for, 2 s at most; then it is told to come back.
+//! node's memory goes on; at most 256 clients at a time. Others wait for a place, 2 s at most, and are
+//! told to come back; who has had a place for 5 s leaves it to them, and goes on where it was when
+//! it comes back. A client that has more than the node has read is waited for, 2 s at most; then it
+//! is told to come back.
 //! [`subscribe`](crate::Server::subscribe) begins with what the node remembers.
 //!
 //! # What is guaranteed
@@ -132,6 +136,7 @@ mod entry;
 mod link;
 mod pager;
 mod pause;
+mod places;
 mod queue;
 mod reader;
 mod receipt;
@@ -142,7 +147,7 @@ mod writer;
 use std::{
     cell::Cell,
     fmt, io,
-    sync::Arc,
+    sync::{Arc, atomic::Ordering::Relaxed},
     thread,
     time::{Duration, Instant},
 };
@@ -160,8 +165,6 @@ use crate::{
     panics,
 };
 
-/// Clients that may come back at a time: each holds a thread.
-const RETURNING: usize = 256;
 /// How long the threads may take to notice the end; the reader waits for entries no longer.
 const ENDING: Duration = Duration::from_millis(500);
 
@@ -248,12 +251,20 @@ impl Journal for RedisLog {
         self.pager.page(after)
     }
 
-    fn admit_returning(&self) -> bool {
-        self.shared.enter(RETURNING)
+    fn take_place(&self, until: Instant) -> bool {
+        self.shared.places.take(until)
     }
 
-    fn dismiss_returning(&self, gaps: usize) {
-        self.shared.leave(gaps);
+    fn yield_place(&self) -> bool {
+        self.shared.places.hand_over()
+    }
+
+    fn leave_place(&self) {
+        self.shared.places.leave();
+    }
+
+    fn count_gap(&self) {
+        self.shared.counts.gaps.fetch_add(1, Relaxed);
     }
 
     fn is_stopped(&self) -> bool {
@@ -266,6 +277,7 @@ impl Journal for RedisLog {
 
     fn stop(&self, deadline: Instant) {
         self.shared.stop(deadline);
+        self.shared.places.close();
         self.shared.queue.close();
         self.shared.wait_drained();
         self.shared.end(deadline.max(Instant::now()) + ENDING);

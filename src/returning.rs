@@ -23,12 +23,14 @@ use crate::{
     types::Subscribed,
 };
 
-/// How long a client waits for the node to read what it has.
+/// How long a client waits for a place, and then for the node to read what it has.
 const PATIENCE: Duration = Duration::from_secs(2);
 /// How long it waits before the log is asked whether there is such an event at all.
 const MOMENT: Duration = Duration::from_millis(50);
 /// How long it waits before it asks once more, where nothing else tells when to.
 const LULL: Duration = Duration::from_millis(5);
+/// How long a client is served before others that wait for its place have it.
+const TURN: Duration = Duration::from_secs(5);
 const LATE: &str = "this node has not read as far as you have";
 /// How long a write may take before it is seen whether there is reason to go on.
 const WRITE_SLICE: Duration = Duration::from_millis(250);
@@ -54,13 +56,7 @@ pub(crate) fn serve(
     let preamble = [head, hub.preamble().as_bytes()].concat();
     let arrival = Arrival { seat, preamble, resume, via: Via::Wire(socket), back: None };
     let mut visit = Visit::new(hub, journal);
-    visit.is_counted = journal.admit_returning();
-    let result = if visit.is_counted {
-        visit.bring(arrival)
-    } else {
-        Err(Trouble::Refused("too many clients are coming back", Box::new(arrival)))
-    };
-    if let Err(Trouble::Refused(reason, arrival)) = result
+    if let Err(Trouble::Refused(reason, arrival)) = visit.bring(arrival)
         && let (Via::Wire(socket), false) = (&arrival.via, arrival.resume.begun)
     {
         let text = [head, frame::refusal(reason).as_bytes()].concat();
@@ -91,28 +87,30 @@ struct Visit<'v> {
     journal: &'v dyn Journal,
     /// Until when the node may take to come to the client's last event.
     until: Instant,
-    gaps: usize,
-    /// Whether it is one of those that may come back at a time.
-    is_counted: bool,
+    /// Since when it has one of the places.
+    served: Option<Instant>,
 }
 
 impl Drop for Visit<'_> {
     fn drop(&mut self) {
-        if self.is_counted {
-            self.journal.dismiss_returning(self.gaps);
+        if self.served.is_some() {
+            self.journal.leave_place();
         }
     }
 }
 
 impl<'v> Visit<'v> {
     fn new(hub: &'v Hub, journal: &'v dyn Journal) -> Self {
-        Self { hub, journal, until: Instant::now() + PATIENCE, gaps: 0, is_counted: false }
+        Self { hub, journal, until: Instant::now() + PATIENCE, served: None }
     }
 
     /// Returns when the broadcaster has taken the client over.
     fn bring(&mut self, mut arrival: Arrival<Socket>) -> Result<(), Trouble> {
-        if !self.journal.wait_primed(self.until) {
-            return Err(Trouble::Refused("the log cannot be read", Box::new(arrival)));
+        if !self.journal.wait_primed(Instant::now()) {
+            arrival = self.place(arrival)?;
+            if !self.journal.wait_primed(self.until) {
+                return Err(Trouble::Refused("the log cannot be read", Box::new(arrival)));
+            }
         }
         // The last time is when nothing better can be done than to tell it of a gap.
         let mut is_last = arrival.resume.last_event_id.is_none();
@@ -125,7 +123,7 @@ impl<'v> Visit<'v> {
             let Ok(Returned { lack, arrival: returned }) = receiver.recv() else {
                 return Ok(());
             };
-            arrival = returned;
+            arrival = self.place(returned)?;
             match (lack, &arrival.via) {
                 (Lack::Older(after), Via::Wire(_)) => {
                     arrival = self.replay(arrival, after)?;
@@ -161,6 +159,30 @@ impl<'v> Visit<'v> {
         }
     }
 
+    /// Sees to it that a client has a place which the node cannot serve at once. A subscription has its
+    /// owner's thread.
+    fn place(&mut self, arrival: Arrival<Socket>) -> Result<Arrival<Socket>, Trouble> {
+        if self.served.is_none() && matches!(arrival.via, Via::Wire(_)) {
+            if !self.journal.take_place(self.until) {
+                let reason = "too many clients are coming back";
+                return Err(Trouble::Refused(reason, Box::new(arrival)));
+            }
+            let now = Instant::now();
+            (self.served, self.until) = (Some(now), now + PATIENCE);
+        }
+        Ok(arrival)
+    }
+
+    /// Whether the client has had its turn, and has left its place to another one. It comes back.
+    fn yields(&mut self) -> bool {
+        let had_turn = self.served.is_some_and(|since| since.elapsed() >= TURN);
+        let yields = had_turn && self.journal.yield_place();
+        if yields {
+            self.served = None;
+        }
+        yields
+    }
+
     /// Waits a moment for the broadcaster.
     fn lull(&self, arrival: Arrival<Socket>) -> Result<Arrival<Socket>, Trouble> {
         if Instant::now() >= self.until {
@@ -176,6 +198,9 @@ impl<'v> Visit<'v> {
         mut arrival: Arrival<Socket>,
         after: EntryId,
     ) -> Result<Arrival<Socket>, Trouble> {
+        if self.yields() {
+            return Err(Trouble::Over);
+        }
         let Some(page) = self.journal.page(after) else {
             return Err(Trouble::Refused("the log cannot be read", Box::new(arrival)));
         };
@@ -199,10 +224,10 @@ impl<'v> Visit<'v> {
         Ok(arrival)
     }
 
-    fn frame(&mut self, page: Page, subscribed: &Subscribed, requested: &str, bytes: &mut Vec<u8>) {
+    fn frame(&self, page: Page, subscribed: &Subscribed, requested: &str, bytes: &mut Vec<u8>) {
         let mut buffer = Vec::new();
-        let mut tell = |requested: &str, oldest: EntryId, bytes: &mut Vec<u8>| {
-            self.gaps += 1;
+        let tell = |requested: &str, oldest: EntryId, bytes: &mut Vec<u8>| {
+            self.journal.count_gap();
             let gap = frame::gap(requested, Some(&oldest.to_string()));
             bytes.extend_from_slice(gap.as_bytes());
         };
@@ -224,8 +249,9 @@ impl<'v> Visit<'v> {
         }
     }
 
-    /// Writes all of it, unless the client takes nothing for the stall time-out or the server ends.
-    fn write(&self, mut socket: &Socket, mut bytes: &[u8]) -> io::Result<()> {
+    /// Writes all of it, unless the client takes nothing for the stall time-out, or has had its turn,
+    /// or the server ends.
+    fn write(&mut self, mut socket: &Socket, mut bytes: &[u8]) -> io::Result<()> {
         let patience = self.hub.options.audience.stall_timeout;
         socket.set_nonblocking(false)?;
         socket.set_write_timeout(WRITE_SLICE)?;
@@ -240,9 +266,12 @@ impl<'v> Visit<'v> {
                 Err(error) => match error.kind() {
                     ErrorKind::Interrupted => {}
                     ErrorKind::WouldBlock | ErrorKind::TimedOut
-                        if progress.elapsed() < patience && !self.journal.is_stopped() => {}
+                        if progress.elapsed() < patience => {}
                     _ => return Err(error),
                 },
+            }
+            if !bytes.is_empty() && (self.journal.is_stopped() || self.yields()) {
+                return Err(ErrorKind::TimedOut.into());
             }
         }
         socket.set_nonblocking(true)

@@ -69,6 +69,11 @@ impl EventTypes {
         self.numbers.read().get(canonical(name)).copied()
     }
 
+    /// How many there are; the next one gets this number.
+    pub(crate) fn len(&self) -> TypeId {
+        TypeId::try_from(self.numbers.read().len()).unwrap_or(TypeId::MAX)
+    }
+
     /// What a client that names these types subscribes to; no name at all is the general type.
     pub(crate) fn subscribe<'n>(
         &self,

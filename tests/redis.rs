@@ -8,6 +8,8 @@ mod common;
 mod failure;
 #[path = "redis/proxy.rs"]
 mod proxy;
+#[path = "redis/returning.rs"]
+mod returning;
 #[path = "redis/store.rs"]
 mod store;
 

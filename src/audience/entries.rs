@@ -39,7 +39,7 @@ impl<W: Wire> Audience<W> {
                     frame: self.history.record_entry(id, event.kind, event.encoded),
                 }));
             }
-            Step::Unknown(entry) => self.history.pass_unknown(entry),
+            Step::Unknown { entry, types } => self.history.pass_unknown(entry, types),
             Step::Gap { at, told } => {
                 self.flush(moment);
                 self.history.break_at(at);

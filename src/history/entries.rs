@@ -17,8 +17,22 @@ pub(super) struct Places {
     newest: EntryId,
     /// Before this place events may be lost for ever.
     broken: EntryId,
-    /// The newest entry of a type that was not registered here.
-    unknown: EntryId,
+    /// The newest entries of types that were not registered here, by how many were then: a type with
+    /// a lower number has none of them.
+    unknown: Vec<(TypeId, EntryId)>,
+}
+
+impl Places {
+    /// The newest entry that may be of this type and was passed over.
+    fn passed_over(&self, kind: TypeId) -> EntryId {
+        let later = self.unknown.partition_point(|&(types, _)| types <= kind);
+        later.checked_sub(1).map_or(EntryId::ZERO, |at| self.unknown[at].1)
+    }
+
+    /// How many types there were when an entry was passed over last.
+    fn types(&self) -> TypeId {
+        self.unknown.last().map_or(0, |&(types, _)| types)
+    }
 }
 
 /// Why a client cannot be served from what is kept here.
@@ -54,9 +68,9 @@ impl History {
         let place = id.is_none().then_some((&*millis, entry.number));
         let frame = frame::seal(&lines, place, &mut self.buffer);
         let at = self.log_at(kind);
-        let unknown = self.places(entry).unknown;
+        let passed_over = self.places(entry).passed_over(kind);
         if !self.logs[at].is_used() {
-            self.logs[at].dropped_entry = unknown;
+            self.logs[at].dropped_entry = passed_over;
         }
         self.keep(kind, &frame, id, entry);
         frame
@@ -67,9 +81,13 @@ impl History {
         self.places(entry);
     }
 
-    /// An entry was passed over, as its type is not registered. It may be later.
-    pub(crate) fn pass_unknown(&mut self, entry: EntryId) {
-        self.places(entry).unknown = entry;
+    /// An entry was passed over, as its type is none of so many that are registered. It may be later.
+    pub(crate) fn pass_unknown(&mut self, entry: EntryId, types: TypeId) {
+        let unknown = &mut self.places(entry).unknown;
+        match unknown.last_mut() {
+            Some((of, newest)) if *of == types => *newest = entry,
+            _ => unknown.push((types, entry)),
+        }
     }
 
     /// Before this place events may be lost for ever.
@@ -141,15 +159,18 @@ impl History {
 
     /// The newest entry of these types that was read and is not kept, as far as it can be told.
     fn newest_dropped(&self, subscribed: &Subscribed, places: &Places) -> EntryId {
-        let dropped = |log: &Log| if log.is_used() { log.dropped_entry } else { places.unknown };
-        match subscribed {
-            Subscribed::All => self.logs.iter().map(dropped).fold(places.unknown, EntryId::max),
-            Subscribed::Types(types) => {
-                let log = |&kind: &TypeId| self.logs.get(kind as usize);
-                let newest = types.iter().map(|kind| log(kind).map_or(places.unknown, dropped));
-                newest.max().unwrap_or_default()
+        let dropped = |kind: TypeId| match self.logs.get(kind as usize) {
+            Some(log) if log.is_used() => log.dropped_entry,
+            _ => places.passed_over(kind),
+        };
+        let newest = match subscribed {
+            Subscribed::All => {
+                let used = TypeId::try_from(self.logs.len()).unwrap_or(TypeId::MAX);
+                (0..used.max(places.types())).map(dropped).max()
             }
-        }
+            Subscribed::Types(types) => types.iter().copied().map(dropped).max(),
+        };
+        newest.unwrap_or_default()
     }
 }
 
@@ -237,10 +258,33 @@ mod tests {
         history.begin_at(entry(6));
         assert_eq!(history.lacks(&all, &id), Some(Lack::Older(entry(3))));
         assert_eq!(history.id_of(history.newest()), Some(entry(6).to_string()));
-        history.pass_unknown(entry(7));
-        record(&mut history, 8, 1);
-        let late = Subscribed::Types([1].into());
-        assert_eq!(history.lacks(&late, &entry(6).to_string()), Some(Lack::Older(entry(6))));
-        assert_eq!(replayed(&history, &late, &entry(7).to_string()), Some(vec![8]));
+    }
+
+    #[test]
+    fn what_was_passed_over_may_be_of_types_that_came_later_only() {
+        let (early, late) = (Subscribed::Types([0].into()), Subscribed::Types([1].into()));
+        let mut history = history(10);
+        let lack = |history: &History, of: &Subscribed, after| {
+            history.lacks(of, &entry(after).to_string()).map(|lack| {
+                assert_eq!(lack, Lack::Older(entry(after)));
+            })
+        };
+        // One type is registered, and there was no event of it: there is none among these either.
+        history.pass_unknown(entry(7), 1);
+        for of in [&early, &Subscribed::All] {
+            assert_eq!(lack(&history, of, 2), None, "{of:?}");
+        }
+        assert!(lack(&history, &late, 6).is_some() && lack(&history, &late, 7).is_none());
+        // Two are.
+        history.pass_unknown(entry(9), 2);
+        assert!(lack(&history, &late, 6).is_some() && lack(&history, &late, 7).is_none());
+        assert!(lack(&history, &Subscribed::All, 6).is_some(), "7 may be of the second");
+        record(&mut history, 10, 1);
+        history.pass_unknown(entry(11), 2);
+        assert!(lack(&history, &late, 6).is_some());
+        for of in [&late, &Subscribed::All] {
+            assert_eq!(replayed(&history, of, &entry(7).to_string()), Some(vec![10]), "{of:?}");
+        }
+        assert_eq!(lack(&history, &early, 2), None);
     }
 }

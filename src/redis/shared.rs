@@ -7,7 +7,7 @@ use std::{
 
 use parking_lot::{Condvar, Mutex};
 
-use super::{config::RedisConfig, pause::Pause, queue::Queue};
+use super::{config::RedisConfig, pause::Pause, places::Places, queue::Queue};
 use crate::journal::{EntryId, Intake, LogStats};
 
 #[derive(Debug)]
@@ -16,6 +16,7 @@ pub(super) struct Shared {
     pub(super) intake: Intake,
     pub(super) queue: Queue,
     pub(super) counts: Counts,
+    pub(super) places: Places,
     /// Bytes of an entry, as a rule.
     usual: AtomicUsize,
     /// Never held across a call to Redis.
@@ -36,7 +37,6 @@ pub(super) struct State {
     pub(super) behind_since: Option<Instant>,
     /// The newest entry that this node appended.
     appended: EntryId,
-    returning: usize,
     /// Nothing more is appended, and what was is to be read until then.
     stopping: Option<Instant>,
     ending: Ending,
@@ -69,6 +69,8 @@ impl Counts {
     }
 }
 
+/// Clients that are served by a thread of their own, at a time.
+const PLACES: usize = 256;
 /// Bytes of a page; one entry may be more.
 const PAGE_BYTES: usize = 1024 * 1024;
 /// Entries of a page, at most and before it is known how large they are.
@@ -92,6 +94,7 @@ impl Shared {
             intake,
             queue,
             counts: Counts::default(),
+            places: Places::new(PLACES),
             usual: AtomicUsize::new(FIRST_USUAL),
             state: Mutex::new(state),
             changed: Condvar::new(),
@@ -160,18 +163,6 @@ impl Shared {
         false
     }
 
-    pub(super) fn enter(&self, limit: usize) -> bool {
-        let mut state = self.state.lock();
-        let has_room = state.returning < limit && state.stopping.is_none();
-        state.returning += usize::from(has_room);
-        has_room
-    }
-
-    pub(super) fn leave(&self, gaps: usize) {
-        self.state.lock().returning -= 1;
-        self.counts.gaps.fetch_add(gaps, Relaxed);
-    }
-
     pub(super) fn is_stopping(&self) -> bool {
         self.state.lock().stopping.is_some()
     }
@@ -229,7 +220,7 @@ impl Shared {
         LogStats {
             connected: state.is_reading && state.is_writing,
             lag: state.behind_since.map_or(Duration::ZERO, |since| since.elapsed()),
-            returning: state.returning,
+            returning: self.places.taken(),
             appended: count(&counts.appended),
             refused: count(&counts.refused),
             outcome_unknown: count(&counts.outcome_unknown),

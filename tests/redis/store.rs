@@ -1,7 +1,7 @@
 //! A redis-server of the test's own, that can be stopped and started again.
 
 use std::{
-    fs,
+    env, fs,
     net::{Ipv4Addr, TcpListener, TcpStream},
     path::PathBuf,
     process::{Child, Command, Stdio},
@@ -12,6 +12,11 @@ use redis::{Client, Connection, Value, cmd};
 use websse::redis::RedisConfig;
 
 use super::common::{SOON, eventually};
+
+/// What is started: `WEBSSE_REDIS_SERVER`, such as that of Valkey, or the `redis-server` of the path.
+fn program() -> PathBuf {
+    env::var_os("WEBSSE_REDIS_SERVER").map_or_else(|| "redis-server".into(), PathBuf::from)
+}
 
 pub(crate) struct Store {
     dir: PathBuf,
@@ -30,7 +35,7 @@ impl Store {
         static NUMBER: AtomicU32 = AtomicU32::new(0);
         let number = NUMBER.fetch_add(1, Ordering::Relaxed);
         let name = format!("websse-redis-{}-{number}", std::process::id());
-        let dir = std::env::temp_dir().join(name);
+        let dir = env::temp_dir().join(name);
         fs::create_dir_all(&dir).unwrap();
         let free = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
         let port = free.local_addr().unwrap().port();
@@ -43,13 +48,13 @@ impl Store {
 
     pub(crate) fn start(&mut self) {
         let port = self.port.to_string();
-        let child = Command::new("redis-server")
+        let child = Command::new(program())
             .args(["--bind", "127.0.0.1", "--port", &port, "--save", "", "--dir"])
             .arg(&self.dir)
             .args(&self.options)
             .stdout(Stdio::null())
             .spawn()
-            .expect("redis-server is installed");
+            .unwrap_or_else(|error| panic!("{}: {error}", program().display()));
         self.child = Some(child);
         eventually(SOON, true, || self.answers());
     }
@@ -86,7 +91,7 @@ impl Store {
         RedisConfig::new(&self.url()).unwrap()
     }
 
-    fn connect(&self) -> redis::RedisResult<Connection> {
+    pub(crate) fn connect(&self) -> redis::RedisResult<Connection> {
         Client::open(self.url())?.get_connection_with_timeout(SOON)
     }
 

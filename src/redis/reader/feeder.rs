@@ -17,6 +17,7 @@ use crate::{
         shared::Shared,
         sort::{Found, sort},
     },
+    types::TypeId,
 };
 
 /// How long the broadcaster may take no step before it is seen whether it is the end.
@@ -28,9 +29,9 @@ pub(super) struct Feeder {
     shared: Arc<Shared>,
     batch: Vec<Entry>,
     bytes: usize,
-    /// The last entry of a type that is not registered here, after those of the batch: only one of
-    /// the two is there.
-    unknown: Option<EntryId>,
+    /// The last entry of a type that is not registered here, and how many are: after those of the
+    /// batch, only one of the two is there.
+    unknown: Option<(EntryId, TypeId)>,
     /// When a line was last logged about an entry that is no event.
     logged: Option<Instant>,
 }
@@ -45,6 +46,8 @@ impl Feeder {
     pub(super) fn take(&mut self, raw: &Raw, is_prime: bool) -> Result<Option<String>, Stop> {
         let counts = &self.shared.counts;
         counts.read.fetch_add(1, Relaxed);
+        // Before it is seen which type it has: another may be registered meanwhile.
+        let types = (self.shared.intake.types)();
         match sort(&self.shared.intake, raw) {
             Found::Event(entry) => {
                 let bytes = entry.event.encoded.len();
@@ -63,7 +66,7 @@ impl Feeder {
                 if !self.batch.is_empty() {
                     self.flush(is_prime)?;
                 }
-                self.unknown = Some(raw.id);
+                self.unknown = Some((raw.id, types));
             }
             Found::Malformed(reason) => {
                 counts.malformed.fetch_add(1, Relaxed);
@@ -78,8 +81,8 @@ impl Feeder {
 
     /// Passes on what was taken.
     pub(super) fn flush(&mut self, is_prime: bool) -> Result<(), Stop> {
-        if let Some(entry) = self.unknown.take() {
-            return self.tell(Step::Unknown(entry));
+        if let Some((entry, types)) = self.unknown.take() {
+            return self.tell(Step::Unknown { entry, types });
         }
         if self.batch.is_empty() {
             return Ok(());

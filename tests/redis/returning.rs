@@ -1,0 +1,123 @@
+//! Clients that come back, and what may be in their way.
+
+use std::{
+    io::{ErrorKind, Read, Write},
+    net::TcpStream,
+    sync::atomic::{AtomicBool, Ordering::SeqCst},
+    thread,
+};
+
+use socket2::{Domain, Socket, Type};
+
+use super::*;
+
+/// As many as are served out of Redis at a time.
+const PLACES: usize = 256;
+
+/// Ends what goes on beside a test, when the test does.
+struct Beside<'t>(&'t AtomicBool);
+
+impl Drop for Beside<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, SeqCst);
+    }
+}
+
+/// Comes back to this node with this id, over a socket that takes little.
+fn narrow(node: &Hub, id: &str) -> TcpStream {
+    let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+    socket.set_recv_buffer_size(2048).unwrap();
+    socket.connect(&node.addr().into()).unwrap();
+    let mut stream = TcpStream::from(socket);
+    write!(stream, "GET /event HTTP/1.1\r\nHost: a\r\nLast-Event-ID: {id}\r\n\r\n").unwrap();
+    stream.set_nonblocking(true).unwrap();
+    stream
+}
+
+/// Reads a little of each, again and again.
+fn sip(streams: &[TcpStream], is_over: &AtomicBool) {
+    while !is_over.load(SeqCst) {
+        for mut stream in streams {
+            match stream.read(&mut [0; 256]) {
+                // The end of one is not that of the others.
+                Ok(_) => {}
+                Err(error) if error.kind() == ErrorKind::WouldBlock => {}
+                Err(error) => assert_eq!(error.kind(), ErrorKind::ConnectionReset),
+            }
+        }
+        thread::sleep(Duration::from_millis(100));
+    }
+}
+
+#[test]
+#[ignore = "needs redis-server"]
+fn clients_that_read_slowly_keep_nobody_from_coming_back() {
+    const EVENTS: usize = 2500;
+    let store = Store::durable();
+    let node = node_with(&store, |builder| builder.history_events(4));
+    let mut client = node.listen("");
+    let messages: Vec<_> =
+        (0..EVENTS).map(|event| Message::new(format!("{event:04096}"))).collect();
+    node.server.publish_all(&messages).unwrap();
+    let first = client.event().id.unwrap();
+    let slow: Vec<TcpStream> = (0..PLACES).map(|_| narrow(&node, &first)).collect();
+    let is_over = AtomicBool::new(false);
+    thread::scope(|scope| {
+        let _beside = Beside(&is_over);
+        scope.spawn(|| sip(&slow, &is_over));
+        eventually(BACK, PLACES, || node.server.stats().log.unwrap().returning);
+        let (mut id, mut heard) = (first.clone(), Vec::new());
+        let end = Instant::now() + BACK;
+        while heard.len() < EVENTS - 1 {
+            assert!(Instant::now() < end, "only {} events came", heard.len());
+            // As a browser does it.
+            let mut client =
+                node.ask(format!("GET /event HTTP/1.1\r\nHost: a\r\nLast-Event-ID: {id}\r\n\r\n"));
+            assert_eq!(client.head().status, 200);
+            while heard.len() < EVENTS - 1
+                && let Some(item) = client.item_within(BACK)
+            {
+                if let Item::Block(Block { data: Some(data), id: Some(new), .. }) = item {
+                    heard.push(data.parse::<usize>().unwrap());
+                    id = new;
+                }
+            }
+        }
+        assert!(heard.into_iter().eq(1..EVENTS), "it was not all, or not in order");
+    });
+}
+
+#[test]
+#[ignore = "needs redis-server"]
+fn types_that_a_node_does_not_know_hold_nobody_up() {
+    // As fast as it can be.
+    let store = Store::with(&[]);
+    let node = node_with(&store, |builder| builder.history_events(4));
+    let mut client = node.listen("");
+    node.publish(Message::new("1"));
+    let first = client.event().id.unwrap();
+    let is_over = AtomicBool::new(false);
+    thread::scope(|scope| {
+        let _beside = Beside(&is_over);
+        scope.spawn(|| {
+            let mut unknown = redis::pipe();
+            for _ in 0..256 {
+                unknown.cmd("XADD").arg("websse").arg("*").arg("event").arg("unknown");
+                unknown.arg("data").arg("x").ignore();
+            }
+            let mut link = store.connect().unwrap();
+            while !is_over.load(SeqCst) {
+                unknown.exec(&mut link).unwrap();
+            }
+        });
+        eventually(SOON, true, || node.server.stats().log.unwrap().unknown_types > 10_000);
+        // There was never an event of the one, and one of the other.
+        let mut clients = ["?event=a", "?event=*", ""].map(|query| back(&node, query, &first));
+        eventually(SOON, 0, || node.server.stats().log.unwrap().returning);
+        node.publish(Message::new("a").event("a"));
+        node.publish(Message::new("2"));
+        for (client, expected) in clients.iter_mut().zip([&["a"][..], &["a", "2"], &["2"]]) {
+            assert_eq!(data(client, expected.len()), expected);
+        }
+    });
+}
