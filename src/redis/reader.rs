@@ -103,12 +103,21 @@ impl Reader {
         self.shared.change(|state| {
             (state.is_primed, state.is_reading) = (true, true);
         });
+        self.vouch();
         loop {
             self.follow(&mut link)?;
             pause.reset();
             if self.shared.is_ended() {
                 return Err(Stop::End);
             }
+        }
+    }
+
+    /// Lets events be published to this server, once all are told of what it may have lost.
+    fn vouch(&self) {
+        if self.doubt.is_none() {
+            let id = self.lineage.as_ref().map(|lineage| lineage.id.clone());
+            self.shared.change(|state| state.vouched = id);
         }
     }
 
@@ -207,12 +216,17 @@ impl Reader {
             return Err(Fault::Lost("this server lacks what was appended".to_owned()).into());
         }
         self.shared.saw(page.len(), page.iter().map(Raw::len).sum());
+        let found = self.shared.change(|state| state.found.take());
+        if found.is_some() && found != self.lineage.as_ref().map(|lineage| lineage.id.clone()) {
+            return Err(Fault::Lost("the address leads to another server now".to_owned()).into());
+        }
         let is_all = page.len() < count;
         // A stream is never cut shorter than a page: who has read all of it has missed nothing.
         if !is_all && !link.extent(config)?.is_whole_after(self.cursor) {
             self.report("entries were taken out before they were read");
             self.skip_to(page[0].id.before())?;
         }
+        let was_in_doubt = self.doubt.is_some();
         self.take(&page, false)?;
         if let Some(last) = page.last() {
             self.advance(last.id)?;
@@ -232,6 +246,9 @@ impl Reader {
                 answer => answer?,
             };
             self.doubt = None;
+        }
+        if was_in_doubt {
+            self.vouch();
         }
         Ok(())
     }

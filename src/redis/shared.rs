@@ -33,6 +33,11 @@ pub(super) struct State {
     pub(super) reached: EntryId,
     pub(super) is_reading: bool,
     pub(super) is_writing: bool,
+    /// The replication id of the server that the reader knows to have everything, or has told all
+    /// nodes about: to this one may be published.
+    pub(super) vouched: Option<String>,
+    /// That of the server which the writer has found, where it is another one.
+    pub(super) found: Option<String>,
     /// Since when there is more to read, or may be.
     pub(super) behind_since: Option<Instant>,
     /// The newest entry that this node appended.

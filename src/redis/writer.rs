@@ -37,7 +37,7 @@ impl Writer {
         let mut pause = Pause::new();
         let mut is_first = true;
         loop {
-            let fault = match Link::open(&shared.config) {
+            let fault = match self.connect() {
                 Ok(mut link) => {
                     shared.queue.connected();
                     shared.change(|state| state.is_writing = true);
@@ -61,6 +61,24 @@ impl Writer {
                 return;
             }
         }
+    }
+
+    /// Connects to a server that the reader vouches for: what is appended to another one could be
+    /// lost, or come before clients are told what they have lost.
+    fn connect(&self) -> Result<Link, Fault> {
+        let shared = &self.shared;
+        let mut link = Link::open(&shared.config)?;
+        let id = link.lineage()?.id;
+        shared.change(|state| {
+            if state.vouched.as_ref() != Some(&id) {
+                state.found = Some(id.clone());
+            }
+        });
+        let until = Instant::now() + shared.config.timeout;
+        if shared.wait(until, |state| state.vouched.as_ref() == Some(&id)) {
+            return Ok(link);
+        }
+        Err(Fault::Lost("the stream cannot be read from this server".to_owned()))
     }
 
     /// Appends until the end, or until the connection is of no use; false where there is to be a

@@ -5,7 +5,7 @@ use std::{
     net::{Ipv4Addr, Shutdown, TcpListener, TcpStream},
     sync::{
         Arc,
-        atomic::{AtomicBool, Ordering::SeqCst},
+        atomic::{AtomicBool, AtomicU16, Ordering::SeqCst},
     },
     thread,
     time::{Duration, Instant},
@@ -30,6 +30,8 @@ pub(crate) enum Way {
 }
 
 struct Shared {
+    /// Where new connections lead to.
+    redis: AtomicU16,
     way: Mutex<Way>,
     over: AtomicBool,
 }
@@ -44,7 +46,11 @@ impl Proxy {
     pub(crate) fn new(redis: u16) -> Self {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
         let port = listener.local_addr().unwrap().port();
-        let shared = Arc::new(Shared { way: Mutex::new(Way::Open), over: AtomicBool::new(false) });
+        let shared = Arc::new(Shared {
+            redis: AtomicU16::new(redis),
+            way: Mutex::new(Way::Open),
+            over: AtomicBool::new(false),
+        });
         let relayed = Arc::clone(&shared);
         thread::spawn(move || {
             for client in listener.incoming() {
@@ -52,7 +58,8 @@ impl Proxy {
                     return;
                 }
                 let Ok(client) = client else { continue };
-                let Ok(server) = TcpStream::connect((Ipv4Addr::LOCALHOST, redis)) else { continue };
+                let redis = (Ipv4Addr::LOCALHOST, relayed.redis.load(SeqCst));
+                let Ok(server) = TcpStream::connect(redis) else { continue };
                 let other = (server.try_clone().unwrap(), client.try_clone().unwrap());
                 let reads = Arc::new(AtomicBool::new(false));
                 for (from, to, is_answer) in [(client, server, false), (other.0, other.1, true)] {
@@ -62,6 +69,15 @@ impl Proxy {
             }
         });
         Self { port, shared }
+    }
+
+    /// New connections lead to another one.
+    pub(crate) fn lead_to(&self, redis: u16) {
+        self.shared.redis.store(redis, SeqCst);
+    }
+
+    pub(crate) fn port(&self) -> u16 {
+        self.port
     }
 
     pub(crate) fn config(&self) -> RedisConfig {

@@ -49,7 +49,9 @@ impl Store {
     pub(crate) fn start(&mut self) {
         let port = self.port.to_string();
         let child = Command::new(program())
-            .args(["--bind", "127.0.0.1", "--port", &port, "--save", "", "--dir"])
+            .args(["--bind", "127.0.0.1", "--port", &port, "--save", ""])
+            // A replica need not wait for others that want the same.
+            .args(["--repl-diskless-sync-delay", "0", "--dir"])
             .arg(&self.dir)
             .args(&self.options)
             .stdout(Stdio::null())
