@@ -21,6 +21,7 @@
 //! | `idle.rs`, `storm.rs`, `publishing.rs` | the other kinds of run |
 //! | `peer.rs` | the server under test, as a child process |
 //! | `hub.rs` | `websse` as such a child |
+//! | `store.rs` | the Redis of such a child, with the feature `redis` |
 //! | `publisher.rs` | the connection that publishes |
 //! | `listener.rs`, `latency.rs` | what a client of the crowd understands, and when it came |
 //! | `processes.rs` | what a process and its descendants use, by `/proc` |
@@ -54,6 +55,8 @@ mod fanout {
     pub(crate) mod results;
     pub(crate) mod scenario;
     pub(crate) mod stage;
+    #[cfg(feature = "redis")]
+    pub(crate) mod store;
     pub(crate) mod storm;
     pub(crate) mod svg;
     pub(crate) mod table;

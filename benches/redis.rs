@@ -1,179 +1,85 @@
-//! What a shared log costs: `cargo bench --features redis --bench redis`. Starts a redis-server of its
-//! own for each setting; all on one machine, so that its processes share the processors.
+//! How much one node can append to a shared log, and what that costs Redis:
+//! `cargo bench --features redis --bench redis`. Starts a redis-server of its own for each setting; all
+//! on one machine, so that its processes share the processors.
 
 #![allow(clippy::unwrap_used, clippy::print_stdout)]
 
+#[path = "fanout/store.rs"]
+mod store;
+
 use std::{
-    env, fs,
-    net::{Ipv4Addr, TcpListener},
-    path::PathBuf,
-    process::{Child, Command, Stdio},
-    thread,
+    env, thread,
     time::{Duration, Instant},
 };
 
-use redis::{Client, InfoDict, cmd};
-use websse::{Message, Server, Subscription, redis::RedisConfig};
+use redis::{InfoDict, cmd};
+use store::{POLICIES, Store};
+use websse::{Message, Server, redis::RedisConfig};
 
-/// Events of each kind for a latency, at 20 per second.
-const SINGLE: u32 = 200;
-const PAUSE: Duration = Duration::from_millis(50);
-/// How long a burst lasts, by how many publishers, with how many messages at a time.
+/// How long it lasts, by how many publishers, with how many messages at a time.
 const BURST: Duration = Duration::from_secs(3);
 const PUBLISHERS: usize = 8;
-const AT_A_TIME: usize = 100;
-
-struct Redis {
-    dir: PathBuf,
-    url: String,
-    child: Child,
-}
-
-impl Redis {
-    fn start(options: &[&str]) -> Self {
-        let free = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
-        let port = free.local_addr().unwrap().port();
-        drop(free);
-        let dir = env::temp_dir().join(format!("websse-bench-{port}"));
-        fs::create_dir_all(&dir).unwrap();
-        let child = Command::new("redis-server")
-            .args(["--bind", "127.0.0.1", "--port", &port.to_string(), "--save", "", "--dir"])
-            .arg(&dir)
-            .args(options)
-            .stdout(Stdio::null())
-            .spawn()
-            .expect("redis-server is installed");
-        let redis = Self { dir, url: format!("redis://127.0.0.1:{port}"), child };
-        let end = Instant::now() + Duration::from_secs(5);
-        while redis.link().is_err() {
-            assert!(Instant::now() < end, "redis-server does not start");
-            thread::sleep(Duration::from_millis(10));
-        }
-        redis
-    }
-
-    fn link(&self) -> redis::RedisResult<redis::Connection> {
-        Client::open(&*self.url)?.get_connection()
-    }
-
-    /// Seconds that it has worked.
-    fn worked(&self) -> f64 {
-        let info: InfoDict = cmd("INFO").arg("cpu").query(&mut self.link().unwrap()).unwrap();
-        ["used_cpu_user", "used_cpu_sys"].map(|name| info.get::<f64>(name).unwrap()).iter().sum()
-    }
-
-    fn config(&self) -> RedisConfig {
-        RedisConfig::new(&self.url).unwrap()
-    }
-}
-
-impl Drop for Redis {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-        let _ = fs::remove_dir_all(&self.dir);
-    }
-}
-
-fn node(redis: Option<&Redis>) -> Server {
-    let builder = Server::builder();
-    let server = match redis {
-        Some(redis) => builder.redis(redis.config()),
-        None => builder,
-    }
-    .build();
-    server.register_event("").unwrap();
-    server.run().unwrap();
-    server
-}
+const SETTINGS: [usize; 2] = [1, 100];
 
 fn main() {
     // `cargo test` runs benchmarks too, and wants none of it.
     if !env::args().any(|argument| argument == "--bench") {
         return;
     }
-    let settings: [(&str, &[&str]); 3] = [
-        ("no", &["--appendonly", "no"]),
-        ("everysec", &["--appendonly", "yes", "--appendfsync", "everysec"]),
-        ("always", &["--appendonly", "yes", "--appendfsync", "always"]),
-    ];
-    println!("128 bytes of data; appendfsync: latency at 20 events/s, then a burst");
-    for (name, options) in settings {
-        let redis = Redis::start(options);
-        latency(name, &redis);
-        burst(&redis);
-    }
-}
-
-/// From the call until a listener of the same program has it, beside a node by itself.
-fn latency(name: &str, redis: &Redis) {
-    let servers = [node(None), node(Some(redis))];
-    let mut listeners = servers.each_ref().map(|server| server.subscribe([""]).unwrap());
-    let mut times = [Vec::new(), Vec::new()];
-    let text = "x".repeat(128);
-    for _ in 0..SINGLE {
-        for ((server, listener), times) in servers.iter().zip(&mut listeners).zip(&mut times) {
-            let start = Instant::now();
-            server.publish(Message::new(&*text)).unwrap();
-            next(listener);
-            times.push(start.elapsed());
-            thread::sleep(PAUSE);
+    println!("128 bytes of data, {PUBLISHERS} threads that publish");
+    for policy in POLICIES {
+        for at_a_time in SETTINGS {
+            burst(policy, at_a_time);
         }
     }
-    let [alone, shared] = times.map(|mut times| {
-        times.sort_unstable();
-        [times.len() / 2, times.len() * 99 / 100].map(|at| times[at].as_secs_f64() * 1000.0)
-    });
-    println!(
-        "{name:>9}: alone p50 {:.3} ms, p99 {:.3}; shared p50 {:.3}, p99 {:.3}; added p50 {:.3}",
-        alone[0],
-        alone[1],
-        shared[0],
-        shared[1],
-        shared[0] - alone[0],
-    );
 }
 
-fn next(listener: &mut Subscription) {
-    listener.find(websse::Frame::is_event).unwrap();
+/// Seconds that Redis has worked.
+fn worked(store: &Store) -> f64 {
+    let info: InfoDict = cmd("INFO").arg("cpu").query(&mut store.connect().unwrap()).unwrap();
+    ["used_cpu_user", "used_cpu_sys"].map(|name| info.get::<f64>(name).unwrap()).iter().sum()
 }
 
 /// How many events per second many publishers get acknowledged, and what Redis does for each.
-fn burst(redis: &Redis) {
-    let server = node(Some(redis));
+fn burst(policy: &str, at_a_time: usize) {
+    let store = Store::start(policy).unwrap();
+    let server = Server::builder().redis(RedisConfig::new(&store.url).unwrap()).build();
+    server.register_event("").unwrap();
+    server.run().unwrap();
     let mut listener = server.subscribe([""]).unwrap();
-    let worked = redis.worked();
+    let before = worked(&store);
     let start = Instant::now();
     let accepted: usize = thread::scope(|scope| {
         let publish = || {
-            let messages = vec![Message::new("x".repeat(128)); AT_A_TIME];
+            let messages = vec![Message::new("x".repeat(128)); at_a_time];
             let mut accepted = 0;
             while start.elapsed() < BURST {
                 server.publish_all(&messages).unwrap();
-                accepted += AT_A_TIME;
+                accepted += at_a_time;
             }
             accepted
         };
         let publishers: Vec<_> = (0..PUBLISHERS).map(|_| scope.spawn(publish)).collect();
         scope.spawn(|| {
             while start.elapsed() < BURST {
+                // Whether there is one or not: the node is to deliver what it can.
                 let _ = listener.recv_timeout(Duration::from_millis(100));
             }
         });
         publishers.into_iter().map(|publisher| publisher.join().unwrap()).sum()
     });
     let seconds = start.elapsed().as_secs_f64();
-    let worked = redis.worked() - worked;
-    let mut link = redis.link().unwrap();
+    let worked = worked(&store) - before;
+    let mut link = store.connect().unwrap();
     let length: u32 = cmd("XLEN").arg("websse").query(&mut link).unwrap();
     let memory = cmd("MEMORY").arg("USAGE").arg("websse").arg("SAMPLES").arg(0).query(&mut link);
     let memory: u32 = memory.unwrap();
-    let accepted = u32::try_from(accepted).unwrap();
+    let accepted = f64::from(u32::try_from(accepted).unwrap());
     println!(
-        "{:>9}  burst {:.0} events/s accepted; Redis: {:.1} us of CPU and {:.0} bytes of memory each",
-        "",
-        f64::from(accepted) / seconds,
-        worked / f64::from(accepted) * 1e6,
+        "appendfsync {policy:>8}, {at_a_time:>3} at a time: {:>7.0} events/s accepted; \
+         Redis: {:>4.1} us of CPU and {:.0} bytes of memory each",
+        accepted / seconds,
+        worked / accepted * 1e6,
         f64::from(memory) / f64::from(length),
     );
 }

@@ -37,7 +37,7 @@ use redis::Value;
 use store::Store;
 
 const LISTENERS: u64 = 300;
-const PUBLISHERS: u64 = 24;
+const PUBLISHERS: u64 = 25;
 /// Events per second, of all publishers.
 const RATE: u64 = 1000;
 /// Threads that wait most of the time.

@@ -11,8 +11,15 @@ use std::{
 use socket2::{Domain, Socket, Type};
 use websse::{Builder, Server, http::HttpServer};
 
+#[cfg(feature = "redis")]
+use super::store::Store;
+
 /// Begins the arguments of a child process that is such a server.
 pub(crate) const ARGUMENT: &str = "--as-websse";
+
+/// It is a node over a Redis of its own, that has what was appended on its disk by this policy.
+#[cfg(feature = "redis")]
+pub(crate) const REDIS: &str = "--redis";
 
 /// All clients of a storm may wait to be accepted, as with the `websse` command.
 const BACKLOG: i32 = 4096;
@@ -30,9 +37,18 @@ pub(crate) fn run() -> ExitCode {
 }
 
 fn serve() -> Result<(), Box<dyn Error>> {
-    let mut arguments = std::env::args().skip_while(|argument| argument != "--types").skip(1);
-    let types = arguments.next().ok_or("expected --types N")?.parse()?;
-    let hub = Hub::start(types)?;
+    let argument = |name: &str| std::env::args().skip_while(|word| word != name).nth(1);
+    let types = argument("--types").ok_or("expected --types N")?.parse()?;
+    // Ends after the server.
+    #[cfg(feature = "redis")]
+    let store = argument(REDIS).map(|policy| Store::start(&policy)).transpose()?;
+    let builder = builder();
+    #[cfg(feature = "redis")]
+    let builder = match &store {
+        Some(store) => builder.redis(websse::redis::RedisConfig::new(&store.url)?),
+        None => builder,
+    };
+    let hub = Hub::start(types, builder)?;
     writeln!(io::stdout(), "listening {}", hub.address)?;
     io::stdin().read_to_end(&mut Vec::new())?;
     // Whom it disconnected, and why: the crowd can only tell that it did.
@@ -54,8 +70,8 @@ pub(crate) struct Hub {
 }
 
 impl Hub {
-    pub(crate) fn start(types: usize) -> Result<Self, Box<dyn Error>> {
-        let server = builder().build();
+    pub(crate) fn start(types: usize, builder: Builder) -> Result<Self, Box<dyn Error>> {
+        let server = builder.build();
         server.register_events((0..types).map(|number| format!("t{number}")))?;
         server.run()?;
         let http = HttpServer::new()
@@ -67,7 +83,7 @@ impl Hub {
     }
 }
 
-fn builder() -> Builder {
+pub(crate) fn builder() -> Builder {
     Server::builder().max_streams(20_000)
 }
 

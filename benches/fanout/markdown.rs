@@ -13,7 +13,7 @@ use super::{
 
 /// The text with the tables of the scenarios that were run.
 pub(crate) fn update(text: &str, outcomes: &[Outcome]) -> Result<String, String> {
-    let mut text = blocks::replace(text, "machine", &format!("{}.\n", Machine::here().told()))?;
+    let mut text = text.to_owned();
     for scenario in outcomes.chunk_by(|a, b| a.case.scenario == b.case.scenario) {
         text = blocks::replace(&text, scenario[0].case.scenario, &table(scenario))?;
     }
@@ -30,16 +30,20 @@ fn table(outcomes: &[Outcome]) -> String {
     }
     let mut text = String::new();
     let rounds = outcomes.iter().flat_map(|outcome| &outcome.rows).map(|row| row.samples.len());
-    line(&mut text, format_args!("\nRounds: {}.\n", rounds.max().unwrap_or(0)));
-    line(&mut text, format_args!("| | {} | to `limit` | to the best other |", names.join(" | ")));
-    line(&mut text, format_args!("|{}", "---|".repeat(names.len() + 3)));
+    let rounds = rounds.max().unwrap_or(0);
+    line(&mut text, format_args!("\nRounds: {rounds}, on {}.\n", Machine::here().told()));
+    // Without others there is nothing to compare.
+    let kinds = outcomes.iter().flat_map(|outcome| &outcome.rows).map(|row| row.kind);
+    let ratios = ["to `limit`", "to the best other"];
+    let has_others = kinds.into_iter().any(|kind| matches!(kind, Kind::Limit | Kind::Other));
+    let ratios = if has_others { &ratios[..] } else { &[] };
+    let columns = names.len() + ratios.len();
+    line(&mut text, format_args!("| | {} |", [&names[..], ratios].concat().join(" | ")));
+    line(&mut text, format_args!("|{}", "---|".repeat(columns + 1)));
     for outcome in outcomes {
-        line(
-            &mut text,
-            format_args!("| *{}* |{}", outcome.case.about, " |".repeat(names.len() + 2)),
-        );
+        line(&mut text, format_args!("| *{}* |{}", outcome.case.about, " |".repeat(columns)));
         for metric in outcome.case.headlines.iter().chain(&[Metric::Peak]) {
-            figure(outcome, *metric, &names, &mut text);
+            figure(outcome, *metric, &names, has_others, &mut text);
         }
     }
     for outcome in outcomes {
@@ -55,7 +59,7 @@ fn table(outcomes: &[Outcome]) -> String {
     text
 }
 
-fn figure(outcome: &Outcome, metric: Metric, names: &[&str], text: &mut String) {
+fn figure(outcome: &Outcome, metric: Metric, names: &[&str], has_others: bool, text: &mut String) {
     if outcome.rows.iter().all(|row| row.summary(metric).is_none()) {
         return;
     }
@@ -63,7 +67,7 @@ fn figure(outcome: &Outcome, metric: Metric, names: &[&str], text: &mut String) 
         let row = outcome.rows.iter().find(|row| row.name == *name);
         row.map_or_else(String::new, |row| cell(row, metric))
     });
-    let cells: Vec<String> = cells.collect();
+    let mut cells: Vec<String> = cells.collect();
     let median = |row: Option<&Row>| Some(row?.summary(metric)?.median);
     let of = |kind| outcome.rows.iter().find(|row| row.kind == kind);
     let own = median(of(Kind::Websse));
@@ -71,11 +75,10 @@ fn figure(outcome: &Outcome, metric: Metric, names: &[&str], text: &mut String) 
         (Some(own), Some(other)) if own > 0.0 && other > 0.0 => format!("{:.2}", own / other),
         _ => String::new(),
     };
-    let ratios = [ratio(of(Kind::Limit)), ratio(best(outcome, metric))];
-    line(
-        text,
-        format_args!("| {} | {} | {} |", metric.title(), cells.join(" | "), ratios.join(" | ")),
-    );
+    if has_others {
+        cells.extend([ratio(of(Kind::Limit)), ratio(best(outcome, metric))]);
+    }
+    line(text, format_args!("| {} | {} |", metric.title(), cells.join(" | ")));
 }
 
 fn cell(row: &Row, metric: Metric) -> String {

@@ -13,8 +13,9 @@ How fast, and at what cost, events reach many clients.
 
 usage: cargo bench --bench fanout -- [OPTION]...
 
-  --scenario NAME      burst, steady, idle, storm, stuck, types, scaling or
-                       publish; may repeat                              [all]
+  --scenario NAME      burst, steady, idle, storm, stuck, types, scaling,
+                       publish, or with the feature `redis` redis, which
+                       starts redis-servers; may repeat                 [all]
   --peer NAME[@SCENARIO]=COMMAND
                        another server, started as COMMAND --types N, in one
                        scenario only or in all; may repeat. A NAME that begins
@@ -56,7 +57,7 @@ impl Options {
 pub(crate) fn parse(arguments: impl Iterator<Item = String>) -> Result<Option<Options>, String> {
     let mut options = Options {
         scenarios: Vec::new(),
-        entrants: vec![Entrant::websse()?],
+        entrants: entrants()?,
         rounds: 0,
         rounds_of: HashMap::new(),
         window: 256,
@@ -99,6 +100,14 @@ pub(crate) fn parse(arguments: impl Iterator<Item = String>) -> Result<Option<Op
         return Err(format!("two servers are called {}", twice.name));
     }
     Ok(Some(options))
+}
+
+/// Those that take part always.
+fn entrants() -> Result<Vec<Entrant>, String> {
+    let entrants = vec![Entrant::websse()?];
+    #[cfg(feature = "redis")]
+    let entrants = [entrants, Entrant::nodes()?].concat();
+    Ok(entrants)
 }
 
 fn scenario(name: String) -> Result<String, String> {

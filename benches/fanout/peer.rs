@@ -26,6 +26,8 @@ const END: Duration = Duration::from_secs(5);
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Kind {
     Websse,
+    /// The same over a Redis of its own.
+    Node,
     Limit,
     Other,
     /// A loop in this process that parses requests and answers them: what a publish over HTTP
@@ -50,6 +52,17 @@ impl Entrant {
         let program = program.to_str().ok_or("the program's path is not UTF-8")?.to_owned();
         let command = vec![program, hub::ARGUMENT.to_owned()];
         Ok(Self { name: "websse".to_owned(), kind: Kind::Websse, only: None, command })
+    }
+
+    /// The same as a node over Redis, for each of its policies.
+    #[cfg(feature = "redis")]
+    pub(crate) fn nodes() -> Result<Vec<Self>, String> {
+        let node = |policy: &&str| {
+            let mut node = Self::websse()?;
+            node.command.extend([hub::REDIS, policy].map(str::to_owned));
+            Ok(Self { name: format!("redis, {policy}"), kind: Kind::Node, ..node })
+        };
+        super::store::POLICIES.iter().map(node).collect()
     }
 
     /// Of `NAME=COMMAND` or `NAME@SCENARIO=COMMAND`.

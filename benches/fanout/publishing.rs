@@ -11,7 +11,7 @@ use std::{
 use websse::Message;
 
 use super::{
-    hub::Hub,
+    hub::{Hub, builder},
     latency::{Heard, now},
     listener::compose,
     metric::{Metric, Sample, float, micros},
@@ -132,7 +132,7 @@ pub(crate) struct InProcess {
 impl InProcess {
     pub(crate) fn run(&self, settings: Settings) -> Result<Sample, String> {
         let mut sample = Sample::default();
-        let hub = Hub::start(1).map_err(|error| error.to_string())?;
+        let hub = Hub::start(1, builder()).map_err(|error| error.to_string())?;
         let mut crowd = Crowd::with_ear(LISTENERS);
         let clients = crowd.connect(hub.address, "/event?event=t0", self.clients, self.clients);
         let joined = crowd.wait_heads(&clients, settings.time);

@@ -66,7 +66,8 @@ pub(crate) fn measure(options: &Options) -> Result<bool, String> {
     for case in catalogue(options.is_quick).into_iter().filter(is_chosen) {
         eprintln!("{}: {}", case.scenario, case.about);
         let outcome = run(case, options);
-        let ours = outcome.rows.iter().filter(|row| row.kind == Kind::Websse);
+        let is_ours = |row: &&Row| matches!(row.kind, Kind::Websse | Kind::Node);
+        let ours = outcome.rows.iter().filter(is_ours);
         is_faultless &= ours.flat_map(|row| &row.samples).all(Sample::is_faultless);
         outcomes.push(outcome);
         // After each case, so that an end before the last one does not cost all.

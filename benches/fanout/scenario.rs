@@ -40,7 +40,11 @@ impl Case {
         if entrant.only.as_ref().is_some_and(|only| only != self.scenario) {
             return false;
         }
+        if self.scenario == REDIS {
+            return matches!(entrant.kind, Kind::Websse | Kind::Node);
+        }
         match self.work {
+            _ if entrant.kind == Kind::Node => false,
             Work::Deliver(_) | Work::Idle(_) | Work::Storm(_) => entrant.kind != Kind::Echo,
             Work::OverHttp(_) => entrant.kind != Kind::Limit,
             Work::InProcess(_) => entrant.kind == Kind::Websse,
@@ -59,13 +63,26 @@ impl Case {
     }
 }
 
-pub(crate) const SCENARIOS: [&str; 8] =
-    ["burst", "steady", "idle", "storm", "stuck", "types", "scaling", "publish"];
+pub(crate) const SCENARIOS: &[&str] = &[
+    "burst",
+    "steady",
+    "idle",
+    "storm",
+    "stuck",
+    "types",
+    "scaling",
+    "publish",
+    #[cfg(feature = "redis")]
+    REDIS,
+];
+/// What a log costs that several nodes share.
+const REDIS: &str = "redis";
 
 const SMALL: usize = 128;
 const LARGE: usize = 4096;
 const SPEED: &[Metric] = &[Metric::Deliveries, Metric::CpuPerDelivery];
 const WAIT: &[Metric] = &[Metric::LastP50, Metric::P99, Metric::CpuPerDelivery];
+const SHARE: &[Metric] = &[Metric::LastP50, Metric::P99, Metric::CpuPerDelivery, Metric::Memory];
 const TAIL: &[Metric] = &[Metric::P99];
 
 /// All cases, in the order of [`SCENARIOS`]. `is_quick` is for a machine that only has to show
@@ -110,6 +127,17 @@ pub(crate) fn catalogue(is_quick: bool) -> Vec<Case> {
         let load = Load::Burst { events };
         deliver("scaling", SPEED, Delivery { readers, load, ..all_read });
         deliver("scaling", WAIT, Delivery { readers, load: steady(per_second), ..all_read });
+    }
+
+    // One client, however small the run is; and 100,000 deliveries a second, a node's share.
+    let one = size.divisor as usize;
+    for (readers, per_second, headlines) in
+        [(one, 20, &[Metric::P50, Metric::P99][..]), (10_000, 10, SHARE)]
+    {
+        if cfg!(feature = "redis") {
+            let load = steady(per_second);
+            deliver(REDIS, headlines, Delivery { readers, load, ..all_read });
+        }
     }
 
     let streams = size.clients(10_000);
@@ -229,7 +257,7 @@ fn about(delivery: &Delivery) -> String {
         }
     };
     [
-        format!("{readers} clients"),
+        format!("{readers} client{}", if *readers == 1 { "" } else { "s" }),
         some(&(types - 1), format!(" with 1 to 5 of {types} types")),
         format!(", {load}"),
         some(stuck, format!(", {stuck} more never read")),

@@ -95,7 +95,7 @@ fn bar(row: &Row, metric: Metric, most: f64, top: u32, body: &mut String) {
         return;
     };
     let class = match row.kind {
-        Kind::Websse => "ours",
+        Kind::Websse | Kind::Node => "ours",
         Kind::Limit | Kind::Echo => "limit",
         Kind::Other => "other",
     };
