@@ -18,7 +18,7 @@ use crate::{
     frame::{self, Frame, generated_id},
     journal::EntryId,
     mail::Original,
-    message::{EPOCH_LENGTH, EventId},
+    message::{EPOCH_LENGTH, EventId, base_36},
     types::{Subscribed, TypeId},
 };
 
@@ -52,16 +52,6 @@ pub(crate) fn epoch() -> String {
 
 /// How many of the digits that name a run are random: more than 20 bits.
 const RANDOM_DIGITS: usize = 4;
-
-/// The last `length` digits of a number in base 36.
-fn base_36(mut number: u64, length: usize) -> String {
-    let mut digits = VecDeque::new();
-    for _ in 0..length {
-        digits.push_front(b"0123456789abcdefghijklmnopqrstuvwxyz"[(number % 36) as usize]);
-        number /= 36;
-    }
-    digits.into_iter().map(char::from).collect()
-}
 
 #[derive(Debug)]
 pub(crate) struct History {

@@ -13,7 +13,12 @@ use std::{
 
 use crossbeam_channel::{Receiver, Sender};
 
-use crate::{error::PublishError, message::Message, queue::Queued, types::TypeId};
+use crate::{
+    error::PublishError,
+    message::{EPOCH_LENGTH, Message, base_36},
+    queue::Queued,
+    types::TypeId,
+};
 
 /// Whether a server can have such a log. Where not, the compiler leaves out all that is done with it.
 pub(crate) const POSSIBLE: bool = cfg!(any(feature = "redis", test));
@@ -26,8 +31,11 @@ pub(crate) struct EntryId {
     pub(crate) number: u64,
 }
 
-/// Digits of the milliseconds, zeros before them: the form that is reserved for the server.
-const MILLIS_DIGITS: usize = 13;
+/// The milliseconds take so many characters: the form that is reserved for the server. Those of a time
+/// after the year 2286 have 13 digits in base 36, the first one put off so that none is all decimal:
+/// foreign writers may give microseconds.
+const LAST_DECIMAL: u64 = 9_999_999_999_999;
+const FIRST_DIGIT: u8 = b'w';
 
 impl EntryId {
     /// Before all entries.
@@ -38,10 +46,22 @@ impl EntryId {
         let (millis, number) = text.split_once('-')?;
         let is_digits =
             |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
-        if millis.len() != MILLIS_DIGITS || !is_digits(millis) || !is_digits(number) {
+        if millis.len() != EPOCH_LENGTH || !is_digits(number) {
             return None;
         }
-        Some(Self { millis: millis.parse().ok()?, number: number.parse().ok()? })
+        let millis = if is_digits(millis) { millis.parse().ok()? } else { Self::far(millis)? };
+        Some(Self { millis, number: number.parse().ok()? })
+    }
+
+    /// Reads milliseconds that are too many for decimals.
+    fn far(text: &str) -> Option<u64> {
+        let (first, rest) = text.split_at_checked(1)?;
+        let digit = first.bytes().next()?.checked_sub(FIRST_DIGIT)?;
+        let rest = u64::from_str_radix(rest, 36).ok()?;
+        let millis = u64::from(digit).checked_mul(36_u64.pow(12))?.checked_add(rest)?;
+        // What is written otherwise was not written here.
+        let is_far = millis > LAST_DECIMAL && Self { millis, number: 0 }.millis_text() == text;
+        is_far.then_some(millis)
     }
 
     /// The last id before this one, whether or not an entry has it.
@@ -55,13 +75,18 @@ impl EntryId {
 
     /// The part that stands before the hyphen.
     pub(crate) fn millis_text(self) -> String {
-        format!("{:0MILLIS_DIGITS$}", self.millis)
+        if self.millis <= LAST_DECIMAL {
+            return format!("{:0EPOCH_LENGTH$}", self.millis);
+        }
+        let digits = base_36(self.millis, EPOCH_LENGTH);
+        let first = FIRST_DIGIT + (digits.as_bytes()[0] - b'0');
+        format!("{}{}", char::from(first), &digits[1..])
     }
 }
 
 impl fmt::Display for EntryId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:0MILLIS_DIGITS$}-{}", self.millis, self.number)
+        write!(f, "{}-{}", self.millis_text(), self.number)
     }
 }
 
@@ -139,6 +164,33 @@ pub(crate) struct Page {
     pub(crate) last: EntryId,
 }
 
+/// How many entries to ask for, so that they are about a page: a page is kept for each client that is
+/// served out of the log, and nobody knows how large entries are before they have come.
+#[derive(Debug)]
+pub(crate) struct Pace(usize);
+
+impl Pace {
+    /// A page has so many entries at most.
+    pub(crate) const MOST: usize = 128;
+    /// It has so many bytes; one entry may be more.
+    pub(crate) const BYTES: usize = 1024 * 1024;
+    const FIRST: usize = 16;
+
+    pub(crate) fn new() -> Self {
+        Self(Self::FIRST)
+    }
+
+    pub(crate) fn entries(&self) -> usize {
+        self.0
+    }
+
+    /// Learns from the largest entry of a page: falls at once, and rises to twice as many.
+    pub(crate) fn saw(&mut self, largest: usize) {
+        let fitting = Self::BYTES / largest.max(1);
+        self.0 = fitting.clamp(1, (2 * self.0).min(Self::MOST));
+    }
+}
+
 #[derive(Debug)]
 pub(crate) enum Item {
     Event(Entry),
@@ -210,7 +262,7 @@ pub(crate) trait Journal: Debug + Send + Sync {
     fn newest(&self, until: Instant) -> Option<EntryId>;
 
     /// Reads what comes after an entry; `None` where the log cannot be read.
-    fn page(&self, after: EntryId) -> Option<Page>;
+    fn page(&self, after: EntryId, pace: &mut Pace) -> Option<Page>;
 
     /// Gives a client one of the places for those that are served by a thread of their own; waits
     /// for one until `until`. False where there is none.
@@ -277,6 +329,8 @@ mod tests {
             ("1700000000000-0", 1_700_000_000_000, 0),
             ("0000000000001-7", 1, 7),
             ("9999999999999-18446744073709551615", 9_999_999_999_999, u64::MAX),
+            ("w00003jlxpt2g-0", 10_000_000_000_000, 0),
+            ("zw5e11264sgsf-3", u64::MAX, 3),
         ] {
             let id = EntryId { millis, number };
             assert_eq!(id.to_string(), text);
@@ -290,9 +344,29 @@ mod tests {
             "1700000000000-",
             "170000000000a-0",
             "20260101120000-5",
+            "0mwscj3olj8rw-1",
+            "w00003jlxpt2f-0",
+            "zw5e11264sgsg-0",
+            "zé5e11264sgs-0",
+            "w0000+jlxpt2g-0",
         ] {
             assert_eq!(EntryId::parse(text), None, "{text:?}");
         }
+    }
+
+    #[test]
+    fn a_large_entry_makes_pages_small_at_once() {
+        let mut pace = Pace::new();
+        for _ in 0..9 {
+            pace.saw(128);
+        }
+        assert_eq!(pace.entries(), Pace::MOST);
+        pace.saw(Pace::BYTES / 2);
+        assert_eq!(pace.entries(), 2);
+        pace.saw(64 * Pace::BYTES);
+        assert_eq!(pace.entries(), 1);
+        pace.saw(128);
+        assert_eq!(pace.entries(), 2);
     }
 
     #[test]

@@ -185,6 +185,16 @@ impl EventId {
 /// Characters in the part of a server's own id that names its run.
 pub(crate) const EPOCH_LENGTH: usize = 13;
 
+/// The last `length` digits of a number in base 36.
+pub(crate) fn base_36(mut number: u64, length: usize) -> String {
+    let mut digits = vec!['0'; length];
+    for digit in digits.iter_mut().rev() {
+        *digit = char::from(b"0123456789abcdefghijklmnopqrstuvwxyz"[(number % 36) as usize]);
+        number /= 36;
+    }
+    digits.into_iter().collect()
+}
+
 fn is_generated_form(id: &str) -> bool {
     id.split_once('-').is_some_and(|(epoch, sequence)| {
         epoch.len() == EPOCH_LENGTH

@@ -166,7 +166,7 @@ use self::{
 use crate::{
     builder::Builder,
     error::PublishError,
-    journal::{EntryId, Intake, Journal, LogStats, Page, Recipe, Refusal, Unappended},
+    journal::{EntryId, Intake, Journal, LogStats, Pace, Page, Recipe, Refusal, Unappended},
     logs::{self, Level},
     message::Message,
     panics,
@@ -254,8 +254,8 @@ impl Journal for RedisLog {
         self.pager.newest(until)
     }
 
-    fn page(&self, after: EntryId) -> Option<Page> {
-        self.pager.page(after)
+    fn page(&self, after: EntryId, pace: &mut Pace) -> Option<Page> {
+        self.pager.page(after, pace)
     }
 
     fn take_place(&self, until: Instant) -> bool {

@@ -17,7 +17,7 @@ use crate::{
     frame::{self, Encoded},
     history::Lack,
     hub::Hub,
-    journal::{EntryId, Item, Journal, Page},
+    journal::{EntryId, Item, Journal, Pace, Page},
     registry::Seat,
     socket::Socket,
     types::Subscribed,
@@ -89,6 +89,7 @@ struct Visit<'v> {
     until: Instant,
     /// Since when it has one of the places.
     served: Option<Instant>,
+    pace: Pace,
 }
 
 impl Drop for Visit<'_> {
@@ -101,7 +102,8 @@ impl Drop for Visit<'_> {
 
 impl<'v> Visit<'v> {
     fn new(hub: &'v Hub, journal: &'v dyn Journal) -> Self {
-        Self { hub, journal, until: Instant::now() + PATIENCE, served: None }
+        let until = Instant::now() + PATIENCE;
+        Self { hub, journal, until, served: None, pace: Pace::new() }
     }
 
     /// Returns when the broadcaster has taken the client over.
@@ -201,7 +203,7 @@ impl<'v> Visit<'v> {
         if self.yields() {
             return Err(Trouble::Over);
         }
-        let Some(page) = self.journal.page(after) else {
+        let Some(page) = self.journal.page(after, &mut self.pace) else {
             return Err(Trouble::Refused("the log cannot be read", Box::new(arrival)));
         };
         let mut bytes = std::mem::take(&mut arrival.preamble);
@@ -211,21 +213,31 @@ impl<'v> Visit<'v> {
         let requested = arrival.resume.last_event_id.take().unwrap_or_default();
         let last = page.last;
         let is_stuck = last == after && page.items.is_empty();
-        self.frame(page, &arrival.seat.subscribed, &requested, &mut bytes);
+        self.frame(after, page, &arrival.seat.subscribed, &requested, &mut bytes);
         if let Via::Wire(socket) = &arrival.via {
             self.write(socket, &bytes).map_err(|_| Trouble::Over)?;
         }
+        arrival.resume = Resume { last_event_id: Some(last.to_string()), replay: 0, begun: true };
         if is_stuck {
             // The node is about to come there.
-            thread::sleep(LULL);
+            return self.lull(arrival);
         }
         self.until = Instant::now() + PATIENCE;
-        arrival.resume = Resume { last_event_id: Some(last.to_string()), replay: 0, begun: true };
         Ok(arrival)
     }
 
-    fn frame(&self, page: Page, subscribed: &Subscribed, requested: &str, bytes: &mut Vec<u8>) {
-        let mut buffer = Vec::new();
+    /// Ends with the place up to which the client has everything, where its last event does not tell it:
+    /// as the preamble does, for a client that is cut off. It is not registered yet.
+    fn frame(
+        &self,
+        after: EntryId,
+        page: Page,
+        subscribed: &Subscribed,
+        requested: &str,
+        bytes: &mut Vec<u8>,
+    ) {
+        let (mut buffer, last) = (Vec::new(), page.last);
+        let mut told = Some(after);
         let tell = |requested: &str, oldest: EntryId, bytes: &mut Vec<u8>| {
             self.journal.count_gap();
             let gap = frame::gap(requested, Some(&oldest.to_string()));
@@ -242,10 +254,14 @@ impl<'v> Visit<'v> {
                     let place = id.is_none().then_some((&*millis, entry.id.number));
                     let frame = frame::seal(&lines, place, &mut buffer);
                     bytes.extend_from_slice(frame.as_bytes());
+                    told = place.map(|_| entry.id);
                 }
                 Item::Event(_) => {}
                 Item::Gap(at) => tell(&at.before().to_string(), at, bytes),
             }
+        }
+        if told != Some(last) {
+            bytes.extend_from_slice(frame::position(Some(&last.to_string())).as_bytes());
         }
     }
 

@@ -2,7 +2,7 @@
 
 use std::{error::Error, fmt, time::Duration};
 
-use redis::{ConnectionInfo, IntoConnectionInfo};
+use redis::{ConnectionInfo, IntoConnectionInfo, ProtocolVersion};
 
 /// Which stream of which Redis or Valkey the nodes share, for
 /// [`Builder::redis`](crate::Builder::redis).
@@ -38,8 +38,9 @@ impl RedisConfig {
             return Err(RedisConfigError(Wrong::Kind));
         }
         let tcp = info.tcp_settings().clone().set_nodelay(true);
+        let redis = info.redis_settings().clone().set_protocol(ProtocolVersion::RESP2);
         Ok(Self {
-            info: info.set_tcp_settings(tcp),
+            info: info.set_tcp_settings(tcp).set_redis_settings(redis),
             stream: "websse".to_owned(),
             max_len: 1_000_000,
             timeout: Duration::from_secs(3),
@@ -62,6 +63,13 @@ impl RedisConfig {
     /// [`OutcomeUnknown`](crate::PublishError::OutcomeUnknown).
     pub fn timeout(self, timeout: Duration) -> Self {
         Self { timeout: timeout.max(Duration::from_millis(10)), ..self }
+    }
+}
+
+impl RedisConfig {
+    /// The key at which the server remembers that nodes vouched for it.
+    pub(super) fn memo(&self) -> String {
+        format!("{}:server", self.stream)
     }
 }
 

@@ -1,5 +1,6 @@
 //! A message as an entry of the stream: the fields `data`, `event`, `id` and `retry`, all but the
-//! first where they are set. Others may write such entries too.
+//! first where they are set. Others may write such entries too. And what nodes tell each other of a gap:
+//! the fields `gap` and `after`.
 
 use std::time::Duration;
 
@@ -11,9 +12,24 @@ use crate::{
     message::{EventId, GENERAL, Message},
 };
 
-/// The field of an entry that is no event: events before it may be lost, as the server with this
-/// replication id was found to have another past than the one before.
 const GAP: &str = "gap";
+const AFTER: &str = "after";
+
+/// Says at its place in the stream that events before it may be lost.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Mark {
+    /// The replication id of the server that was found to have another past than the one before.
+    pub(super) server: String,
+    /// The newest entry that clients may have which were told of nothing yet.
+    pub(super) after: EntryId,
+}
+
+impl Mark {
+    /// Whether somebody who was told of this one need not be told of the other.
+    pub(super) fn covers(&self, other: &Self) -> bool {
+        self.server == other.server && self.after >= other.after
+    }
+}
 
 /// An entry as it was read.
 #[derive(Debug)]
@@ -26,7 +42,7 @@ pub(super) struct Raw {
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Content {
     Event(Message),
-    Gap(String),
+    Gap(Mark),
 }
 
 fn append(config: &RedisConfig, id: &str) -> Cmd {
@@ -52,22 +68,25 @@ pub(super) fn packed(config: &RedisConfig, message: &Message) -> Vec<u8> {
 }
 
 /// The command that tells all nodes of a gap, right after this entry or where the stream ends.
-pub(super) fn gap(config: &RedisConfig, replication_id: &str, after: Option<EntryId>) -> Cmd {
-    let id =
-        after.map(|EntryId { millis, number }| format!("{millis}-{}", number.saturating_add(1)));
+pub(super) fn gap(config: &RedisConfig, mark: &Mark, after: Option<EntryId>) -> Cmd {
+    let id = after.map(|EntryId { millis, number }| match number.checked_add(1) {
+        Some(number) => format!("{millis}-{number}"),
+        None => format!("{}-0", millis.saturating_add(1)),
+    });
     let mut command = append(config, id.as_deref().unwrap_or("*"));
-    command.arg(GAP).arg(replication_id);
+    command.arg(GAP).arg(&mark.server).arg(AFTER).arg(mark.after.to_string());
     command
 }
 
 impl Raw {
+    /// About what it takes in memory.
     pub(super) fn len(&self) -> usize {
-        self.fields.iter().map(Vec::len).sum()
+        self.fields.iter().map(|field| size_of::<Vec<u8>>() + field.len()).sum()
     }
 
     /// Reads it; what is wrong is a text for people. Fields of other names are left to others.
     pub(super) fn content(&self) -> Result<Content, &'static str> {
-        let [mut data, mut event, mut id, mut retry, mut gap] = [const { None }; 5];
+        let [mut data, mut event, mut id, mut retry, mut gap, mut after] = [const { None }; 6];
         for pair in self.fields.chunks(2) {
             let [name, value] = pair else {
                 return Err("a field without a value");
@@ -78,6 +97,7 @@ impl Raw {
                 b"id" => &mut id,
                 b"retry" => &mut retry,
                 name if name == GAP.as_bytes() => &mut gap,
+                name if name == AFTER.as_bytes() => &mut after,
                 _ => continue,
             };
             let value = std::str::from_utf8(value).map_err(|_| "a field that is not UTF-8")?;
@@ -85,8 +105,9 @@ impl Raw {
                 return Err("a field that is there twice");
             }
         }
-        if let Some(replication_id) = gap {
-            return Ok(Content::Gap(replication_id.to_owned()));
+        if let (Some(server), None) = (gap, data) {
+            let after = after.and_then(EntryId::parse).ok_or("a gap after no entry")?;
+            return Ok(Content::Gap(Mark { server: server.to_owned(), after }));
         }
         let mut message = Message::new(data.ok_or("no field data")?);
         if let Some(event) = event {
@@ -150,6 +171,14 @@ mod tests {
         assert_eq!(other.content(), Ok(Content::Event(Message::new("x"))));
         other.fields[3] = vec![0xff];
         assert!(other.content().is_err(), "that is not UTF-8");
-        assert_eq!(raw(&["gap", "id"]).content(), Ok(Content::Gap("id".to_owned())));
+        let mark = Mark { server: "s".to_owned(), after: EntryId { millis: 7, number: 1 } };
+        let gap = ["gap", "s", "after", "0000000000007-1"];
+        assert_eq!(raw(&gap).content(), Ok(Content::Gap(mark.clone())));
+        assert!(raw(&gap[..2]).content().is_err(), "after what?");
+        let event = [&gap[..], &["data", "x"]].concat();
+        assert_eq!(raw(&event).content(), Ok(Content::Event(Message::new("x"))));
+        let later = Mark { after: EntryId { millis: 7, number: 2 }, ..mark.clone() };
+        assert!(later.covers(&mark) && !mark.covers(&later));
+        assert!(!Mark { server: "t".to_owned(), ..later }.covers(&mark));
     }
 }

@@ -88,9 +88,32 @@ impl Link {
         if find("role").is_some_and(|role| role != "master") {
             return Err(Fault::Refused("the server is a replica".to_owned()));
         }
-        let id = find("master_replid").unwrap_or_default();
+        let Some(id) = find("master_replid").filter(|id| !id.is_empty()) else {
+            return Err(Fault::Refused("the server tells no replication id".to_owned()));
+        };
         let is_promoted = find("master_replid2").is_none_or(|id| id.bytes().any(|b| b != b'0'));
-        Ok(Lineage { id, is_promoted })
+        // It is active for an hour after the last replica has gone.
+        let has_replicas = find("repl_backlog_active").is_none_or(|active| active != "0");
+        Ok(Lineage { id, is_promoted, has_replicas })
+    }
+
+    /// The server that nodes vouched for last, as the server itself remembers it.
+    pub(super) fn remembered(&mut self, config: &RedisConfig) -> Result<Option<Lineage>, Fault> {
+        let value = match self.ask(cmd("GET").arg(config.memo())) {
+            Ok(Value::Nil) => return Ok(None),
+            Ok(value) => text(value)?,
+            Err(fault) => return Err(fault),
+        };
+        let (id, replicas) = value.split_once(' ').unwrap_or((&value, ""));
+        let (id, has_replicas) = (id.to_owned(), !replicas.is_empty());
+        Ok(Some(Lineage { id, is_promoted: false, has_replicas }))
+    }
+
+    /// Has the server remember that nodes vouch for it.
+    pub(super) fn remember(&mut self, config: &RedisConfig, it: &Lineage) -> Result<(), Fault> {
+        let replicas = if it.has_replicas { " replicas" } else { "" };
+        let value = format!("{}{replicas}", it.id);
+        self.ask(cmd("SET").arg(config.memo()).arg(value)).map(drop)
     }
 
     /// Whether everything that the server ever acknowledged is on its disk, as far as it tells.
@@ -109,11 +132,17 @@ impl Link {
         Ok(is("appendonly", "yes")? && is("appendfsync", "always")?)
     }
 
-    /// Whether there is an entry with this id.
-    pub(super) fn has(&mut self, config: &RedisConfig, id: EntryId) -> Result<bool, Fault> {
-        let id = argument(id);
-        let found = self.ask(cmd("XRANGE").arg(&config.stream).arg(&id).arg(&id))?;
-        Ok(!entries(found)?.is_empty())
+    /// What became of an entry that there was.
+    pub(super) fn fate(&mut self, config: &RedisConfig, id: EntryId) -> Result<Fate, Fault> {
+        let text = argument(id);
+        let found = self.ask(cmd("XRANGE").arg(&config.stream).arg(&text).arg(&text))?;
+        if id == EntryId::ZERO || !entries(found)?.is_empty() {
+            return Ok(Fate::There);
+        }
+        let extent = self.extent(config)?;
+        // Of the newest one the server knows that it was there.
+        let is_lost = extent.newest != id && extent.is_whole_after(id);
+        Ok(if is_lost { Fate::Lost } else { Fate::Trimmed })
     }
 
     pub(super) fn extent(&mut self, config: &RedisConfig) -> Result<Extent, Fault> {
@@ -132,6 +161,18 @@ pub(super) struct Lineage {
     pub(super) id: String,
     /// It has been the replica of another one.
     pub(super) is_promoted: bool,
+    /// It has replicas or had them: one of them may come up in its place, with less than it had.
+    pub(super) has_replicas: bool,
+}
+
+/// What became of an entry.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Fate {
+    There,
+    /// It was taken out, being older than what is there.
+    Trimmed,
+    /// It should be there.
+    Lost,
 }
 
 /// How far the stream reaches.

@@ -9,12 +9,13 @@ use parking_lot::{Condvar, Mutex};
 use redis::{Value, cmd};
 
 use super::{
+    entry::Raw,
     link::{Extent, Fault, Link, argument, array, entries, is_missing},
     say,
     shared::Shared,
     sort::{Found, sort},
 };
-use crate::journal::{EntryId, Item, Page};
+use crate::journal::{EntryId, Item, Pace, Page};
 use crate::logs::Level;
 
 /// Connections at most.
@@ -30,7 +31,8 @@ pub(super) struct Pager {
 
 #[derive(Default)]
 struct Links {
-    idle: Vec<Link>,
+    /// With the replication id of the server that each leads to.
+    idle: Vec<(String, Link)>,
     used: usize,
 }
 
@@ -49,11 +51,21 @@ impl Pager {
         self.with_link(until, |link| link.extent(&self.shared.config)).map(|extent| extent.newest)
     }
 
-    pub(super) fn page(&self, after: EntryId) -> Option<Page> {
+    pub(super) fn page(&self, after: EntryId, pace: &mut Pace) -> Option<Page> {
         let until = Instant::now() + self.shared.config.timeout;
-        let (found, extent, is_all) = self.with_link(until, |link| self.read(link, after))?;
+        let count = pace.entries();
+        let (mut found, extent) = self.with_link(until, |link| self.read(link, after, count))?;
         let missing = (!extent.is_whole_after(after))
             .then(|| found.first().map_or(extent.newest, |raw| raw.id));
+        pace.saw(found.iter().map(Raw::len).max().unwrap_or(0));
+        let fitting = found.iter().scan(0, |bytes, raw| {
+            *bytes += raw.len();
+            Some(*bytes)
+        });
+        let fitting = fitting.take_while(|bytes| *bytes <= Pace::BYTES).count().max(1);
+        let is_all = found.len() < count && found.len() <= fitting;
+        // The rest is read again: each client keeps its page for as long as it takes to write it.
+        found.truncate(fitting);
         let last = found.last().map_or(after, |raw| raw.id);
         let last = if is_all { last.max(extent.newest) } else { last };
         let items = found.iter().filter_map(|raw| match sort(&self.shared.intake, raw) {
@@ -64,14 +76,14 @@ impl Pager {
         Some(Page { missing, items: items.collect(), last })
     }
 
-    /// Reads entries and how far the stream reaches, at one moment.
+    /// Reads so many entries at most, and how far the stream reaches, at one moment.
     fn read(
         &self,
         link: &mut Link,
         after: EntryId,
-    ) -> Result<(Vec<super::entry::Raw>, Extent, bool), Fault> {
+        count: usize,
+    ) -> Result<(Vec<Raw>, Extent), Fault> {
         let config = &self.shared.config;
-        let count = self.shared.page();
         let mut range = cmd("XRANGE");
         range.arg(&config.stream).arg(format!("({}", argument(after))).arg("+");
         range.arg("COUNT").arg(count);
@@ -98,12 +110,11 @@ impl Pager {
             }
             value => Extent::read(value)?,
         };
-        let found = entries(range)?;
-        let is_all = found.len() < count;
-        Ok((found, extent, is_all))
+        Ok((entries(range)?, extent))
     }
 
-    /// Asks over one of the connections, one that is new where there is none or it proves stale.
+    /// Asks over one of the connections to the server that the reader vouches for, one that is new
+    /// where there is none or it proves stale.
     fn with_link<T>(
         &self,
         until: Instant,
@@ -112,23 +123,21 @@ impl Pager {
         if !self.enter(until) {
             return None;
         }
-        let mut link = self.links.lock().idle.pop();
+        let Some(server) = self.shared.vouched() else {
+            self.leave(None);
+            return None;
+        };
+        let mut link = self.idle(&server);
         let limited = |link: &mut Link| {
             link.limit(left(until))?;
             ask(link)
         };
         let mut result = link.as_mut().map(limited);
         if !matches!(result, Some(Ok(_))) && Instant::now() < until {
-            let opened = Link::open_within(&self.shared.config, left(until));
+            let opened = self.open(&server, until);
             result = Some(opened.and_then(|new| limited(link.insert(new))));
         }
-        let mut links = self.links.lock();
-        links.used -= 1;
-        if let Some(Ok(_)) = &result {
-            links.idle.extend(link);
-        }
-        drop(links);
-        self.free.notify_one();
+        self.leave(link.filter(|_| matches!(result, Some(Ok(_)))).map(|link| (server, link)));
         match result? {
             Ok(answer) => Some(answer),
             Err(fault) => {
@@ -136,6 +145,31 @@ impl Pager {
                 None
             }
         }
+    }
+
+    /// A connection to this server that nobody uses; those to others are of no use any more.
+    fn idle(&self, server: &str) -> Option<Link> {
+        let mut links = self.links.lock();
+        links.idle.retain(|(of, _)| of == server);
+        links.idle.pop().map(|(_, link)| link)
+    }
+
+    fn open(&self, server: &str, until: Instant) -> Result<Link, Fault> {
+        let mut link = Link::open_within(&self.shared.config, left(until))?;
+        link.limit(left(until))?;
+        if link.lineage()?.id == server {
+            return Ok(link);
+        }
+        Err(Fault::Lost("the address leads to another server".to_owned()))
+    }
+
+    /// Gives back the right to use a connection, and the connection where it is good.
+    fn leave(&self, link: Option<(String, Link)>) {
+        let mut links = self.links.lock();
+        links.used -= 1;
+        links.idle.extend(link);
+        drop(links);
+        self.free.notify_one();
     }
 
     /// Waits for the right to use a connection.

@@ -4,36 +4,42 @@ mod feeder;
 
 use std::{
     sync::{Arc, atomic::Ordering::Relaxed},
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use redis::cmd;
 
 use self::feeder::Feeder;
 use super::{
-    entry::{Raw, gap},
-    link::{BLOCK_MILLIS, Fault, Lineage, Link, argument, entries, read_entries},
+    entry::{Mark, Raw, gap},
+    link::{BLOCK_MILLIS, Fate, Fault, Lineage, Link, argument, entries, read_entries},
     pause::Pause,
     say,
     shared::Shared,
 };
-use crate::journal::{EntryId, Step};
+use crate::journal::{EntryId, Pace, Step};
 use crate::logs::Level;
+
+/// How often it is looked whether the server still is what it was: not all that changes it ends
+/// connections.
+pub(super) const LOOK: Duration = Duration::from_secs(1);
 
 pub(super) struct Reader {
     shared: Arc<Shared>,
     feeder: Feeder,
+    pace: Pace,
     /// Everything up to here was read.
     cursor: EntryId,
     /// The server's history when it was last seen to be good.
     lineage: Option<Lineage>,
-    /// Events may be lost, as the server has this new replication id now: all nodes are to be told.
-    doubt: Option<String>,
+    looked: Instant,
+    /// Events may be lost with this server: all nodes are to be told.
+    is_in_doubt: bool,
     /// The newest entry that clients of this node may have: what tells of the gap is to be after it,
     /// also where the clock of the new server is behind.
     peak: EntryId,
-    /// The clients were told of this replication id.
-    told: Option<String>,
+    /// What the clients were told of.
+    told: Option<Mark>,
 }
 
 /// Why reading ends.
@@ -49,15 +55,21 @@ impl From<Fault> for Stop {
     }
 }
 
+fn lost(reason: &str) -> Stop {
+    Fault::Lost(reason.to_owned()).into()
+}
+
 impl Reader {
     pub(super) fn new(shared: Arc<Shared>) -> Self {
         let feeder = Feeder::new(Arc::clone(&shared));
         Self {
             shared,
             feeder,
+            pace: Pace::new(),
             cursor: EntryId::ZERO,
             lineage: None,
-            doubt: None,
+            looked: Instant::now(),
+            is_in_doubt: false,
             peak: EntryId::ZERO,
             told: None,
         }
@@ -76,6 +88,7 @@ impl Reader {
             };
             let was_reading = shared.change(|state| {
                 state.behind_since.get_or_insert_with(Instant::now);
+                state.vouched = None;
                 std::mem::take(&mut state.is_reading)
             });
             if was_reading {
@@ -103,8 +116,13 @@ impl Reader {
         self.shared.change(|state| {
             (state.is_primed, state.is_reading) = (true, true);
         });
-        self.vouch();
         loop {
+            if !self.is_in_doubt && self.shared.vouched().is_none() {
+                return Err(lost("the address may lead to another server now"));
+            }
+            if self.looked.elapsed() >= LOOK {
+                self.look(&mut link)?;
+            }
             self.follow(&mut link)?;
             pause.reset();
             if self.shared.is_ended() {
@@ -113,60 +131,92 @@ impl Reader {
         }
     }
 
-    /// Lets events be published to this server, once all are told of what it may have lost.
-    fn vouch(&self) {
-        if self.doubt.is_none() {
-            let id = self.lineage.as_ref().map(|lineage| lineage.id.clone());
-            self.shared.change(|state| state.vouched = id);
-        }
-    }
-
     /// Finds out whether what was read is still the past of what comes.
     fn begin(&mut self, link: &mut Link) -> Result<(), Stop> {
-        let lineage = link.lineage()?;
-        let Some(known) = &self.lineage else {
-            self.prime(link, true)?;
-            self.lineage = Some(lineage);
-            return Ok(());
-        };
-        let is_same = *known == lineage;
         let shared = Arc::clone(&self.shared);
         let config = &shared.config;
-        let appended = shared.newest_appended();
-        let extent = link.extent(config)?;
-        let is_there = |link: &mut Link, id| -> Result<bool, Fault> {
-            Ok(id == EntryId::ZERO || !extent.is_whole_after(id) || link.has(config, id)?)
+        let lineage = link.lineage()?;
+        let is_first = self.lineage.is_none();
+        let known = match self.lineage.take() {
+            None => link.remembered(config)?,
+            known => known,
         };
-        if extent.newest < self.cursor || !is_there(link, self.cursor)? {
-            // The end of what was read is gone, and with it the place to go on from.
+        // Nobody can tell whether a server has all that was acknowledged if it was started anew and
+        // had not all of it on its disk, or if it is, or may be, one that was a replica.
+        let is_trusted = match &known {
+            Some(known) if known.id != lineage.id => {
+                !known.has_replicas && !lineage.is_promoted && link.is_durable()?
+            }
+            _ => true,
+        };
+        let appended = shared.newest_appended();
+        let fates = [link.fate(config, self.cursor)?, link.fate(config, appended)?];
+        self.looked = Instant::now();
+        self.lineage = Some(lineage);
+        if fates[1] == Fate::Lost {
+            shared.forget_appended(appended);
+        }
+        self.peak = self.peak.max(self.cursor).max(appended);
+        if is_first {
+            self.prime(link, true)?;
+            self.peak = self.cursor;
+        } else if fates[0] == Fate::Lost {
+            // With it the place to go on from is gone.
             self.report("what was read is not in the stream any more");
-            self.doubt(&lineage, appended);
             self.prime(link, false)?;
         } else {
-            // Without a disk that has all that was acknowledged, or of a server that was a replica,
-            // nobody can tell whether somebody has more than this one.
-            let is_good = is_there(link, appended)?
-                && (is_same || !lineage.is_promoted && link.is_durable()?);
+            let extent = link.extent(config)?;
             if !extent.is_whole_after(self.cursor) {
                 self.report("entries were taken out that were not read");
                 self.skip_to(extent.oldest.map_or(extent.newest, EntryId::before))?;
             }
-            if !is_good {
-                self.report("the server is another one, or was started anew");
-                self.doubt(&lineage, appended);
-            }
         }
-        // What this server does not have will not be read.
-        shared.forget_appended(appended, extent.newest);
-        self.lineage = Some(lineage);
+        if !is_trusted || fates.contains(&Fate::Lost) {
+            self.report("the server is another one, or was started anew");
+            // Some clients came since the others were told.
+            (self.is_in_doubt, self.told) = (true, None);
+        }
+        self.vouch(link)
+    }
+
+    /// Lets events be published to this server, once all are told of what it may have lost.
+    fn vouch(&self, link: &mut Link) -> Result<(), Stop> {
+        if let Some(lineage) = self.lineage.as_ref().filter(|_| !self.is_in_doubt) {
+            self.remember(link, lineage)?;
+            self.shared.change(|state| state.vouched = Some(lineage.id.clone()));
+        }
         Ok(())
     }
 
-    /// All nodes are to be told, and the clients of this one again: some came since they were told.
-    fn doubt(&mut self, lineage: &Lineage, appended: EntryId) {
-        self.doubt = Some(lineage.id.clone());
-        self.peak = self.peak.max(self.cursor).max(appended);
-        self.told = None;
+    fn remember(&self, link: &mut Link, lineage: &Lineage) -> Result<(), Stop> {
+        match link.remember(&self.shared.config, lineage) {
+            // Only a node that starts after Redis did will not know.
+            Err(Fault::Refused(reason)) => {
+                say(Level::Warn, format_args!("cannot write the key beside the stream: {reason}"));
+                Ok(())
+            }
+            answer => Ok(answer?),
+        }
+    }
+
+    /// Looks whether the server is what it was, and the stream as well.
+    fn look(&mut self, link: &mut Link) -> Result<(), Stop> {
+        self.looked = Instant::now();
+        let mut lineage = link.lineage()?;
+        if let Some(known) = &self.lineage {
+            if lineage.id != known.id {
+                return Err(lost("the server has another past now"));
+            }
+            lineage.has_replicas |= known.has_replicas;
+            if lineage.has_replicas != known.has_replicas {
+                self.remember(link, &lineage)?;
+            }
+        }
+        self.lineage = Some(lineage);
+        if link.extent(&self.shared.config)?.newest < self.cursor {
+            return Err(lost("what was read is not in the stream any more"));
+        }
+        Ok(())
     }
 
     fn report(&self, reason: &str) {
@@ -183,14 +233,13 @@ impl Reader {
         let (mut tail, mut bytes, mut end) = (Vec::new(), 0, extent.newest);
         let mut is_all = end == EntryId::ZERO;
         while !is_all && tail.len() < most && bytes < most_bytes {
-            let count = self.shared.page();
+            let count = self.pace.entries();
             let mut command = cmd("XREVRANGE");
             command.arg(&config.stream).arg(argument(end)).arg("-").arg("COUNT").arg(count);
             let page = entries(link.ask(&command)?)?;
             is_all = page.len() < count;
-            let page_bytes: usize = page.iter().map(Raw::len).sum();
-            self.shared.saw(page.len(), page_bytes);
-            bytes += page_bytes;
+            self.pace.saw(largest(&page));
+            bytes += page.iter().map(Raw::len).sum::<usize>();
             end = page.last().map_or(end, |oldest| oldest.id.before());
             tail.extend(page);
         }
@@ -206,27 +255,27 @@ impl Reader {
     /// Waits for entries, and passes on what came.
     fn follow(&mut self, link: &mut Link) -> Result<(), Stop> {
         let config = &self.shared.config;
-        let count = self.shared.page();
+        let count = self.pace.entries();
         let appended = self.shared.newest_appended();
         let mut command = cmd("XREAD");
         command.arg("COUNT").arg(count).arg("BLOCK").arg(BLOCK_MILLIS);
         command.arg("STREAMS").arg(&config.stream).arg(argument(self.cursor));
         let page = read_entries(link.ask(&command)?)?;
-        if page.is_empty() && appended > self.cursor {
-            return Err(Fault::Lost("this server lacks what was appended".to_owned()).into());
-        }
-        self.shared.saw(page.len(), page.iter().map(Raw::len).sum());
-        let found = self.shared.change(|state| state.found.take());
-        if found.is_some() && found != self.lineage.as_ref().map(|lineage| lineage.id.clone()) {
-            return Err(Fault::Lost("the address leads to another server now".to_owned()).into());
-        }
+        self.pace.saw(largest(&page));
         let is_all = page.len() < count;
+        let reaches = |id| is_all || page.last().is_some_and(|last| last.id >= id);
+        if appended > self.cursor
+            && reaches(appended)
+            && page.binary_search_by_key(&appended, |raw| raw.id).is_err()
+        {
+            return Err(lost("this server lacks what was appended"));
+        }
         // A stream is never cut shorter than a page: who has read all of it has missed nothing.
         if !is_all && !link.extent(config)?.is_whole_after(self.cursor) {
             self.report("entries were taken out before they were read");
             self.skip_to(page[0].id.before())?;
         }
-        let was_in_doubt = self.doubt.is_some();
+        let was_in_doubt = self.is_in_doubt;
         self.take(&page, false)?;
         if let Some(last) = page.last() {
             self.advance(last.id)?;
@@ -235,21 +284,25 @@ impl Reader {
             let since = state.behind_since.unwrap_or_else(Instant::now);
             state.behind_since = (!is_all).then_some(since);
         });
-        if is_all && let Some(id) = &self.doubt {
+        if is_all && self.is_in_doubt {
             // Nobody else has told yet.
-            let after = (self.cursor < self.peak).then_some(self.peak);
-            match link.ask(&gap(&self.shared.config, id, after)) {
-                // Somebody has gone further meanwhile.
-                Err(Fault::Refused(_)) if after.is_some() => {
-                    link.ask(&gap(&self.shared.config, id, None))?
-                }
-                answer => answer?,
-            };
-            self.doubt = None;
+            self.mark_gap(link)?;
         }
-        if was_in_doubt {
-            self.vouch();
-        }
+        if was_in_doubt { self.vouch(link) } else { Ok(()) }
+    }
+
+    /// Tells all nodes, after all that their clients may have.
+    fn mark_gap(&mut self, link: &mut Link) -> Result<(), Stop> {
+        let config = &self.shared.config;
+        let Some(Lineage { id, .. }) = &self.lineage else { return Ok(()) };
+        let mark = Mark { server: id.clone(), after: self.peak.max(self.cursor) };
+        let after = (self.cursor < self.peak).then_some(self.peak);
+        match link.ask(&gap(config, &mark, after)) {
+            // Somebody has gone further meanwhile.
+            Err(Fault::Refused(_)) if after.is_some() => link.ask(&gap(config, &mark, None))?,
+            answer => answer?,
+        };
+        self.is_in_doubt = false;
         Ok(())
     }
 
@@ -261,13 +314,16 @@ impl Reader {
 
     fn take(&mut self, page: &[Raw], is_prime: bool) -> Result<(), Stop> {
         for raw in page {
-            if let Some(id) = self.feeder.take(raw, is_prime)? {
-                let told = is_prime || self.told.as_ref() == Some(&id);
-                if self.doubt.as_ref() == Some(&id) && raw.id > self.peak {
-                    self.doubt = None;
+            if let Some(mark) = self.feeder.take(raw, is_prime)? {
+                let is_of = |lineage: &Lineage| lineage.id == mark.server;
+                if raw.id > self.peak && self.lineage.as_ref().is_some_and(is_of) {
+                    self.is_in_doubt = false;
                 }
-                self.told = Some(id);
-                self.feeder.tell(Step::Gap { at: raw.id, told })?;
+                let is_covered = self.told.as_ref().is_some_and(|told| told.covers(&mark));
+                if !is_covered {
+                    self.told = Some(mark);
+                }
+                self.feeder.tell(Step::Gap { at: raw.id, told: is_prime || is_covered })?;
             }
         }
         self.feeder.flush(is_prime)?;
@@ -282,6 +338,11 @@ impl Reader {
         self.shared.change(|state| state.reached = entry);
         Ok(())
     }
+}
+
+/// The size of the largest entry.
+fn largest(page: &[Raw]) -> usize {
+    page.iter().map(Raw::len).max().unwrap_or(0)
 }
 
 struct End<'s>(&'s Shared);

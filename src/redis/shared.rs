@@ -17,8 +17,6 @@ pub(super) struct Shared {
     pub(super) queue: Queue,
     pub(super) counts: Counts,
     pub(super) places: Places,
-    /// Bytes of an entry, as a rule.
-    usual: AtomicUsize,
     /// Never held across a call to Redis.
     state: Mutex<State>,
     /// Those wait here who wait for a change of the state.
@@ -33,14 +31,13 @@ pub(super) struct State {
     pub(super) reached: EntryId,
     pub(super) is_reading: bool,
     pub(super) is_writing: bool,
-    /// The replication id of the server that the reader knows to have everything, or has told all
-    /// nodes about: to this one may be published.
+    /// The replication id of the server that has everything as far as the reader knows, or whose gap
+    /// all nodes were told of. This one may be published to and read from; without one the reader is to
+    /// look anew.
     pub(super) vouched: Option<String>,
-    /// That of the server which the writer has found, where it is another one.
-    pub(super) found: Option<String>,
     /// Since when there is more to read, or may be.
     pub(super) behind_since: Option<Instant>,
-    /// The newest entry that this node appended.
+    /// The newest entry that this node appended, unless it was found to be lost.
     appended: EntryId,
     /// Nothing more is appended, and what was is to be read until then.
     stopping: Option<Instant>,
@@ -76,20 +73,6 @@ impl Counts {
 
 /// Clients that are served by a thread of their own, at a time.
 const PLACES: usize = 256;
-/// Bytes of a page; one entry may be more.
-const PAGE_BYTES: usize = 1024 * 1024;
-/// Entries of a page, at most and before it is known how large they are.
-pub(super) const MOST_ENTRIES: usize = 512;
-const FIRST_USUAL: usize = PAGE_BYTES / 64;
-
-fn usual_after(usual: usize, size: usize) -> usize {
-    (3 * usual + size) / 4
-}
-
-fn page_of(usual: usize) -> usize {
-    (PAGE_BYTES / usual.max(1)).clamp(1, MOST_ENTRIES)
-}
-
 impl Shared {
     pub(super) fn new(config: RedisConfig, intake: Intake) -> Self {
         let queue = Queue::new(intake.queue_messages, intake.queue_bytes);
@@ -100,7 +83,6 @@ impl Shared {
             queue,
             counts: Counts::default(),
             places: Places::new(PLACES),
-            usual: AtomicUsize::new(FIRST_USUAL),
             state: Mutex::new(state),
             changed: Condvar::new(),
         }
@@ -118,29 +100,26 @@ impl Shared {
         state.appended = state.appended.max(entry);
     }
 
-    /// The server turned out to have nothing beyond `newest`. What was appended meanwhile counts.
-    pub(super) fn forget_appended(&self, appended: EntryId, newest: EntryId) {
+    /// That entry is lost, and will not be read. What was appended meanwhile counts.
+    pub(super) fn forget_appended(&self, lost: EntryId) {
         self.change(|state| {
-            if state.appended == appended {
-                state.appended = appended.min(newest);
+            if state.appended == lost {
+                state.appended = EntryId::ZERO;
             }
         });
     }
 
+    pub(super) fn vouched(&self) -> Option<String> {
+        self.state.lock().vouched.clone()
+    }
+
+    /// Nobody vouches for a server any more; the reader is to look anew.
+    pub(super) fn unvouch(&self) {
+        self.change(|state| state.vouched = None);
+    }
+
     pub(super) fn newest_appended(&self) -> EntryId {
         self.state.lock().appended
-    }
-
-    /// Learns how large entries are.
-    pub(super) fn saw(&self, entries: usize, bytes: usize) {
-        if let Some(size) = bytes.checked_div(entries) {
-            self.usual.store(usual_after(self.usual.load(Relaxed), size), Relaxed);
-        }
-    }
-
-    /// How many entries of the usual size are a page.
-    pub(super) fn page(&self) -> usize {
-        page_of(self.usual.load(Relaxed))
     }
 
     /// Waits until `until` for this to be so; false where it is not, or the end has come.
@@ -236,20 +215,5 @@ impl Shared {
             breaks: count(&counts.breaks),
             gaps: count(&counts.gaps),
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn one_large_entry_is_forgotten_again() {
-        let mut usual = usual_after(FIRST_USUAL, 64 * PAGE_BYTES);
-        assert_eq!(page_of(usual), 1);
-        for _ in 0..64 {
-            usual = usual_after(usual, 128);
-        }
-        assert_eq!(page_of(usual), MOST_ENTRIES);
     }
 }

@@ -1,6 +1,6 @@
 //! What an entry is to this node.
 
-use super::entry::{Content, Raw};
+use super::entry::{Content, Mark, Raw};
 use crate::{
     error::PublishError,
     journal::{Entry, Intake},
@@ -9,8 +9,8 @@ use crate::{
 #[derive(Debug)]
 pub(super) enum Found {
     Event(Entry),
-    /// Events before it may be lost, since a server with this replication id came.
-    Gap(String),
+    /// Events before it may be lost.
+    Gap(Mark),
     /// Its type is not registered here.
     UnknownType,
     /// It is no event; a text for people.
@@ -20,7 +20,7 @@ pub(super) enum Found {
 pub(super) fn sort(intake: &Intake, raw: &Raw) -> Found {
     let message = match raw.content() {
         Ok(Content::Event(message)) => message,
-        Ok(Content::Gap(id)) => return Found::Gap(id),
+        Ok(Content::Gap(mark)) => return Found::Gap(mark),
         Err(reason) => return Found::Malformed(reason.to_owned()),
     };
     match (intake.encode)(&message) {

@@ -2,24 +2,19 @@
 
 use std::{
     sync::{Arc, atomic::Ordering::Relaxed},
-    time::{Duration, Instant},
+    time::Instant,
 };
 
-use redis::cmd;
-
 use super::{
-    link::{Fault, Link, id},
+    link::{Fate, Fault, Link, id},
     pause::Pause,
     queue::{Job, Work},
+    reader::LOOK,
     say,
     shared::Shared,
 };
 use crate::error::PublishError;
 use crate::logs::Level;
-
-/// How long nothing may be appended before the connection is tried: a publisher shall not be the
-/// first to find out that Redis was started anew.
-const IDLE: Duration = Duration::from_secs(1);
 
 pub(super) struct Writer {
     shared: Arc<Shared>,
@@ -38,11 +33,11 @@ impl Writer {
         let mut is_first = true;
         loop {
             let fault = match self.connect() {
-                Ok(mut link) => {
+                Ok((mut link, server)) => {
                     shared.queue.connected();
                     shared.change(|state| state.is_writing = true);
                     say(Level::Info, format_args!("connected for publishing"));
-                    match self.serve(&mut link, &mut pause) {
+                    match self.serve(&mut link, &server, &mut pause) {
                         Ok(true) => return,
                         Ok(false) => continue,
                         Err(fault) => fault,
@@ -65,31 +60,40 @@ impl Writer {
 
     /// Connects to a server that the reader vouches for: what is appended to another one could be
     /// lost, or come before clients are told what they have lost.
-    fn connect(&self) -> Result<Link, Fault> {
+    /// Returns the server's replication id too.
+    fn connect(&self) -> Result<(Link, String), Fault> {
         let shared = &self.shared;
         let mut link = Link::open(&shared.config)?;
         let id = link.lineage()?.id;
-        shared.change(|state| {
-            if state.vouched.as_ref() != Some(&id) {
-                state.found = Some(id.clone());
-            }
-        });
+        // The reader may be where this node appended before, and not notice.
+        let is_lost = link.fate(&shared.config, shared.newest_appended())? == Fate::Lost;
+        if is_lost || shared.vouched().is_some_and(|vouched| vouched != id) {
+            shared.unvouch();
+        }
         let until = Instant::now() + shared.config.timeout;
         if shared.wait(until, |state| state.vouched.as_ref() == Some(&id)) {
-            return Ok(link);
+            return Ok((link, id));
         }
         Err(Fault::Lost("the stream cannot be read from this server".to_owned()))
     }
 
     /// Appends until the end, or until the connection is of no use; false where there is to be a
     /// new one.
-    fn serve(&self, link: &mut Link, pause: &mut Pause) -> Result<bool, Fault> {
+    fn serve(&self, link: &mut Link, server: &str, pause: &mut Pause) -> Result<bool, Fault> {
+        let mut looked = Instant::now();
         loop {
-            match self.shared.queue.take(Instant::now() + IDLE) {
+            match self.shared.queue.take(looked + LOOK) {
                 Work::Over => return Ok(true),
                 Work::Doubted => return Ok(false),
-                Work::Idle => drop(link.ask(&cmd("PING"))?),
+                Work::Idle => {}
                 Work::Jobs(jobs) => self.append(link, jobs)?,
+            }
+            if looked.elapsed() >= LOOK {
+                // Also where nothing is published: a publisher shall not be the first to find out.
+                looked = Instant::now();
+                if link.lineage()?.id != server {
+                    return Ok(false);
+                }
             }
             pause.reset();
         }

@@ -12,7 +12,7 @@ use crate::{
     journal::{Entry, EntryId, Step},
     logs::Level,
     redis::{
-        entry::Raw,
+        entry::{Mark, Raw},
         say,
         shared::Shared,
         sort::{Found, sort},
@@ -41,9 +41,9 @@ impl Feeder {
         Self { shared, batch: Vec::new(), bytes: 0, unknown: None, logged: None }
     }
 
-    /// Takes the next entry; returns the replication id of one that tells of a gap, with everything
-    /// before it passed on.
-    pub(super) fn take(&mut self, raw: &Raw, is_prime: bool) -> Result<Option<String>, Stop> {
+    /// Takes the next entry; returns what one says that tells of a gap, with everything before it
+    /// passed on.
+    pub(super) fn take(&mut self, raw: &Raw, is_prime: bool) -> Result<Option<Mark>, Stop> {
         let counts = &self.shared.counts;
         counts.read.fetch_add(1, Relaxed);
         // Before it is seen which type it has: another may be registered meanwhile.
@@ -57,9 +57,9 @@ impl Feeder {
                 self.bytes += bytes;
                 self.batch.push(entry);
             }
-            Found::Gap(id) => {
+            Found::Gap(mark) => {
                 self.flush(is_prime)?;
-                return Ok(Some(id));
+                return Ok(Some(mark));
             }
             Found::UnknownType => {
                 counts.unknown_types.fetch_add(1, Relaxed);
