@@ -12,6 +12,8 @@ mod proxy;
 mod returning;
 #[path = "redis/store.rs"]
 mod store;
+#[path = "redis/takeover.rs"]
+mod takeover;
 #[cfg(feature = "redis-tls")]
 #[path = "redis/tls.rs"]
 mod tls;

@@ -120,13 +120,10 @@ impl Pager {
         until: Instant,
         ask: impl Fn(&mut Link) -> Result<T, Fault>,
     ) -> Option<T> {
+        let server = self.shared.wait_vouched(until)?;
         if !self.enter(until) {
             return None;
         }
-        let Some(server) = self.shared.vouched() else {
-            self.leave(None);
-            return None;
-        };
         let mut link = self.idle(&server);
         let limited = |link: &mut Link| {
             link.limit(left(until))?;

@@ -113,6 +113,12 @@ impl Shared {
         self.state.lock().vouched.clone()
     }
 
+    /// Waits until `until` for a server that the reader vouches for.
+    pub(super) fn wait_vouched(&self, until: Instant) -> Option<String> {
+        self.wait(until, |state| state.vouched.is_some());
+        self.vouched()
+    }
+
     /// Nobody vouches for a server any more; the reader is to look anew.
     pub(super) fn unvouch(&self) {
         self.change(|state| state.vouched = None);

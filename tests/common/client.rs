@@ -261,12 +261,13 @@ impl Client {
         head
     }
 
-    /// The next event that a client would dispatch; comments before it are passed over.
+    /// The next event that a client would dispatch; comments and positions before it are passed over.
     #[track_caller]
     pub(crate) fn event(&mut self) -> Block {
         loop {
             match self.item_within(SOON) {
                 Some(Item::Block(block)) if block.data.is_some() => return block,
+                Some(Item::Block(Block { id: Some(_), event: None, retry: None, .. })) => {}
                 Some(Item::Comment(_)) => {}
                 other => panic!("expected an event, got {other:?}"),
             }

@@ -1,6 +1,7 @@
 //! A way to Redis that can be cut.
 
 use std::{
+    collections::VecDeque,
     io::{ErrorKind, Read, Write},
     net::{Ipv4Addr, Shutdown, TcpListener, TcpStream},
     sync::{
@@ -30,8 +31,9 @@ pub(crate) enum Way {
 }
 
 struct Shared {
-    /// Where new connections lead to.
+    /// Where new connections lead to, and before that the next ones in turn.
     redis: AtomicU16,
+    next: Mutex<VecDeque<u16>>,
     way: Mutex<Way>,
     over: AtomicBool,
 }
@@ -48,6 +50,7 @@ impl Proxy {
         let port = listener.local_addr().unwrap().port();
         let shared = Arc::new(Shared {
             redis: AtomicU16::new(redis),
+            next: Mutex::default(),
             way: Mutex::new(Way::Open),
             over: AtomicBool::new(false),
         });
@@ -58,7 +61,9 @@ impl Proxy {
                     return;
                 }
                 let Ok(client) = client else { continue };
-                let redis = (Ipv4Addr::LOCALHOST, relayed.redis.load(SeqCst));
+                let next = relayed.next.lock().pop_front();
+                let redis = next.unwrap_or_else(|| relayed.redis.load(SeqCst));
+                let redis = (Ipv4Addr::LOCALHOST, redis);
                 let Ok(server) = TcpStream::connect(redis) else { continue };
                 let other = (server.try_clone().unwrap(), client.try_clone().unwrap());
                 let reads = Arc::new(AtomicBool::new(false));
@@ -74,6 +79,11 @@ impl Proxy {
     /// New connections lead to another one.
     pub(crate) fn lead_to(&self, redis: u16) {
         self.shared.redis.store(redis, SeqCst);
+    }
+
+    /// The next connection leads to this one.
+    pub(crate) fn lead_once_to(&self, redis: u16) {
+        self.shared.next.lock().push_back(redis);
     }
 
     pub(crate) fn port(&self) -> u16 {

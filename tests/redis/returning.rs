@@ -15,7 +15,7 @@ use super::*;
 const PLACES: usize = 256;
 
 /// Ends what goes on beside a test, when the test does.
-struct Beside<'t>(&'t AtomicBool);
+pub(crate) struct Beside<'t>(pub(crate) &'t AtomicBool);
 
 impl Drop for Beside<'_> {
     fn drop(&mut self) {
@@ -120,4 +120,50 @@ fn types_that_a_node_does_not_know_hold_nobody_up() {
             assert_eq!(data(client, expected.len()), expected);
         }
     });
+}
+
+#[test]
+#[ignore = "needs redis-server"]
+fn a_client_is_told_how_far_it_was_served_also_where_nothing_was_for_it() {
+    let store = Store::durable();
+    let node = node_with(&store, |builder| builder.history_events(4));
+    let mut client = node.listen("?event=a");
+    for event in 0..10 {
+        node.publish(Message::new(event.to_string()).event("a"));
+    }
+    node.publish(Message::new("own").event("a").id(EventId::new("own").unwrap()));
+    (0..20).for_each(|event| node.publish(Message::new(event.to_string())));
+    let first = client.event().id.unwrap();
+    let mut client = back(&node, "?event=a", &first);
+    let mut heard = Vec::new();
+    let position = loop {
+        match client.item_within(SOON) {
+            Some(Item::Block(Block { data: Some(data), .. })) => heard.push(data),
+            Some(Item::Block(Block { id: Some(id), .. })) => break id,
+            other => panic!("{other:?} after {heard:?}"),
+        }
+    };
+    let expected: Vec<String> = (1..10).map(|event| event.to_string()).collect();
+    assert_eq!(heard[..9], expected);
+    assert_eq!(heard[9..], ["own"]);
+    // Cut off here it goes on here, though no event has this id.
+    let mut client = back(&node, "?event=a", &position);
+    node.publish(Message::new("end").event("a"));
+    assert_eq!(data(&mut client, 1), ["end"]);
+}
+
+#[test]
+#[ignore = "needs redis-server"]
+fn an_id_of_a_time_far_away_is_as_good_as_others() {
+    let store = Store::durable();
+    let (one, two) = (node(&store), node(&store));
+    let mut client = one.listen("");
+    // Somebody took microseconds for milliseconds.
+    store.run("XADD websse 1795903915043000-0 data 1");
+    one.publish(Message::new("2"));
+    let first = client.event().id.unwrap();
+    assert_eq!(data(&mut client, 1), ["2"]);
+    two.publish(Message::new("3"));
+    assert_eq!(data(&mut back(&two, "", &first), 2), ["2", "3"]);
+    assert_eq!(two.server.stats().gaps, 0);
 }
