@@ -80,7 +80,8 @@ impl Link {
     /// What the server is, to find out whether it still is the same. A replica is refused: it does
     /// not tell those that are connected when it becomes the primary.
     pub(super) fn lineage(&mut self) -> Result<Lineage, Fault> {
-        let info = text(self.ask(cmd("INFO").arg("replication"))?)?;
+        let mut info = text(self.ask(cmd("INFO").arg("replication"))?)?;
+        info.push_str(&text(self.ask(cmd("INFO").arg("server"))?)?);
         let find = |name: &str| {
             let mut lines = info.lines().filter_map(|line| line.split_once(':'));
             lines.find(|(known, _)| *known == name).map(|(_, value)| value.trim().to_owned())
@@ -94,7 +95,8 @@ impl Link {
         let is_promoted = find("master_replid2").is_none_or(|id| id.bytes().any(|b| b != b'0'));
         // It is active for an hour after the last replica has gone.
         let has_replicas = find("repl_backlog_active").is_none_or(|active| active != "0");
-        Ok(Lineage { id, is_promoted, has_replicas })
+        let run = find("run_id").unwrap_or_default();
+        Ok(Lineage { id, run, is_promoted, has_replicas })
     }
 
     /// The server that nodes vouched for last, as the server itself remembers it.
@@ -106,7 +108,7 @@ impl Link {
         };
         let (id, replicas) = value.split_once(' ').unwrap_or((&value, ""));
         let (id, has_replicas) = (id.to_owned(), !replicas.is_empty());
-        Ok(Some(Lineage { id, is_promoted: false, has_replicas }))
+        Ok(Some(Lineage { id, run: String::new(), is_promoted: false, has_replicas }))
     }
 
     /// Has the server remember that nodes vouch for it.
@@ -157,8 +159,11 @@ impl Link {
 /// Which history a server has.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Lineage {
-    /// The replication id, which changes when a server starts or a replica becomes the primary.
+    /// The replication id, which changes when a server starts, when a replica becomes the primary, and
+    /// when a server gets its first replica.
     pub(super) id: String,
+    /// Names the process, where that is known.
+    run: String,
     /// It has been the replica of another one.
     pub(super) is_promoted: bool,
     /// It has replicas or had them: one of them may come up in its place, with less than it had.
@@ -173,6 +178,14 @@ pub(super) enum Fate {
     Trimmed,
     /// It should be there.
     Lost,
+}
+
+impl Lineage {
+    /// Whether it has the past of this one, as far as can be told without asking.
+    pub(super) fn continues(&self, before: &Self) -> bool {
+        let is_same_run = !self.run.is_empty() && self.run == before.run;
+        self.id == before.id || is_same_run && !self.is_promoted
+    }
 }
 
 /// How far the stream reaches.

@@ -144,7 +144,7 @@ impl Reader {
         // Nobody can tell whether a server has all that was acknowledged if it was started anew and
         // had not all of it on its disk, or if it is, or may be, one that was a replica.
         let is_trusted = match &known {
-            Some(known) if known.id != lineage.id => {
+            Some(known) if !lineage.continues(known) => {
                 !known.has_replicas && !lineage.is_promoted && link.is_durable()?
             }
             _ => true,

@@ -30,14 +30,17 @@ impl Writer {
         // Whatever happens here, nobody shall wait for an answer that does not come.
         let _end = End(shared);
         let mut pause = Pause::new();
-        let mut is_first = true;
+        let mut is_told = false;
         loop {
             let fault = match self.connect() {
                 Ok((mut link, server)) => {
                     shared.queue.connected();
                     shared.change(|state| state.is_writing = true);
                     say(Level::Info, format_args!("connected for publishing"));
-                    match self.serve(&mut link, &server, &mut pause) {
+                    is_told = false;
+                    let result = self.serve(&mut link, &server, &mut pause);
+                    shared.change(|state| state.is_writing = false);
+                    match result {
                         Ok(true) => return,
                         Ok(false) => continue,
                         Err(fault) => fault,
@@ -47,9 +50,8 @@ impl Writer {
             };
             let waited = shared.queue.disconnected(&fault.to_string());
             shared.counts.refused(waited);
-            let was_writing = shared.change(|state| std::mem::take(&mut state.is_writing));
             // Not each time that it cannot be reached again.
-            if std::mem::take(&mut is_first) || was_writing {
+            if !std::mem::replace(&mut is_told, true) {
                 say(Level::Warn, format_args!("cannot publish: {fault}"));
             }
             if shared.is_stopping() || !shared.pause(&mut pause) {
@@ -59,8 +61,7 @@ impl Writer {
     }
 
     /// Connects to a server that the reader vouches for: what is appended to another one could be
-    /// lost, or come before clients are told what they have lost.
-    /// Returns the server's replication id too.
+    /// lost, or come before clients are told what they have lost. Returns its replication id too.
     fn connect(&self) -> Result<(Link, String), Fault> {
         let shared = &self.shared;
         let mut link = Link::open(&shared.config)?;
@@ -70,11 +71,11 @@ impl Writer {
         if is_lost || shared.vouched().is_some_and(|vouched| vouched != id) {
             shared.unvouch();
         }
-        let until = Instant::now() + shared.config.timeout;
-        if shared.wait(until, |state| state.vouched.as_ref() == Some(&id)) {
-            return Ok((link, id));
+        match shared.wait_vouched(Instant::now() + shared.config.timeout) {
+            Some(vouched) if vouched == id => Ok((link, id)),
+            Some(_) => Err(Fault::Lost("the address leads to another server now".to_owned())),
+            None => Err(Fault::Lost("the stream cannot be read".to_owned())),
         }
-        Err(Fault::Lost("the stream cannot be read from this server".to_owned()))
     }
 
     /// Appends until the end, or until the connection is of no use; false where there is to be a
