@@ -26,15 +26,18 @@
 //! in one round trip. A thread of each node reads the stream (`XREAD BLOCK`) and feeds the
 //! broadcaster. The id of an event is the id of its entry, with zeros before it where it is shorter
 //! than 13 digits, so that `Last-Event-ID` means the same everywhere. An id of a publisher's own
-//! works too, as long as the node that is asked remembers the event.
+//! works too, as long as the node that is asked remembers the event. Types of which there is seldom
+//! an event cost more when their clients come back: only events tell a client its place, and what came
+//! since is read, though nothing of it is for them.
 //!
 //! An entry has the fields `data` and, where they are set, `event`, `id` and `retry`: other programs
 //! may append as well (`XADD news '*' event news data hello`). What is no event is passed over, with
 //! a count and a line in the log. So are events of types that are not registered at a node, with a
 //! count. Types may differ from node to node: a client is given what it missed of a type that was
-//! registered at its node only later, and a client of `*` what its node knew when it read it. Redis
-//! takes up to 512 MiB for a field, and an entry is read whole before it can be passed over: let
-//! nobody write who must not.
+//! registered at its node only later, and a client of `*` what its node knew when it read it. But
+//! [`max_frame_bytes`](crate::Builder::max_frame_bytes) must be the same at all nodes: what is too large
+//! for one is no event to it. Redis takes up to 512 MiB for a field, and an entry is read whole before
+//! it can be passed over: let nobody write who must not.
 //!
 //! At its start a node reads the end of the stream, as much as its
 //! [history](crate::Builder::history_events) takes. A client that was away for longer than the node
@@ -59,15 +62,19 @@
 //!
 //! (See [Redis persistence](https://redis.io/docs/latest/operate/oss_and_stack/management/persistence/).)
 //! A replica that takes over may lack what the primary had acknowledged last, as replication is
-//! asynchronous: clients are always told of a gap then. At each new connection a node compares the
-//! server's replication id with the one before and looks whether the last entries are there that it
-//! read and appended. When in doubt it appends an entry with the field `gap`, which every
-//! node tells its clients of, at that place, also those that come back later. A server is trusted
-//! after a restart only where it says by `CONFIG GET` that it has `appendonly yes` and `appendfsync
-//! always`.
+//! asynchronous: clients are always told of a gap then. At each new connection, and every second, a
+//! node looks at the server's replication id and role (`INFO`), and at each new connection whether the
+//! last entries are there that it read and appended. When in doubt it appends an entry with the
+//! fields `gap` and `after`, which every node tells its clients of, at that place, also those that come
+//! back later. Until then it publishes nothing and reads for nobody. A server is trusted after a
+//! restart only where it says by `CONFIG GET` that it has `appendonly yes` and `appendfsync always`,
+//! and had no replica that could have come up in its place. The key of the stream with `:server` after
+//! it remembers which server the nodes knew, for those that start later.
 //!
-//! Not noticed is a Redis that was set back to an older state while no node was running, or that
-//! entries in the middle were deleted: let nobody else trim the stream or delete from it.
+//! Not noticed is that a Redis with `always` was set back to an older state while no node was running,
+//! or that entries in the middle were deleted: let nobody else trim the stream or delete from it. While
+//! a network is parted, nodes that reach a primary which was given up go on with it; when they come to
+//! the new one, their clients are told of a gap.
 //!
 //! While Redis is not reached, streams stay open, with heartbeats. `publish` fails at once with
 //! [`LogUnavailable`](crate::PublishError::LogUnavailable) (status 503 with `Retry-After` over HTTP). A
@@ -100,9 +107,9 @@
 //! - Clients are told of no gap for as long as an entry stays: at 100 events/s the default of a
 //!   million entries is about 3 hours.
 //! - A node takes 2 connections, and 4 more for clients that come back.
-//! - Commands: `XADD`, `XREAD`, `XRANGE`, `XREVRANGE`, `XINFO STREAM`, `MULTI`, `EXEC`, `INFO`, `PING`,
-//!   and `CONFIG GET` where restarts shall be no gap. Redis 7 or Valkey; with Redis 6.2 a client
-//!   that is older than the first entry is told of a gap even if nothing was ever taken out.
+//! - Commands: `XADD`, `XREAD`, `XRANGE`, `XREVRANGE`, `XINFO STREAM`, `MULTI`, `EXEC`, `INFO`, `GET`,
+//!   `SET`, and `CONFIG GET` where restarts shall be no gap. Redis 7 or Valkey; with Redis 6.2 a
+//!   client that is older than the first entry is told of a gap even if nothing was ever taken out.
 //! - Redis Cluster and Sentinel are not followed; an address that leads to the primary is.
 //! - TLS (`rediss://`) is the feature `redis-tls`: rustls with ring, and the system's root
 //!   certificates. It brings some 15 crates more, neither tokio nor OpenSSL.

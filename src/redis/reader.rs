@@ -24,6 +24,9 @@ use crate::logs::Level;
 /// connections.
 pub(super) const LOOK: Duration = Duration::from_secs(1);
 
+/// How long a node that has more to read looks whether another one has told of a gap.
+const DEFERENCE: Duration = Duration::from_millis(250);
+
 pub(super) struct Reader {
     shared: Arc<Shared>,
     feeder: Feeder,
@@ -33,8 +36,9 @@ pub(super) struct Reader {
     /// The server's history when it was last seen to be good.
     lineage: Option<Lineage>,
     looked: Instant,
-    /// Events may be lost with this server: all nodes are to be told.
-    is_in_doubt: bool,
+    /// Since when it is known that events may be lost with this server, of which all nodes are to be
+    /// told.
+    doubt: Option<Instant>,
     /// The newest entry that clients of this node may have: what tells of the gap is to be after it,
     /// also where the clock of the new server is behind.
     peak: EntryId,
@@ -69,7 +73,7 @@ impl Reader {
             cursor: EntryId::ZERO,
             lineage: None,
             looked: Instant::now(),
-            is_in_doubt: false,
+            doubt: None,
             peak: EntryId::ZERO,
             told: None,
         }
@@ -117,7 +121,7 @@ impl Reader {
             (state.is_primed, state.is_reading) = (true, true);
         });
         loop {
-            if !self.is_in_doubt && self.shared.vouched().is_none() {
+            if self.doubt.is_none() && self.shared.vouched().is_none() {
                 return Err(lost("the address may lead to another server now"));
             }
             if self.looked.elapsed() >= LOOK {
@@ -174,14 +178,14 @@ impl Reader {
         if !is_trusted || fates.contains(&Fate::Lost) {
             self.report("the server is another one, or was started anew");
             // Some clients came since the others were told.
-            (self.is_in_doubt, self.told) = (true, None);
+            (self.doubt, self.told) = (Some(self.looked), None);
         }
         self.vouch(link)
     }
 
     /// Lets events be published to this server, once all are told of what it may have lost.
     fn vouch(&self, link: &mut Link) -> Result<(), Stop> {
-        if let Some(lineage) = self.lineage.as_ref().filter(|_| !self.is_in_doubt) {
+        if let Some(lineage) = self.lineage.as_ref().filter(|_| self.doubt.is_none()) {
             self.remember(link, lineage)?;
             self.shared.change(|state| state.vouched = Some(lineage.id.clone()));
         }
@@ -275,7 +279,7 @@ impl Reader {
             self.report("entries were taken out before they were read");
             self.skip_to(page[0].id.before())?;
         }
-        let was_in_doubt = self.is_in_doubt;
+        let was_in_doubt = self.doubt.is_some();
         self.take(&page, false)?;
         if let Some(last) = page.last() {
             self.advance(last.id)?;
@@ -284,8 +288,7 @@ impl Reader {
             let since = state.behind_since.unwrap_or_else(Instant::now);
             state.behind_since = (!is_all).then_some(since);
         });
-        if is_all && self.is_in_doubt {
-            // Nobody else has told yet.
+        if self.doubt.is_some_and(|since| is_all || since.elapsed() >= DEFERENCE) {
             self.mark_gap(link)?;
         }
         if was_in_doubt { self.vouch(link) } else { Ok(()) }
@@ -302,7 +305,7 @@ impl Reader {
             Err(Fault::Refused(_)) if after.is_some() => link.ask(&gap(config, &mark, None))?,
             answer => answer?,
         };
-        self.is_in_doubt = false;
+        self.doubt = None;
         Ok(())
     }
 
@@ -317,7 +320,7 @@ impl Reader {
             if let Some(mark) = self.feeder.take(raw, is_prime)? {
                 let is_of = |lineage: &Lineage| lineage.id == mark.server;
                 if raw.id > self.peak && self.lineage.as_ref().is_some_and(is_of) {
-                    self.is_in_doubt = false;
+                    self.doubt = None;
                 }
                 let is_covered = self.told.as_ref().is_some_and(|told| told.covers(&mark));
                 if !is_covered {

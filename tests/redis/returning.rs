@@ -87,6 +87,18 @@ fn clients_that_read_slowly_keep_nobody_from_coming_back() {
     });
 }
 
+/// Appends events of a type that nobody knows as fast as it goes, until the test is over or it is
+/// refused.
+pub(crate) fn flood(store: &Store, is_over: &AtomicBool) {
+    let mut unknown = redis::pipe();
+    for _ in 0..256 {
+        unknown.cmd("XADD").arg("websse").arg("*").arg("event").arg("unknown");
+        unknown.arg("data").arg("x").ignore();
+    }
+    let mut link = store.connect().unwrap();
+    while !is_over.load(SeqCst) && unknown.exec(&mut link).is_ok() {}
+}
+
 #[test]
 #[ignore = "needs redis-server"]
 fn types_that_a_node_does_not_know_hold_nobody_up() {
@@ -99,17 +111,7 @@ fn types_that_a_node_does_not_know_hold_nobody_up() {
     let is_over = AtomicBool::new(false);
     thread::scope(|scope| {
         let _beside = Beside(&is_over);
-        scope.spawn(|| {
-            let mut unknown = redis::pipe();
-            for _ in 0..256 {
-                unknown.cmd("XADD").arg("websse").arg("*").arg("event").arg("unknown");
-                unknown.arg("data").arg("x").ignore();
-            }
-            let mut link = store.connect().unwrap();
-            while !is_over.load(SeqCst) {
-                unknown.exec(&mut link).unwrap();
-            }
-        });
+        scope.spawn(|| flood(&store, &is_over));
         eventually(SOON, true, || node.server.stats().log.unwrap().unknown_types > 10_000);
         // There was never an event of the one, and one of the other.
         let mut clients = ["?event=a", "?event=*", ""].map(|query| back(&node, query, &first));
