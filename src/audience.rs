@@ -44,7 +44,7 @@ use crate::{
 };
 
 pub(crate) use self::{
-    arrival::{Arrival, Resume, Returned, Via},
+    arrival::{Arrival, Origin, Resume, Returned, Via},
     order::Order,
     presence::json_counts,
 };

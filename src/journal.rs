@@ -73,6 +73,11 @@ impl EntryId {
         }
     }
 
+    /// Whether it is this entry's place or the one right before it.
+    pub(crate) fn is_at_or_after(self, place: Self) -> bool {
+        self == place || self.before() == place
+    }
+
     /// The part that stands before the hyphen.
     pub(crate) fn millis_text(self) -> String {
         if self.millis <= LAST_DECIMAL {
@@ -198,6 +203,15 @@ pub(crate) enum Item {
     Gap(EntryId),
 }
 
+impl Item {
+    pub(crate) fn place(&self) -> EntryId {
+        match self {
+            Self::Event(entry) => entry.id,
+            Self::Gap(at) => *at,
+        }
+    }
+}
+
 /// Messages that were not all appended.
 #[derive(Debug)]
 pub(crate) struct Unappended {
@@ -260,6 +274,10 @@ pub(crate) trait Journal: Debug + Send + Sync {
 
     /// The newest id that the log itself has given; `None` where it does not tell by `until`.
     fn newest(&self, until: Instant) -> Option<EntryId>;
+
+    /// Whether a client of this log can be at an entry, or it is too old to tell; `None` where the log
+    /// does not say by `until`.
+    fn has_place(&self, entry: EntryId, until: Instant) -> Option<bool>;
 
     /// Reads what comes after an entry; `None` where the log cannot be read.
     fn page(&self, after: EntryId, pace: &mut Pace) -> Option<Page>;
@@ -329,7 +347,7 @@ mod tests {
             ("1700000000000-0", 1_700_000_000_000, 0),
             ("0000000000001-7", 1, 7),
             ("9999999999999-18446744073709551615", 9_999_999_999_999, u64::MAX),
-            ("w00003jlxpt2g-0", 10_000_000_000_000, 0),
+            ("w0003jlxpt2ps-0", 10_000_000_000_000, 0),
             ("zw5e11264sgsf-3", u64::MAX, 3),
         ] {
             let id = EntryId { millis, number };
@@ -345,10 +363,10 @@ mod tests {
             "170000000000a-0",
             "20260101120000-5",
             "0mwscj3olj8rw-1",
-            "w00003jlxpt2f-0",
+            "w0003jlxpt2pr-0",
             "zw5e11264sgsg-0",
             "zé5e11264sgs-0",
-            "w0000+jlxpt2g-0",
+            "w0003+lxpt2ps-0",
         ] {
             assert_eq!(EntryId::parse(text), None, "{text:?}");
         }

@@ -71,10 +71,14 @@
 //! and had no replica that could have come up in its place. The key of the stream with `:server` after
 //! it remembers which server the nodes knew, for those that start later.
 //!
-//! Not noticed is that a Redis with `always` was set back to an older state while no node was running,
-//! or that entries in the middle were deleted: let nobody else trim the stream or delete from it. While
-//! a network is parted, nodes that reach a primary which was given up go on with it; when they come to
-//! the new one, their clients are told of a gap.
+//! A client that comes back with the id of an event that the stream has never had is told of a gap as
+//! well. Not noticed is that a Redis with `always` was set back to an older state while no node was
+//! running, by a client whose last event is older than that; nor that entries in the middle were deleted:
+//! let nobody else trim the stream or delete from it. While a network is parted, nodes that reach a
+//! primary which was given up go on with it; when they come to the new one, their clients are told of
+//! a gap. Only who changes from one of these to one of the others meanwhile, with an event whose id both
+//! servers gave in the same millisecond, may miss something without a word: have the old primary stopped
+//! before another takes over (`min-replicas-to-write` does that in part).
 //!
 //! While Redis is not reached, streams stay open, with heartbeats. `publish` fails at once with
 //! [`LogUnavailable`](crate::PublishError::LogUnavailable) (status 503 with `Retry-After` over HTTP). A
@@ -259,6 +263,10 @@ impl Journal for RedisLog {
 
     fn newest(&self, until: Instant) -> Option<EntryId> {
         self.pager.newest(until)
+    }
+
+    fn has_place(&self, entry: EntryId, until: Instant) -> Option<bool> {
+        self.pager.has_place(entry, until)
     }
 
     fn page(&self, after: EntryId, pace: &mut Pace) -> Option<Page> {

@@ -11,7 +11,7 @@ use std::{
 use crossbeam_channel::bounded;
 
 use crate::{
-    audience::{Arrival, Resume, Returned, Via},
+    audience::{Arrival, Origin, Resume, Returned, Via},
     error::SubscribeError,
     feed::Tally,
     frame::{self, Encoded},
@@ -127,6 +127,12 @@ impl<'v> Visit<'v> {
             };
             arrival = self.place(returned)?;
             match (lack, &arrival.via) {
+                (Lack::Unseen(entry), _) => {
+                    let Some(is_there) = self.journal.has_place(entry, self.until) else {
+                        return Err(Trouble::Refused("the log cannot be read", Box::new(arrival)));
+                    };
+                    arrival.resume.origin = if is_there { Origin::Log } else { Origin::Elsewhere };
+                }
                 (Lack::Older(after), Via::Wire(_)) => {
                     arrival = self.replay(arrival, after)?;
                 }
@@ -203,9 +209,13 @@ impl<'v> Visit<'v> {
         if self.yields() {
             return Err(Trouble::Over);
         }
-        let Some(page) = self.journal.page(after, &mut self.pace) else {
+        let Some(mut page) = self.journal.page(after, &mut self.pace) else {
             return Err(Trouble::Refused("the log cannot be read", Box::new(arrival)));
         };
+        if arrival.resume.origin == Origin::Elsewhere {
+            let first = page.items.first().map(Item::place);
+            page.missing = page.missing.or(first).or(Some(page.last));
+        }
         let mut bytes = std::mem::take(&mut arrival.preamble);
         if !arrival.resume.begun {
             bytes.extend_from_slice(frame::position(Some(&after.to_string())).as_bytes());
@@ -217,7 +227,12 @@ impl<'v> Visit<'v> {
         if let Via::Wire(socket) = &arrival.via {
             self.write(socket, &bytes).map_err(|_| Trouble::Over)?;
         }
-        arrival.resume = Resume { last_event_id: Some(last.to_string()), replay: 0, begun: true };
+        arrival.resume = Resume {
+            last_event_id: Some(last.to_string()),
+            replay: 0,
+            begun: true,
+            origin: Origin::Log,
+        };
         if is_stuck {
             // The node is about to come there.
             return self.lull(arrival);

@@ -34,6 +34,19 @@ pub(crate) struct Resume {
     pub(crate) replay: usize,
     /// It was told its position already.
     pub(crate) begun: bool,
+    pub(crate) origin: Origin,
+}
+
+/// Where a client's last event came from, if there is a log that several nodes share.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Origin {
+    /// That was not looked at yet.
+    #[default]
+    Unknown,
+    /// It is in the log, or was.
+    Log,
+    /// The log has never had it: it was lost with another server.
+    Elsewhere,
 }
 
 impl Resume {

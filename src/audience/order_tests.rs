@@ -11,7 +11,7 @@ use crate::{
 
 /// A client that comes back with the id of the event at this place in the order.
 fn after(position: u64) -> Resume {
-    Resume { last_event_id: Some(format!("e-{position}")), replay: 0, begun: false }
+    Resume { last_event_id: Some(format!("e-{position}")), ..Resume::default() }
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use std::{cmp::Reverse, collections::VecDeque, time::Instant};
 
-use super::{Audience, Outlet, Resume};
+use super::{Audience, Origin, Outlet, Resume};
 use crate::{
     frame, groups::Key, history::Sequence, meter::Moment, socket::Wire, stats::Disconnect,
     types::Subscribed,
@@ -34,6 +34,7 @@ impl<W: Wire> Audience<W> {
         }
         if let Some(requested) = &resume.last_event_id
             && (known.is_none()
+                || resume.origin == Origin::Elsewhere
                 || history.has_gap(subscribed, position, 0)
                 || history.is_broken_after(subscribed, requested))
         {

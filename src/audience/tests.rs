@@ -338,7 +338,7 @@ fn a_client_that_fails_while_it_catches_up_is_not_behind_any_more() {
 fn a_client_that_fails_at_its_first_bytes_is_gone_whatever_it_has_missed() {
     let mut hub = Hub::keeping(10, |_| {});
     hub.deliver(&[(1, "x")]);
-    let missed = Resume { last_event_id: Some("e-0".to_owned()), replay: 0, begun: false };
+    let missed = Resume { last_event_id: Some("e-0".to_owned()), ..Resume::default() };
     hub.arrive(&[1], missed, [Fail(std::io::ErrorKind::BrokenPipe)]);
     assert_eq!(hub.disconnected().closed_by_peer, 1);
     assert!(hub.audience.is_empty());

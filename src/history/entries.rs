@@ -44,6 +44,8 @@ pub(crate) enum Lack {
     Older(EntryId),
     /// The id is not one of the log's, and not known as a publisher's up to this entry.
     Unknown(EntryId),
+    /// It is not known here whether this entry is of the log.
+    Unseen(EntryId),
 }
 
 impl History {
@@ -95,8 +97,14 @@ impl History {
         self.places(entry).broken = entry;
     }
 
-    /// Why a client of these types whose last event had this id cannot be served from here.
-    pub(crate) fn lacks(&self, subscribed: &Subscribed, id: &str) -> Option<Lack> {
+    /// Why a client of these types whose last event had this id cannot be served from here. If
+    /// `is_checked`, it is known to have come from somewhere that a client can be at.
+    pub(crate) fn lacks(
+        &self,
+        subscribed: &Subscribed,
+        id: &str,
+        is_checked: bool,
+    ) -> Option<Lack> {
         let places = self.entries()?;
         let Some(entry) = self.entry_of(subscribed, id) else {
             return Some(Lack::Unknown(places.newest));
@@ -104,8 +112,21 @@ impl History {
         if entry > places.newest {
             return Some(Lack::Ahead(entry));
         }
+        if !is_checked && !self.has_place(places, entry) {
+            return Some(Lack::Unseen(entry));
+        }
         let is_older = entry < places.floor || entry < self.newest_dropped(subscribed, places);
         is_older.then_some(Lack::Older(entry))
+    }
+
+    /// Whether a client can be at this entry, as far as it is kept here: clients are given entries, and
+    /// places right before one.
+    fn has_place(&self, places: &Places, entry: EntryId) -> bool {
+        let is_kept = |log: &Log| {
+            let next = log.kept.partition_point(|kept| kept.entry < entry);
+            log.kept.get(next).is_some_and(|kept| kept.entry.is_at_or_after(entry))
+        };
+        [places.floor, places.newest].contains(&entry) || self.logs.iter().any(is_kept)
     }
 
     /// Whether events may be lost that a client did not get whose last event had this id.
@@ -116,7 +137,7 @@ impl History {
 
     /// The position of a client, where everything that it misses is kept.
     pub(super) fn entry_position(&self, subscribed: &Subscribed, id: &str) -> Option<Sequence> {
-        if self.lacks(subscribed, id).is_some() {
+        if self.lacks(subscribed, id, true).is_some() {
             return None;
         }
         let entry = self.entry_of(subscribed, id)?;
@@ -240,8 +261,11 @@ mod tests {
             }
         }
         let all = Subscribed::All;
-        assert_eq!(history.lacks(&all, &entry(200).to_string()), Some(Lack::Ahead(entry(200))));
-        assert_eq!(history.lacks(&all, "somebody's"), Some(Lack::Unknown(entry(199))));
+        assert_eq!(
+            history.lacks(&all, &entry(200).to_string(), true),
+            Some(Lack::Ahead(entry(200)))
+        );
+        assert_eq!(history.lacks(&all, "somebody's", true), Some(Lack::Unknown(entry(199))));
     }
 
     #[test]
@@ -254,10 +278,32 @@ mod tests {
         assert!(history.is_broken_after(&all, &id));
         assert!(!history.is_broken_after(&all, &entry(4).to_string()));
         history.begin_at(entry(2));
-        assert_eq!(history.lacks(&all, &entry(2).to_string()), None, "a log that was set back");
+        assert_eq!(
+            history.lacks(&all, &entry(2).to_string(), true),
+            None,
+            "a log that was set back"
+        );
         history.begin_at(entry(6));
-        assert_eq!(history.lacks(&all, &id), Some(Lack::Older(entry(3))));
+        assert_eq!(history.lacks(&all, &id, true), Some(Lack::Older(entry(3))));
         assert_eq!(history.id_of(history.newest()), Some(entry(6).to_string()));
+    }
+
+    #[test]
+    fn a_place_that_is_not_kept_is_asked_for_once() {
+        let mut history = history(3);
+        (1..=9).for_each(|number| record(&mut history, 2 * number, 0));
+        history.reach(entry(30));
+        let all = Subscribed::All;
+        let lack = |id: EntryId, checked| history.lacks(&all, &id.to_string(), checked);
+        for known in [entry(14), entry(14).before(), entry(18), entry(30)] {
+            assert_eq!(lack(known, false), lack(known, true), "{known}");
+        }
+        for unseen in [entry(10), entry(17), entry(20)] {
+            assert_eq!(lack(unseen, false), Some(Lack::Unseen(unseen)));
+        }
+        assert_eq!(lack(entry(10), true), Some(Lack::Older(entry(10))));
+        assert_eq!(lack(entry(20), true), None);
+        assert_eq!(lack(entry(31), false), Some(Lack::Ahead(entry(31))));
     }
 
     #[test]
@@ -265,7 +311,7 @@ mod tests {
         let (early, late) = (Subscribed::Types([0].into()), Subscribed::Types([1].into()));
         let mut history = history(10);
         let lack = |history: &History, of: &Subscribed, after| {
-            history.lacks(of, &entry(after).to_string()).map(|lack| {
+            history.lacks(of, &entry(after).to_string(), true).map(|lack| {
                 assert_eq!(lack, Lack::Older(entry(after)));
             })
         };

@@ -51,6 +51,16 @@ impl Pager {
         self.with_link(until, |link| link.extent(&self.shared.config)).map(|extent| extent.newest)
     }
 
+    pub(super) fn has_place(&self, entry: EntryId, until: Instant) -> Option<bool> {
+        if entry == EntryId::ZERO {
+            // The beginning of every log.
+            return Some(true);
+        }
+        let (next, extent) = self.with_link(until, |link| self.read(link, entry.before(), 1))?;
+        let is_next = next.first().is_some_and(|next| next.id.is_at_or_after(entry));
+        Some(is_next || extent.newest == entry || !extent.is_whole_after(entry))
+    }
+
     pub(super) fn page(&self, after: EntryId, pace: &mut Pace) -> Option<Page> {
         let until = Instant::now() + self.shared.config.timeout;
         let count = pace.entries();

@@ -267,8 +267,10 @@ impl Client {
         loop {
             match self.item_within(SOON) {
                 Some(Item::Block(block)) if block.data.is_some() => return block,
-                Some(Item::Block(Block { id: Some(_), event: None, retry: None, .. })) => {}
-                Some(Item::Comment(_)) => {}
+                Some(
+                    Item::Comment(_)
+                    | Item::Block(Block { id: Some(_), event: None, retry: None, .. }),
+                ) => {}
                 other => panic!("expected an event, got {other:?}"),
             }
         }
