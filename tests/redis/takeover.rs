@@ -195,6 +195,9 @@ fn a_primary_that_becomes_a_replica_is_not_read_on() {
         eventually(SOON, false, || hub.server.stats().log.unwrap().connected);
         way.lead_to(new.port);
         eventually(BACK, true, || hub.server.stats().log.unwrap().connected);
+        // Enough is enough.
+        is_over.store(true, SeqCst);
+        eventually(BACK, Duration::ZERO, || hub.server.stats().log.unwrap().lag);
         hub.publish(Message::new("2"));
         assert_eq!(data(&mut client, 1), ["1"]);
         assert_gap_before(&mut client, "2");
