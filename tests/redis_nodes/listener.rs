@@ -9,7 +9,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crate::{Event, Run, parse};
+use crate::{Event, NONE, Run, parse};
 
 /// How often it looks whether it is to hop.
 const LOOK: Duration = Duration::from_millis(100);
@@ -24,9 +24,11 @@ pub(crate) struct Listener<'r> {
     connection: Option<TcpStream>,
     unread: Vec<u8>,
     last_id: String,
-    events: Vec<Event>,
-    gaps: u64,
+    heard: Vec<Heard>,
 }
+
+/// An event, or that it was told of a gap.
+pub(crate) type Heard = Option<Event>;
 
 impl<'r> Listener<'r> {
     pub(crate) fn new(run: &'r Run, number: u64) -> Self {
@@ -38,8 +40,7 @@ impl<'r> Listener<'r> {
             connection: None,
             unread: Vec::new(),
             last_id: String::new(),
-            events: Vec::new(),
-            gaps: 0,
+            heard: Vec::new(),
         }
     }
 
@@ -58,25 +59,25 @@ impl<'r> Listener<'r> {
         }
     }
 
-    /// Listens until it has everything; returns what it heard, and how often it was told of a gap.
-    pub(crate) fn listen(mut self) -> (Vec<Event>, u64) {
+    /// Listens until it has heard the last event; returns what it heard.
+    pub(crate) fn listen(mut self) -> Vec<Heard> {
         let mut leave = Instant::now() + self.patience();
         let mut complete: Option<Instant> = None;
         while Instant::now() < self.run.end {
-            let published = self.run.published.load(SeqCst);
-            if self.connection.is_none() || published == 0 && Instant::now() >= leave {
+            let last = self.run.last.load(SeqCst);
+            if self.connection.is_none() || last == NONE && Instant::now() >= leave {
                 self.hop();
                 leave = Instant::now() + self.patience();
             }
             self.read();
-            if published > 0 && self.events.len() >= published {
+            if self.heard.last() == Some(&Some(last)) || complete.is_some() {
                 let complete = complete.get_or_insert_with(Instant::now);
                 if complete.elapsed() > AFTERWARDS {
                     break;
                 }
             }
         }
-        (self.events, self.gaps)
+        self.heard
     }
 
     fn patience(&self) -> Duration {
@@ -143,9 +144,10 @@ impl<'r> Listener<'r> {
             }
         }
         if kind == "stream-gap" {
-            self.gaps += 1;
+            self.heard.push(None);
         } else if let Some(data) = data {
-            self.events.push(parse(data).unwrap_or_else(|| panic!("not an event: {block:?}")));
+            let event = parse(data).unwrap_or_else(|| panic!("not an event: {block:?}"));
+            self.heard.push(Some(event));
         }
         if let Some(id) = id {
             id.clone_into(&mut self.last_id);
