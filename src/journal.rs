@@ -333,7 +333,8 @@ pub struct LogStats {
     pub breaks: u64,
     /// Clients whose replay is being read from the log now.
     pub returning: usize,
-    /// Clients told of a gap while their replay was read from the log, since the start.
+    /// Clients told of a gap while their replay was read from the log, since the start; others are in
+    /// [`Stats::gaps`](crate::Stats::gaps).
     pub gaps: u64,
 }
 

@@ -16,8 +16,8 @@
 //! ```
 //!
 //! The command takes `--redis`, `--redis-stream` and `--redis-maxlen`; `examples/two-nodes` in the
-//! repository runs two of them behind nginx. The nodes know nothing of each other; any may come and
-//! go at any time.
+//! repository runs two of them behind nginx. All nodes with the same key are one, `websse` if nothing is
+//! said. They know nothing of each other; any may come and go at any time.
 //!
 //! # How it works
 //!
@@ -26,15 +26,17 @@
 //! in one round trip. A thread of each node reads the stream (`XREAD BLOCK`) and feeds the
 //! broadcaster. The id of an event is the id of its entry, with zeros before it where it is shorter
 //! than 13 digits, so that `Last-Event-ID` means the same everywhere. An id of a publisher's own
-//! works too, as long as the node that is asked remembers the event. Types of which there is seldom
-//! an event cost more when their clients come back: only events tell a client its place, and what came
-//! since is read, though nothing of it is for them.
+//! works too, as long as the node that is asked remembers the event. Only events tell a client its
+//! place: where a client of a type that has one event a day comes back to a node that was started
+//! today, all that came since is read for it, though nothing of it is for it.
 //!
 //! An entry has the fields `data` and, where they are set, `event`, `id` and `retry`: other programs
 //! may append as well (`XADD news '*' event news data hello`). What is no event is passed over, with
-//! a count and a line in the log. So are events of types that are not registered at a node, with a
+//! a count and, once a second at most, a line in the log. So are events of types that are not registered at a node, with a
 //! count. Types may differ from node to node: a client is given what it missed of a type that was
-//! registered at its node only later, and a client of `*` what its node knew when it read it. But
+//! registered at its node only later, and a client of `*` what its node knew when it read it (a node
+//! that does not know `news` yet passes over it; once it is registered there, a client of
+//! `?event=news` that comes back gets all of it, one of `*` what came from then on). But
 //! [`max_frame_bytes`](crate::Builder::max_frame_bytes) must be the same at all nodes: what is too large
 //! for one is no event to it. Redis takes up to 512 MiB for a field, and an entry is read whole before
 //! it can be passed over: let nobody write who must not.
@@ -43,10 +45,11 @@
 //! [history](crate::Builder::history_events) takes. A client that was away for longer than the node
 //! remembers is given what it misses out of Redis, in pages, by a thread of its own, until the
 //! node's memory goes on; at most 256 clients at a time. Others wait for a place, 2 s at most, and are
-//! told to come back; who has had a place for 5 s leaves it to them, and goes on where it was when
-//! it comes back. A client that has more than the node has read is waited for, 2 s at most; then it
-//! is told to come back.
-//! [`subscribe`](crate::Server::subscribe) begins with what the node remembers.
+//! told to come back. A client gives up its place after 5 s if others wait; it connects again and goes
+//! on where it was. A client that has more than the node has read is waited for, 2 s at most; then it
+//! is told to come back, or of a gap where Redis does not have so much either. So is one that comes
+//! before the node has reached Redis. `?replay=N` and [`subscribe`](crate::Server::subscribe) begin with
+//! what the node remembers.
 //!
 //! # What is guaranteed
 //!
@@ -58,7 +61,7 @@
 //! |---|---|---|---|
 //! | `always` | nothing is lost | nothing is lost | nothing is lost, if the disk survives |
 //! | `everysec` | nothing is lost | clients are told of a gap | up to about a second is lost, clients are told |
-//! | `no`, or no AOF | nothing is lost | clients are told of a gap | what was not written is lost, clients are told |
+//! | `no`, or no AOF | nothing is lost | what was not written is lost, or all; clients are told | the same |
 //!
 //! (See [Redis persistence](https://redis.io/docs/latest/operate/oss_and_stack/management/persistence/).)
 //! A replica that takes over may lack what the primary had acknowledged last, as replication is
@@ -66,10 +69,16 @@
 //! node looks at the server's replication id and role (`INFO`), and at each new connection whether the
 //! last entries are there that it read and appended. When in doubt it appends an entry with the
 //! fields `gap` and `after`, which every node tells its clients of, at that place, also those that come
-//! back later. Until then it publishes nothing and reads for nobody. A server is trusted after a
-//! restart only where it says by `CONFIG GET` that it has `appendonly yes` and `appendfsync always`,
-//! and had no replica that could have come up in its place. The key of the stream with `:server` after
-//! it remembers which server the nodes knew, for those that start later.
+//! back later. Until then it publishes nothing and reads for nobody. A restart is no reason to doubt
+//! where both before and after it Redis says that it has `appendonly yes` and `appendfsync always`
+//! (`CONFIG GET`), and that it had no replica within an hour (`repl_backlog_active`), as one could have
+//! come up in its place. The key `STREAM:server` names the server that nodes trusted last, for nodes
+//! that start later: its replication id and run id, and `safe` where it could be restarted.
+//!
+//! A client that listens is told in the same form as one that comes back: `requested` is where its
+//! node last knew nothing to be lost, `oldest` where it goes on. Several nodes may have reason to tell,
+//! so that a client may be told more than once. Where Redis has lost the stream, nodes forget what they
+//! remembered of it.
 //!
 //! A client that comes back with the id of an event that the stream has never had is told of a gap as
 //! well. Not noticed is that a Redis with `always` was set back to an older state while no node was
@@ -80,9 +89,10 @@
 //! servers gave in the same millisecond, may miss something without a word: have the old primary stopped
 //! before another takes over (`min-replicas-to-write` does that in part).
 //!
-//! While Redis is not reached, streams stay open, with heartbeats. `publish` fails at once with
-//! [`LogUnavailable`](crate::PublishError::LogUnavailable) (status 503 with `Retry-After` over HTTP). A
-//! message whose acknowledgement was lost is
+//! While Redis is not reached, streams stay open, with heartbeats. `publish` fails with
+//! [`LogUnavailable`](crate::PublishError::LogUnavailable) (status 503 with `Retry-After` over HTTP): at
+//! once when that is known, within about a [`timeout`](RedisConfig::timeout) where Redis just
+//! says nothing any more. A message whose acknowledgement was lost is
 //! [`OutcomeUnknown`](crate::PublishError::OutcomeUnknown) (status 504): it may be published or not,
 //! and is never sent again by itself. A node connects again after 50 ms to 2 s, and goes on after
 //! the entry that it read last.
@@ -90,8 +100,8 @@
 //! What concerns one node alone stays there: [`presence`](crate::Builder::presence) counts the clients
 //! of its own node, without an id, and [`send_to`](crate::Server::send_to) knows them only.
 //!
-//! Clients do not hold publishers up any more: a node that is too slow reads later, and Redis keeps
-//! what waits. A node that is overtaken by the trimming of the stream tells its clients of a gap.
+//! Unlike with a single node, clients never hold publishers up: a node that is too slow reads later, and
+//! Redis keeps what waits. A node that is overtaken by the trimming of the stream tells its clients of a gap.
 //!
 //! # What to watch
 //!

@@ -16,6 +16,10 @@ use super::{
 /// What goes before the name of a flag, in capitals, to make an environment variable of it.
 const PREFIX: &str = "WEBSSE_";
 
+/// Who sets it and has a build without it would have several nodes that know nothing of each other.
+const REDIS: &str = "WEBSSE_REDIS";
+const NO_REDIS: &str = "needs a build with the features cli,redis";
+
 const ABOUT: &str = "\
 Server-Sent Events for browsers and curl
 
@@ -149,6 +153,9 @@ pub(crate) fn read(
     arguments: impl IntoIterator<Item = OsString>,
     environment: impl Fn(&str) -> Option<OsString>,
 ) -> Result<Command, String> {
+    if cfg!(not(feature = "redis")) && environment(REDIS).is_some() {
+        return Err(format!("{REDIS}: {NO_REDIS}"));
+    }
     let mut texts = read_arguments(arguments)?;
     for known in [("help", Command::Help), ("version", Command::Version)] {
         if texts.contains_key(known.0) {
@@ -194,7 +201,10 @@ fn read_arguments(
             _ => None,
         };
         let Some(flag) = flag else {
-            return Err(argument.unexpected().to_string());
+            return Err(match argument {
+                Long(name) if name.starts_with("redis") => format!("--{name}: {NO_REDIS}"),
+                _ => argument.unexpected().to_string(),
+            });
         };
         let text = if flag.value.is_empty() {
             String::new()
@@ -224,7 +234,8 @@ fn from_environment(
         return Err(format!("{name} is not UTF-8"));
     };
     if flag.secret && text.trim().is_empty() {
-        return Err(format!("{name} is empty, and would guard nothing; unset it, or set a token"));
+        let without = if flag.name == "redis" { "" } else { ", and would guard nothing" };
+        return Err(format!("{name} is empty{without}; unset it, or set a value"));
     }
     let values = if flag.many {
         text.split_whitespace().map(str::to_owned).collect()
@@ -327,6 +338,21 @@ mod tests {
             let refused = config(arguments, variables).err().expect("it is wrong");
             assert!(refused.contains(error), "{refused}");
             assert!(!refused.contains("two words"), "{refused}");
+        }
+        #[cfg(feature = "redis")]
+        for (arguments, error) in [
+            (&["--redis-stream", "x"][..], "only together with --redis"),
+            (&["--redis", "redis://h", "--redis-maxlen", "9"], "at least 1024"),
+            (&["--redis", "redis://h", "--redis-stream", ""], "not a key"),
+        ] {
+            let refused = config(arguments, &[]).err().expect("it is wrong");
+            assert!(refused.contains(error), "{refused}");
+        }
+        #[cfg(not(feature = "redis"))]
+        for refused in
+            [config(&["--redis", "redis://h"], &[]), config(&[], &[("WEBSSE_REDIS", "redis://h")])]
+        {
+            assert!(refused.err().expect("it is wrong").contains("the features cli,redis"));
         }
         #[cfg(feature = "redis")]
         for url in ["redis://:secret@host", "redis//:secret@host"] {

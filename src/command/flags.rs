@@ -251,14 +251,32 @@ fn redis(config: &mut Config, text: &str) -> Done {
 
 #[cfg(feature = "redis")]
 fn redis_stream(config: &mut Config, text: &str) -> Done {
-    config.redis = config.redis.take().map(|redis| redis.stream(text));
-    Ok(())
+    if text.is_empty() {
+        return Err("not a key".to_owned());
+    }
+    with_redis(config, text == "websse", |redis| redis.stream(text))
 }
 
 #[cfg(feature = "redis")]
 fn redis_maxlen(config: &mut Config, text: &str) -> Done {
     let entries = count(text)? as u64;
-    config.redis = config.redis.take().map(|redis| redis.max_len(entries));
+    if entries < 1024 {
+        return Err("at least 1024".to_owned());
+    }
+    with_redis(config, text == "1000000", |redis| redis.max_len(entries))
+}
+
+/// Sets what is of use only with an address, which comes before it.
+#[cfg(feature = "redis")]
+fn with_redis(
+    config: &mut Config,
+    is_default: bool,
+    set: impl FnOnce(RedisConfig) -> RedisConfig,
+) -> Done {
+    config.redis = config.redis.take().map(set);
+    if config.redis.is_none() && !is_default {
+        return Err("only together with --redis".to_owned());
+    }
     Ok(())
 }
 

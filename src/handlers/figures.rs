@@ -292,7 +292,7 @@ fn health_with(log: &LogStats) -> Response {
     if log.connected {
         return Response::text(200, format!("ok, the log is read up to {lag:.1} s ago"));
     }
-    let text = format!("the log is not connected, and was read {lag:.1} s ago");
+    let text = format!("the log cannot be read or written now; it was read up to {lag:.1} s ago");
     Response::text(503, text).header("Retry-After", "1")
 }
 

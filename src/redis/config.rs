@@ -26,16 +26,23 @@ pub struct RedisConfig {
 pub(super) const SHORTEST_STREAM: u64 = 1024;
 
 impl RedisConfig {
-    /// Reads an address: `redis://[USER][:PASSWORD@]HOST[:PORT][/DATABASE]`, or
+    /// Reads an address: `redis://[[USER]:PASSWORD@]HOST[:PORT][/DATABASE]`, or
     /// `unix:///PATH[?db=N&pass=PASSWORD&user=USER]`. With the feature `redis-tls` also `rediss://`,
     /// which is TLS with the system's root certificates.
     ///
     /// # Errors
     /// [`RedisConfigError`] where it is no such address.
     pub fn new(url: &str) -> Result<Self, RedisConfigError> {
+        if url.starts_with("rediss:") && cfg!(not(feature = "redis-tls")) {
+            return Err(RedisConfigError(Wrong::Kind));
+        }
         let info = url.into_connection_info().map_err(|_| RedisConfigError(Wrong::Form))?;
         if !info.addr().is_supported() {
             return Err(RedisConfigError(Wrong::Kind));
+        }
+        if info.redis_settings().username().is_some() && info.redis_settings().password().is_none()
+        {
+            return Err(RedisConfigError(Wrong::User));
         }
         let tcp = info.tcp_settings().clone().set_nodelay(true);
         let redis = info.redis_settings().clone().set_protocol(ProtocolVersion::RESP2);
@@ -94,6 +101,7 @@ pub struct RedisConfigError(Wrong);
 enum Wrong {
     Form,
     Kind,
+    User,
 }
 
 impl fmt::Display for RedisConfigError {
@@ -103,6 +111,7 @@ impl fmt::Display for RedisConfigError {
             Wrong::Kind => {
                 "this kind of address is not supported here; TLS needs the feature redis-tls"
             }
+            Wrong::User => "a user without a password; a password alone is :PASSWORD@",
         })
     }
 }
@@ -118,8 +127,16 @@ mod tests {
         let config = RedisConfig::new("redis://user:geheim@127.0.0.1:1/0").expect("it is good");
         let shown = format!("{config:?} {:?}", crate::Server::builder().redis(config.clone()));
         assert!(shown.contains("127.0.0.1:1") && !shown.contains("geheim"), "{shown}");
-        for wrong in ["http://:geheim@h/", "redis://:geheim@h:port/", "geheim"] {
+        for (wrong, why) in [
+            ("http://:geheim@h/", Wrong::Form),
+            ("redis://:geheim@h:port/", Wrong::Form),
+            ("geheim", Wrong::Form),
+            ("redis://geheim@h", Wrong::User),
+            #[cfg(not(feature = "redis-tls"))]
+            ("rediss://:geheim@h", Wrong::Kind),
+        ] {
             let error = RedisConfig::new(wrong).expect_err("it is wrong");
+            assert_eq!(error.0, why);
             let shown = format!("{error} {error:?}");
             assert!(!shown.contains("geheim"), "{shown}");
         }

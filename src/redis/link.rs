@@ -33,6 +33,7 @@ impl From<RedisError> for Fault {
         match error.kind() {
             // The second are the codes that the client does not know, such as `OOM`.
             ErrorKind::Server(_) | ErrorKind::Extension => Self::Refused(error.to_string()),
+            _ if error.is_timeout() => Self::Lost("no answer in time".to_owned()),
             _ => Self::Lost(error.to_string()),
         }
     }
@@ -96,7 +97,8 @@ impl Link {
         // It is active for an hour after the last replica has gone.
         let has_replicas = find("repl_backlog_active").is_none_or(|active| active != "0");
         let run = find("run_id").unwrap_or_default();
-        Ok(Lineage { id, run, is_promoted, has_replicas })
+        let is_safe = !has_replicas && self.is_durable()?;
+        Ok(Lineage { id, run, is_promoted, is_safe })
     }
 
     /// The server that nodes vouched for last, as the server itself remembers it.
@@ -104,22 +106,26 @@ impl Link {
         let value = match self.ask(cmd("GET").arg(config.memo())) {
             Ok(Value::Nil) => return Ok(None),
             Ok(value) => text(value)?,
+            Err(Fault::Refused(reason)) => {
+                return Err(Fault::Refused(format!("{}: {reason}", config.memo())));
+            }
             Err(fault) => return Err(fault),
         };
-        let (id, replicas) = value.split_once(' ').unwrap_or((&value, ""));
-        let (id, has_replicas) = (id.to_owned(), !replicas.is_empty());
-        Ok(Some(Lineage { id, run: String::new(), is_promoted: false, has_replicas }))
+        let mut words = value.split(' ').map(str::to_owned);
+        let (id, run) = (words.next().unwrap_or_default(), words.next().unwrap_or_default());
+        let is_safe = words.next().is_some_and(|word| word == SAFE);
+        Ok(Some(Lineage { id, run, is_promoted: false, is_safe }))
     }
 
     /// Has the server remember that nodes vouch for it.
     pub(super) fn remember(&mut self, config: &RedisConfig, it: &Lineage) -> Result<(), Fault> {
-        let replicas = if it.has_replicas { " replicas" } else { "" };
-        let value = format!("{}{replicas}", it.id);
+        let safe = if it.is_safe { SAFE } else { "" };
+        let value = format!("{} {} {safe}", it.id, it.run);
         self.ask(cmd("SET").arg(config.memo()).arg(value)).map(drop)
     }
 
     /// Whether everything that the server ever acknowledged is on its disk, as far as it tells.
-    pub(super) fn is_durable(&mut self) -> Result<bool, Fault> {
+    fn is_durable(&mut self) -> Result<bool, Fault> {
         let mut is = |name: &str, wanted: &str| {
             match self.ask(cmd("CONFIG").arg("GET").arg(name)) {
                 Ok(Value::Array(pair)) => {
@@ -166,9 +172,13 @@ pub(super) struct Lineage {
     run: String,
     /// It has been the replica of another one.
     pub(super) is_promoted: bool,
-    /// It has replicas or had them: one of them may come up in its place, with less than it had.
-    pub(super) has_replicas: bool,
+    /// What it acknowledges is on its disk, and there is no replica that may come up in its place with
+    /// less than that.
+    pub(super) is_safe: bool,
 }
+
+/// Says so, in the key beside the stream.
+const SAFE: &str = "safe";
 
 /// What became of an entry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -181,10 +191,11 @@ pub(super) enum Fate {
 }
 
 impl Lineage {
-    /// Whether it has the past of this one, as far as can be told without asking.
+    /// Whether it has all that this one had acknowledged, as far as can be told.
     pub(super) fn continues(&self, before: &Self) -> bool {
         let is_same_run = !self.run.is_empty() && self.run == before.run;
-        self.id == before.id || is_same_run && !self.is_promoted
+        let is_restarted = before.is_safe && self.is_safe;
+        self.id == before.id || !self.is_promoted && (is_same_run || is_restarted)
     }
 }
 

@@ -93,6 +93,7 @@ impl Reader {
             let was_reading = shared.change(|state| {
                 state.behind_since.get_or_insert_with(Instant::now);
                 state.vouched = None;
+                state.trouble = fault.to_string();
                 std::mem::take(&mut state.is_reading)
             });
             if was_reading {
@@ -115,7 +116,10 @@ impl Reader {
         self.begin(&mut link)?;
         say(
             Level::Info,
-            format_args!("reads the stream {:?} from {}", self.shared.config.stream, self.cursor),
+            format_args!(
+                "connected for reading, goes on after {} in the stream {:?}",
+                self.cursor, self.shared.config.stream
+            ),
         );
         self.shared.change(|state| {
             (state.is_primed, state.is_reading) = (true, true);
@@ -147,38 +151,39 @@ impl Reader {
         };
         // Nobody can tell whether a server has all that was acknowledged if it was started anew and
         // had not all of it on its disk, or if it is, or may be, one that was a replica.
-        let is_trusted = match &known {
-            Some(known) if !lineage.continues(known) => {
-                !known.has_replicas && !lineage.is_promoted && link.is_durable()?
-            }
-            _ => true,
-        };
+        let is_trusted = known.is_none_or(|known| lineage.continues(&known));
         let appended = shared.newest_appended();
         let fates = [link.fate(config, self.cursor)?, link.fate(config, appended)?];
-        self.looked = Instant::now();
-        self.lineage = Some(lineage);
         if fates[1] == Fate::Lost {
             shared.forget_appended(appended);
         }
+        self.looked = Instant::now();
         self.peak = self.peak.max(self.cursor).max(appended);
+        let mark = Mark { server: lineage.id.clone(), after: self.peak };
+        self.lineage = Some(lineage);
+        let extent = link.extent(config)?;
+        let is_cut = !extent.is_whole_after(self.cursor);
         if is_first {
             self.prime(link, true)?;
             self.peak = self.cursor;
         } else if fates[0] == Fate::Lost {
             // With it the place to go on from is gone.
-            self.report("what was read is not in the stream any more");
             self.prime(link, false)?;
-        } else {
-            let extent = link.extent(config)?;
-            if !extent.is_whole_after(self.cursor) {
-                self.report("entries were taken out that were not read");
-                self.skip_to(extent.oldest.map_or(extent.newest, EntryId::before))?;
-            }
+        } else if is_cut {
+            self.skip_to(extent.oldest.map_or(extent.newest, EntryId::before))?;
         }
         if !is_trusted || fates.contains(&Fate::Lost) {
-            self.report("the server is another one, or was started anew");
-            // Some clients came since the others were told.
-            (self.doubt, self.told) = (Some(self.looked), None);
+            self.report(if is_trusted {
+                "what was read or appended is not in the stream any more"
+            } else {
+                "the server is another one, or was started anew"
+            });
+            self.doubt = Some(self.looked);
+            // Others than these may have come since the clients were told of a gap last.
+            let are_told = !is_first && (fates[0] == Fate::Lost || is_cut);
+            self.told = are_told.then_some(mark);
+        } else if is_cut && !is_first {
+            self.report("entries were taken out that were not read");
         }
         self.vouch(link)
     }
@@ -206,13 +211,12 @@ impl Reader {
     /// Looks whether the server is what it was, and the stream as well.
     fn look(&mut self, link: &mut Link) -> Result<(), Stop> {
         self.looked = Instant::now();
-        let mut lineage = link.lineage()?;
+        let lineage = link.lineage()?;
         if let Some(known) = &self.lineage {
             if lineage.id != known.id {
-                return Err(lost("the server has another past now"));
+                return Err(lost("the server has another replication id now"));
             }
-            lineage.has_replicas |= known.has_replicas;
-            if lineage.has_replicas != known.has_replicas {
+            if lineage.is_safe != known.is_safe {
                 self.remember(link, &lineage)?;
             }
         }
@@ -298,7 +302,7 @@ impl Reader {
     fn mark_gap(&mut self, link: &mut Link) -> Result<(), Stop> {
         let config = &self.shared.config;
         let Some(Lineage { id, .. }) = &self.lineage else { return Ok(()) };
-        let mark = Mark { server: id.clone(), after: self.peak.max(self.cursor) };
+        let mark = Mark { server: id.clone(), after: self.peak };
         let after = (self.cursor < self.peak).then_some(self.peak);
         match link.ask(&gap(config, &mark, after)) {
             // Somebody has gone further meanwhile.

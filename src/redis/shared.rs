@@ -35,6 +35,8 @@ pub(super) struct State {
     /// all nodes were told of. This one may be published to and read from; without one the reader is to
     /// look anew.
     pub(super) vouched: Option<String>,
+    /// Why the stream could not be read the last time.
+    pub(super) trouble: String,
     /// Since when there is more to read, or may be.
     pub(super) behind_since: Option<Instant>,
     /// The newest entry that this node appended, unless it was found to be lost.

@@ -74,7 +74,10 @@ impl Writer {
         match shared.wait_vouched(Instant::now() + shared.config.timeout) {
             Some(vouched) if vouched == id => Ok((link, id)),
             Some(_) => Err(Fault::Lost("the address leads to another server now".to_owned())),
-            None => Err(Fault::Lost("the stream cannot be read".to_owned())),
+            None => {
+                let reason = shared.change(|state| state.trouble.clone());
+                Err(Fault::Lost(format!("the stream cannot be read: {reason}")))
+            }
         }
     }
 

@@ -46,6 +46,12 @@ impl Store {
         store
     }
 
+    /// Starts it with other options than before.
+    pub(crate) fn start_with(&mut self, options: &[&str]) {
+        self.options = options.iter().map(|&option| option.to_owned()).collect();
+        self.start();
+    }
+
     pub(crate) fn start(&mut self) {
         let port = self.port.to_string();
         let child = Command::new(program())
