@@ -33,6 +33,8 @@ pub(super) struct Reader {
     pace: Pace,
     /// Everything up to here was read.
     cursor: EntryId,
+    /// It has begun with the end of the stream.
+    is_primed: bool,
     /// The server's history when it was last seen to be good.
     lineage: Option<Lineage>,
     looked: Instant,
@@ -71,6 +73,7 @@ impl Reader {
             feeder,
             pace: Pace::new(),
             cursor: EntryId::ZERO,
+            is_primed: false,
             lineage: None,
             looked: Instant::now(),
             doubt: None,
@@ -144,34 +147,25 @@ impl Reader {
         let shared = Arc::clone(&self.shared);
         let config = &shared.config;
         let lineage = link.lineage()?;
-        let is_first = self.lineage.is_none();
-        let known = match self.lineage.take() {
+        let known = match &self.lineage {
+            Some(known) => Some(known.clone()),
             None => link.remembered(config)?,
-            known => known,
         };
-        // Nobody can tell whether a server has all that was acknowledged if it was started anew and
-        // had not all of it on its disk, or if it is, or may be, one that was a replica.
-        let is_trusted = known.is_none_or(|known| lineage.continues(&known));
         let appended = shared.newest_appended();
         let fates = [link.fate(config, self.cursor)?, link.fate(config, appended)?];
+        let extent = link.extent(config)?;
+        self.looked = Instant::now();
+
+        // Whatever happens from here on, what is in doubt remains so.
         if fates[1] == Fate::Lost {
             shared.forget_appended(appended);
         }
-        self.looked = Instant::now();
+        // Nobody can tell whether a server has all that was acknowledged if it was started anew and
+        // had not all of it on its disk, or if it is, or may be, one that was a replica.
+        let is_trusted = known.is_none_or(|known| lineage.continues(&known));
+        let is_gone = fates[0] == Fate::Lost;
+        let is_cut = self.is_primed && !extent.is_whole_after(self.cursor);
         self.peak = self.peak.max(self.cursor).max(appended);
-        let mark = Mark { server: lineage.id.clone(), after: self.peak };
-        self.lineage = Some(lineage);
-        let extent = link.extent(config)?;
-        let is_cut = !extent.is_whole_after(self.cursor);
-        if is_first {
-            self.prime(link, true)?;
-            self.peak = self.cursor;
-        } else if fates[0] == Fate::Lost {
-            // With it the place to go on from is gone.
-            self.prime(link, false)?;
-        } else if is_cut {
-            self.skip_to(extent.oldest.map_or(extent.newest, EntryId::before))?;
-        }
         if !is_trusted || fates.contains(&Fate::Lost) {
             self.report(if is_trusted {
                 "what was read or appended is not in the stream any more"
@@ -179,11 +173,18 @@ impl Reader {
                 "the server is another one, or was started anew"
             });
             self.doubt = Some(self.looked);
-            // Others than these may have come since the clients were told of a gap last.
-            let are_told = !is_first && (fates[0] == Fate::Lost || is_cut);
-            self.told = are_told.then_some(mark);
-        } else if is_cut && !is_first {
+            // Else some came since the clients were told of a gap last.
+            let mark = Mark { server: lineage.id.clone(), after: self.peak };
+            self.told = (is_gone || is_cut).then_some(mark);
+        } else if is_cut {
             self.report("entries were taken out that were not read");
+        }
+        self.lineage = Some(lineage);
+        if !self.is_primed || is_gone {
+            // Where what was read is gone, so is the place to go on from.
+            self.prime(link, !self.is_primed)?;
+        } else if is_cut {
+            self.skip_to(extent.oldest.map_or(extent.newest, EntryId::before))?;
         }
         self.vouch(link)
     }
@@ -216,7 +217,7 @@ impl Reader {
             if lineage.id != known.id {
                 return Err(lost("the server has another replication id now"));
             }
-            if lineage.is_safe != known.is_safe {
+            if lineage.is_safe != known.is_safe && self.doubt.is_none() {
                 self.remember(link, &lineage)?;
             }
         }
@@ -257,7 +258,9 @@ impl Reader {
         let old = tail.partition_point(|raw| is_first || raw.id <= self.cursor);
         self.take(&tail[..old], true)?;
         self.take(&tail[old..], false)?;
-        self.advance(extent.newest)
+        self.advance(extent.newest)?;
+        self.is_primed = true;
+        Ok(())
     }
 
     /// Waits for entries, and passes on what came.
