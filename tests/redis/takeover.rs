@@ -218,15 +218,13 @@ fn a_client_that_comes_from_a_server_that_was_given_up_is_told_of_a_gap() {
         // From here on there are two, and neither node knows.
         let two = node_with(&new, |builder| builder.history_events(history));
         one.publish(Message::new("2"));
-        // Two servers give the same id to what they take in the same millisecond.
-        let a_while = || thread::sleep(Duration::from_millis(2));
-        a_while();
+        let_a_millisecond_pass();
         for event in 0..10 {
             two.publish(Message::new(format!("new {event}")));
         }
-        a_while();
+        let_a_millisecond_pass();
         one.publish(Message::new("3"));
-        a_while();
+        let_a_millisecond_pass();
         let ids = ["1", "2", "3"].map(|data| data_and_id(&mut client, data));
         two.publish(Message::new("last"));
         let new: Vec<String> = (0..10).map(|event| format!("new {event}")).collect();
