@@ -217,6 +217,7 @@ fn a_client_that_comes_from_a_server_that_was_given_up_is_told_of_a_gap() {
         new.run("REPLICAOF NO ONE");
         // From here on there are two, and neither node knows.
         let two = node_with(&new, |builder| builder.history_events(history));
+        let_a_millisecond_pass();
         one.publish(Message::new("2"));
         let_a_millisecond_pass();
         for event in 0..10 {
