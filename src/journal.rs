@@ -119,6 +119,8 @@ pub(crate) enum Step {
     Gap { at: EntryId, told: bool },
     /// Everything up to here was read.
     Reach(EntryId),
+    /// No client comes between these.
+    All(Vec<Step>),
 }
 
 /// What the log's reader has found, for the broadcaster to take; nothing without a log.

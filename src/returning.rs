@@ -157,8 +157,9 @@ impl<'v> Visit<'v> {
                     };
                     looked = Some(awaited);
                     if awaited > newest {
-                        // The log has lost what this client has.
-                        is_last = true;
+                        // The log does not have, or has lost, what this client has.
+                        arrival.resume.last_event_id = Some(newest.to_string());
+                        arrival.resume.origin = Origin::Elsewhere;
                     } else if !self.journal.wait_read(awaited, self.until) {
                         return Err(Trouble::Refused(LATE, Box::new(arrival)));
                     }
@@ -252,16 +253,9 @@ impl<'v> Visit<'v> {
         bytes: &mut Vec<u8>,
     ) {
         let (mut buffer, last) = (Vec::new(), page.last);
-        let mut told = Some(after);
-        let tell = |requested: &str, oldest: EntryId, bytes: &mut Vec<u8>| {
-            self.journal.count_gap();
-            let gap = frame::gap(requested, Some(&oldest.to_string()));
-            bytes.extend_from_slice(gap.as_bytes());
-        };
-        if let Some(oldest) = page.missing {
-            tell(requested, oldest, bytes);
-        }
-        for item in page.items {
+        let (mut told, mut requested) = (Some(after), requested.to_owned());
+        let mut is_gap = false;
+        for item in page.missing.map(Item::Gap).into_iter().chain(page.items) {
             match item {
                 Item::Event(entry) if subscribed.includes(entry.event.kind) => {
                     let Encoded { lines, id } = entry.event.encoded;
@@ -269,10 +263,17 @@ impl<'v> Visit<'v> {
                     let place = id.is_none().then_some((&*millis, entry.id.number));
                     let frame = frame::seal(&lines, place, &mut buffer);
                     bytes.extend_from_slice(frame.as_bytes());
-                    told = place.map(|_| entry.id);
+                    (told, requested) = (place.map(|_| entry.id), entry.id.to_string());
+                    is_gap = false;
                 }
-                Item::Event(_) => {}
-                Item::Gap(at) => tell(&at.before().to_string(), at, bytes),
+                // Several nodes may have told of the same.
+                Item::Gap(oldest) if !is_gap => {
+                    let gap = frame::gap(&requested, Some(&oldest.to_string()));
+                    bytes.extend_from_slice(gap.as_bytes());
+                    self.journal.count_gap();
+                    is_gap = true;
+                }
+                Item::Event(_) | Item::Gap(_) => {}
             }
         }
         if told != Some(last) {

@@ -48,6 +48,7 @@ impl<W: Wire> Audience<W> {
                 }
             }
             Step::Reach(entry) => self.history.reach(entry),
+            Step::All(steps) => steps.into_iter().for_each(|step| self.follow(step, moment)),
         }
     }
 

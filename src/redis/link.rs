@@ -78,25 +78,26 @@ impl Link {
         self.receive()
     }
 
-    /// What the server is, to find out whether it still is the same. A replica is refused: it does
-    /// not tell those that are connected when it becomes the primary.
+    /// What the server says of itself in a section.
+    fn info(&mut self, section: &str) -> Result<Info, Fault> {
+        Ok(Info(text(self.ask(cmd("INFO").arg(section))?)?))
+    }
+
+    /// The server's replication id. A replica is refused: it does not tell those that are connected
+    /// when it becomes the primary.
+    pub(super) fn server(&mut self) -> Result<String, Fault> {
+        self.info("replication")?.server()
+    }
+
+    /// What the server is, to find out whether it has what was acknowledged.
     pub(super) fn lineage(&mut self) -> Result<Lineage, Fault> {
-        let mut info = text(self.ask(cmd("INFO").arg("replication"))?)?;
-        info.push_str(&text(self.ask(cmd("INFO").arg("server"))?)?);
-        let find = |name: &str| {
-            let mut lines = info.lines().filter_map(|line| line.split_once(':'));
-            lines.find(|(known, _)| *known == name).map(|(_, value)| value.trim().to_owned())
-        };
-        if find("role").is_some_and(|role| role != "master") {
-            return Err(Fault::Refused("the server is a replica".to_owned()));
-        }
-        let Some(id) = find("master_replid").filter(|id| !id.is_empty()) else {
-            return Err(Fault::Refused("the server tells no replication id".to_owned()));
-        };
-        let is_promoted = find("master_replid2").is_none_or(|id| id.bytes().any(|b| b != b'0'));
+        let replication = self.info("replication")?;
+        let id = replication.server()?;
+        let is_zero = |id: &str| id.bytes().all(|byte| byte == b'0');
+        let is_promoted = !replication.find("master_replid2").is_some_and(is_zero);
         // It is active for an hour after the last replica has gone.
-        let has_replicas = find("repl_backlog_active").is_none_or(|active| active != "0");
-        let run = find("run_id").unwrap_or_default();
+        let has_replicas = replication.find("repl_backlog_active") != Some("0");
+        let run = self.info("server")?.find("run_id").unwrap_or_default().to_owned();
         let is_safe = !has_replicas && self.is_durable()?;
         Ok(Lineage { id, run, is_promoted, is_safe })
     }
@@ -137,7 +138,9 @@ impl Link {
                 Err(fault) => Err(fault),
             }
         };
-        Ok(is("appendonly", "yes")? && is("appendfsync", "always")?)
+        Ok(is("appendonly", "yes")?
+            && is("appendfsync", "always")?
+            && is("no-appendfsync-on-rewrite", "no")?)
     }
 
     /// What became of an entry that there was.
@@ -147,10 +150,45 @@ impl Link {
         if id == EntryId::ZERO || !entries(found)?.is_empty() {
             return Ok(Fate::There);
         }
-        let extent = self.extent(config)?;
-        // Of the newest one the server knows that it was there.
-        let is_lost = extent.newest != id && extent.is_whole_after(id);
-        Ok(if is_lost { Fate::Lost } else { Fate::Trimmed })
+        let Extent { newest, oldest, .. } = self.extent(config)?;
+        let is_lost = newest < id || oldest.is_some_and(|oldest| oldest < id);
+        Ok(if is_lost { Fate::Lost } else { Fate::TakenOut })
+    }
+
+    /// Reads so many entries after this one at most, and how far the stream reaches, at one moment.
+    pub(super) fn page(
+        &mut self,
+        config: &RedisConfig,
+        after: EntryId,
+        count: usize,
+    ) -> Result<(Vec<Raw>, Extent), Fault> {
+        let mut range = cmd("XRANGE");
+        range.arg(&config.stream).arg(format!("({}", argument(after))).arg("+");
+        range.arg("COUNT").arg(count);
+        let commands = [cmd("MULTI"), range, Extent::command(config), cmd("EXEC")];
+        let packed: Vec<_> = commands.iter().map(Cmd::get_packed_command).collect();
+        self.send(&packed.concat())?;
+        for _ in 1..commands.len() {
+            // Where one of them is refused, so is the last one.
+            match self.receive() {
+                Ok(_) | Err(Fault::Refused(_)) => {}
+                Err(fault) => return Err(fault),
+            }
+        }
+        let mut answers = array(self.receive()?)?.into_iter();
+        let (Some(range), Some(extent)) = (answers.next(), answers.next()) else {
+            return Err(unexpected());
+        };
+        let extent = match extent {
+            Value::ServerError(error) if is_missing(error.details().unwrap_or_default()) => {
+                Extent::default()
+            }
+            Value::ServerError(error) => {
+                return Err(Fault::Refused(error.code().to_owned()));
+            }
+            value => Extent::read(value)?,
+        };
+        Ok((entries(range)?, extent))
     }
 
     pub(super) fn extent(&mut self, config: &RedisConfig) -> Result<Extent, Fault> {
@@ -159,6 +197,25 @@ impl Link {
             Err(Fault::Refused(reason)) if is_missing(&reason) => Ok(Extent::default()),
             Err(fault) => Err(fault),
         }
+    }
+}
+
+/// Lines of a name, a colon and a value.
+struct Info(String);
+
+impl Info {
+    fn find(&self, name: &str) -> Option<&str> {
+        let mut lines = self.0.lines().filter_map(|line| line.split_once(':'));
+        lines.find(|(known, _)| *known == name).map(|(_, value)| value.trim())
+    }
+
+    fn server(&self) -> Result<String, Fault> {
+        if self.find("role").is_some_and(|role| role != "master") {
+            return Err(Fault::Refused("the server is a replica".to_owned()));
+        }
+        let id = self.find("master_replid").filter(|id| !id.is_empty());
+        let id = id.ok_or_else(|| Fault::Refused("the server has no replication id".to_owned()))?;
+        Ok(id.to_owned())
     }
 }
 
@@ -171,7 +228,7 @@ pub(super) struct Lineage {
     /// Names the process, where that is known.
     run: String,
     /// It has been the replica of another one.
-    pub(super) is_promoted: bool,
+    is_promoted: bool,
     /// What it acknowledges is on its disk, and there is no replica that may come up in its place with
     /// less than that.
     pub(super) is_safe: bool,
@@ -184,8 +241,8 @@ const SAFE: &str = "safe";
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Fate {
     There,
-    /// It was taken out, being older than what is there.
-    Trimmed,
+    /// It was taken out, as far as can be told.
+    TakenOut,
     /// It should be there.
     Lost,
 }
@@ -205,25 +262,27 @@ pub(super) struct Extent {
     /// The newest id that was given.
     pub(super) newest: EntryId,
     pub(super) oldest: Option<EntryId>,
+    /// How many entries there ever were; before Redis 7 it is not told.
+    pub(super) added: Option<i64>,
     /// Whether entries were taken out, or may have been: before Redis 7 it is not told.
     is_trimmed: bool,
 }
 
 impl Extent {
-    pub(super) fn command(config: &RedisConfig) -> Cmd {
+    fn command(config: &RedisConfig) -> Cmd {
         let mut command = cmd("XINFO");
         command.arg("STREAM").arg(&config.stream);
         command
     }
 
-    pub(super) fn read(value: Value) -> Result<Self, Fault> {
+    fn read(value: Value) -> Result<Self, Fault> {
         let mut extent = Self { is_trimmed: true, ..Self::default() };
-        let (mut length, mut added) = (None, None);
+        let mut length = None;
         let mut values = array(value)?.into_iter();
         while let (Some(name), Some(value)) = (values.next(), values.next()) {
             match (&*text(name)?, value) {
                 ("length", Value::Int(count)) => length = Some(count),
-                ("entries-added", Value::Int(count)) => added = Some(count),
+                ("entries-added", Value::Int(count)) => extent.added = Some(count),
                 ("last-generated-id", value) => extent.newest = id(value)?,
                 ("first-entry", value @ Value::Array(_)) => {
                     extent.oldest = array(value)?.into_iter().next().map(id).transpose()?;
@@ -231,7 +290,7 @@ impl Extent {
                 _ => {}
             }
         }
-        extent.is_trimmed = added.is_none() || added != length;
+        extent.is_trimmed = extent.added.is_none() || extent.added != length;
         Ok(extent)
     }
 
@@ -245,7 +304,7 @@ impl Extent {
 }
 
 /// Whether a refusal says that there is no such stream yet.
-pub(super) fn is_missing(reason: &str) -> bool {
+fn is_missing(reason: &str) -> bool {
     reason.contains("no such key")
 }
 
@@ -277,7 +336,7 @@ fn entry(value: Value) -> Result<Raw, Fault> {
     Ok(Raw { id: id(first)?, fields })
 }
 
-pub(super) fn array(value: Value) -> Result<Vec<Value>, Fault> {
+fn array(value: Value) -> Result<Vec<Value>, Fault> {
     match value {
         Value::Array(values) => Ok(values),
         _ => Err(unexpected()),
@@ -318,7 +377,8 @@ mod tests {
     fn a_stream_is_whole_after_what_it_reaches_back_to() {
         let at = |millis| EntryId { millis, number: 0 };
         for is_trimmed in [false, true] {
-            let extent = Extent { newest: at(9), oldest: Some(at(5)), is_trimmed };
+            let (newest, oldest) = (at(9), Some(at(5)));
+            let extent = Extent { newest, oldest, added: None, is_trimmed };
             for id in [at(5), at(5).before(), at(7), at(9), at(11)] {
                 assert!(extent.is_whole_after(id), "{id}");
             }
@@ -328,7 +388,7 @@ mod tests {
             }
             assert_eq!(extent.is_whole_after(EntryId::ZERO), !is_trimmed);
         }
-        let empty = Extent { newest: at(9), oldest: None, is_trimmed: true };
+        let empty = Extent { newest: at(9), oldest: None, added: None, is_trimmed: true };
         assert!(empty.is_whole_after(at(9)) && !empty.is_whole_after(at(8)));
     }
 }

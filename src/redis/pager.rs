@@ -6,11 +6,10 @@ use std::{
 };
 
 use parking_lot::{Condvar, Mutex};
-use redis::{Value, cmd};
 
 use super::{
     entry::Raw,
-    link::{Extent, Fault, Link, argument, array, entries, is_missing},
+    link::{Fault, Link},
     say,
     shared::Shared,
     sort::{Found, sort},
@@ -56,7 +55,8 @@ impl Pager {
             // The beginning of every log.
             return Some(true);
         }
-        let (next, extent) = self.with_link(until, |link| self.read(link, entry.before(), 1))?;
+        let read = |link: &mut Link| link.page(&self.shared.config, entry.before(), 1);
+        let (next, extent) = self.with_link(until, read)?;
         let is_next = next.first().is_some_and(|next| next.id.is_at_or_after(entry));
         Some(is_next || extent.newest == entry || !extent.is_whole_after(entry))
     }
@@ -64,7 +64,8 @@ impl Pager {
     pub(super) fn page(&self, after: EntryId, pace: &mut Pace) -> Option<Page> {
         let until = Instant::now() + self.shared.config.timeout;
         let count = pace.entries();
-        let (mut found, extent) = self.with_link(until, |link| self.read(link, after, count))?;
+        let read = |link: &mut Link| link.page(&self.shared.config, after, count);
+        let (mut found, extent) = self.with_link(until, read)?;
         let missing = (!extent.is_whole_after(after))
             .then(|| found.first().map_or(extent.newest, |raw| raw.id));
         pace.saw(found.iter().map(Raw::len).max().unwrap_or(0));
@@ -78,49 +79,13 @@ impl Pager {
         found.truncate(fitting);
         let last = found.last().map_or(after, |raw| raw.id);
         let last = if is_all { last.max(extent.newest) } else { last };
+        self.shared.served(last);
         let items = found.iter().filter_map(|raw| match sort(&self.shared.intake, raw) {
             Found::Event(entry) => Some(Item::Event(entry)),
             Found::Gap(_) => Some(Item::Gap(raw.id)),
             Found::UnknownType | Found::Malformed(_) => None,
         });
         Some(Page { missing, items: items.collect(), last })
-    }
-
-    /// Reads so many entries at most, and how far the stream reaches, at one moment.
-    fn read(
-        &self,
-        link: &mut Link,
-        after: EntryId,
-        count: usize,
-    ) -> Result<(Vec<Raw>, Extent), Fault> {
-        let config = &self.shared.config;
-        let mut range = cmd("XRANGE");
-        range.arg(&config.stream).arg(format!("({}", argument(after))).arg("+");
-        range.arg("COUNT").arg(count);
-        let commands = [cmd("MULTI"), range, Extent::command(config), cmd("EXEC")];
-        let packed: Vec<_> = commands.iter().map(redis::Cmd::get_packed_command).collect();
-        link.send(&packed.concat())?;
-        for _ in 1..commands.len() {
-            // Where one of them is refused, so is the last one.
-            match link.receive() {
-                Ok(_) | Err(Fault::Refused(_)) => {}
-                Err(fault) => return Err(fault),
-            }
-        }
-        let mut answers = array(link.receive()?)?.into_iter();
-        let (Some(range), Some(extent)) = (answers.next(), answers.next()) else {
-            return Err(Fault::Lost("an answer that is not expected".to_owned()));
-        };
-        let extent = match extent {
-            Value::ServerError(error) if is_missing(error.details().unwrap_or_default()) => {
-                Extent::default()
-            }
-            Value::ServerError(error) => {
-                return Err(Fault::Refused(error.code().to_owned()));
-            }
-            value => Extent::read(value)?,
-        };
-        Ok((entries(range)?, extent))
     }
 
     /// Asks over one of the connections to the server that the reader vouches for, one that is new
@@ -164,7 +129,7 @@ impl Pager {
     fn open(&self, server: &str, until: Instant) -> Result<Link, Fault> {
         let mut link = Link::open_within(&self.shared.config, left(until))?;
         link.limit(left(until))?;
-        if link.lineage()?.id == server {
+        if link.server()? == server {
             return Ok(link);
         }
         Err(Fault::Lost("the address leads to another server".to_owned()))

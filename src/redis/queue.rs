@@ -170,8 +170,12 @@ impl Queue {
         Work::Jobs(jobs)
     }
 
-    pub(super) fn connected(&self) {
+    /// A new connection is about to be made; later doubts are about that one.
+    pub(super) fn connects(&self) {
         self.state.lock().is_doubted = false;
+    }
+
+    pub(super) fn connected(&self) {
         self.set(Line::Up);
     }
 

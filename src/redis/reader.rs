@@ -12,7 +12,7 @@ use redis::cmd;
 use self::feeder::Feeder;
 use super::{
     entry::{Mark, Raw, gap},
-    link::{BLOCK_MILLIS, Fate, Fault, Lineage, Link, argument, entries, read_entries},
+    link::{BLOCK_MILLIS, Extent, Fate, Fault, Lineage, Link, argument, entries, id, read_entries},
     pause::Pause,
     say,
     shared::Shared,
@@ -38,6 +38,10 @@ pub(super) struct Reader {
     /// The server's history when it was last seen to be good.
     lineage: Option<Lineage>,
     looked: Instant,
+    /// How many entries the stream had in all, where that is told.
+    added: Option<i64>,
+    /// It is behind: the next entries may be taken out before they are read.
+    is_behind: bool,
     /// Since when it is known that events may be lost with this server, of which all nodes are to be
     /// told.
     doubt: Option<Instant>,
@@ -76,6 +80,8 @@ impl Reader {
             is_primed: false,
             lineage: None,
             looked: Instant::now(),
+            added: None,
+            is_behind: false,
             doubt: None,
             peak: EntryId::ZERO,
             told: None,
@@ -157,7 +163,7 @@ impl Reader {
         self.looked = Instant::now();
 
         // Whatever happens from here on, what is in doubt remains so.
-        if fates[1] == Fate::Lost {
+        if fates[1] != Fate::There {
             shared.forget_appended(appended);
         }
         // Nobody can tell whether a server has all that was acknowledged if it was started anew and
@@ -165,21 +171,22 @@ impl Reader {
         let is_trusted = known.is_none_or(|known| lineage.continues(&known));
         let is_gone = fates[0] == Fate::Lost;
         let is_cut = self.is_primed && !extent.is_whole_after(self.cursor);
-        self.peak = self.peak.max(self.cursor).max(appended);
-        if !is_trusted || fates.contains(&Fate::Lost) {
+        let is_anew = self.is_anew(extent);
+        let served = shared.change(|state| state.served);
+        self.peak = self.peak.max(self.cursor).max(appended).max(served);
+        if !is_trusted || is_anew || fates.contains(&Fate::Lost) {
             self.report(if is_trusted {
                 "what was read or appended is not in the stream any more"
             } else {
                 "the server is another one, or was started anew"
             });
-            self.doubt = Some(self.looked);
-            // Else some came since the clients were told of a gap last.
-            let mark = Mark { server: lineage.id.clone(), after: self.peak };
-            self.told = (is_gone || is_cut).then_some(mark);
+            // Some may come before all are told.
+            (self.doubt, self.told) = (Some(self.looked), None);
         } else if is_cut {
             self.report("entries were taken out that were not read");
         }
         self.lineage = Some(lineage);
+        self.added = extent.added;
         if !self.is_primed || is_gone {
             // Where what was read is gone, so is the place to go on from.
             self.prime(link, !self.is_primed)?;
@@ -222,10 +229,17 @@ impl Reader {
             }
         }
         self.lineage = Some(lineage);
-        if link.extent(&self.shared.config)?.newest < self.cursor {
+        let extent = link.extent(&self.shared.config)?;
+        if extent.newest < self.cursor || self.is_anew(extent) {
             return Err(lost("what was read is not in the stream any more"));
         }
+        self.added = extent.added;
         Ok(())
+    }
+
+    /// Whether the stream was deleted and made again, as far as is told.
+    fn is_anew(&self, extent: Extent) -> bool {
+        extent.added.zip(self.added).is_some_and(|(now, before)| now < before)
     }
 
     fn report(&self, reason: &str) {
@@ -253,38 +267,55 @@ impl Reader {
             tail.extend(page);
         }
         let floor = tail.last().map_or(extent.newest, |oldest| oldest.id.before());
-        self.feeder.tell(Step::Begin { floor, is_first })?;
         tail.reverse();
         let old = tail.partition_point(|raw| is_first || raw.id <= self.cursor);
+        if !is_first {
+            // Whoever comes is to find all of it.
+            self.feeder.hold();
+        }
+        self.feeder.tell(Step::Begin { floor, is_first })?;
         self.take(&tail[..old], true)?;
         self.take(&tail[old..], false)?;
-        self.advance(extent.newest)?;
+        self.feeder.tell(Step::Reach(extent.newest))?;
+        self.feeder.release()?;
+        self.reached(extent.newest);
         self.is_primed = true;
         Ok(())
     }
 
     /// Waits for entries, and passes on what came.
     fn follow(&mut self, link: &mut Link) -> Result<(), Stop> {
-        let config = &self.shared.config;
+        let shared = Arc::clone(&self.shared);
         let count = self.pace.entries();
-        let appended = self.shared.newest_appended();
-        let mut command = cmd("XREAD");
-        command.arg("COUNT").arg(count).arg("BLOCK").arg(BLOCK_MILLIS);
-        command.arg("STREAMS").arg(&config.stream).arg(argument(self.cursor));
-        let page = read_entries(link.ask(&command)?)?;
+        let appended = shared.newest_appended();
+        let page = if self.is_behind {
+            let (page, extent) = link.page(&shared.config, self.cursor, count)?;
+            if !extent.is_whole_after(self.cursor) {
+                self.report("entries were taken out before they were read");
+                self.skip_to(page.first().map_or(extent.newest, |raw| raw.id.before()))?;
+            }
+            page
+        } else {
+            let mut command = cmd("XREAD");
+            command.arg("COUNT").arg(count).arg("BLOCK").arg(BLOCK_MILLIS);
+            command.arg("STREAMS").arg(&shared.config.stream).arg(argument(self.cursor));
+            read_entries(link.ask(&command)?)?
+        };
         self.pace.saw(largest(&page));
         let is_all = page.len() < count;
+        if !is_all && !self.is_behind {
+            // A stream is never cut shorter than a page: who comes to its end has missed nothing, and who
+            // does not is to look, at the same moment.
+            self.is_behind = true;
+            return Ok(());
+        }
+        self.is_behind = !is_all;
         let reaches = |id| is_all || page.last().is_some_and(|last| last.id >= id);
         if appended > self.cursor
             && reaches(appended)
             && page.binary_search_by_key(&appended, |raw| raw.id).is_err()
         {
             return Err(lost("this server lacks what was appended"));
-        }
-        // A stream is never cut shorter than a page: who has read all of it has missed nothing.
-        if !is_all && !link.extent(config)?.is_whole_after(self.cursor) {
-            self.report("entries were taken out before they were read");
-            self.skip_to(page[0].id.before())?;
         }
         let was_in_doubt = self.doubt.is_some();
         self.take(&page, false)?;
@@ -301,17 +332,19 @@ impl Reader {
         if was_in_doubt { self.vouch(link) } else { Ok(()) }
     }
 
-    /// Tells all nodes, after all that their clients may have.
+    /// Tells all nodes, after all that their clients may have: at the end of the stream, or beyond it
+    /// where the clock of this server is behind.
     fn mark_gap(&mut self, link: &mut Link) -> Result<(), Stop> {
         let config = &self.shared.config;
-        let Some(Lineage { id, .. }) = &self.lineage else { return Ok(()) };
-        let mark = Mark { server: id.clone(), after: self.peak };
-        let after = (self.cursor < self.peak).then_some(self.peak);
-        match link.ask(&gap(config, &mark, after)) {
-            // Somebody has gone further meanwhile.
-            Err(Fault::Refused(_)) if after.is_some() => link.ask(&gap(config, &mark, None))?,
-            answer => answer?,
-        };
+        let Some(Lineage { id: server, .. }) = &self.lineage else { return Ok(()) };
+        let mark = Mark { server: server.clone(), after: self.peak };
+        if id(link.ask(&gap(config, &mark, None))?)? <= self.peak {
+            match link.ask(&gap(config, &mark, Some(self.peak))) {
+                // Somebody has gone further meanwhile.
+                Err(Fault::Refused(_)) => link.ask(&gap(config, &mark, None))?,
+                answer => answer?,
+            };
+        }
         self.doubt = None;
         Ok(())
     }
@@ -340,13 +373,17 @@ impl Reader {
         Ok(())
     }
 
-    /// Everything up to here was passed on.
+    /// Everything up to here is in what was passed on.
     fn advance(&mut self, entry: EntryId) -> Result<(), Stop> {
-        self.cursor = entry;
         self.feeder.tell(Step::Reach(entry))?;
+        self.reached(entry);
+        Ok(())
+    }
+
+    fn reached(&mut self, entry: EntryId) {
+        self.cursor = entry;
         (self.shared.intake.wake)();
         self.shared.change(|state| state.reached = entry);
-        Ok(())
     }
 }
 
@@ -359,7 +396,7 @@ struct End<'s>(&'s Shared);
 
 impl Drop for End<'_> {
     fn drop(&mut self) {
-        self.0.change(|state| state.is_reading = false);
+        self.0.change(|state| (state.is_reading, state.vouched) = (false, None));
         self.0.ends();
     }
 }

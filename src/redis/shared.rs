@@ -35,6 +35,8 @@ pub(super) struct State {
     /// all nodes were told of. This one may be published to and read from; without one the reader is to
     /// look anew.
     pub(super) vouched: Option<String>,
+    /// The newest entry that a client was given out of the log itself.
+    pub(super) served: EntryId,
     /// Why the stream could not be read the last time.
     pub(super) trouble: String,
     /// Since when there is more to read, or may be.
@@ -117,8 +119,18 @@ impl Shared {
 
     /// Waits until `until` for a server that the reader vouches for.
     pub(super) fn wait_vouched(&self, until: Instant) -> Option<String> {
-        self.wait(until, |state| state.vouched.is_some());
-        self.vouched()
+        let mut state = self.state.lock();
+        while state.vouched.is_none()
+            && state.stopping.is_none()
+            && !self.changed.wait_until(&mut state, until).timed_out()
+        {}
+        state.vouched.clone()
+    }
+
+    /// A client was given everything up to here out of the log.
+    pub(super) fn served(&self, entry: EntryId) {
+        let mut state = self.state.lock();
+        state.served = state.served.max(entry);
     }
 
     /// Nobody vouches for a server any more; the reader is to look anew.

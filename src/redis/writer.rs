@@ -64,8 +64,9 @@ impl Writer {
     /// lost, or come before clients are told what they have lost. Returns its replication id too.
     fn connect(&self) -> Result<(Link, String), Fault> {
         let shared = &self.shared;
+        shared.queue.connects();
         let mut link = Link::open(&shared.config)?;
-        let id = link.lineage()?.id;
+        let id = link.server()?;
         // The reader may be where this node appended before, and not notice.
         let is_lost = link.fate(&shared.config, shared.newest_appended())? == Fate::Lost;
         if is_lost || shared.vouched().is_some_and(|vouched| vouched != id) {
@@ -95,7 +96,7 @@ impl Writer {
             if looked.elapsed() >= LOOK {
                 // Also where nothing is published: a publisher shall not be the first to find out.
                 looked = Instant::now();
-                if link.lineage()?.id != server {
+                if link.server()? != server {
                     return Ok(false);
                 }
             }

@@ -28,6 +28,8 @@ pub(crate) enum Way {
     Late(Duration),
     /// What Redis says is lost.
     Mute,
+    /// So many answers come through on each connection, then it ends.
+    Answers(u32),
 }
 
 struct Shared {
@@ -123,6 +125,7 @@ fn relay(
     let mut piece = [0; 16 * 1024];
     // Once something is lost the rest is of no use.
     let mut is_lost = false;
+    let mut answers = 0;
     while !shared.over.load(SeqCst) {
         let count = match from.read(&mut piece) {
             Ok(0) => break,
@@ -134,6 +137,10 @@ fn relay(
         };
         if piece[..count].windows(5).any(|word| word == b"XREAD") && !is_answer {
             reads.store(true, SeqCst);
+        }
+        answers += u32::from(is_answer);
+        if matches!(*shared.way.lock(), Way::Answers(most) if answers > most) {
+            break;
         }
         let come = Instant::now();
         loop {

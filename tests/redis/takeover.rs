@@ -295,6 +295,64 @@ fn what_was_lost_while_no_node_was_there_is_told_as_a_gap() {
 
 #[test]
 #[ignore = "needs redis-server"]
+fn what_is_in_doubt_stays_in_doubt_wherever_a_connection_ends() {
+    let mut store = Store::with(&["--appendonly", "yes", "--appendfsync", "everysec"]);
+    let way = Proxy::new(store.port);
+    let hub = node_at(way.config());
+    let mut client = hub.listen("");
+    hub.publish(Message::new("1"));
+    let id = client.event().id.unwrap();
+    way.set(Way::Answers(0));
+    store.kill();
+    store.start();
+    for answers in 1..=16 {
+        // Some connections get so far, and no farther.
+        let before = connections(&store);
+        way.set(Way::Answers(answers));
+        eventually(BACK, true, || connections(&store) > before + 4);
+    }
+    way.set(Way::Open);
+    eventually(BACK, true, || hub.server.publish(Message::new("2")).is_ok());
+    assert_gap_before(&mut client, "2");
+    assert_gap_before(&mut back(&hub, "", &id), "2");
+}
+
+/// How many connections the server has accepted.
+fn connections(store: &Store) -> u64 {
+    info(store, "stats", "total_connections_received").parse().unwrap()
+}
+
+#[test]
+#[ignore = "needs redis-server"]
+fn a_stream_that_is_deleted_and_made_anew_at_once_is_told_as_a_gap() {
+    let store = Store::durable();
+    let node = node(&store);
+    let mut client = node.listen("");
+    (0..10).for_each(|event| node.publish(Message::new(event.to_string())));
+    eventually(SOON, 10, || node.server.stats().log.unwrap().read);
+    // The node has looked since then how many there were.
+    let looks = || -> u64 {
+        let calls = info(&store, "commandstats", "cmdstat_xinfo|stream");
+        calls.split(['=', ',']).nth(1).unwrap().parse().unwrap()
+    };
+    let seen = looks();
+    eventually(SOON, true, || looks() > seen + 1);
+    let mut link = store.connect().unwrap();
+    let mut commands = redis::pipe();
+    commands.atomic();
+    for words in ["XADD websse * data lost", "DEL websse", "XADD websse * data new"] {
+        let mut words = words.split(' ');
+        commands.cmd(words.next().unwrap()).arg(words.collect::<Vec<_>>()).ignore();
+    }
+    commands.exec(&mut link).unwrap();
+    let heard = up_to(&mut client, "gap");
+    let mut expected: Vec<String> = (0..10).map(|event| event.to_string()).collect();
+    expected.extend(["new", "gap"].map(str::to_owned));
+    assert_eq!(heard, expected);
+}
+
+#[test]
+#[ignore = "needs redis-server"]
 fn a_later_gap_of_the_same_server_is_told_and_the_same_one_once() {
     let store = Store::durable();
     let node = node(&store);

@@ -34,11 +34,13 @@ pub(super) struct Feeder {
     unknown: Option<(EntryId, TypeId)>,
     /// When a line was last logged about an entry that is no event.
     logged: Option<Instant>,
+    /// What is to be passed on in one piece.
+    held: Option<Vec<Step>>,
 }
 
 impl Feeder {
     pub(super) fn new(shared: Arc<Shared>) -> Self {
-        Self { shared, batch: Vec::new(), bytes: 0, unknown: None, logged: None }
+        Self { shared, batch: Vec::new(), bytes: 0, unknown: None, logged: None, held: None }
     }
 
     /// Takes the next entry; returns what one says that tells of a gap, with everything before it
@@ -92,8 +94,29 @@ impl Feeder {
         self.tell(if is_prime { Step::Prime(batch) } else { Step::Events(batch) })
     }
 
-    /// Passes a step on; waits while the broadcaster has enough to do.
-    pub(super) fn tell(&self, mut step: Step) -> Result<(), Stop> {
+    /// Keeps what follows, until it is released.
+    pub(super) fn hold(&mut self) {
+        self.held = Some(Vec::new());
+    }
+
+    /// Passes on what was held, if it was, so that no client comes in between.
+    pub(super) fn release(&mut self) -> Result<(), Stop> {
+        self.held.take().map_or(Ok(()), |steps| self.send(Step::All(steps)))
+    }
+
+    /// Passes a step on.
+    pub(super) fn tell(&mut self, step: Step) -> Result<(), Stop> {
+        match &mut self.held {
+            Some(held) => {
+                held.push(step);
+                Ok(())
+            }
+            None => self.send(step),
+        }
+    }
+
+    /// Waits while the broadcaster has enough to do.
+    fn send(&self, mut step: Step) -> Result<(), Stop> {
         loop {
             if self.shared.intake.steps.is_full() {
                 (self.shared.intake.wake)();
