@@ -6,7 +6,7 @@ use std::{
     net::{Ipv4Addr, Shutdown, TcpListener, TcpStream},
     sync::{
         Arc,
-        atomic::{AtomicBool, AtomicU16, Ordering::SeqCst},
+        atomic::{AtomicBool, AtomicU16, AtomicU32, Ordering::SeqCst},
     },
     thread,
     time::{Duration, Instant},
@@ -36,6 +36,7 @@ struct Shared {
     /// Where new connections lead to, and before that the next ones in turn.
     redis: AtomicU16,
     next: Mutex<VecDeque<u16>>,
+    connections: AtomicU32,
     way: Mutex<Way>,
     over: AtomicBool,
 }
@@ -53,6 +54,7 @@ impl Proxy {
         let shared = Arc::new(Shared {
             redis: AtomicU16::new(redis),
             next: Mutex::default(),
+            connections: AtomicU32::new(0),
             way: Mutex::new(Way::Open),
             over: AtomicBool::new(false),
         });
@@ -63,6 +65,7 @@ impl Proxy {
                     return;
                 }
                 let Ok(client) = client else { continue };
+                relayed.connections.fetch_add(1, SeqCst);
                 let next = relayed.next.lock().pop_front();
                 let redis = next.unwrap_or_else(|| relayed.redis.load(SeqCst));
                 let redis = (Ipv4Addr::LOCALHOST, redis);
@@ -86,6 +89,11 @@ impl Proxy {
     /// The next connection leads to this one.
     pub(crate) fn lead_once_to(&self, redis: u16) {
         self.shared.next.lock().push_back(redis);
+    }
+
+    /// How many there were.
+    pub(crate) fn connections(&self) -> u32 {
+        self.shared.connections.load(SeqCst)
     }
 
     pub(crate) fn port(&self) -> u16 {
