@@ -129,22 +129,22 @@
 //!   certificates. It brings some 15 crates more, neither tokio nor OpenSSL.
 //!
 //! On 2 processors that all shared (AMD EPYC; medians of 5 rounds, `benches/README.md`), Redis added to
-//! the 0.22 ms that a single event of 128 bytes takes from the publisher to a client 0.21 ms without
-//! AOF, 0.23 ms with `everysec` and 0.56 ms with `always`. `cargo bench --features redis --bench redis`
+//! the 0.25 ms that a single event of 128 bytes takes from the publisher to a client 0.22 ms without
+//! AOF, 0.25 ms with `everysec` and 0.64 ms with `always`. `cargo bench --features redis --bench redis`
 //! tells how many events a second one node can append, and what Redis does for each: there 8 threads
-//! had 65,000, 59,000 and 21,000 acknowledged one at a time, for 6, 8 and 22 µs of Redis' CPU each,
-//! and 560,000, 410,000 and 190,000 by [`publish_all`](crate::Server::publish_all), 100 at a time, for
-//! 1.2, 2.0 and 3.3 µs; each takes some 160 bytes of Redis' memory.
+//! had 80,000, 76,000 and 20,000 acknowledged one at a time, for 5, 6 and 22 µs of Redis' CPU each,
+//! and 680,000, 430,000 and 200,000 by [`publish_all`](crate::Server::publish_all), 100 at a time, for
+//! 1.1, 1.9 and 3.2 µs; each takes some 160 bytes of Redis' memory.
 //!
 //! # For ten million clients
 //!
 //! Say each client gets one event of 128 bytes a second. What is measured is one node's share of the
 //! deliveries, 100,000 a second, and its memory; the number of nodes is arithmetic:
 //!
-//! - A node with 10,000 clients that are sent 10 events a second needs 5.8 µs of CPU for a delivery, that
-//!   of Redis included: 58% of one core (`benches/README.md`; the same without Redis). Its broadcaster
-//!   is one thread, so that 1 s / 5.8 µs = 170,000 deliveries/s are the most. With 100,000 deliveries/s,
-//!   that is with 100,000 clients a node, ten million take 100 nodes and 58 cores for writing.
+//! - A node with 10,000 clients that are sent 10 events a second needs 5.9 µs of CPU for a delivery, that
+//!   of Redis included: 59% of one core (`benches/README.md`; the same without Redis). Its broadcaster
+//!   is one thread, so that 1 s / 5.9 µs = 170,000 deliveries/s are the most. With 100,000 deliveries/s,
+//!   that is with 100,000 clients a node, ten million take 100 nodes and 59 cores for writing.
 //!   Not measured is how much worse the processor's cache serves 100,000 sockets than 10,000.
 //! - Memory: 100,000 × (0.8 KiB that a stream holds once it was behind + about 5 KiB in the kernel's
 //!   sockets) = 0.6 GB a node, and 100,000 descriptors.
