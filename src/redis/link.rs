@@ -78,28 +78,53 @@ impl Link {
         self.receive()
     }
 
-    /// What the server says of itself in a section.
-    fn info(&mut self, section: &str) -> Result<Info, Fault> {
-        Ok(Info(text(self.ask(cmd("INFO").arg(section))?)?))
+    /// Asks several things in one round trip; each may be refused by itself.
+    fn ask_all<const N: usize>(
+        &mut self,
+        commands: [&Cmd; N],
+    ) -> Result<[Result<Value, Fault>; N], Fault> {
+        self.send(&commands.map(Cmd::get_packed_command).concat())?;
+        let mut answers = commands.map(|_| Ok(Value::Nil));
+        for answer in &mut answers {
+            *answer = match self.receive() {
+                Err(fault @ Fault::Lost(_)) => return Err(fault),
+                other => other,
+            };
+        }
+        Ok(answers)
     }
 
     /// The server's replication id. A replica is refused: it does not tell those that are connected
     /// when it becomes the primary.
     pub(super) fn server(&mut self) -> Result<String, Fault> {
-        self.info("replication")?.server()
+        Info(text(self.ask(cmd("INFO").arg("replication"))?)?).server()
     }
 
     /// What the server is, to find out whether it has what was acknowledged.
     pub(super) fn lineage(&mut self) -> Result<Lineage, Fault> {
-        let replication = self.info("replication")?;
-        let id = replication.server()?;
+        let [replication, server, only, fsync, rewrite] = self.ask_all([
+            cmd("INFO").arg("replication"),
+            cmd("INFO").arg("server"),
+            cmd("CONFIG").arg("GET").arg("appendonly"),
+            cmd("CONFIG").arg("GET").arg("appendfsync"),
+            cmd("CONFIG").arg("GET").arg("no-appendfsync-on-rewrite"),
+        ])?;
+        let (replication, server) = (Info(text(replication?)?), Info(text(server?)?));
         let is_zero = |id: &str| id.bytes().all(|byte| byte == b'0');
-        let is_promoted = !replication.find("master_replid2").is_some_and(is_zero);
         // It is active for an hour after the last replica has gone.
         let has_replicas = replication.find("repl_backlog_active") != Some("0");
-        let run = self.info("server")?.find("run_id").unwrap_or_default().to_owned();
-        let is_safe = !has_replicas && self.is_durable()?;
-        Ok(Lineage { id, run, is_promoted, is_safe })
+        // It may be forbidden to ask.
+        let is = |answer: Result<Value, Fault>, wanted: &str| match answer.and_then(array) {
+            Ok(pair) => pair.get(1) == Some(&Value::BulkString(wanted.into())),
+            Err(_) => false,
+        };
+        let is_durable = is(only, "yes") && is(fsync, "always") && is(rewrite, "no");
+        Ok(Lineage {
+            id: replication.server()?,
+            run: server.find("run_id").unwrap_or_default().to_owned(),
+            is_promoted: !replication.find("master_replid2").is_some_and(is_zero),
+            is_safe: !has_replicas && is_durable,
+        })
     }
 
     /// The server that nodes vouched for last, as the server itself remembers it.
@@ -125,24 +150,6 @@ impl Link {
         self.ask(cmd("SET").arg(config.memo()).arg(value)).map(drop)
     }
 
-    /// Whether everything that the server ever acknowledged is on its disk, as far as it tells.
-    fn is_durable(&mut self) -> Result<bool, Fault> {
-        let mut is = |name: &str, wanted: &str| {
-            match self.ask(cmd("CONFIG").arg("GET").arg(name)) {
-                Ok(Value::Array(pair)) => {
-                    let value = pair.into_iter().nth(1).map(text).transpose()?;
-                    Ok(value.as_deref() == Some(wanted))
-                }
-                // It may be forbidden to ask.
-                Ok(_) | Err(Fault::Refused(_)) => Ok(false),
-                Err(fault) => Err(fault),
-            }
-        };
-        Ok(is("appendonly", "yes")?
-            && is("appendfsync", "always")?
-            && is("no-appendfsync-on-rewrite", "no")?)
-    }
-
     /// What became of an entry that there was.
     pub(super) fn fate(&mut self, config: &RedisConfig, id: EntryId) -> Result<Fate, Fault> {
         let text = argument(id);
@@ -165,17 +172,10 @@ impl Link {
         let mut range = cmd("XRANGE");
         range.arg(&config.stream).arg(format!("({}", argument(after))).arg("+");
         range.arg("COUNT").arg(count);
-        let commands = [cmd("MULTI"), range, Extent::command(config), cmd("EXEC")];
-        let packed: Vec<_> = commands.iter().map(Cmd::get_packed_command).collect();
-        self.send(&packed.concat())?;
-        for _ in 1..commands.len() {
-            // Where one of them is refused, so is the last one.
-            match self.receive() {
-                Ok(_) | Err(Fault::Refused(_)) => {}
-                Err(fault) => return Err(fault),
-            }
-        }
-        let mut answers = array(self.receive()?)?.into_iter();
+        // Where one of them is refused, so is the last one.
+        let [.., exec] =
+            self.ask_all([&cmd("MULTI"), &range, &Extent::command(config), &cmd("EXEC")])?;
+        let mut answers = array(exec?)?.into_iter();
         let (Some(range), Some(extent)) = (answers.next(), answers.next()) else {
             return Err(unexpected());
         };
