@@ -32,24 +32,24 @@
 //!
 //! An entry has the fields `data` and, where they are set, `event`, `id` and `retry`: other programs
 //! may append as well (`XADD news '*' event news data hello`). What is no event is passed over, with
-//! a count and, once a second at most, a line in the log. So are events of types that are not registered at a node, with a
-//! count. Types may differ from node to node: a client is given what it missed of a type that was
-//! registered at its node only later, and a client of `*` what its node knew when it read it (a node
-//! that does not know `news` yet passes over it; once it is registered there, a client of
-//! `?event=news` that comes back gets all of it, one of `*` what came from then on). But
+//! a count and, once a second at most, a line in the log. Redis takes up to 512 MiB for a field, and
+//! an entry is read whole before it can be passed over: let nobody write who must not.
+//!
+//! Event types may differ from node to node; events of a type that a node does not know are counted
+//! and passed over. Once `news` is registered there, a client of `?event=news` that comes back gets all
+//! that it missed, one of `*` what came from then on. But
 //! [`max_frame_bytes`](crate::Builder::max_frame_bytes) must be the same at all nodes: what is too large
-//! for one is no event to it. Redis takes up to 512 MiB for a field, and an entry is read whole before
-//! it can be passed over: let nobody write who must not.
+//! for one is no event to it.
 //!
 //! At its start a node reads the end of the stream, as much as its
 //! [history](crate::Builder::history_events) takes. A client that was away for longer than the node
 //! remembers is given what it misses out of Redis, in pages, by a thread of its own, until the
 //! node's memory goes on; at most 256 clients at a time. Others wait for a place, 2 s at most, and are
 //! told to come back. A client gives up its place after 5 s if others wait; it connects again and goes
-//! on where it was. A client that has more than the node has read is waited for, 2 s at most; then it
-//! is told to come back, or of a gap where Redis does not have so much either. So is one that comes
-//! before the node has reached Redis. `?replay=N` and [`subscribe`](crate::Server::subscribe) begin with
-//! what the node remembers.
+//! on where it was. A client that has more than the node has read is waited for, 2 s at most, before it
+//! is told to come back; where Redis does not have so much either, it is told of a gap at once. Who
+//! comes before the node has reached Redis is waited for as well. `?replay=N` and
+//! [`subscribe`](crate::Server::subscribe) begin with what the node remembers.
 //!
 //! # What is guaranteed
 //!
@@ -69,10 +69,10 @@
 //! node looks at the server's replication id and role (`INFO`), and at each new connection whether the
 //! last entries are there that it read and appended. When in doubt it appends an entry with the
 //! fields `gap` and `after`, which every node tells its clients of, at that place, also those that come
-//! back later. Until then it publishes nothing and reads for nobody. A restart is no reason to doubt
-//! where both before and after it Redis says that it has `appendonly yes` and `appendfsync always`
-//! (`CONFIG GET`), and that it had no replica within an hour (`repl_backlog_active`), as one could have
-//! come up in its place. The key `STREAM:server` names the server that nodes trusted last, for nodes
+//! back later. Until then it publishes nothing and reads nothing for clients that come back. A restart is
+//! no reason to doubt where both before and after it Redis says that it has `appendonly yes`,
+//! `appendfsync always` and `no-appendfsync-on-rewrite no` (`CONFIG GET`), and that it had no replica
+//! within an hour (`repl_backlog_active`), as one could have come up in its place. The key `STREAM:server` names the server that nodes trusted last, for nodes
 //! that start later: its replication id and run id, and `safe` where it could be restarted.
 //!
 //! A client that listens is told in the same form as one that comes back: `requested` is where its
@@ -101,7 +101,8 @@
 //! of its own node, without an id, and [`send_to`](crate::Server::send_to) knows them only.
 //!
 //! Unlike with a single node, clients never hold publishers up: a node that is too slow reads later, and
-//! Redis keeps what waits. A node that is overtaken by the trimming of the stream tells its clients of a gap.
+//! Redis keeps what waits. A node that is overtaken by the trimming of the stream tells its clients of a
+//! gap.
 //!
 //! # What to watch
 //!
