@@ -137,10 +137,18 @@ impl Service {
         }
         let now = Instant::now();
         let is_new = |last: Instant| now.saturating_duration_since(last) >= WARNED;
-        let is_due = self.warned.lock().is_none_or(is_new);
-        if is_due && turn.pass().is_ok() {
-            *self.warned.lock() = Some(now);
+        let before = {
+            let mut warned = self.warned.lock();
+            if !warned.is_none_or(is_new) {
+                return;
+            }
+            // Once the turn is passed on, the next one may have the same trouble.
+            warned.replace(now)
+        };
+        if turn.pass().is_ok() {
             logs::write(Level::Warn, trouble);
+        } else {
+            *self.warned.lock() = before;
         }
     }
 
