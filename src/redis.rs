@@ -124,7 +124,8 @@
 //! - A node takes 2 connections, and 4 more for clients that come back.
 //! - Commands: `XADD`, `XREAD`, `XRANGE`, `XREVRANGE`, `XINFO STREAM`, `MULTI`, `EXEC`, `INFO`, `GET`,
 //!   `SET`, and `CONFIG GET` where restarts shall be no gap. Redis 7 or Valkey; with Redis 6.2 a
-//!   client that is older than the first entry is told of a gap even if nothing was ever taken out.
+//!   client that is older than the first entry is told of a gap even if nothing was ever taken out,
+//!   and it is not noticed that a stream was deleted and made again at once.
 //! - Redis Cluster and Sentinel are not followed; an address that leads to the primary is.
 //! - TLS (`rediss://`) is the feature `redis-tls`: rustls with ring, and the system's root
 //!   certificates. It brings some 15 crates more, neither tokio nor OpenSSL.
