@@ -279,7 +279,7 @@ pub(crate) trait Journal: Debug + Send + Sync {
 
     /// Whether a client of this log can be at an entry, or it is too old to tell; `None` where the log
     /// does not say by `until`.
-    fn has_place(&self, entry: EntryId, until: Instant) -> Option<bool>;
+    fn can_be_at(&self, entry: EntryId, until: Instant) -> Option<bool>;
 
     /// Reads what comes after an entry; `None` where the log cannot be read.
     fn page(&self, after: EntryId, pace: &mut Pace) -> Option<Page>;

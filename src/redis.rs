@@ -266,19 +266,19 @@ impl Journal for RedisLog {
     }
 
     fn wait_primed(&self, until: Instant) -> bool {
-        self.shared.wait(until, |state| state.is_primed)
+        self.shared.wait(until, |state| state.is_primed.then_some(())).is_some()
     }
 
     fn wait_read(&self, id: EntryId, until: Instant) -> bool {
-        self.shared.wait(until, |state| state.reached >= id)
+        self.shared.wait(until, |state| (state.reached >= id).then_some(())).is_some()
     }
 
     fn newest(&self, until: Instant) -> Option<EntryId> {
         self.pager.newest(until)
     }
 
-    fn has_place(&self, entry: EntryId, until: Instant) -> Option<bool> {
-        self.pager.has_place(entry, until)
+    fn can_be_at(&self, entry: EntryId, until: Instant) -> Option<bool> {
+        self.pager.can_be_at(entry, until)
     }
 
     fn page(&self, after: EntryId, pace: &mut Pace) -> Option<Page> {

@@ -128,7 +128,7 @@ impl<'v> Visit<'v> {
             arrival = self.place(returned)?;
             match (lack, &arrival.via) {
                 (Lack::Unseen(entry), _) => {
-                    let Some(is_there) = self.journal.has_place(entry, self.until) else {
+                    let Some(is_there) = self.journal.can_be_at(entry, self.until) else {
                         return Err(Trouble::Refused("the log cannot be read", Box::new(arrival)));
                     };
                     arrival.resume.origin = if is_there { Origin::Log } else { Origin::Elsewhere };

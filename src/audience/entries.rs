@@ -1,6 +1,6 @@
 //! Events that come out of a log which several nodes share.
 
-use super::{Arrival, Audience, Origin, Returned};
+use super::{Arrival, Audience, Origin, Resume, Returned};
 use crate::{
     frame,
     groups::{Event, Key},
@@ -67,9 +67,8 @@ impl<W: Wire> Audience<W> {
     pub(super) fn give_back(&self, mut arrival: Arrival<W>) -> Option<Arrival<W>> {
         if journal::POSSIBLE
             && let Some(back) = arrival.back.take()
-            && let Some(id) = &arrival.resume.last_event_id
-            && let resume = &arrival.resume
-            && let is_checked = resume.origin != Origin::Unknown
+            && let Resume { last_event_id: Some(id), origin, .. } = &arrival.resume
+            && let is_checked = *origin != Origin::Unknown
             && let Some(lack) = self.history.lacks(&arrival.seat.subscribed, id, is_checked)
         {
             // Where nobody waits for it any more, it ends with its socket.

@@ -112,7 +112,7 @@ impl History {
         if entry > places.newest {
             return Some(Lack::Ahead(entry));
         }
-        if !is_checked && !self.has_place(places, entry) {
+        if !is_checked && !self.can_be_at(places, entry) {
             return Some(Lack::Unseen(entry));
         }
         let is_older = entry < places.floor || entry < self.newest_dropped(subscribed, places);
@@ -121,7 +121,7 @@ impl History {
 
     /// Whether a client can be at this entry, as far as it is kept here: clients are given entries, and
     /// places right before one.
-    fn has_place(&self, places: &Places, entry: EntryId) -> bool {
+    fn can_be_at(&self, places: &Places, entry: EntryId) -> bool {
         let is_kept = |log: &Log| {
             let next = log.kept.partition_point(|kept| kept.entry < entry);
             log.kept.get(next).is_some_and(|kept| kept.entry.is_at_or_after(entry))

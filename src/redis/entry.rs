@@ -84,6 +84,11 @@ impl Raw {
         self.fields.iter().map(|field| size_of::<Vec<u8>>() + field.len()).sum()
     }
 
+    /// The size of the largest of them.
+    pub(super) fn largest(page: &[Self]) -> usize {
+        page.iter().map(Self::len).max().unwrap_or(0)
+    }
+
     /// Reads it; what is wrong is a text for people. Fields of other names are left to others.
     pub(super) fn content(&self) -> Result<Content, &'static str> {
         let [mut data, mut event, mut id, mut retry, mut gap, mut after] = [const { None }; 6];

@@ -152,9 +152,12 @@ impl Link {
 
     /// What became of an entry that there was.
     pub(super) fn fate(&mut self, config: &RedisConfig, id: EntryId) -> Result<Fate, Fault> {
+        if id == EntryId::ZERO {
+            return Ok(Fate::There);
+        }
         let text = argument(id);
         let found = self.ask(cmd("XRANGE").arg(&config.stream).arg(&text).arg(&text))?;
-        if id == EntryId::ZERO || !entries(found)?.is_empty() {
+        if !entries(found)?.is_empty() {
             return Ok(Fate::There);
         }
         let Extent { newest, oldest, .. } = self.extent(config)?;

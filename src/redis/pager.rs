@@ -50,7 +50,7 @@ impl Pager {
         self.with_link(until, |link| link.extent(&self.shared.config)).map(|extent| extent.newest)
     }
 
-    pub(super) fn has_place(&self, entry: EntryId, until: Instant) -> Option<bool> {
+    pub(super) fn can_be_at(&self, entry: EntryId, until: Instant) -> Option<bool> {
         if entry == EntryId::ZERO {
             // The beginning of every log.
             return Some(true);
@@ -68,7 +68,7 @@ impl Pager {
         let (mut found, extent) = self.with_link(until, read)?;
         let missing = (!extent.is_whole_after(after))
             .then(|| found.first().map_or(extent.newest, |raw| raw.id));
-        pace.saw(found.iter().map(Raw::len).max().unwrap_or(0));
+        pace.saw(Raw::largest(&found));
         let fitting = found.iter().scan(0, |bytes, raw| {
             *bytes += raw.len();
             Some(*bytes)

@@ -261,7 +261,7 @@ impl Reader {
             command.arg(&config.stream).arg(argument(end)).arg("-").arg("COUNT").arg(count);
             let page = entries(link.ask(&command)?)?;
             is_all = page.len() < count;
-            self.pace.saw(largest(&page));
+            self.pace.saw(Raw::largest(&page));
             bytes += page.iter().map(Raw::len).sum::<usize>();
             end = page.last().map_or(end, |oldest| oldest.id.before());
             tail.extend(page);
@@ -301,7 +301,7 @@ impl Reader {
             command.arg("STREAMS").arg(&shared.config.stream).arg(argument(self.cursor));
             read_entries(link.ask(&command)?)?
         };
-        self.pace.saw(largest(&page));
+        self.pace.saw(Raw::largest(&page));
         let is_all = page.len() < count;
         if !is_all && !self.is_behind {
             // A stream is never cut shorter than a page: who comes to its end has missed nothing, and who
@@ -385,11 +385,6 @@ impl Reader {
         (self.shared.intake.wake)();
         self.shared.change(|state| state.reached = entry);
     }
-}
-
-/// The size of the largest entry.
-fn largest(page: &[Raw]) -> usize {
-    page.iter().map(Raw::len).max().unwrap_or(0)
 }
 
 struct End<'s>(&'s Shared);

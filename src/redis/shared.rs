@@ -119,12 +119,7 @@ impl Shared {
 
     /// Waits until `until` for a server that the reader vouches for.
     pub(super) fn wait_vouched(&self, until: Instant) -> Option<String> {
-        let mut state = self.state.lock();
-        while state.vouched.is_none()
-            && state.stopping.is_none()
-            && !self.changed.wait_until(&mut state, until).timed_out()
-        {}
-        state.vouched.clone()
+        self.wait(until, |state| state.vouched.clone())
     }
 
     /// A client was given everything up to here out of the log.
@@ -142,17 +137,18 @@ impl Shared {
         self.state.lock().appended
     }
 
-    /// Waits until `until` for this to be so; false where it is not, or the end has come.
-    pub(super) fn wait(&self, until: Instant, is_so: impl Fn(&State) -> bool) -> bool {
+    /// Waits until `until` for what this finds; `None` where there is no such thing, or the end has come.
+    pub(super) fn wait<T>(&self, until: Instant, find: impl Fn(&State) -> Option<T>) -> Option<T> {
         let mut state = self.state.lock();
-        while !is_so(&state) {
-            if state.stopping.is_some()
-                || self.changed.wait_until(&mut state, until).timed_out() && !is_so(&state)
-            {
-                return false;
+        loop {
+            let found = find(&state);
+            if found.is_some() || state.stopping.is_some() {
+                return found;
+            }
+            if self.changed.wait_until(&mut state, until).timed_out() {
+                return find(&state);
             }
         }
-        true
     }
 
     /// Waits before the next try to connect; false where the end has come.
