@@ -335,64 +335,43 @@
 //! - `cli` is for the `websse` command. It has `json`, `log` and `socket2`; with `redis` beside it the command
 //!   has `--redis`.
 
-mod access;
-mod audience;
-mod broadcaster;
-mod builder;
-mod client;
+// In the order of the floors: each imports from those above it.
 mod error;
-mod feed;
-mod frame;
-mod groups;
-mod handlers;
-mod history;
-mod hooks;
-pub mod http;
-mod hub;
-mod inbox;
-mod journal;
-#[cfg(feature = "json")]
-mod json;
 mod logs;
-mod mail;
-mod message;
-mod meter;
-mod notices;
-mod options;
 mod panics;
-mod permits;
-mod queue;
+mod socket;
+
+mod message;
+
+pub mod http;
+
+mod broadcast;
+
+mod server;
+
+mod handlers;
 #[cfg(feature = "redis")]
 pub mod redis;
-mod registry;
-mod returning;
-#[cfg(test)]
-mod scripted;
-mod server;
-mod socket;
-mod stats;
-mod stream;
-mod subscription;
-mod types;
 
-pub use access::{Action, Denied};
-pub use broadcaster::ShutdownReport;
-pub use builder::Builder;
-pub use client::{Client, ClientId, SendToError, UnknownClient};
-pub use error::{
-    MessageError, PublishAllError, PublishError, RegisterError, RunError, StreamError,
-    SubscribeError, TryPublishError,
-};
-pub use frame::Frame;
-pub use handlers::{EventStreamHandler, FiguresHandler, HealthHandler, SendMessageHandler};
-pub use hooks::Publisher;
-pub use journal::LogStats;
 #[cfg(feature = "json")]
-pub use json::JsonError;
-pub use message::{EventId, Message};
-pub use server::Server;
-pub use stats::{Disconnect, Disconnected, Stats};
-pub use subscription::{RecvTimeoutError, Subscription, SubscriptionBuilder};
+pub use message::json::JsonError;
+pub use {
+    broadcast::{
+        broadcaster::ShutdownReport,
+        client::{Client, ClientId, SendToError, UnknownClient},
+        log::LogStats,
+        stats::{Disconnect, Disconnected, Stats},
+    },
+    error::{
+        MessageError, PublishAllError, PublishError, RegisterError, RunError, StreamError,
+        SubscribeError, TryPublishError,
+    },
+    handlers::{
+        Action, Denied, EventStreamHandler, FiguresHandler, HealthHandler, SendMessageHandler,
+    },
+    message::{EventId, Message, frame::Frame},
+    server::{Builder, Publisher, RecvTimeoutError, Server, Subscription, SubscriptionBuilder},
+};
 
 /// Compiles the README's program.
 #[cfg(doctest)]

@@ -4,16 +4,16 @@ use std::{net::SocketAddr, time::Instant};
 
 use super::{
     body::{Decoder, Framing, Share},
-    connections::For,
     listener::Accepted,
     policy::Grant,
+    read_buffer::Window,
     refusals::Asked,
     request::{self, Fate, Head, Request},
     response::{Body, Refusal, Response},
     router::Routed,
     service::{Service, Turn},
+    slots::For,
     transport::{End, Transport},
-    window::Window,
 };
 use crate::panics::survive;
 

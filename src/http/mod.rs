@@ -27,19 +27,19 @@
 
 mod body;
 mod connection;
-mod connections;
+mod leader;
 mod limits;
 mod listener;
 mod policy;
+mod read_buffer;
 mod refusals;
 mod request;
 mod response;
 mod router;
 mod service;
+mod slots;
 mod target;
 mod transport;
-mod turns;
-mod window;
 
 use std::{
     io,

@@ -14,13 +14,13 @@ use parking_lot::Mutex;
 use super::{
     body::Budget,
     connection::{Buffers, serve},
-    connections::Connections,
+    leader::Turns,
     limits::Limits,
     listener::Acceptor,
     policy::Policy,
     refusals::Refusals,
     router::Router,
-    turns::Turns,
+    slots::Connections,
 };
 use crate::{
     logs::{self, Level},

@@ -9,10 +9,10 @@ use std::{
 };
 
 use super::{
-    connections::{For, Ticket},
+    read_buffer::Window,
     response::{Refusal, TakeOver},
     service::{Service, Turn},
-    window::Window,
+    slots::{For, Ticket},
 };
 use crate::socket::Socket;
 

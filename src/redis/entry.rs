@@ -8,7 +8,7 @@ use redis::{Cmd, cmd};
 
 use super::config::RedisConfig;
 use crate::{
-    journal::EntryId,
+    broadcast::log::EntryId,
     message::{EventId, GENERAL, Message},
 };
 

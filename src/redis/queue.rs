@@ -4,8 +4,8 @@ use std::{collections::VecDeque, sync::Arc, time::Instant};
 
 use parking_lot::{Condvar, Mutex, MutexGuard};
 
-use super::receipt::Receipt;
-use crate::{error::PublishError, journal::Refusal};
+use super::acknowledgement::Receipt;
+use crate::{broadcast::log::Refusal, error::PublishError};
 
 /// What goes out in one round trip at most.
 const BATCH_MESSAGES: usize = 1024;

@@ -7,8 +7,8 @@ use std::{
 
 use parking_lot::{Condvar, Mutex};
 
-use super::{config::RedisConfig, pause::Pause, places::Places, queue::Queue};
-use crate::journal::{EntryId, Intake, LogStats};
+use super::{backoff::Pause, config::RedisConfig, queue::Queue, slots::Places};
+use crate::broadcast::log::{EntryId, Intake, LogStats};
 
 #[derive(Debug)]
 pub(super) struct Shared {

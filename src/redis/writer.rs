@@ -6,8 +6,8 @@ use std::{
 };
 
 use super::{
+    backoff::Pause,
     link::{Fate, Fault, Link, id},
-    pause::Pause,
     queue::{Job, Work},
     reader::LOOK,
     say,

@@ -4,11 +4,13 @@ use std::sync::Arc;
 
 use super::Server;
 use crate::{
-    client::{ClientId, SendToError, UnknownClient},
+    broadcast::client::{ClientId, SendToError, UnknownClient},
     error::SubscribeError,
-    hooks::Publisher,
     message::Message,
-    subscription::{Subscription, SubscriptionBuilder},
+    server::{
+        hooks::Publisher,
+        subscription::{Subscription, SubscriptionBuilder},
+    },
 };
 
 impl Server {

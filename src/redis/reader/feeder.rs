@@ -9,15 +9,15 @@ use crossbeam_channel::SendTimeoutError;
 
 use super::Stop;
 use crate::{
-    journal::{Entry, EntryId, Step},
+    broadcast::log::{Entry, EntryId, Step},
     logs::Level,
+    message::event_types::TypeId,
     redis::{
+        classify::{Found, sort},
         entry::{Mark, Raw},
         say,
         shared::Shared,
-        sort::{Found, sort},
     },
-    types::TypeId,
 };
 
 /// How long the broadcaster may take no step before it is seen whether it is the end.

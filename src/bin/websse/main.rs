@@ -1,0 +1,273 @@
+//! The `websse` command: a hub for Server-Sent Events, to be tried with curl.
+
+#[cfg(not(unix))]
+compile_error!(
+    "the command needs Unix signals; the library does without, and without the feature cli"
+);
+
+mod clients;
+mod config;
+mod flags;
+mod listen;
+mod logger;
+mod page;
+mod stdin;
+mod tokens;
+mod units;
+
+use std::{
+    io::{self, Write},
+    net::IpAddr,
+    process::ExitCode,
+    sync::Arc,
+    thread,
+    time::{Duration, Instant},
+};
+
+use log::{LevelFilter, info, warn};
+use signal_hook::{
+    consts::{SIGINT, SIGTERM},
+    iterator::Signals,
+};
+use websse::{
+    Action, Denied, Server,
+    http::{Handler, HttpServer, Policy, Request, Response},
+};
+
+use crate::{
+    clients::Rate,
+    config::{Command, Config, ENDPOINTS, Format},
+    listen::{Address, Bound},
+    tokens::Tokens,
+};
+
+/// How long a shutdown may take to answer requests that are on their way.
+const ANSWER: Duration = Duration::from_secs(1);
+
+fn main() -> ExitCode {
+    let command = config::read(std::env::args_os().skip(1), |name| std::env::var_os(name));
+    let (format, level) = match &command {
+        Ok(Command::Serve(config)) => (config.log_format, config.log_level),
+        _ => (Format::Text, LevelFilter::Info),
+    };
+    logger::to_stderr(format, level);
+    let result = match command {
+        Ok(Command::Help) => print(&config::help()),
+        Ok(Command::Version) => print(concat!("websse ", env!("CARGO_PKG_VERSION"), "\n")),
+        Ok(Command::Check(config)) => register(&config).and_then(|_| print(&config.shown())),
+        Ok(Command::Serve(config)) => serve(&config),
+        Err(error) => Err(format!("{error}; try websse --help")),
+    };
+    let code = match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            log::error!("{error}");
+            ExitCode::FAILURE
+        }
+    };
+    log::logger().flush();
+    code
+}
+
+fn print(text: &str) -> Result<(), String> {
+    match io::stdout().write_all(text.as_bytes()) {
+        // Whoever reads the output has seen enough.
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
+            Err(format!("cannot write to standard output: {error}"))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// A server with the event types.
+fn register(config: &Config) -> Result<Server, String> {
+    let server = config.server.clone().build();
+    server.register_event("").map_err(|error| error.to_string())?;
+    let events = config.events.iter().chain(&config.presence);
+    server.register_events(events).map_err(|error| error.to_string())?;
+    Ok(server)
+}
+
+fn serve(config: &Config) -> Result<(), String> {
+    // Before anything is accepted: a signal from here on ends the program in good order.
+    let mut signals = Signals::new([SIGINT, SIGTERM])
+        .map_err(|error| format!("cannot wait for signals: {error}"))?;
+    raise_descriptor_limit();
+    let server = Arc::new(register(config)?);
+    server.run().map_err(|error| error.to_string())?;
+    let mut http = routes(config, &server)?;
+    let mut bound = Vec::new();
+    for address in &config.listen {
+        let cannot = |error: io::Error| format!("cannot listen on {address}: {error}");
+        let mut one = address.listen(config.unix_mode).map_err(cannot)?;
+        if let Some(listener) = one.listener.take() {
+            http = http.policy(policy(config, &one.address)).serve(listener).map_err(cannot)?;
+        }
+        bound.push(one);
+    }
+    print(&what_next(&bound, config))?;
+    if let Some(lines) = config.stdin {
+        let (server, event) = (Arc::clone(&server), first_event(config).to_owned());
+        // It ends with the process: nothing interrupts a read.
+        thread::spawn(move || stdin::publish(&server, io::stdin().lock(), lines, &event));
+    }
+    if let Some(signal) = signals.forever().next() {
+        info!("signal {signal}, shutting down; once more ends it at once");
+    }
+    thread::spawn(move || {
+        if signals.forever().next().is_some() {
+            std::process::exit(1);
+        }
+    });
+    http.shutdown(ANSWER);
+    drop(bound);
+    let report = server.shutdown(config.shutdown_timeout);
+    if report.undelivered > 0 || report.cut_streams > 0 {
+        warn!(
+            "after {:?} gave up {} events and {} streams",
+            config.shutdown_timeout, report.undelivered, report.cut_streams
+        );
+    }
+    Ok(())
+}
+
+fn routes(config: &Config, server: &Server) -> Result<HttpServer, String> {
+    let (publish, subscribe) = config.tokens()?;
+    if publish.is_empty() && config.listen.iter().any(|address| !address.is_local()) {
+        warn!("whoever reaches this host may publish; --publish-token would restrict it");
+    }
+    let rate = config.publishes_per_second.map(Rate::new).map(Arc::new);
+    let proxies = config.proxies.clone();
+    let decide = move |request: &Request, action: Action<'_>| match action {
+        Action::Publish(kind) => {
+            publish.check(request, &[Some(kind)])?;
+            check_rate(rate.as_deref(), proxies.client(request))
+        }
+        Action::Subscribe(types) => check_types(&subscribe, request, types),
+        _ => subscribe.check(request, &[None]),
+    };
+    let mut stream = server.event_stream_handler().authorize(decide.clone());
+    if let Some(limit) = config.streams_per_address {
+        let proxies = config.proxies.clone();
+        stream = stream.streams_per_address(limit, move |request| proxies.client(request));
+    }
+    let http = HttpServer::new().limits(config.limits.clone());
+    let metrics = server.metrics_handler().with_http(&http).authorize(decide.clone());
+    let stats = server.stats_handler().with_http(&http).authorize(decide.clone());
+    let shows_page = config.page;
+    Ok(http
+        .get("/event", AtOnce(stream))
+        .post("/send", AtOnce(server.send_message_handler().authorize(decide)))
+        .get("/metrics", metrics)
+        .get("/stats", stats)
+        .get("/healthz", server.health_handler())
+        .get("/", move |request: &Request| root(request, shows_page)))
+}
+
+/// A handler that asks the decisions above, which take microseconds and wait for nobody: the thread
+/// that accepts can run it by itself.
+struct AtOnce<H>(H);
+
+impl<H: Handler> Handler for AtOnce<H> {
+    fn handle(&self, request: &Request) -> Response {
+        self.0.handle(request)
+    }
+
+    fn may_block(&self) -> bool {
+        false
+    }
+}
+
+/// The live page for browsers; for curl and others, and without the page, what there is.
+fn root(request: &Request, shows_page: bool) -> Response {
+    let accepted = request.header("accept").unwrap_or_default();
+    let is_browser = String::from_utf8_lossy(accepted).contains("text/html");
+    let response = if is_browser && shows_page {
+        Response::html(page::PAGE)
+            .header("Content-Security-Policy", page::CSP)
+            .header("X-Content-Type-Options", "nosniff")
+            .header("Referrer-Policy", "no-referrer")
+    } else {
+        Response::text(200, ENDPOINTS)
+    };
+    response.header("Cache-Control", "no-cache").header("Vary", "Accept")
+}
+
+/// Whether a request may listen to these types; `*` are all of them.
+fn check_types(tokens: &Tokens, request: &Request, types: &[&str]) -> Result<(), Denied> {
+    let types: Vec<_> = types.iter().map(|&kind| (kind != "*").then_some(kind)).collect();
+    tokens.check(request, &types)
+}
+
+/// Whether a client may publish once more now.
+fn check_rate(rate: Option<&Rate>, client: Option<IpAddr>) -> Result<(), Denied> {
+    let (Some(rate), Some(client)) = (rate, client) else {
+        return Ok(());
+    };
+    let later = |wait| Denied::try_later("you publish too often", wait);
+    rate.take(client, Instant::now()).map_err(later)
+}
+
+/// Which pages may use the server. On loopback it goes by its own names only: a page whose name was
+/// made to point here is no visitor.
+fn policy(config: &Config, address: &Address) -> Policy {
+    let mut hosts = config.allow_hosts.clone();
+    if let Address::Tcp(address) = address
+        && address.ip().is_loopback()
+    {
+        let own = address.to_string();
+        let own = own.rsplit_once(':').map_or(&*own, |(host, _)| host);
+        hosts.extend(["localhost", "127.0.0.1", "[::1]", own].map(str::to_owned));
+    }
+    let policy = hosts.into_iter().fold(Policy::default(), Policy::allow_host);
+    config.cors_origins.iter().fold(policy, Policy::allow_origin)
+}
+
+/// Lets the program hold as many streams as the system allows it.
+fn raise_descriptor_limit() {
+    if let Err(error) = rlimit::increase_nofile_limit(u64::MAX) {
+        warn!("cannot raise the limit of open descriptors: {error}");
+    }
+}
+
+/// The first event type that has a name; else the general one.
+fn first_event(config: &Config) -> &str {
+    config.events.iter().find(|event| !event.is_empty()).map_or("", String::as_str)
+}
+
+/// What to type next, with the real addresses.
+fn what_next(bound: &[Bound], config: &Config) -> String {
+    let listening = bound.iter().map(|one| match &one.address {
+        Address::Tcp(address) => format!("websse listens on http://{address}\n"),
+        #[cfg(unix)]
+        address @ Address::Unix(_) => format!("websse listens on {address}\n"),
+    });
+    let listening = listening.collect::<Vec<_>>().concat();
+    let Some(one) = bound.first() else {
+        return listening;
+    };
+    let (option, host) = match &one.address {
+        Address::Tcp(address) => (String::new(), address.to_string()),
+        #[cfg(unix)]
+        Address::Unix(path) => {
+            (format!("--unix-socket {} ", path.display()), "localhost".to_owned())
+        }
+    };
+    let (listen, send) = match first_event(config) {
+        "" => (String::new(), String::new()),
+        event => (format!("?event={}", encode(event)), format!("event={}&", encode(event))),
+    };
+    format!(
+        "{listening}listen:   curl -N {option}'http://{host}/event{listen}'\n\
+         publish:  curl -X POST {option}'http://{host}/send?{send}data=hello'\n"
+    )
+}
+
+/// Encodes an event type for a URL.
+fn encode(text: &str) -> String {
+    let encode = |byte: u8| {
+        let plain = byte.is_ascii_alphanumeric() || b"-._~".contains(&byte);
+        if plain { char::from(byte).to_string() } else { format!("%{byte:02X}") }
+    };
+    text.bytes().map(encode).collect::<Vec<_>>().concat()
+}

@@ -1,0 +1,338 @@
+//! The history of a node that follows a log: events have the ids of their entries, and what is not
+//! kept here may still be in the log.
+
+use super::{History, Log, Sequence};
+use crate::{
+    broadcast::log::{self, EntryId},
+    message::{
+        event_types::{Subscribed, TypeId},
+        frame::{self, Encoded, Frame},
+    },
+};
+
+/// What the history knows of the log.
+#[derive(Debug, Default)]
+pub(super) struct Places {
+    /// Nothing up to here is kept.
+    floor: EntryId,
+    /// Everything up to here was read.
+    newest: EntryId,
+    /// Before this place events may be lost for ever.
+    broken: EntryId,
+    /// The newest entries of types that were not registered here, by how many were then: a type with
+    /// a lower number has none of them.
+    unknown: Vec<(TypeId, EntryId)>,
+}
+
+impl Places {
+    /// The newest entry that may be of this type and was passed over.
+    fn passed_over(&self, kind: TypeId) -> EntryId {
+        let later = self.unknown.partition_point(|&(types, _)| types <= kind);
+        later.checked_sub(1).map_or(EntryId::ZERO, |at| self.unknown[at].1)
+    }
+
+    /// How many types there were when an entry was passed over last.
+    fn types(&self) -> TypeId {
+        self.unknown.last().map_or(0, |&(types, _)| types)
+    }
+}
+
+/// Why a client cannot be served from what is kept here.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Lack {
+    /// It has an event that this node has not come to.
+    Ahead(EntryId),
+    /// It misses something that came after this entry.
+    Older(EntryId),
+    /// The id is not one of the log's, and not known as a publisher's up to this entry.
+    Unknown(EntryId),
+    /// It is not known here whether this entry is of the log.
+    Unseen(EntryId),
+}
+
+impl History {
+    /// Forgets everything; what comes from now on is after `floor`.
+    pub(crate) fn begin_at(&mut self, floor: EntryId) {
+        for at in 0..self.logs.len() {
+            while !self.logs[at].kept.is_empty() {
+                self.drop_oldest(at);
+            }
+            // The floor stands for these, and it may be lower.
+            self.logs[at].dropped_entry = EntryId::ZERO;
+        }
+        let places = self.places.get_or_insert_default();
+        *places = Places { floor, newest: floor, ..Places::default() };
+    }
+
+    /// Gives an entry its place in the order, and keeps it.
+    pub(crate) fn record_entry(&mut self, entry: EntryId, kind: TypeId, encoded: Encoded) -> Frame {
+        self.newest += 1;
+        let Encoded { lines, id } = encoded;
+        let millis = entry.millis_text();
+        let place = id.is_none().then_some((&*millis, entry.number));
+        let frame = frame::seal(&lines, place, &mut self.buffer);
+        let at = self.log_at(kind);
+        let passed_over = self.places(entry).passed_over(kind);
+        if !self.logs[at].is_used() {
+            self.logs[at].dropped_entry = passed_over;
+        }
+        self.keep(kind, &frame, id, entry);
+        frame
+    }
+
+    /// Everything up to this entry was read.
+    pub(crate) fn reach(&mut self, entry: EntryId) {
+        self.places(entry);
+    }
+
+    /// An entry was passed over, as its type is none of so many that are registered. It may be later.
+    pub(crate) fn pass_unknown(&mut self, entry: EntryId, types: TypeId) {
+        let unknown = &mut self.places(entry).unknown;
+        match unknown.last_mut() {
+            Some((of, newest)) if *of == types => *newest = entry,
+            _ => unknown.push((types, entry)),
+        }
+    }
+
+    /// Before this place events may be lost for ever.
+    pub(crate) fn break_at(&mut self, entry: EntryId) {
+        self.places(entry).broken = entry;
+    }
+
+    /// Why a client of these types whose last event had this id cannot be served from here. If
+    /// `is_checked`, it is known to have come from somewhere that a client can be at.
+    pub(crate) fn lacks(
+        &self,
+        subscribed: &Subscribed,
+        id: &str,
+        is_checked: bool,
+    ) -> Option<Lack> {
+        let places = self.entries()?;
+        let Some(entry) = self.entry_of(subscribed, id) else {
+            return Some(Lack::Unknown(places.newest));
+        };
+        if entry > places.newest {
+            return Some(Lack::Ahead(entry));
+        }
+        if !is_checked && !self.can_be_at(places, entry) {
+            return Some(Lack::Unseen(entry));
+        }
+        let is_older = entry < places.floor || entry < self.newest_dropped(subscribed, places);
+        is_older.then_some(Lack::Older(entry))
+    }
+
+    /// Whether a client can be at this entry, as far as it is kept here: clients are given entries, and
+    /// places right before one.
+    fn can_be_at(&self, places: &Places, entry: EntryId) -> bool {
+        let is_kept = |log: &Log| {
+            let next = log.kept.partition_point(|kept| kept.entry < entry);
+            log.kept.get(next).is_some_and(|kept| kept.entry.is_at_or_after(entry))
+        };
+        [places.floor, places.newest].contains(&entry) || self.logs.iter().any(is_kept)
+    }
+
+    /// Whether events may be lost that a client did not get whose last event had this id.
+    pub(crate) fn is_broken_after(&self, subscribed: &Subscribed, id: &str) -> bool {
+        let broken = self.entries().map_or(EntryId::ZERO, |places| places.broken);
+        self.entry_of(subscribed, id).is_some_and(|entry| entry < broken)
+    }
+
+    /// The position of a client, where everything that it misses is kept.
+    pub(super) fn entry_position(&self, subscribed: &Subscribed, id: &str) -> Option<Sequence> {
+        if self.lacks(subscribed, id, true).is_some() {
+            return None;
+        }
+        let entry = self.entry_of(subscribed, id)?;
+        let next = self.logs_of(subscribed).filter_map(|log| {
+            let at = log.kept.partition_point(|kept| kept.entry <= entry);
+            log.kept.get(at).map(|kept| kept.sequence)
+        });
+        Some(next.min().map_or(self.newest, |next| next - 1))
+    }
+
+    /// The id that stands for a position: before what is kept after it.
+    pub(super) fn entry_at(&self, position: Sequence) -> Option<EntryId> {
+        let places = self.entries()?;
+        let next = self.logs.iter().filter_map(|log| log.kept.get(log.begin(position)));
+        Some(next.map(|kept| kept.entry.before()).min().unwrap_or(places.newest))
+    }
+
+    /// What is known of the log, once everything up to `entry` was read.
+    /// `None` where events do not come out of a log.
+    pub(super) fn entries(&self) -> Option<&Places> {
+        self.places.as_ref().filter(|_| log::POSSIBLE)
+    }
+
+    fn places(&mut self, entry: EntryId) -> &mut Places {
+        let places = self.places.get_or_insert_default();
+        places.newest = places.newest.max(entry);
+        places
+    }
+
+    /// The entry that an id stands for: its own, or the one whose publisher gave it this id.
+    fn entry_of(&self, subscribed: &Subscribed, id: &str) -> Option<EntryId> {
+        EntryId::parse(id).or_else(|| {
+            let mut uses = self.ids.get(id)?.iter();
+            let &(sequence, kind) = uses.find(|&&(_, kind)| subscribed.includes(kind))?;
+            let log = self.logs.get(kind as usize)?;
+            let at = log.kept.binary_search_by_key(&sequence, |kept| kept.sequence).ok()?;
+            log.kept.get(at).map(|kept| kept.entry)
+        })
+    }
+
+    /// The newest entry of these types that was read and is not kept, as far as it can be told.
+    fn newest_dropped(&self, subscribed: &Subscribed, places: &Places) -> EntryId {
+        let dropped = |kind: TypeId| match self.logs.get(kind as usize) {
+            Some(log) if log.is_used() => log.dropped_entry,
+            _ => places.passed_over(kind),
+        };
+        let newest = match subscribed {
+            Subscribed::All => {
+                let used = TypeId::try_from(self.logs.len()).unwrap_or(TypeId::MAX);
+                (0..used.max(places.types())).map(dropped).max()
+            }
+            Subscribed::Types(types) => types.iter().copied().map(dropped).max(),
+        };
+        newest.unwrap_or_default()
+    }
+}
+
+impl Log {
+    /// Whether an event of this type was ever read here.
+    fn is_used(&self) -> bool {
+        self.dropped > 0 || !self.kept.is_empty()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::broadcast::history::HistoryLimits;
+
+    fn entry(number: u64) -> EntryId {
+        EntryId { millis: 1_700_000_000_000 + number / 3, number: number % 3 }
+    }
+
+    fn history(events: usize) -> History {
+        let limits = HistoryLimits { events, bytes: 1 << 20, all_bytes: 1 << 20 };
+        let mut history = History::new(limits, String::new());
+        history.begin_at(EntryId::ZERO);
+        history
+    }
+
+    fn record(history: &mut History, number: u64, kind: TypeId) {
+        let lines = format!("data: {number}\n");
+        history.record_entry(entry(number), kind, Encoded::raw(lines.as_bytes()));
+    }
+
+    fn replayed(history: &History, subscribed: &Subscribed, id: &str) -> Option<Vec<u64>> {
+        let position = history.position_of(subscribed, id)?;
+        let mut numbers = Vec::new();
+        history.read(subscribed, position, |original| {
+            let mail = original.mail(&crate::broadcast::mailbox::Load::default());
+            let text = std::str::from_utf8(mail.as_bytes()).expect("it is UTF-8");
+            let number = text["data: ".len()..].lines().next().expect("a line");
+            numbers.push(number.parse().expect("a number"));
+            true
+        });
+        Some(numbers)
+    }
+
+    /// Against a list of all events: what is replayed after any id is what came after it, or it is
+    /// said that something is missing.
+    #[test]
+    fn a_position_is_known_exactly_where_nothing_is_missing() {
+        let kind_of = |number: u64| TypeId::from(!number.is_multiple_of(7));
+        let mut history = history(10);
+        for newest in 1..200 {
+            record(&mut history, newest, kind_of(newest));
+            for kinds in [&[0][..], &[1], &[0, 1]] {
+                let subscribed = Subscribed::Types(kinds.into());
+                for asked in newest.saturating_sub(90)..newest {
+                    let missed = asked + 1..=newest;
+                    let missed = missed.filter(|&number| kinds.contains(&kind_of(number)));
+                    let is_kept = |number: &u64| {
+                        let kind = kind_of(*number);
+                        (*number..=newest).filter(|&other| kind_of(other) == kind).count() <= 10
+                    };
+                    let missed: Vec<u64> = missed.collect();
+                    let expected = missed.iter().all(is_kept).then_some(missed);
+                    let got = replayed(&history, &subscribed, &entry(asked).to_string());
+                    assert_eq!(got, expected, "{kinds:?} after {asked} of {newest}");
+                }
+            }
+        }
+        let all = Subscribed::All;
+        assert_eq!(
+            history.lacks(&all, &entry(200).to_string(), true),
+            Some(Lack::Ahead(entry(200)))
+        );
+        assert_eq!(history.lacks(&all, "somebody's", true), Some(Lack::Unknown(entry(199))));
+    }
+
+    #[test]
+    fn a_new_beginning_forgets_and_a_break_is_remembered() {
+        let mut history = history(10);
+        (1..=5).for_each(|number| record(&mut history, number, 0));
+        let (all, id) = (Subscribed::All, entry(3).to_string());
+        assert_eq!(replayed(&history, &all, &id), Some(vec![4, 5]));
+        history.break_at(entry(4));
+        assert!(history.is_broken_after(&all, &id));
+        assert!(!history.is_broken_after(&all, &entry(4).to_string()));
+        history.begin_at(entry(2));
+        assert_eq!(
+            history.lacks(&all, &entry(2).to_string(), true),
+            None,
+            "a log that was set back"
+        );
+        history.begin_at(entry(6));
+        assert_eq!(history.lacks(&all, &id, true), Some(Lack::Older(entry(3))));
+        assert_eq!(history.id_of(history.newest()), Some(entry(6).to_string()));
+    }
+
+    #[test]
+    fn a_place_that_is_not_kept_is_asked_for_once() {
+        let mut history = history(3);
+        (1..=9).for_each(|number| record(&mut history, 2 * number, 0));
+        history.reach(entry(30));
+        let all = Subscribed::All;
+        let lack = |id: EntryId, checked| history.lacks(&all, &id.to_string(), checked);
+        for known in [entry(14), entry(14).before(), entry(18), entry(30)] {
+            assert_eq!(lack(known, false), lack(known, true), "{known}");
+        }
+        for unseen in [entry(10), entry(17), entry(20)] {
+            assert_eq!(lack(unseen, false), Some(Lack::Unseen(unseen)));
+        }
+        assert_eq!(lack(entry(10), true), Some(Lack::Older(entry(10))));
+        assert_eq!(lack(entry(20), true), None);
+        assert_eq!(lack(entry(31), false), Some(Lack::Ahead(entry(31))));
+    }
+
+    #[test]
+    fn what_was_passed_over_may_be_of_types_that_came_later_only() {
+        let (early, late) = (Subscribed::Types([0].into()), Subscribed::Types([1].into()));
+        let mut history = history(10);
+        let lack = |history: &History, of: &Subscribed, after| {
+            history.lacks(of, &entry(after).to_string(), true).map(|lack| {
+                assert_eq!(lack, Lack::Older(entry(after)));
+            })
+        };
+        // One type is registered, and there was no event of it: there is none among these either.
+        history.pass_unknown(entry(7), 1);
+        for of in [&early, &Subscribed::All] {
+            assert_eq!(lack(&history, of, 2), None, "{of:?}");
+        }
+        assert!(lack(&history, &late, 6).is_some() && lack(&history, &late, 7).is_none());
+        // Two are.
+        history.pass_unknown(entry(9), 2);
+        assert!(lack(&history, &late, 6).is_some() && lack(&history, &late, 7).is_none());
+        assert!(lack(&history, &Subscribed::All, 6).is_some(), "7 may be of the second");
+        record(&mut history, 10, 1);
+        history.pass_unknown(entry(11), 2);
+        assert!(lack(&history, &late, 6).is_some());
+        for of in [&late, &Subscribed::All] {
+            assert_eq!(replayed(&history, of, &entry(7).to_string()), Some(vec![10]), "{of:?}");
+        }
+        assert_eq!(lack(&history, &early, 2), None);
+    }
+}

@@ -1,0 +1,326 @@
+//! What was published lately, kept for clients that come back.
+//!
+//! A bounded log for each event type, in one order of publishing: every event has a sequence
+//! number, kept or not, so that a position means the same in all logs.
+
+mod from_log;
+
+use std::{
+    cmp::Reverse,
+    collections::{BinaryHeap, HashMap, VecDeque},
+    hash::{BuildHasher, RandomState},
+    time::{SystemTime, UNIX_EPOCH},
+};
+
+pub(crate) use self::from_log::Lack;
+use self::from_log::Places;
+use crate::{
+    broadcast::{log::EntryId, mailbox::Original},
+    message::{
+        EPOCH_LENGTH, EventId, base_36,
+        event_types::{Subscribed, TypeId},
+        frame::{self, Frame, generated_id},
+    },
+};
+
+/// An event's place in the order of publishing, from 1. As a position it means: everything up to
+/// this event.
+pub(crate) type Sequence = u64;
+
+/// What an event costs beside its frame, in bytes.
+const PLACE: usize = 64;
+
+#[derive(Clone, Debug)]
+pub(crate) struct HistoryLimits {
+    /// Events of one type.
+    pub(crate) events: usize,
+    /// Bytes of one type.
+    pub(crate) bytes: usize,
+    /// Bytes of all types.
+    pub(crate) all_bytes: usize,
+}
+
+/// A name for this run: the time at its start and random digits, since hosts without a clock start
+/// at the same time every day.
+pub(crate) fn epoch() -> String {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    let millis = u64::try_from(since.as_millis()).unwrap_or(u64::MAX);
+    let random = RandomState::new().hash_one(millis);
+    let mut digits = base_36(millis, EPOCH_LENGTH - RANDOM_DIGITS);
+    digits.push_str(&base_36(random, RANDOM_DIGITS));
+    digits
+}
+
+/// How many of the digits that name a run are random: more than 20 bits.
+const RANDOM_DIGITS: usize = 4;
+
+#[derive(Debug)]
+pub(crate) struct History {
+    limits: HistoryLimits,
+    /// Names this run in the ids that the server makes.
+    epoch: String,
+    /// The sequence number given last.
+    newest: Sequence,
+    /// By the type's number.
+    logs: Vec<Log>,
+    bytes: usize,
+    /// How many events were dropped so far.
+    drops: u64,
+    /// Where the publishers' own ids are kept, the earliest use first. Two types may number their
+    /// events alike.
+    ids: HashMap<EventId, VecDeque<(Sequence, TypeId)>>,
+    /// Used within one call and kept for its memory.
+    buffer: Vec<u8>,
+    /// Set once the events come out of a log that several nodes share.
+    places: Option<Places>,
+}
+
+#[derive(Debug, Default)]
+struct Log {
+    kept: VecDeque<Kept>,
+    bytes: usize,
+    /// The newest event of this type that is not kept, or not any more; 0 is none.
+    dropped: Sequence,
+    /// Its entry, where events come out of a log.
+    dropped_entry: EntryId,
+    /// Which of all drops was the last one here, counted from 1.
+    last_drop: u64,
+}
+
+#[derive(Debug)]
+struct Kept {
+    sequence: Sequence,
+    frame: Original,
+    /// Its publisher's own id.
+    id: Option<EventId>,
+    /// Its entry, where it came out of a log.
+    entry: EntryId,
+}
+
+impl Kept {
+    fn bytes(&self) -> usize {
+        self.frame.len() + PLACE + self.id.as_ref().map_or(0, |id| PLACE + id.as_str().len())
+    }
+}
+
+impl History {
+    pub(crate) fn new(limits: HistoryLimits, epoch: String) -> Self {
+        let (logs, ids, buffer) = (Vec::new(), HashMap::new(), Vec::new());
+        Self { limits, epoch, newest: 0, logs, bytes: 0, drops: 0, ids, buffer, places: None }
+    }
+
+    /// Whether anything is kept at all; without it events get no ids from the server.
+    pub(crate) fn is_on(&self) -> bool {
+        let HistoryLimits { events, bytes, all_bytes } = self.limits;
+        events > 0 && bytes > 0 && all_bytes > 0
+    }
+
+    /// Whether an event is kept that is published here; others come out of a log.
+    pub(crate) fn keeps_own(&self) -> bool {
+        self.is_on() && self.entries().is_none()
+    }
+
+    /// Completes an event that consists of these lines: gives it its place in the order, and its id
+    /// where its publisher gave it none; keeps it.
+    pub(crate) fn record(&mut self, kind: TypeId, id: Option<EventId>, lines: &[u8]) -> Frame {
+        self.newest += 1;
+        // What is of this node alone has no place in a log that several share.
+        let is_on = self.keeps_own();
+        let place = (is_on && id.is_none()).then_some((&*self.epoch, self.newest));
+        let frame = frame::seal(lines, place, &mut self.buffer);
+        if is_on {
+            self.keep(kind, &frame, id, EntryId::ZERO);
+        }
+        frame
+    }
+
+    /// The place of a type's log.
+    fn log_at(&mut self, kind: TypeId) -> usize {
+        let at = kind as usize;
+        if self.logs.len() <= at {
+            self.logs.resize_with(at + 1, Log::default);
+        }
+        at
+    }
+
+    /// Keeps the newest event, and lets go of what is too much.
+    fn keep(&mut self, kind: TypeId, frame: &Frame, id: Option<EventId>, entry: EntryId) {
+        let sequence = self.newest;
+        let kept = Kept { sequence, frame: Original::new(frame.clone()), id, entry };
+        let at = self.log_at(kind);
+        if !self.is_on() || kept.bytes() > self.limits.bytes.min(self.limits.all_bytes) {
+            self.note_drop(at, sequence, entry);
+            return;
+        }
+        if let Some(id) = &kept.id {
+            self.ids.entry(id.clone()).or_default().push_back((sequence, kind));
+        }
+        self.bytes += kept.bytes();
+        self.logs[at].bytes += kept.bytes();
+        self.logs[at].kept.push_back(kept);
+        while self.logs[at].kept.len() > self.limits.events
+            || self.logs[at].bytes > self.limits.bytes
+        {
+            self.drop_oldest(at);
+        }
+        while self.bytes > self.limits.all_bytes {
+            let oldest = |log: &Log| log.kept.front().map(|kept| kept.sequence);
+            let oldest =
+                (0..).zip(&self.logs).filter_map(|(at, log)| Some((oldest(log)?, at))).min();
+            let Some((_, at)) = oldest else { break };
+            self.drop_oldest(at);
+        }
+    }
+
+    fn drop_oldest(&mut self, at: usize) {
+        let log = &mut self.logs[at];
+        let Some(gone) = log.kept.pop_front() else {
+            return;
+        };
+        log.bytes -= gone.bytes();
+        self.bytes -= gone.bytes();
+        self.note_drop(at, gone.sequence, gone.entry);
+        if let Some(id) = gone.id
+            && let Some(uses) = self.ids.get_mut(&id)
+        {
+            // Not always the first: another type may keep an earlier use.
+            if let Ok(at) = uses.binary_search_by_key(&gone.sequence, |&(sequence, _)| sequence) {
+                uses.remove(at);
+            }
+            if uses.is_empty() {
+                self.ids.remove(&id);
+            }
+        }
+    }
+
+    fn note_drop(&mut self, at: usize, sequence: Sequence, entry: EntryId) {
+        self.drops += 1;
+        let log = &mut self.logs[at];
+        log.dropped = log.dropped.max(sequence);
+        log.dropped_entry = log.dropped_entry.max(entry);
+        log.last_drop = self.drops;
+    }
+
+    /// How many events were dropped so far.
+    pub(crate) fn drops(&self) -> u64 {
+        self.drops
+    }
+
+    /// The position of somebody who has everything.
+    pub(crate) fn newest(&self) -> Sequence {
+        self.newest
+    }
+
+    /// The id that stands for a position.
+    pub(crate) fn id_of(&self, position: Sequence) -> Option<String> {
+        match self.entry_at(position) {
+            Some(entry) => Some(entry.to_string()),
+            None => self.is_on().then(|| generated_id(&self.epoch, position)),
+        }
+    }
+
+    /// The position of a client of these types whose last event had this id; `None` where it is not
+    /// known: the id is of another run, was never given to an event of them, or is not kept any more.
+    pub(crate) fn position_of(&self, subscribed: &Subscribed, id: &str) -> Option<Sequence> {
+        if self.entries().is_some() {
+            return self.entry_position(subscribed, id);
+        }
+        let own = id.strip_prefix(&*self.epoch).and_then(|rest| rest.strip_prefix('-'));
+        match own {
+            Some(digits) if digits.bytes().all(|byte| byte.is_ascii_digit()) => {
+                digits.parse().ok().filter(|&position| position <= self.newest)
+            }
+            _ => {
+                let mut uses = self.ids.get(id)?.iter();
+                uses.find(|&&(_, kind)| subscribed.includes(kind)).map(|&(sequence, _)| sequence)
+            }
+        }
+    }
+
+    /// The position from which on the last `count` events are still to come.
+    pub(crate) fn position_before_last(&self, subscribed: &Subscribed, count: usize) -> Sequence {
+        if count == 0 {
+            return self.newest;
+        }
+        let after = |position| -> usize {
+            self.logs_of(subscribed).map(|log| log.kept.len() - log.begin(position)).sum()
+        };
+        // Not before what was dropped: it is not among the last ones, and nobody will miss it.
+        let oldest = self.logs_of(subscribed).filter_map(|log| log.kept.front());
+        let oldest = oldest.map(|kept| kept.sequence).min().unwrap_or(self.newest + 1);
+        let dropped = self.logs_of(subscribed).map(|log| log.dropped).max().unwrap_or(0);
+        // The more is passed over, the fewer are left: find the earliest position with few enough.
+        let (mut low, mut high) = (dropped.min(oldest - 1), self.newest);
+        while low < high {
+            let middle = low + (high - low) / 2;
+            if after(middle) > count {
+                low = middle + 1;
+            } else {
+                high = middle;
+            }
+        }
+        low
+    }
+
+    /// Whether something of these types that came after `position` is not kept, and was dropped
+    /// after the first `drops` events were.
+    pub(crate) fn has_gap(&self, subscribed: &Subscribed, position: Sequence, drops: u64) -> bool {
+        self.logs_of(subscribed).any(|log| log.dropped > position && log.last_drop > drops)
+    }
+
+    /// The id of the oldest event of these types that is kept.
+    pub(crate) fn oldest_id(&self, subscribed: &Subscribed) -> Option<String> {
+        let first = self.logs_of(subscribed).filter_map(|log| log.kept.front());
+        let oldest = first.min_by_key(|kept| kept.sequence)?;
+        match &oldest.id {
+            Some(id) => Some(id.as_str().to_owned()),
+            None if self.entries().is_some() => Some(oldest.entry.to_string()),
+            None => self.id_of(oldest.sequence),
+        }
+    }
+
+    /// Hands out the events of these types that came after `position`, in their order, until `take`
+    /// says that it is enough; returns the position behind them, which is the newest when there are
+    /// no more.
+    pub(crate) fn read(
+        &self,
+        subscribed: &Subscribed,
+        position: Sequence,
+        mut take: impl FnMut(&Original) -> bool,
+    ) -> Sequence {
+        let begin = |log: &'_ Log| log.begin(position);
+        let logs: Vec<(&Log, usize)> =
+            self.logs_of(subscribed).map(|log| (log, begin(log))).collect();
+        let next = |log: &Log, at: usize| log.kept.get(at).map(|kept| kept.sequence);
+        let heads = (0..).zip(&logs).filter_map(|(number, &(log, at))| {
+            next(log, at).map(|sequence| Reverse((sequence, number, at)))
+        });
+        let mut heads: BinaryHeap<Reverse<(Sequence, usize, usize)>> = heads.collect();
+        while let Some(Reverse((_, number, at))) = heads.pop() {
+            let log = logs[number].0;
+            if let Some(sequence) = next(log, at + 1) {
+                heads.push(Reverse((sequence, number, at + 1)));
+            }
+            if !take(&log.kept[at].frame) {
+                break;
+            }
+        }
+        // Everything before the next one is handed out.
+        heads.peek().map_or(self.newest, |Reverse((sequence, ..))| sequence - 1)
+    }
+
+    fn logs_of<'h>(&'h self, subscribed: &'h Subscribed) -> impl Iterator<Item = &'h Log> {
+        let (all, named) = match subscribed {
+            Subscribed::All => (&self.logs[..], &[][..]),
+            Subscribed::Types(types) => (&[][..], &types[..]),
+        };
+        all.iter().chain(named.iter().filter_map(|&kind| self.logs.get(kind as usize)))
+    }
+}
+
+impl Log {
+    /// Where in the log the events after `position` begin.
+    fn begin(&self, position: Sequence) -> usize {
+        self.kept.partition_point(|kept| kept.sequence <= position)
+    }
+}

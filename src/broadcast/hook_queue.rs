@@ -1,0 +1,234 @@
+//! What waits to be told to the embedding program's hooks: who came, and who is gone.
+//!
+//! The broadcaster never waits here. While the hooks are slow notices gather; beyond a limit, a
+//! client that comes and goes before anybody was told of it is passed over and counted. What waits
+//! so is bounded by the limit and twice the number of clients that listen: an arrival that waits is
+//! then that of a client that is still here, and each client whose end waits was here when the
+//! oldest notice came.
+
+use std::{
+    collections::HashMap,
+    net::SocketAddr,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use parking_lot::{Condvar, Mutex, MutexGuard};
+
+use crate::{
+    broadcast::{client::ClientId, stats::Disconnect},
+    message::event_types::Subscribed,
+};
+
+/// So many notices may wait before clients are passed over.
+const MOST: usize = 8192;
+
+#[derive(Debug)]
+pub(crate) enum Notice {
+    Connected(Connected),
+    Disconnected(ClientId, Disconnect),
+}
+
+/// A client that listens from now on.
+#[derive(Debug)]
+pub(crate) struct Connected {
+    pub(crate) id: ClientId,
+    pub(crate) peer: Option<SocketAddr>,
+    pub(crate) subscribed: Arc<Subscribed>,
+    pub(crate) last_event_id: Option<String>,
+}
+
+#[derive(Debug, Default)]
+pub(crate) struct Notices {
+    /// Held to put in or take out; never while a hook runs.
+    state: Mutex<State>,
+    /// The hooks' thread waits here for a notice, and a shutdown for that thread's end.
+    changed: Condvar,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    /// By number, as they came. Some numbers were passed over.
+    waiting: HashMap<u64, Notice>,
+    oldest: u64,
+    next: u64,
+    /// The clients whose arrival waits, with the number of that notice.
+    untold: HashMap<ClientId, u64>,
+    /// How many clients were passed over.
+    passed_over: u64,
+    /// Nothing more comes.
+    closed: bool,
+    /// The hooks are called until then.
+    until: Option<Instant>,
+    ended: bool,
+}
+
+impl Notices {
+    pub(crate) fn connected(&self, connected: Connected) {
+        let mut state = self.state.lock();
+        let number = state.next;
+        state.untold.insert(connected.id, number);
+        state.push(Notice::Connected(connected));
+        drop(state);
+        self.changed.notify_all();
+    }
+
+    pub(crate) fn disconnected(&self, id: ClientId, reason: Disconnect) {
+        let mut state = self.state.lock();
+        if state.waiting.len() >= MOST
+            && let Some(number) = state.untold.remove(&id)
+        {
+            state.waiting.remove(&number);
+            state.passed_over += 1;
+            return;
+        }
+        state.push(Notice::Disconnected(id, reason));
+        drop(state);
+        self.changed.notify_all();
+    }
+
+    /// Waits for the next notice; `None` when nothing more is to be told.
+    pub(crate) fn next(&self) -> Option<Notice> {
+        let mut state = self.state.lock();
+        while state.waiting.is_empty() && !state.closed {
+            self.changed.wait(&mut state);
+        }
+        if state.until.is_some_and(|until| Instant::now() >= until) {
+            return None;
+        }
+        let notice = pop(&mut state)?;
+        if let Notice::Connected(connected) = &notice {
+            state.untold.remove(&connected.id);
+        }
+        Some(notice)
+    }
+
+    /// How many clients were passed over since the start.
+    pub(crate) fn passed_over(&self) -> u64 {
+        self.state.lock().passed_over
+    }
+
+    /// What waits may be told until `deadline`.
+    pub(crate) fn stop(&self, deadline: Instant) {
+        let mut state = self.state.lock();
+        state.until = Some(state.until.map_or(deadline, |until| until.min(deadline)));
+        drop(state);
+        self.changed.notify_all();
+    }
+
+    /// Nothing more comes.
+    pub(crate) fn close(&self) {
+        self.state.lock().closed = true;
+        self.changed.notify_all();
+    }
+
+    /// The hooks' thread is about to end.
+    pub(crate) fn end(&self) {
+        self.state.lock().ended = true;
+        self.changed.notify_all();
+    }
+
+    /// Waits for the end of the hooks' thread, but not longer than it may tell; returns whether it
+    /// has ended, and how many notices are left.
+    pub(crate) fn wait_ended(&self) -> (bool, usize) {
+        // A thread that has nothing to do takes a moment to end.
+        let moment = Instant::now() + Duration::from_millis(50);
+        let mut state = self.state.lock();
+        while !state.ended {
+            let until = state.until.map(|until| until.max(moment));
+            match until {
+                Some(until) if self.changed.wait_until(&mut state, until).timed_out() => break,
+                Some(_) => {}
+                None => self.changed.wait(&mut state),
+            }
+        }
+        (state.ended, state.waiting.len())
+    }
+}
+
+impl State {
+    fn push(&mut self, notice: Notice) {
+        self.waiting.insert(self.next, notice);
+        self.next += 1;
+    }
+}
+
+/// Takes the oldest notice. There may be a great many before it that were passed over; the lock is
+/// let go of in between for whoever waits for it.
+fn pop(state: &mut MutexGuard<'_, State>) -> Option<Notice> {
+    while state.oldest < state.next {
+        let number = state.oldest;
+        state.oldest += 1;
+        if let Some(notice) = state.waiting.remove(&number) {
+            return Some(notice);
+        }
+        if number.is_multiple_of(1024) {
+            MutexGuard::bump(state);
+        }
+    }
+    None
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn connect(notices: &Notices, id: u64) {
+        let subscribed = Arc::new(Subscribed::All);
+        let id = ClientId(id);
+        notices.connected(Connected { id, peer: None, subscribed, last_event_id: None });
+    }
+
+    /// The next notice: a client's number, and whether it has come.
+    fn next(notices: &Notices) -> Option<(u64, bool)> {
+        Some(match notices.next()? {
+            Notice::Connected(client) => (client.id.0, true),
+            Notice::Disconnected(id, _) => (id.0, false),
+        })
+    }
+
+    #[test]
+    fn what_waits_is_bounded_and_whoever_was_told_of_is_told_of_again() {
+        const CLIENTS: u64 = 1000;
+        let notices = Notices::default();
+        let disconnect = |id| notices.disconnected(ClientId(id), Disconnect::ClosedByPeer);
+        for id in 0..CLIENTS {
+            connect(&notices, id);
+        }
+        let told: Vec<_> = (0..CLIENTS / 2).map(|_| next(&notices)).collect();
+        assert_eq!(told, (0..CLIENTS / 2).map(|id| Some((id, true))).collect::<Vec<_>>());
+        // A hook hangs while as many come as go, for long.
+        for id in 0..100 * CLIENTS {
+            disconnect(id);
+            connect(&notices, id + CLIENTS);
+        }
+        let waiting = notices.state.lock().waiting.len();
+        let most = MOST + 2 * usize::try_from(CLIENTS).expect("it is small");
+        assert!((MOST..=most).contains(&waiting), "{waiting} wait");
+        (100 * CLIENTS..101 * CLIENTS).for_each(disconnect);
+        notices.close();
+        let mut here: Vec<bool> = (0..101 * CLIENTS).map(|id| id < CLIENTS / 2).collect();
+        let mut ended = 0;
+        while let Some((id, comes)) = next(&notices) {
+            let was_here = std::mem::replace(&mut here[usize::try_from(id).expect("small")], comes);
+            assert!(was_here != comes, "client {id} twice, or the wrong way round");
+            ended += u64::from(!comes);
+        }
+        assert!(!here.contains(&true), "each end is told");
+        assert_eq!(ended + notices.passed_over(), 101 * CLIENTS);
+        assert!(notices.state.lock().untold.is_empty());
+    }
+
+    #[test]
+    fn after_the_deadline_nothing_more_is_told() {
+        let notices = Notices::default();
+        connect(&notices, 0);
+        connect(&notices, 1);
+        assert_eq!(next(&notices), Some((0, true)));
+        notices.stop(Instant::now());
+        assert_eq!(next(&notices), None);
+        assert_eq!(notices.wait_ended(), (false, 1), "a hook is busy");
+        notices.end();
+        assert_eq!(notices.wait_ended(), (true, 1));
+    }
+}

@@ -1,0 +1,185 @@
+//! Published events that wait for their place in the order, small ones in one piece of memory: what
+//! one thread allocates and another frees costs both of them more than all else about such an event.
+
+use std::collections::VecDeque;
+
+use crate::message::{EventId, event_types::TypeId, frame::Encoded};
+
+/// The lines of an event larger than this stay where its publisher has put them.
+const SMALL: usize = 1024;
+/// What the broadcaster takes and sends at once at most: a group commit.
+pub(crate) const MAX_BATCH_BYTES: usize = 64 * 1024;
+
+/// An empty queue lets go of more memory than this.
+const KEPT_BYTES: usize = 1024 * 1024;
+
+/// A published event.
+#[derive(Debug)]
+pub(crate) struct Queued {
+    pub(crate) kind: TypeId,
+    pub(crate) encoded: Encoded,
+}
+
+/// What is known of a published event beside its lines.
+#[derive(Debug)]
+pub(crate) struct Head {
+    pub(crate) kind: TypeId,
+    /// Its publisher's own id.
+    pub(crate) id: Option<EventId>,
+    lines: Lines,
+}
+
+#[derive(Debug)]
+enum Lines {
+    /// So many bytes of those of all small events.
+    Small(usize),
+    Large(Vec<u8>),
+}
+
+impl Lines {
+    fn len(&self) -> usize {
+        match self {
+            Self::Small(length) => *length,
+            Self::Large(lines) => lines.len(),
+        }
+    }
+}
+
+#[derive(Debug, Default)]
+pub(crate) struct Queue {
+    heads: VecDeque<Head>,
+    /// Of the small events.
+    lines: VecDeque<u8>,
+    /// The size of all frames, without the ids that the server adds.
+    bytes: usize,
+}
+
+impl Queue {
+    pub(crate) fn len(&self) -> usize {
+        self.heads.len()
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.heads.is_empty()
+    }
+
+    /// The size of all its frames, without the ids that the server adds.
+    pub(crate) fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    /// Leaves the memory of a small event to its publisher, who frees it when nobody waits for that.
+    pub(crate) fn push(&mut self, event: &mut Queued) {
+        self.bytes += event.encoded.len();
+        let Queued { kind, encoded: Encoded { lines, id } } = event;
+        let lines = if lines.len() > SMALL {
+            Lines::Large(std::mem::take(lines))
+        } else {
+            self.lines.extend(&*lines);
+            Lines::Small(lines.len())
+        };
+        self.heads.push_back(Head { kind: *kind, id: id.take(), lines });
+    }
+
+    /// Moves events to the end of a batch: one, and more as long as they take `limit` bytes at most.
+    pub(crate) fn take(&mut self, limit: usize, batch: &mut Batch) {
+        if batch.is_empty() {
+            batch.clear();
+        }
+        let (mut frames, mut lines) = (0, 0);
+        while let Some(head) = self.heads.front()
+            && (frames == 0 || frames + head.lines.len() < limit)
+        {
+            frames += head.lines.len() + 1;
+            if let Lines::Small(length) = head.lines {
+                lines += length;
+            }
+            batch.heads.extend(self.heads.pop_front());
+        }
+        self.bytes -= frames;
+        let (front, back) = self.lines.as_slices();
+        let (first, second) = (lines.min(front.len()), lines.saturating_sub(front.len()));
+        batch.lines.extend_from_slice(&front[..first]);
+        batch.lines.extend_from_slice(&back[..second]);
+        self.lines.drain(..lines);
+        if self.is_empty() && self.lines.capacity() > KEPT_BYTES {
+            self.lines = VecDeque::new();
+        }
+    }
+}
+
+/// What the broadcaster took out of the queue and delivers at once.
+#[derive(Debug, Default)]
+pub(crate) struct Batch {
+    heads: VecDeque<Head>,
+    /// Of the small events.
+    lines: Vec<u8>,
+    /// How many bytes of these were handed out.
+    passed: usize,
+    /// Handed out last.
+    large: Vec<u8>,
+}
+
+impl Batch {
+    pub(crate) fn len(&self) -> usize {
+        self.heads.len()
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.heads.is_empty()
+    }
+
+    /// Hands out the next event with its lines.
+    pub(crate) fn pop(&mut self) -> Option<(Head, &[u8])> {
+        let mut head = self.heads.pop_front()?;
+        let lines = match &mut head.lines {
+            Lines::Small(length) => {
+                let begin = self.passed;
+                self.passed += *length;
+                &self.lines[begin..self.passed]
+            }
+            Lines::Large(lines) => {
+                self.large = std::mem::take(lines);
+                &self.large
+            }
+        };
+        Some((head, lines))
+    }
+
+    pub(crate) fn clear(&mut self) {
+        self.heads.clear();
+        self.lines.clear();
+        self.lines.shrink_to(KEPT_BYTES);
+        self.passed = 0;
+        self.large = Vec::new();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn events_come_out_as_they_went_in_also_where_the_memory_wraps_around() {
+        let (mut queue, mut batch) = (Queue::default(), Batch::default());
+        let text = |number: usize| {
+            let length =
+                if number.is_multiple_of(50) { SMALL - 1 + number % 3 } else { number % 20 };
+            number.to_string().repeat(length)[..length].to_owned()
+        };
+        let mut out = 0;
+        for number in 0..1000 {
+            queue.push(&mut Queued { kind: 0, encoded: Encoded::raw(text(number).as_bytes()) });
+            if number % 3 == 0 {
+                queue.take(40, &mut batch);
+                while let Some((head, lines)) = batch.pop() {
+                    assert_eq!((head.kind, lines), (0, text(out).as_bytes()));
+                    out += 1;
+                }
+            }
+            let waiting = (out..=number).map(|number| text(number).len() + 1);
+            assert_eq!((queue.len(), queue.bytes()), (number + 1 - out, waiting.sum()));
+        }
+        assert!(out > 900, "only {out} came out");
+    }
+}

@@ -1,0 +1,45 @@
+//! The limits and times of a server, as its parts need them.
+
+use std::{sync::Arc, time::Duration};
+
+use crate::broadcast::{
+    history::HistoryLimits, inbox::QueueLimits, log::Recipe, subscribers::AudienceLimits,
+};
+
+const MIB: usize = 1024 * 1024;
+
+#[derive(Clone, Debug)]
+pub(crate) struct Options {
+    pub(crate) queue: QueueLimits,
+    pub(crate) audience: AudienceLimits,
+    pub(crate) history: HistoryLimits,
+    pub(crate) max_frame_bytes: usize,
+    pub(crate) max_streams: usize,
+    /// Milliseconds.
+    pub(crate) retry: u64,
+    /// The event type that tells how many clients there are.
+    pub(crate) presence: Option<String>,
+    /// How to open the log that several nodes share.
+    pub(crate) journal: Option<Arc<dyn Recipe>>,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            queue: QueueLimits { messages: 1024, bytes: 16 * MIB },
+            audience: AudienceLimits {
+                mailbox_bytes: MIB,
+                mailboxes_bytes: 256 * MIB,
+                stall_timeout: Duration::from_secs(10),
+                heartbeat: Duration::from_secs(15),
+                reconnect_spread: Duration::ZERO,
+            },
+            history: HistoryLimits { events: 1024, bytes: MIB, all_bytes: 64 * MIB },
+            max_frame_bytes: MIB,
+            max_streams: 10_000,
+            retry: 3000,
+            presence: None,
+            journal: None,
+        }
+    }
+}

@@ -1,0 +1,268 @@
+//! The mutex-guarded map of clients with the senders of their mailboxes.
+
+use std::{collections::HashMap, net::SocketAddr, sync::Arc};
+
+use crossbeam_channel::{Receiver, Sender, bounded, unbounded};
+use parking_lot::Mutex;
+
+use crate::{
+    broadcast::{client::ClientId, mailbox::Mail, subscription_sets::Key},
+    error::SubscribeError,
+    broadcast::per_address::Permit,
+    message::event_types::Subscribed,
+};
+
+/// Stands for no place in the broadcaster's table.
+const NOWHERE: Key = Key::MAX;
+
+/// How a client listens.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Kind {
+    /// Over a connection.
+    Stream,
+    /// By a [`Subscription`](crate::Subscription).
+    Subscription,
+}
+
+/// Every client that listens or is about to.
+#[derive(Debug)]
+pub(crate) struct Registry {
+    max_streams: usize,
+    /// Guards the map and what is derived from it. Never held across a socket call, a send that
+    /// could block, or code of the embedding program.
+    clients: Mutex<Clients>,
+}
+
+#[derive(Debug, Default)]
+struct Clients {
+    map: HashMap<ClientId, Client>,
+    /// What the clients subscribe to, with the number of clients that do; equal subscriptions
+    /// share one allocation.
+    subscribed: HashMap<Arc<Subscribed>, usize>,
+    next_id: u64,
+    streams: usize,
+    closed: bool,
+}
+
+#[derive(Debug)]
+struct Client {
+    subscribed: Arc<Subscribed>,
+    /// Has no place at all while a stream has everything, which makes it small.
+    mailbox: Sender<Mail>,
+    kind: Kind,
+    /// Where the broadcaster has it; [`NOWHERE`] before it has taken it over.
+    key: Key,
+    /// Boxed, since most clients have none.
+    permit: Option<Box<Permit>>,
+}
+
+impl Registry {
+    pub(crate) fn new(max_streams: usize) -> Arc<Self> {
+        Arc::new(Self { max_streams, clients: Mutex::default() })
+    }
+
+    /// Registers a client and gives it a seat.
+    pub(crate) fn register(
+        self: &Arc<Self>,
+        kind: Kind,
+        subscribed: Subscribed,
+        permit: Option<Permit>,
+    ) -> Result<Seat, SubscribeError> {
+        let (sender, mailbox) = match kind {
+            Kind::Stream => bounded(0),
+            Kind::Subscription => unbounded(),
+        };
+        let mut clients = self.clients.lock();
+        if clients.closed {
+            return Err(SubscribeError::ShutDown);
+        }
+        if kind == Kind::Stream {
+            if clients.streams >= self.max_streams {
+                return Err(SubscribeError::Full { limit: self.max_streams });
+            }
+            clients.streams += 1;
+        }
+        let subscribed = clients.intern(subscribed);
+        let id = ClientId(clients.next_id);
+        clients.next_id += 1;
+        let client = Client {
+            subscribed: Arc::clone(&subscribed),
+            mailbox: sender,
+            kind,
+            key: NOWHERE,
+            permit: permit.map(Box::new),
+        };
+        clients.map.insert(id, client);
+        drop(clients);
+        Ok(Seat { id, subscribed, mailbox, peer: None, registry: Some(Arc::clone(self)) })
+    }
+
+    /// Notes where the broadcaster has a client.
+    pub(crate) fn seated(&self, id: ClientId, key: Key) {
+        if let Some(client) = self.clients.lock().map.get_mut(&id) {
+            client.key = key;
+        }
+    }
+
+    /// Where the broadcaster has a client.
+    pub(crate) fn key(&self, id: ClientId) -> Option<Key> {
+        let key = self.clients.lock().map.get(&id)?.key;
+        (key != NOWHERE).then_some(key)
+    }
+
+    pub(crate) fn has(&self, id: ClientId) -> bool {
+        self.clients.lock().map.contains_key(&id)
+    }
+
+    /// Puts frames into mailboxes, under one lock for all of them.
+    pub(crate) fn send(&self, mails: impl IntoIterator<Item = (ClientId, Mail)>) {
+        let clients = self.clients.lock();
+        for (id, mail) in mails {
+            if let Some(client) = clients.map.get(&id) {
+                // The broadcaster holds a receiver of each mailbox as long as the client is here.
+                let sent = client.mailbox.try_send(mail);
+                debug_assert!(sent.is_ok(), "what is sent to has a mailbox with room");
+            }
+        }
+    }
+
+    /// Gives a client a new mailbox in place of its empty one: with room, or without.
+    pub(crate) fn replace_mailbox(&self, id: ClientId, room: bool) -> Option<Receiver<Mail>> {
+        let (sender, mailbox) = if room { unbounded() } else { bounded(0) };
+        let mut clients = self.clients.lock();
+        let client = clients.map.get_mut(&id)?;
+        debug_assert!(client.mailbox.is_empty(), "nothing may be lost");
+        let old = std::mem::replace(&mut client.mailbox, sender);
+        drop(clients);
+        drop(old);
+        Some(mailbox)
+    }
+
+    pub(crate) fn remove(&self, id: ClientId) {
+        let mut clients = self.clients.lock();
+        let Some(client) = clients.map.remove(&id) else {
+            return;
+        };
+        if client.kind == Kind::Stream {
+            clients.streams -= 1;
+        }
+        if let Some(users) = clients.subscribed.get_mut(&client.subscribed) {
+            *users -= 1;
+            if *users == 0 {
+                clients.subscribed.remove(&client.subscribed);
+            }
+        }
+        if clients.map.is_empty() {
+            clients.map.shrink_to_fit();
+            clients.subscribed.shrink_to_fit();
+        }
+        drop(clients);
+        drop(client.permit);
+    }
+
+    /// Refuses clients from now on.
+    pub(crate) fn close(&self) {
+        self.clients.lock().closed = true;
+    }
+
+    /// Lets go of everybody, so that nobody waits for a mailbox that is not filled any more.
+    pub(crate) fn clear(&self) {
+        let mut clients = self.clients.lock();
+        clients.closed = true;
+        clients.streams = 0;
+        clients.subscribed = HashMap::new();
+        let gone = std::mem::take(&mut clients.map);
+        drop(clients);
+        drop(gone);
+    }
+
+    /// What the clients subscribe to, each with the number of clients that do.
+    pub(crate) fn subscribed(&self) -> Vec<(Arc<Subscribed>, usize)> {
+        let clients = self.clients.lock();
+        clients
+            .subscribed
+            .iter()
+            .map(|(subscribed, &users)| (Arc::clone(subscribed), users))
+            .collect()
+    }
+
+    /// How many clients there are: streams, and subscriptions.
+    pub(crate) fn counts(&self) -> (usize, usize) {
+        let clients = self.clients.lock();
+        (clients.streams, clients.map.len() - clients.streams)
+    }
+}
+
+impl Clients {
+    fn intern(&mut self, subscribed: Subscribed) -> Arc<Subscribed> {
+        let known = self.subscribed.get_key_value(&subscribed).map(|(known, _)| Arc::clone(known));
+        let shared = known.unwrap_or_else(|| Arc::new(subscribed));
+        *self.subscribed.entry(Arc::clone(&shared)).or_default() += 1;
+        shared
+    }
+}
+
+/// A client's place in the registry, given back when dropped unless the broadcaster took it over.
+#[derive(Debug)]
+pub(crate) struct Seat {
+    pub(crate) id: ClientId,
+    pub(crate) subscribed: Arc<Subscribed>,
+    pub(crate) mailbox: Receiver<Mail>,
+    pub(crate) peer: Option<SocketAddr>,
+    registry: Option<Arc<Registry>>,
+}
+
+impl Seat {
+    /// Leaves the client registered; who takes the seat removes it.
+    pub(crate) fn take(mut self) -> (ClientId, Arc<Subscribed>, Receiver<Mail>) {
+        self.registry = None;
+        (self.id, Arc::clone(&self.subscribed), self.mailbox.clone())
+    }
+}
+
+impl Drop for Seat {
+    fn drop(&mut self) {
+        if let Some(registry) = self.registry.take() {
+            registry.remove(self.id);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn types(numbers: &[u32]) -> Subscribed {
+        Subscribed::Types(numbers.into())
+    }
+
+    #[test]
+    fn equal_subscriptions_are_one_and_end_with_their_last_client() {
+        let registry = Registry::new(10);
+        let take = |numbers| registry.register(Kind::Stream, types(numbers), None).expect("room");
+        let (one, two, other) = (take(&[1, 2]), take(&[1, 2]), take(&[3]));
+        assert!(Arc::ptr_eq(&one.subscribed, &two.subscribed));
+        assert!(!Arc::ptr_eq(&one.subscribed, &other.subscribed));
+        assert_eq!(registry.clients.lock().subscribed.len(), 2);
+        let (id, _subscribed, _mailbox) = one.take();
+        drop(two);
+        assert_eq!(registry.clients.lock().subscribed.len(), 2);
+        registry.remove(id);
+        assert_eq!(registry.clients.lock().subscribed.len(), 1);
+        assert_eq!(registry.counts(), (1, 0));
+    }
+
+    #[test]
+    fn a_seat_that_nobody_took_is_free_again() {
+        let registry = Registry::new(1);
+        let seat = registry.register(Kind::Stream, Subscribed::All, None).expect("room for one");
+        let full = registry.register(Kind::Stream, Subscribed::All, None).map(drop);
+        assert_eq!(full, Err(SubscribeError::Full { limit: 1 }));
+        assert!(registry.register(Kind::Subscription, Subscribed::All, None).is_ok());
+        drop(seat);
+        assert!(registry.register(Kind::Stream, Subscribed::All, None).is_ok());
+        registry.close();
+        let closed = registry.register(Kind::Stream, Subscribed::All, None).map(drop);
+        assert_eq!(closed, Err(SubscribeError::ShutDown));
+    }
+}

@@ -1,0 +1,342 @@
+//! One stream as the broadcaster sees it: caught up, or behind with the rest in its mailbox.
+//!
+//! Plain data without a lock: only the broadcaster's thread touches a stream, and its socket never
+//! blocks. Generic over the socket, so that tests drive it through every split and error.
+
+mod backlog;
+#[cfg(test)]
+pub(crate) mod scripted;
+
+use std::{
+    collections::VecDeque,
+    io::{self, ErrorKind, IoSlice},
+    time::{Duration, Instant},
+};
+
+use crossbeam_channel::Receiver;
+
+use self::backlog::{Behind, Replay};
+use crate::{
+    broadcast::{
+        clock::{Meter, Moment},
+        history::Sequence,
+        mailbox::Mail,
+        stats::Disconnect,
+    },
+    socket::Wire,
+};
+
+/// Bytes after the request that a client may send before it is disconnected.
+const INPUT_LIMIT: usize = 64 * 1024;
+/// Naps between tries to write to a socket that is full: from the first to the longest.
+const FIRST_NAP: Duration = Duration::from_millis(1);
+const LONGEST_NAP: Duration = Duration::from_millis(50);
+/// What waits goes out in writes of at most this many frames and about this many bytes.
+const GATHER_FRAMES: usize = 16;
+const GATHER_BYTES: usize = 64 * 1024;
+
+/// What is left to do for a stream after a step.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Progress {
+    /// It has everything.
+    CaughtUp,
+    /// Its socket is full, or its share of the round is used up: try again then.
+    Retry(Instant),
+}
+
+/// A step ends with what is left to do, or with the end of the stream.
+pub(crate) type Step = Result<Progress, Disconnect>;
+
+#[derive(Debug)]
+pub(crate) struct Stream<W> {
+    wire: W,
+    /// What waits behind the frames being written. The sender is in the registry.
+    mailbox: Receiver<Mail>,
+    /// Whether the mailbox has room. Once used it keeps a block of memory, more than all else that
+    /// an idle stream costs; so one that has everything has none.
+    has_room: bool,
+    /// `None` when caught up. Boxed, since most streams are idle and should be small.
+    behind: Option<Box<Behind>>,
+    ending: Ending,
+    /// Bytes that came after the request.
+    input: u32,
+    last_write: Instant,
+    meter: Meter,
+}
+
+/// How far the end of a stream is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Ending {
+    No,
+    /// The client was told when to come back.
+    Told,
+    /// Nothing more is sent; the client has a moment to read the rest and close.
+    Finished,
+}
+
+impl<W: Wire> Stream<W> {
+    /// A stream that has everything, its response head not yet written.
+    pub(crate) fn new(wire: W, mailbox: Receiver<Mail>, moment: Moment) -> Self {
+        Self {
+            wire,
+            mailbox,
+            behind: None,
+            has_room: false,
+            ending: Ending::No,
+            input: 0,
+            last_write: moment.now,
+            meter: Meter::default(),
+        }
+    }
+
+    pub(crate) fn is_caught_up(&self) -> bool {
+        self.behind.is_none()
+    }
+
+    /// Bytes that wait beyond the frame being written: what the budget limits.
+    pub(crate) fn waiting(&self) -> usize {
+        self.behind.as_ref().map_or(0, |behind| behind.waiting)
+    }
+
+    /// Bytes that wait, the frames being written included.
+    pub(crate) fn held(&self) -> usize {
+        let parts = |behind: &Behind| behind.parts.iter().map(Mail::len).sum::<usize>();
+        self.behind.as_ref().map_or(0, |behind| behind.waiting + parts(behind))
+    }
+
+    /// When to try again, for a stream that is behind.
+    pub(crate) fn retry_at(&self) -> Option<Instant> {
+        self.behind.as_ref().map(|behind| behind.retry_at)
+    }
+
+    /// When the socket last took something, for a stream that is behind.
+    pub(crate) fn progress(&self) -> Option<Instant> {
+        self.behind.as_ref().map(|behind| behind.progress)
+    }
+
+    /// Whether the client reads, as far as can be told: it has everything, it took something
+    /// lately, or it has hardly had the time to.
+    pub(crate) fn reads(&mut self, moment: Moment) -> bool {
+        self.behind.as_ref().is_none_or(|behind| moment.is_recent(behind.since))
+            || self.meter.reads(moment)
+    }
+
+    /// How long nothing was sent to a stream that has everything.
+    pub(crate) fn silence(&self, now: Instant) -> Option<Duration> {
+        self.is_caught_up().then(|| now.saturating_duration_since(self.last_write))
+    }
+
+    /// Sends to a stream that is caught up. Where the socket does not take all, the stream falls
+    /// behind and keeps the rest as `share` hands it out.
+    pub(crate) fn send(
+        &mut self,
+        bytes: &[u8],
+        share: impl FnOnce() -> Mail,
+        moment: Moment,
+    ) -> Step {
+        debug_assert!(self.is_caught_up(), "what comes later must wait in the mailbox");
+        let written = self.write(&[IoSlice::new(bytes)], moment)?;
+        if written == bytes.len() {
+            return Ok(Progress::CaughtUp);
+        }
+        let mut behind = Behind::new(moment);
+        behind.parts.push_back(share());
+        behind.written = written;
+        behind.retry_at = moment.now + FIRST_NAP;
+        let retry_at = behind.retry_at;
+        self.behind = Some(behind);
+        Ok(Progress::Retry(retry_at))
+    }
+
+    /// Sends what came after `position` out of the history, before anything else.
+    pub(crate) fn replay_from(&mut self, position: Sequence, drops: u64, moment: Moment) {
+        let behind = self.behind.get_or_insert_with(|| Behind::new(moment));
+        behind.replay = Some(Replay { position, drops, taken: 0, since: moment.now });
+    }
+
+    /// Whether live events come to this stream by way of the history.
+    pub(crate) fn is_replaying(&self) -> bool {
+        self.behind.as_ref().is_some_and(|behind| behind.replay.is_some())
+    }
+
+    /// The position to read on from in the history, once everything before it is written, and how
+    /// many events had been dropped when the replay began.
+    pub(crate) fn next_replay(&self) -> Option<(Sequence, u64)> {
+        let behind = self.behind.as_ref().filter(|behind| behind.parts.is_empty())?;
+        behind.replay.as_ref().map(|replay| (replay.position, replay.drops))
+    }
+
+    /// Takes a slice of the history that ends at `position`; the last one if `is_last`.
+    pub(crate) fn refill(&mut self, slice: VecDeque<Mail>, position: Sequence, is_last: bool) {
+        if let Some(behind) = &mut self.behind {
+            behind.parts = slice;
+            match &mut behind.replay {
+                Some(replay) if !is_last => replay.position = position,
+                replay => *replay = None,
+            }
+        }
+    }
+
+    /// Notes that a frame of `length` bytes was put into the mailbox of this stream, which is
+    /// behind; tells how many bytes wait now.
+    pub(crate) fn mailed(&mut self, length: usize) -> usize {
+        debug_assert!(self.has_room, "mail needs a mailbox");
+        let Some(behind) = &mut self.behind else {
+            debug_assert!(false, "a stream that is caught up has no mail");
+            return 0;
+        };
+        behind.waiting += length;
+        behind.waiting
+    }
+
+    /// Writes what waits until the socket is full, nothing is left, or about `share` bytes are
+    /// written.
+    pub(crate) fn catch_up(
+        &mut self,
+        share: usize,
+        stall_timeout: Duration,
+        moment: Moment,
+    ) -> Step {
+        let Some(mut behind) = self.behind.take() else {
+            return Ok(Progress::CaughtUp);
+        };
+        let mut taken = 0;
+        let full = loop {
+            behind.gather(&self.mailbox);
+            if behind.parts.is_empty() && behind.replay.is_none() {
+                return Ok(Progress::CaughtUp);
+            }
+            // The next slice of the history comes when others had their turn.
+            if taken >= share || behind.parts.is_empty() {
+                break false;
+            }
+            let (written, whole) = self.write_parts(&behind, moment)?;
+            taken += written;
+            behind.consume(written);
+            if !whole {
+                break true;
+            }
+        };
+        if !behind.keeps_pace(taken, stall_timeout, moment.now) {
+            return Err(Disconnect::Stalled);
+        }
+        if taken > 0 {
+            behind.progress = moment.now;
+            behind.nap = FIRST_NAP;
+        } else if full {
+            if moment.now.saturating_duration_since(behind.progress) >= stall_timeout {
+                return Err(Disconnect::Stalled);
+            }
+            behind.nap = (behind.nap * 2).min(LONGEST_NAP);
+        }
+        behind.retry_at = if full { moment.now + behind.nap } else { moment.now };
+        let retry_at = behind.retry_at;
+        self.behind = Some(behind);
+        Ok(Progress::Retry(retry_at))
+    }
+
+    /// One write of the frames that are next; tells what was written and whether that was all.
+    fn write_parts(
+        &mut self,
+        behind: &Behind,
+        moment: Moment,
+    ) -> Result<(usize, bool), Disconnect> {
+        let mut slices = [IoSlice::new(&[]); GATHER_FRAMES];
+        let mut length = 0;
+        let mut skip = behind.written;
+        for (slice, part) in slices.iter_mut().zip(&behind.parts) {
+            let bytes = &part.as_bytes()[skip..];
+            *slice = IoSlice::new(bytes);
+            length += bytes.len();
+            skip = 0;
+        }
+        let count = behind.parts.len().min(GATHER_FRAMES);
+        let written = self.write(&slices[..count], moment)?;
+        Ok((written, written == length))
+    }
+
+    /// Reads and drops what the client sent after its request; tells when it has gone.
+    ///
+    /// A client that closes only its sending side counts as gone: a browser or curl does that only
+    /// when it ends, and the two cannot be told apart.
+    pub(crate) fn poll_input(&mut self, buffer: &mut [u8]) -> Result<(), Disconnect> {
+        loop {
+            match self.wire.read(buffer) {
+                Ok(0) => return Err(Disconnect::ClosedByPeer),
+                Ok(length) => {
+                    let length = u32::try_from(length).unwrap_or(u32::MAX);
+                    self.input = self.input.saturating_add(length);
+                    if self.input as usize > INPUT_LIMIT {
+                        return Err(Disconnect::Error);
+                    }
+                }
+                Err(error) => match error.kind() {
+                    ErrorKind::WouldBlock => return Ok(()),
+                    ErrorKind::Interrupted => {}
+                    _ => return Err(reason(&error)),
+                },
+            }
+        }
+    }
+
+    /// Takes the mailbox that suits the stream now, with room if it is behind, for one that does
+    /// not.
+    pub(crate) fn fit_mailbox(&mut self, renew: impl FnOnce(bool) -> Option<Receiver<Mail>>) {
+        let behind = !self.is_caught_up();
+        if self.has_room != behind
+            && let Some(mailbox) = renew(behind)
+        {
+            self.mailbox = mailbox;
+            self.has_room = behind;
+        }
+    }
+
+    /// Ends the sending side of a stream that is caught up; the client reads the rest and closes.
+    pub(crate) fn finish(&mut self, moment: Moment) -> Result<(), Disconnect> {
+        self.wire.finish().map_err(|error| reason(&error))?;
+        self.ending = Ending::Finished;
+        self.last_write = moment.now;
+        Ok(())
+    }
+
+    /// How far the end of this stream is.
+    pub(crate) fn ending(&mut self) -> &mut Ending {
+        &mut self.ending
+    }
+
+    /// Writes what the socket takes at once: all, a part, or nothing.
+    fn write(&mut self, slices: &[IoSlice<'_>], moment: Moment) -> Result<usize, Disconnect> {
+        loop {
+            let result = match slices {
+                [slice] => self.wire.write(slice),
+                slices => self.wire.write_vectored(slices),
+            };
+            match result {
+                Ok(0) => return Err(Disconnect::Error),
+                Ok(written) => {
+                    self.last_write = moment.now;
+                    self.meter.add(written, moment);
+                    return Ok(written);
+                }
+                Err(error) => match error.kind() {
+                    ErrorKind::WouldBlock => return Ok(0),
+                    ErrorKind::Interrupted => {}
+                    _ => return Err(reason(&error)),
+                },
+            }
+        }
+    }
+}
+
+fn reason(error: &io::Error) -> Disconnect {
+    match error.kind() {
+        ErrorKind::BrokenPipe
+        | ErrorKind::ConnectionReset
+        | ErrorKind::ConnectionAborted
+        | ErrorKind::NotConnected => Disconnect::ClosedByPeer,
+        _ => Disconnect::Error,
+    }
+}
+
+#[cfg(test)]
+mod tests;

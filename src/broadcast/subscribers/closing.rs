@@ -1,0 +1,64 @@
+//! The end of all streams, in good order.
+
+use std::{hash::BuildHasher, time::Duration};
+
+use super::{Audience, Outlet};
+use crate::{
+    broadcast::{clock::Moment, stats::Disconnect, stream::Ending, subscription_sets::Key},
+    message::frame::{self, Frame},
+    socket::Wire,
+};
+
+/// How long a client may take to close after the server has ended its stream.
+pub(super) const LINGER: Duration = Duration::from_secs(1);
+
+impl<W: Wire> Audience<W> {
+    /// Ends streams that have everything, and subscriptions; lets go of those that have closed.
+    pub(crate) fn end_all(&mut self, moment: Moment) {
+        for at in 0..self.members.len() {
+            // The table may shrink on the way.
+            let Some(member) = self.members.get_mut(at).and_then(Option::as_mut) else {
+                continue;
+            };
+            let key = Key::try_from(at).unwrap_or(Key::MAX);
+            let ended = match &mut member.outlet {
+                Outlet::Feed(_) => true,
+                Outlet::Stream(stream) if !stream.is_caught_up() => false,
+                Outlet::Stream(stream) => match *stream.ending() {
+                    Ending::No if !self.limits.reconnect_spread.is_zero() => {
+                        *stream.ending() = Ending::Told;
+                        let goodbye = self.goodbye(key);
+                        self.say(key, &goodbye, moment);
+                        false
+                    }
+                    Ending::No | Ending::Told => stream.finish(moment).is_err(),
+                    Ending::Finished => {
+                        stream.poll_input(&mut self.input).is_err()
+                            || stream.silence(moment.now) >= Some(LINGER)
+                    }
+                },
+            };
+            if ended {
+                self.remove(key, Disconnect::Shutdown);
+            }
+        }
+    }
+
+    /// Tells a client to come back at a time of its own.
+    fn goodbye(&self, key: Key) -> Frame {
+        let range = u64::try_from(self.limits.reconnect_spread.as_millis()).unwrap_or(u64::MAX);
+        let retry = self.random.hash_one(key) % range.saturating_add(1).max(1);
+        Frame::from_bytes(frame::retry(retry).as_bytes())
+    }
+
+    /// Cuts off whoever is left; returns how many had not got everything.
+    pub(crate) fn cut_all(&mut self) -> usize {
+        let cut = self.stats.behind;
+        for at in 0..self.members.len() {
+            if self.members.get(at).is_some_and(Option::is_some) {
+                self.remove(Key::try_from(at).unwrap_or(Key::MAX), Disconnect::Shutdown);
+            }
+        }
+        cut
+    }
+}

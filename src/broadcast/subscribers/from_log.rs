@@ -1,0 +1,97 @@
+//! Events that come out of a log which several nodes share.
+
+use super::Audience;
+use crate::{
+    broadcast::{
+        arrival::{Arrival, Origin, Resume, Returned},
+        clock::Moment,
+        inbox::queue::MAX_BATCH_BYTES,
+        log::{self, Entry, EntryId, Step},
+        stats::Disconnect,
+        subscription_sets::{Event, Key},
+    },
+    message::frame,
+    socket::Wire,
+};
+
+impl<W: Wire> Audience<W> {
+    /// Does what the log's reader says. Events are delivered when there are enough of them for a
+    /// batch, or by [`flush`](Self::flush), which must follow.
+    pub(crate) fn follow(&mut self, step: Step, moment: Moment) {
+        match step {
+            Step::Begin { floor, is_first } => {
+                self.flush(moment);
+                self.history.begin_at(floor);
+                if !is_first {
+                    self.tell_gap(floor, moment);
+                }
+            }
+            Step::Prime(entries) => {
+                for Entry { id, event } in entries {
+                    self.history.record_entry(id, event.kind, event.encoded);
+                }
+            }
+            Step::Events(entries) => {
+                let waiting: usize = self.events.iter().map(|event| event.frame.len()).sum();
+                let more: usize = entries.iter().map(|entry| entry.event.encoded.len()).sum();
+                if waiting + more > MAX_BATCH_BYTES.min(self.limits.mailbox_bytes / 2) {
+                    self.flush(moment);
+                }
+                self.events.extend(entries.into_iter().map(|Entry { id, event }| Event {
+                    kind: event.kind,
+                    frame: self.history.record_entry(id, event.kind, event.encoded),
+                }));
+            }
+            Step::Unknown { entry, types } => self.history.pass_unknown(entry, types),
+            Step::Gap { at, told } => {
+                self.flush(moment);
+                self.history.break_at(at);
+                if !told {
+                    self.tell_gap(at, moment);
+                }
+            }
+            Step::Reach(entry) => self.history.reach(entry),
+            Step::All(steps) => steps.into_iter().for_each(|step| self.follow(step, moment)),
+        }
+    }
+
+    /// Delivers the events that wait.
+    pub(crate) fn flush(&mut self, moment: Moment) {
+        if !self.events.is_empty() {
+            let mut events = std::mem::take(&mut self.events);
+            self.deliver_events(&events, true, moment);
+            events.clear();
+            self.events = events;
+        }
+    }
+
+    /// Gives a client back that comes with an id which what is kept here does not reach, if there
+    /// is somebody to do better.
+    pub(super) fn give_back(&self, mut arrival: Arrival<W>) -> Option<Arrival<W>> {
+        if log::POSSIBLE
+            && let Some(back) = arrival.back.take()
+            && let Resume { last_event_id: Some(id), origin, .. } = &arrival.resume
+            && let is_checked = *origin != Origin::Unknown
+            && let Some(lack) = self.history.lacks(&arrival.seat.subscribed, id, is_checked)
+        {
+            // Where nobody waits for it any more, it ends with its socket.
+            let _ = back.send(Returned { lack, arrival });
+            return None;
+        }
+        Some(arrival)
+    }
+
+    /// Tells every client that events before `place` may be lost.
+    fn tell_gap(&mut self, place: EntryId, moment: Moment) {
+        let frame = frame::gap(&place.before().to_string(), Some(&place.to_string()));
+        for key in 0..Key::try_from(self.members.len()).unwrap_or(Key::MAX) {
+            if self.stream(key).is_some_and(|stream| stream.is_replaying()) {
+                // What it reads may be from before this place. It comes back, and is told then.
+                self.remove(key, Disconnect::Behind);
+            } else if self.members.get(key as usize).is_some_and(Option::is_some) {
+                self.say(key, &frame, moment);
+                self.stats.gaps += 1;
+            }
+        }
+    }
+}

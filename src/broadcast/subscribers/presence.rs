@@ -1,0 +1,45 @@
+//! How many clients there are, as an event.
+
+use super::Audience;
+use crate::{
+    broadcast::{clock::Moment, subscription_sets::Event},
+    message::{
+        Message,
+        event_types::{EventTypes, TypeId},
+        frame::{Encoded, json_string},
+    },
+    socket::Wire,
+};
+
+impl<W: Wire> Audience<W> {
+    /// Whether clients have come or gone since their numbers were published, and somebody listens to
+    /// this type.
+    pub(crate) fn has_news(&self, kind: TypeId) -> bool {
+        self.has_changed && self.groups.listens(kind)
+    }
+
+    /// Publishes how many clients there are as an event of this type.
+    pub(crate) fn announce(
+        &mut self,
+        kind: TypeId,
+        name: &str,
+        types: &EventTypes,
+        moment: Moment,
+    ) {
+        self.has_changed = false;
+        let counts = types.count(&self.groups.counts());
+        let message = Message::new(json_counts(&counts)).event(name);
+        // What it may be long by is the names that the program has registered.
+        if let Ok(encoded) = Encoded::new(&message, usize::MAX) {
+            let frame = self.history.record(kind, None, &encoded.lines);
+            let in_history = self.history.keeps_own();
+            self.deliver_events(&[Event { kind, frame }], in_history, moment);
+        }
+    }
+}
+
+/// Numbers by name, as a JSON object.
+pub(crate) fn json_counts(counts: &[(String, usize)]) -> String {
+    let fields = counts.iter().map(|(name, count)| format!("{}:{count}", json_string(name)));
+    format!("{{{}}}", fields.collect::<Vec<_>>().join(","))
+}

@@ -1,0 +1,123 @@
+//! Clients that come back: where they begin, and what they have missed.
+
+use std::{cmp::Reverse, collections::VecDeque, time::Instant};
+
+use super::{Audience, Outlet};
+use crate::{
+    broadcast::{arrival::{Origin, Resume}, clock::Moment, history::Sequence, stats::Disconnect, subscription_sets::Key},
+    message::{event_types::Subscribed, frame},
+    socket::Wire,
+};
+
+/// What a slice of the history holds at most: so many frames, and about so many bytes.
+const SLICE_FRAMES: usize = 64;
+const SLICE_BYTES: usize = 64 * 1024;
+
+impl<W: Wire> Audience<W> {
+    /// Finds where a client begins; adds its position to the preamble, and a `stream-gap` where it
+    /// has missed something that is not kept.
+    pub(super) fn begin(
+        &mut self,
+        subscribed: &Subscribed,
+        resume: &Resume,
+        preamble: &mut Vec<u8>,
+    ) -> Sequence {
+        let history = &self.history;
+        let known = match &resume.last_event_id {
+            Some(id) => history.position_of(subscribed, id),
+            None => Some(history.position_before_last(subscribed, resume.replay)),
+        };
+        // Of somebody whose position is not known, all that is kept may be news.
+        let position = known.unwrap_or(0);
+        if !resume.begun {
+            let id = history.id_of(position);
+            preamble.extend_from_slice(frame::position(id.as_deref()).as_bytes());
+        }
+        if let Some(requested) = &resume.last_event_id
+            && (known.is_none()
+                || resume.origin == Origin::Elsewhere
+                || history.has_gap(subscribed, position, 0)
+                || history.is_broken_after(subscribed, requested))
+        {
+            let oldest = history.oldest_id(subscribed);
+            let gap = frame::gap(requested, oldest.as_deref());
+            preamble.extend_from_slice(gap.as_bytes());
+            self.stats.gaps += 1;
+        }
+        self.stats.resumed += u64::from(resume.last_event_id.is_some());
+        position
+    }
+
+    /// Begins to send a client what came after `position`.
+    pub(super) fn replay(
+        &mut self,
+        key: Key,
+        subscribed: &Subscribed,
+        position: Sequence,
+        moment: Moment,
+    ) {
+        let Some(member) = self.members.get_mut(key as usize).and_then(Option::as_mut) else {
+            // It failed at its first bytes, and the table may be empty again.
+            return;
+        };
+        match &mut member.outlet {
+            Outlet::Stream(stream) => {
+                let was_caught_up = stream.is_caught_up();
+                stream.replay_from(position, self.history.drops(), moment);
+                if was_caught_up {
+                    self.stats.behind += 1;
+                    self.retries.push(Reverse((moment.now, key)));
+                }
+            }
+            Outlet::Feed(feed) => {
+                // Its reader is a thread of the program itself: all of it waits in the mailbox, where
+                // the frames are shared with the history, and is not held against it.
+                let mut mails = Vec::new();
+                let mut bytes = 0;
+                self.history.read(subscribed, position, |frame| {
+                    bytes += frame.len();
+                    feed.replayed(frame.len(), moment);
+                    mails.push((member.id, frame.mail(&self.load)));
+                    true
+                });
+                self.stats.deliveries += mails.len() as u64;
+                self.stats.bytes += bytes as u64;
+                self.registry.send(mails);
+            }
+        }
+    }
+
+    /// Hands the next slice of the history to a stream that was to be tried at this time and has
+    /// sent the one before.
+    pub(super) fn refill(&mut self, key: Key, at: Instant) {
+        let Some(member) = self.members.get_mut(key as usize).and_then(Option::as_mut) else {
+            return;
+        };
+        let Outlet::Stream(stream) = &mut member.outlet else {
+            return;
+        };
+        if stream.retry_at() != Some(at) {
+            return;
+        }
+        let Some((position, drops)) = stream.next_replay() else {
+            return;
+        };
+        let Some(subscribed) = self.groups.subscribed(member.group) else {
+            return;
+        };
+        if self.history.has_gap(subscribed, position, drops) {
+            // The history has gone past it since it came. It comes back, and is told.
+            return self.remove(key, Disconnect::Behind);
+        }
+        let mut slice = VecDeque::new();
+        let mut bytes = 0;
+        let next = self.history.read(subscribed, position, |frame| {
+            bytes += frame.len();
+            slice.push_back(frame.mail(&self.load));
+            slice.len() < SLICE_FRAMES && bytes < SLICE_BYTES
+        });
+        self.stats.deliveries += slice.len() as u64;
+        self.stats.bytes += bytes as u64;
+        stream.refill(slice, next, next == self.history.newest());
+    }
+}

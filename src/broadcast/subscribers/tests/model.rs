@@ -1,0 +1,325 @@
+//! The broadcaster's steps in random order against a model that is simple enough to be right: what
+//! each client received equals the model's answer, byte for byte.
+
+use proptest::prelude::*;
+
+use super::Hub;
+use super::super::*;
+use crate::{broadcast::{hook_queue::{Notice, Notices}, stream::scripted::{Answer::{Fail, Take, self}, Scripted}}, message::event_types::TypeId};
+
+const TYPES: TypeId = 4;
+/// Together more than a slice of the history holds.
+const KEPT: usize = 40;
+
+#[derive(Clone, Debug)]
+enum Step {
+    Publish(Vec<TypeId>),
+    /// A client of these types (none: all) whose socket answers like this.
+    Come {
+        types: Vec<TypeId>,
+        answers: Vec<Answer>,
+        from: From,
+    },
+    /// A client closes its connection.
+    Go(usize),
+    /// A client is sent something alone.
+    SendTo(usize),
+    /// A client is disconnected.
+    Disconnect(usize),
+    Pass(u64),
+    Retry(usize),
+    Sweep,
+}
+
+/// Where a client begins.
+#[derive(Clone, Debug)]
+enum From {
+    Now,
+    Last(usize),
+    /// With the last id that an earlier client has seen.
+    Client(usize),
+    Unknown,
+}
+
+fn steps() -> impl Strategy<Value = Vec<Step>> {
+    let types = || prop::collection::btree_set(0..TYPES, 0..3).prop_map(Vec::from_iter);
+    let answer = prop_oneof![
+        2 => (1..60_usize).prop_map(Take),
+        1 => Just(Fail(std::io::ErrorKind::WouldBlock)),
+    ];
+    let from = prop_oneof![
+        2 => Just(From::Now),
+        1 => (0..120_usize).prop_map(From::Last),
+        3 => any::<usize>().prop_map(From::Client),
+        1 => Just(From::Unknown),
+    ];
+    let come = (types(), prop::collection::vec(answer, 0..12), from)
+        .prop_map(|(types, answers, from)| Step::Come { types, answers, from });
+    let step = prop_oneof![
+        4 => prop::collection::vec(0..TYPES, 1..40).prop_map(Step::Publish),
+        3 => come,
+        1 => any::<usize>().prop_map(Step::Go),
+        2 => any::<usize>().prop_map(Step::SendTo),
+        1 => any::<usize>().prop_map(Step::Disconnect),
+        2 => (0..100_u64).prop_map(Step::Pass),
+        3 => (1..5_usize).prop_map(Step::Retry),
+        1 => Just(Step::Sweep),
+    ];
+    prop::collection::vec(step, 1..60)
+}
+
+/// What the model knows of a client.
+struct Client {
+    wire: Scripted,
+    types: Vec<TypeId>,
+    /// All that it is to receive, if nobody ends the stream.
+    expected: String,
+    /// It takes everything at once, so that there is no reason to end its stream.
+    takes_all: bool,
+    /// How many events there were when it came.
+    came: usize,
+    /// It begins with something out of the history, which may go past it.
+    replays: bool,
+    /// What was sent to it alone while it was being sent what it has missed, and so comes after that.
+    to_come: String,
+    /// It was disconnected.
+    ended: bool,
+}
+
+impl Client {
+    fn wants(&self, kind: TypeId) -> bool {
+        self.types.is_empty() || self.types.contains(&kind)
+    }
+
+    /// The id that it comes back with: the last of a complete block.
+    fn last_id(&self) -> Option<String> {
+        let received = self.wire.received();
+        let complete = &received[..received.rfind("\n\n")?];
+        complete.lines().rev().find_map(|line| line.strip_prefix("id: ")).map(str::to_owned)
+    }
+}
+
+/// Every event so far with its type and frame; the sequence number is the place.
+#[derive(Default)]
+struct Model {
+    events: Vec<(TypeId, String)>,
+    clients: Vec<Client>,
+}
+
+impl Model {
+    fn publish(&mut self, kinds: &[TypeId], hub: &mut Hub) {
+        let first = self.events.len() + 1;
+        let texts: Vec<String> =
+            (first..).zip(kinds).map(|(at, kind)| format!("event: {kind}\ndata: {at}\n")).collect();
+        let batch: Vec<(TypeId, &str)> =
+            kinds.iter().copied().zip(texts.iter().map(String::as_str)).collect();
+        hub.deliver(&batch);
+        for (at, (&kind, text)) in (first..).zip(kinds.iter().zip(&texts)) {
+            let frame = format!("{text}id: e-{at}\n\n");
+            for client in &mut self.clients {
+                if client.wants(kind) && !client.ended {
+                    client.expected.push_str(&frame);
+                }
+            }
+            self.events.push((kind, frame));
+        }
+    }
+
+    /// The events that are kept: the last of each type.
+    fn is_kept(&self, at: usize) -> bool {
+        let kind = self.events[at].0;
+        self.events[at..].iter().filter(|(other, _)| *other == kind).count() <= KEPT
+    }
+
+    fn come(&mut self, types: Vec<TypeId>, answers: Vec<Answer>, from: &From, hub: &mut Hub) {
+        let mut client = Client {
+            wire: Scripted::default(),
+            types,
+            expected: String::new(),
+            takes_all: answers.is_empty(),
+            came: self.events.len(),
+            replays: !matches!(from, From::Now),
+            to_come: String::new(),
+            ended: false,
+        };
+        let wanted: Vec<usize> =
+            (0..self.events.len()).filter(|&at| client.wants(self.events[at].0)).collect();
+        let kept: Vec<usize> = wanted.iter().copied().filter(|&at| self.is_kept(at)).collect();
+        let mut resume = Resume::default();
+        let mut position = self.events.len();
+        let mut missed = false;
+        match from {
+            From::Now => {}
+            From::Last(count) => {
+                resume.replay = *count;
+                // Behind as many events as there are beyond the last ones.
+                if *count > 0 {
+                    let dropped = wanted.iter().rfind(|&&at| !self.is_kept(at));
+                    let oldest = kept.first().copied().unwrap_or(self.events.len());
+                    let all = dropped.map_or(0, |at| at + 1).min(oldest);
+                    position = kept.len().checked_sub(count + 1).map_or(all, |at| kept[at] + 1);
+                }
+            }
+            From::Client(number) => {
+                let earlier = self.clients.get(number % self.clients.len().max(1));
+                resume.last_event_id = earlier.and_then(Client::last_id);
+                if let Some(id) = &resume.last_event_id {
+                    position = id.strip_prefix("e-").expect("of this run").parse().expect("digits");
+                    missed = wanted.iter().any(|&at| at >= position && !self.is_kept(at));
+                }
+            }
+            From::Unknown => {
+                resume.last_event_id = Some("of another run".to_owned());
+                (position, missed) = (0, true);
+            }
+        }
+        client.expected = format!("hello\nid: e-{position}\n\n");
+        if missed {
+            let requested = resume.last_event_id.as_deref().unwrap_or_default();
+            let oldest =
+                kept.first().map_or_else(|| "null".to_owned(), |at| format!("\"e-{}\"", at + 1));
+            client.expected += "event: stream-gap\n";
+            let data = format!("{{\"requested\":\"{requested}\",\"oldest\":{oldest}}}");
+            client.expected.extend(["data: ", &data, "\n\n"]);
+        }
+        for at in kept.into_iter().filter(|&at| at >= position) {
+            client.expected.push_str(&self.events[at].1);
+        }
+        client.wire = hub.returning(&client.types, resume, answers);
+        self.clients.push(client);
+    }
+
+    /// The client of this number with its place, unless it is gone.
+    fn present(&mut self, number: usize, hub: &Hub) -> Option<(u64, &mut Client)> {
+        let at = number.checked_rem(self.clients.len())?;
+        let id = at as u64;
+        hub.registry.has(ClientId(id)).then(|| (id, &mut self.clients[at]))
+    }
+
+    fn send_to(&mut self, number: usize, hub: &mut Hub) {
+        let text = format!("data: to one, after {}\n\n", self.events.len());
+        if let Some((id, client)) = self.present(number, hub) {
+            let later = is_replaying(id, hub);
+            let to = if later { &mut client.to_come } else { &mut client.expected };
+            to.push_str(&text);
+            hub.send_to(id, &text);
+        }
+    }
+
+    fn disconnect(&mut self, number: usize, hub: &mut Hub) {
+        if let Some((id, client)) = self.present(number, hub) {
+            client.ended = true;
+            hub.disconnect(id);
+        }
+    }
+
+    /// What comes after a replay is due when the replay has ended.
+    fn settle(&mut self, hub: &mut Hub) {
+        for (id, client) in (0..).zip(&mut self.clients) {
+            if !client.to_come.is_empty() && !is_replaying(id, hub) {
+                client.expected.push_str(&std::mem::take(&mut client.to_come));
+            }
+        }
+    }
+
+    /// Of each client it is told once that it has come, and then once that it is gone.
+    fn check_notices(&self, hub: &Hub, notices: &Notices) {
+        notices.close();
+        let mut told: Vec<(bool, bool)> = Vec::new();
+        while let Some(notice) = notices.next() {
+            match notice {
+                Notice::Connected(client) => {
+                    assert_eq!(client.id.0, told.len() as u64);
+                    told.push((true, false));
+                }
+                Notice::Disconnected(ClientId(id), _) => {
+                    let told = &mut told[usize::try_from(id).expect("it is small")];
+                    assert_eq!(*told, (true, false));
+                    told.1 = true;
+                }
+            }
+        }
+        let is_here = |id| hub.registry.has(ClientId(id));
+        let expected = (0..).zip(&self.clients).map(|(id, _)| (true, !is_here(id)));
+        assert_eq!(told, expected.collect::<Vec<_>>());
+    }
+
+    fn check(&mut self, hub: &mut Hub) {
+        // From here on all sockets take what they are given.
+        for client in &self.clients {
+            client.wire.state().answers.clear();
+        }
+        hub.catch_up();
+        self.settle(hub);
+        while hub.audience.bury_one() {}
+        let mut connected = 0;
+        for client in &self.clients {
+            let received = client.wire.received();
+            // The hub's half of the socket is dropped with the stream.
+            if client.wire.is_shared() {
+                connected += 1;
+                assert_eq!(received, client.expected, "a client that stayed");
+            } else {
+                let overtaken = client.replays && client.came < self.events.len();
+                let left = client.wire.state().closed;
+                let has_all = client.takes_all && !client.replays;
+                assert!(
+                    left || overtaken || !client.takes_all || client.ended,
+                    "no reason to end this stream"
+                );
+                assert!(!client.ended || left || !has_all || received == client.expected);
+                let fits = client.expected.starts_with(&received);
+                assert!(fits, "{received:?} does not begin {:?}", client.expected);
+            }
+        }
+        assert_eq!(hub.registry.counts(), (connected, 0));
+        assert_eq!(hub.audience.stats().behind, 0);
+        assert_eq!(hub.audience.load.bytes(), 0, "nothing waits any more");
+    }
+}
+
+/// Whether events come to a client by way of the history.
+fn is_replaying(id: u64, hub: &mut Hub) -> bool {
+    let key = hub.registry.key(ClientId(id));
+    let stream = key.and_then(|key| hub.audience.stream(key));
+    stream.is_some_and(|stream| stream.is_replaying())
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig {
+        cases: 2000,
+        failure_persistence: None,
+        ..ProptestConfig::default()
+    })]
+
+    #[test]
+    fn every_client_receives_what_the_model_says(steps in steps()) {
+        let mut hub = Hub::keeping(KEPT, |limits| {
+            (limits.mailbox_bytes, limits.mailboxes_bytes) = (2000, 20_000);
+        });
+        let notices = Arc::<Notices>::default();
+        hub.audience.tell(Arc::clone(&notices));
+        let mut model = Model::default();
+        for step in steps {
+            match step {
+                Step::Publish(kinds) => model.publish(&kinds, &mut hub),
+                Step::Come { types, answers, from } => model.come(types, answers, &from, &mut hub),
+                Step::Go(number) => {
+                    if let Some(client) = model.clients.get(number % model.clients.len().max(1)) {
+                        client.wire.state().closed = true;
+                    }
+                }
+                Step::SendTo(number) => model.send_to(number, &mut hub),
+                Step::Disconnect(number) => model.disconnect(number, &mut hub),
+                Step::Pass(millis) => hub.pass(Duration::from_millis(millis)),
+                Step::Retry(times) => (0..times).for_each(|_| {
+                    hub.audience.retry_one(hub.moment);
+                }),
+                Step::Sweep => hub.sweep(),
+            }
+            model.settle(&mut hub);
+        }
+        model.check(&mut hub);
+        model.check_notices(&hub, &notices);
+    }
+}

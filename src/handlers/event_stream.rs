@@ -1,0 +1,228 @@
+//! The event stream.
+
+use std::{borrow::Cow, fmt, net::IpAddr, sync::Arc, time::Instant};
+
+use crate::{
+    broadcast::{
+        arrival::{Resume, Via},
+        registry::Kind,
+        shared::Hub,
+    },
+    error::{Quoted, SubscribeError},
+    handlers::{
+        access::{Action, Authorize, Denied},
+        per_address::Permits,
+    },
+    http::{Fate, Handler, Request, Response},
+    message::{GENERAL, canonical, frame},
+    redis::resume,
+    server::Server,
+};
+
+impl Server {
+    /// The handler that streams events, to be mounted for GET at any path.
+    ///
+    /// `?event=NAME` chooses an event type; it may come several times, and `*` means all types.
+    /// Without it the stream is of the general type. A type that is not registered gets status 400.
+    ///
+    /// A client that comes back with the `Last-Event-ID` header, as browsers do by themselves, or
+    /// with `?last_event_id=`, gets what it has missed, as long as it is
+    /// [kept](crate::Builder::history_events); else a `stream-gap` event tells it. `?replay=N`
+    /// begins a first connection with the last N events.
+    ///
+    /// Where the stream is refused for now only (too many clients, or the server is shut down), the
+    /// answer is a stream that says why in a comment and ends: any status but 200 would make a
+    /// browser's `EventSource` give up for good.
+    ///
+    /// ```
+    /// # use websse::{Server, http::HttpServer};
+    /// # let server = Server::new();
+    /// // curl -N 'http://127.0.0.1:8080/event?event=news&event=weather'
+    /// let http = HttpServer::new().get("/event", server.event_stream_handler());
+    /// ```
+    pub fn event_stream_handler(&self) -> EventStreamHandler {
+        EventStreamHandler {
+            hub: Arc::clone(self.hub()),
+            authorize: Authorize::default(),
+            per_address: None,
+        }
+    }
+}
+
+/// Streams events; made by [`Server::event_stream_handler`].
+///
+/// ```
+/// use websse::{Server, http::{Handler, Request}};
+///
+/// let handler = Server::new().event_stream_handler();
+/// let unknown = Request::new("GET", "/event?event=unknown").expect("a good target");
+/// assert_eq!(handler.handle(&unknown).status(), 500, "there is no connection to stream over");
+/// ```
+#[derive(Clone, Debug)]
+pub struct EventStreamHandler {
+    hub: Arc<Hub>,
+    authorize: Authorize,
+    per_address: Option<PerAddress>,
+}
+
+type AddressOf = dyn Fn(&Request) -> Option<IpAddr> + Send + Sync;
+
+/// A limit for each address.
+#[derive(Clone)]
+struct PerAddress {
+    limit: usize,
+    address: Arc<AddressOf>,
+    permits: Permits,
+}
+
+impl fmt::Debug for PerAddress {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("PerAddress").field("limit", &self.limit).finish_non_exhaustive()
+    }
+}
+
+impl EventStreamHandler {
+    /// Lets `decide` say who may listen to what, by [`Action::Subscribe`]. It runs on the
+    /// connection's own thread, and may take its time.
+    ///
+    /// ```
+    /// # use websse::{Action, Denied, Server, http::Request};
+    /// # let server = Server::new();
+    /// let handler = server.event_stream_handler().authorize(|_: &Request, action| match action {
+    ///     Action::Subscribe(types) if !types.contains(&"staff") => Ok(()),
+    ///     _ => Err(Denied::forbidden("for staff only")),
+    /// });
+    /// ```
+    pub fn authorize(
+        self,
+        decide: impl Fn(&Request, Action<'_>) -> Result<(), Denied> + Send + Sync + 'static,
+    ) -> Self {
+        Self { authorize: Authorize::new(decide), ..self }
+    }
+
+    /// Lets each client listen over so many connections at a time; a further one is told to come
+    /// back later. `address` tells whose they are, `None` is not limited. Behind a proxy the peer is
+    /// the proxy, and the client's address is what the proxy says it is.
+    ///
+    /// ```
+    /// # use websse::{Server, http::{HttpServer, Request}};
+    /// # let server = Server::new();
+    /// let peer = |request: &Request| request.peer().map(|peer| peer.ip());
+    /// let http = HttpServer::new()
+    ///     .get("/event", server.event_stream_handler().streams_per_address(6, peer));
+    /// ```
+    pub fn streams_per_address(
+        self,
+        limit: usize,
+        address: impl Fn(&Request) -> Option<IpAddr> + Send + Sync + 'static,
+    ) -> Self {
+        let (address, permits) = (Arc::new(address), Permits::default());
+        Self { per_address: Some(PerAddress { limit, address, permits }), ..self }
+    }
+}
+
+impl Handler for EventStreamHandler {
+    fn handle(&self, request: &Request) -> Response {
+        let names: Vec<Cow<'_, str>> =
+            request.query().filter(|(key, _)| key == "event").map(|(_, name)| name).collect();
+        let mut types: Vec<&str> = names.iter().map(|name| canonical(name)).collect();
+        if types.is_empty() {
+            types.push(GENERAL);
+        }
+        if let Err(denied) = self.authorize.decide(request, Action::Subscribe(&types)) {
+            return denied.for_now().map_or_else(|| denied.response(), refuse_for_now);
+        }
+        let resume = match read_resume(request) {
+            Ok(resume) => resume,
+            Err(response) => return response,
+        };
+        match request.fate() {
+            Fate::Open => {}
+            Fate::Close => return refuse_for_now("no descriptors left"),
+            Fate::None => {
+                let text = "streaming is not supported: there is no connection to take over";
+                return Response::text(500, text);
+            }
+        }
+        let mut permit = None;
+        if let Some(PerAddress { limit, address, permits }) = &self.per_address
+            && let Some(address) = address(request)
+        {
+            permit = permits.take(address, *limit);
+            if permit.is_none() {
+                return refuse_for_now(&format!("{limit} streams of yours are open already"));
+            }
+        }
+        let mut seat = match self.hub.register(Kind::Stream, types, permit) {
+            Ok(seat) => seat,
+            Err(error @ SubscribeError::EventNotRegistered(_)) => {
+                return Response::text(400, error.to_string());
+            }
+            Err(error) => return refuse_for_now(&error.to_string()),
+        };
+        seat.peer = request.peer();
+        let hub = Arc::clone(&self.hub);
+        if let Some(journal) = hub.journal()
+            && (resume.last_event_id.is_some() || !journal.wait_primed(Instant::now()))
+        {
+            let journal = Arc::clone(journal);
+            return Response::deferred(move || {
+                event_stream().take_over(move |socket, head| {
+                    resume::serve(&hub, &*journal, seat, head, resume, socket);
+                })
+            });
+        }
+        event_stream().take_over(move |socket, head| {
+            // Refused only where the server has ended meanwhile; the client comes back.
+            let _ = hub.seat(seat, head, resume, Via::Wire(socket));
+        })
+    }
+
+    fn may_block(&self) -> bool {
+        self.authorize.asks() || self.per_address.is_some()
+    }
+}
+
+/// Where the client wants to begin. The header comes when a browser reconnects, and wins over the
+/// parameter, which is for the first connection.
+fn read_resume(request: &Request) -> Result<Resume, Response> {
+    let mut resume = Resume::default();
+    for (name, value) in request.query() {
+        match &*name {
+            "last_event_id" => resume.after(value.into_owned()),
+            "replay" => {
+                let digits = value.bytes().all(|byte| byte.is_ascii_digit());
+                let events: Option<u64> = digits.then(|| value.parse().ok()).flatten();
+                let events = events.ok_or_else(|| {
+                    let value = Quoted(&value);
+                    let text = format!("replay is a number of events in digits, not {value}");
+                    Response::text(400, text)
+                })?;
+                // More than a 32-bit host can count is all there is.
+                resume.replay = usize::try_from(events).unwrap_or(usize::MAX);
+            }
+            _ => {}
+        }
+    }
+    if let Some(id) = request.header("last-event-id") {
+        resume.after(String::from_utf8_lossy(id).into_owned());
+    }
+    Ok(resume)
+}
+
+/// The head of every answer on the stream endpoint that a client shall come back from.
+fn event_stream() -> Response {
+    Response::new(200)
+        .header("Content-Type", "text/event-stream")
+        // Proxies and compression would hold events back.
+        .header("Cache-Control", "no-cache, no-transform")
+        .header("X-Accel-Buffering", "no")
+}
+
+/// A stream that ends at once, and is to be asked for again.
+fn refuse_for_now(reason: &str) -> Response {
+    event_stream()
+        .with_body(frame::refusal(reason).into_bytes())
+        .refusing(reason.to_owned())
+        .close()
+}

@@ -1,0 +1,317 @@
+//! What a server tells of itself over HTTP: its figures, and whether it works.
+
+use std::{
+    fmt::{self, Write},
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use crate::{
+    broadcast::{log::LogStats, shared::Hub, stats::Stats, subscribers::json_counts},
+    handlers::access::{Action, Authorize, Denied},
+    http::{Handler, HttpServer, Refusals, Request, Response},
+    message::frame::json_string,
+    server::Server,
+};
+
+/// How long the broadcaster may take to answer before it counts as stuck.
+const PATIENCE: Duration = Duration::from_secs(1);
+
+impl Server {
+    /// A handler that answers GET with the server's figures in the text format of Prometheus
+    /// (version 0.0.4). They are those of [`stats`](Self::stats) and [`clients`](Self::clients).
+    ///
+    /// ```
+    /// # use websse::{Server, http::HttpServer};
+    /// # let server = Server::new();
+    /// let http = HttpServer::new();
+    /// let metrics = server.metrics_handler().with_http(&http);
+    /// let http = http.get("/metrics", metrics);
+    /// ```
+    pub fn metrics_handler(&self) -> FiguresHandler {
+        self.figures_handler(metrics, "text/plain; version=0.0.4; charset=utf-8")
+    }
+
+    /// A handler that answers GET with the server's figures as a JSON object.
+    ///
+    /// ```
+    /// # use websse::{Server, http::HttpServer};
+    /// # let server = Server::new();
+    /// let http = HttpServer::new().get("/stats", server.stats_handler());
+    /// ```
+    pub fn stats_handler(&self) -> FiguresHandler {
+        self.figures_handler(json, "application/json")
+    }
+
+    fn figures_handler(&self, write: Format, content_type: &'static str) -> FiguresHandler {
+        FiguresHandler {
+            hub: Arc::clone(self.hub()),
+            authorize: Authorize::default(),
+            refusals: Refusals::default(),
+            write,
+            content_type,
+        }
+    }
+
+    /// A handler that answers GET with status 200 where the broadcaster answers and there is room to
+    /// publish, and with 503 where that is not so for a second: for load balancers and service
+    /// managers. A node of several answers 503 as well while the log is not connected that they
+    /// share; its streams stay open meanwhile.
+    ///
+    /// ```
+    /// # use websse::{Server, http::HttpServer};
+    /// # let server = Server::new();
+    /// let http = HttpServer::new().get("/healthz", server.health_handler());
+    /// ```
+    pub fn health_handler(&self) -> HealthHandler {
+        HealthHandler { hub: Arc::clone(self.hub()) }
+    }
+}
+
+/// Tells figures; made by [`Server::metrics_handler`] and [`Server::stats_handler`].
+///
+/// ```
+/// use websse::{Denied, Server, http::{Handler, HttpServer, Request}};
+///
+/// let server = Server::new();
+/// let http = HttpServer::new();
+/// let handler = server.stats_handler().with_http(&http).authorize(|request, _| {
+///     match request.header("authorization") {
+///         Some(b"Bearer let-me-in") => Ok(()),
+///         _ => Err(Denied::unauthorized("a token is needed")),
+///     }
+/// });
+/// let request = Request::new("GET", "/stats").expect("a good target");
+/// assert_eq!(handler.handle(&request).status(), 401);
+/// ```
+#[derive(Clone, Debug)]
+pub struct FiguresHandler {
+    hub: Arc<Hub>,
+    authorize: Authorize,
+    refusals: Refusals,
+    write: Format,
+    content_type: &'static str,
+}
+
+type Format = fn(&mut String, &Figures) -> fmt::Result;
+
+impl FiguresHandler {
+    /// Adds the requests that this HTTP server has refused, by status.
+    pub fn with_http(self, http: &HttpServer) -> Self {
+        Self { refusals: http.refusals(), ..self }
+    }
+
+    /// Lets `decide` say who may read them, by [`Action::Stats`].
+    pub fn authorize(
+        self,
+        decide: impl Fn(&Request, Action<'_>) -> Result<(), Denied> + Send + Sync + 'static,
+    ) -> Self {
+        Self { authorize: Authorize::new(decide), ..self }
+    }
+}
+
+impl Handler for FiguresHandler {
+    fn handle(&self, request: &Request) -> Response {
+        if let Err(denied) = self.authorize.decide(request, Action::Stats) {
+            return denied.response();
+        }
+        let figures = Figures {
+            stats: self.hub.stats(),
+            uptime: self.hub.uptime(),
+            clients: self.hub.clients(),
+            types: self.hub.event_types(),
+            refused: self.refusals.counts().into_iter().collect(),
+        };
+        let mut text = String::new();
+        let written = (self.write)(&mut text, &figures);
+        debug_assert!(written.is_ok(), "a string takes everything");
+        Response::new(200)
+            .header("Content-Type", self.content_type)
+            .header("Cache-Control", "no-store")
+            .with_body(text.into_bytes())
+    }
+}
+
+struct Figures {
+    stats: Stats,
+    uptime: Duration,
+    /// By event type.
+    clients: Vec<(String, usize)>,
+    types: Vec<String>,
+    /// By status.
+    refused: Vec<(u16, u64)>,
+}
+
+fn reasons(stats: &Stats) -> [(&'static str, u64); 6] {
+    let disconnected = &stats.disconnected;
+    [
+        ("closed_by_peer", disconnected.closed_by_peer),
+        ("behind", disconnected.behind),
+        ("stalled", disconnected.stalled),
+        ("error", disconnected.error),
+        ("closed_by_server", disconnected.closed_by_server),
+        ("shutdown", disconnected.shutdown),
+    ]
+}
+
+fn metrics(text: &mut String, figures: &Figures) -> fmt::Result {
+    let stats = &figures.stats;
+    let mut family = |name: &str, kind: &str, help: &str, samples: &[(String, f64)]| {
+        writeln!(text, "# HELP websse_{name} {help}\n# TYPE websse_{name} {kind}")?;
+        samples
+            .iter()
+            .try_for_each(|(labels, value)| writeln!(text, "websse_{name}{labels} {value}"))
+    };
+    let mut one =
+        |name: &str, kind, help, value| family(name, kind, help, &[(String::new(), value)]);
+    #[expect(clippy::cast_precision_loss, reason = "the format's numbers are floating")]
+    let (count, number) = (|count: u64| count as f64, |number: usize| number as f64);
+
+    one(
+        "uptime_seconds",
+        "gauge",
+        "Time since the server was made.",
+        figures.uptime.as_secs_f64(),
+    )?;
+    one("streams", "gauge", "Clients that listen over a connection.", number(stats.streams))?;
+    one("subscriptions", "gauge", "Listeners within the program.", number(stats.subscriptions))?;
+    one("behind", "gauge", "Streams for which something waits.", number(stats.behind))?;
+    one("queued", "gauge", "Messages that wait for the broadcaster.", number(stats.queued))?;
+    one("published_total", "counter", "Events published.", count(stats.published))?;
+    one("direct_total", "counter", "Messages sent to one client.", count(stats.direct))?;
+    one("deliveries_total", "counter", "Events handed to clients.", count(stats.deliveries))?;
+    one("delivered_bytes_total", "counter", "Bytes of these.", count(stats.bytes))?;
+    one("resumed_total", "counter", "Clients that came back with an id.", count(stats.resumed))?;
+    one("gaps_total", "counter", "Clients told of a gap (stream-gap).", count(stats.gaps))?;
+    one("untold_total", "counter", "Clients that no hook was told of.", count(stats.untold))?;
+
+    if let Some(log) = &stats.log {
+        let connected = f64::from(u8::from(log.connected));
+        one("log_connected", "gauge", "Whether the log is connected: 1 or 0.", connected)?;
+        let help = "For how long this node has not read all of the log.";
+        one("log_lag_seconds", "gauge", help, log.lag.as_secs_f64())?;
+        one("log_returning", "gauge", "Clients that are served from it.", number(log.returning))?;
+        for (name, help, value) in log_counts(log) {
+            one(&format!("log_{name}_total"), "counter", help, count(value))?;
+        }
+    }
+
+    let label = |name: &str, value: &str| format!("{{{name}=\"{}\"}}", escaped(value));
+    let clients = figures.clients.iter();
+    let clients = clients.map(|(kind, clients)| (label("type", kind), number(*clients)));
+    let help = "Clients by event type; * is those that listen to all.";
+    family("clients", "gauge", help, &clients.collect::<Vec<_>>())?;
+    let reasons = reasons(stats).map(|(reason, total)| (label("reason", reason), count(total)));
+    family("disconnected_total", "counter", "Clients disconnected.", &reasons)?;
+    let refused = figures.refused.iter();
+    let refused =
+        refused.map(|(status, total)| (label("status", &status.to_string()), count(*total)));
+    let help = "Requests answered with a status of 400 or more.";
+    family("http_refused_total", "counter", help, &refused.collect::<Vec<_>>())
+}
+
+/// Counts since the start, each with what it counts.
+fn log_counts(log: &LogStats) -> [(&'static str, &'static str, u64); 9] {
+    [
+        ("appended", "Messages appended to the log.", log.appended),
+        ("refused", "Messages that the log did not take.", log.refused),
+        ("outcome_unknown", "Messages for which it did not answer.", log.outcome_unknown),
+        ("read", "Entries read.", log.read),
+        ("malformed", "Entries that are no events.", log.malformed),
+        ("unknown_types", "Entries of types not registered here.", log.unknown_types),
+        ("reconnects", "Connections lost for reading.", log.reconnects),
+        ("breaks", "Times when events may have been lost.", log.breaks),
+        ("gaps", "Clients told of a gap that the log has.", log.gaps),
+    ]
+}
+
+/// A label's value, as it stands between quotes.
+fn escaped(value: &str) -> String {
+    value.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n")
+}
+
+fn json(text: &mut String, figures: &Figures) -> fmt::Result {
+    let stats = &figures.stats;
+    let object = |fields: Vec<String>| format!("{{{}}}", fields.join(","));
+    let field = |name: &str, value: String| format!("{}:{value}", json_string(name));
+    let types: Vec<String> = figures.types.iter().map(|name| json_string(name)).collect();
+    let reasons = reasons(stats).map(|(reason, count)| field(reason, count.to_string()));
+    let refused = figures.refused.iter();
+    let refused = refused.map(|(status, count)| field(&status.to_string(), count.to_string()));
+    let mut fields = vec![
+        field("version", json_string(env!("CARGO_PKG_VERSION"))),
+        field("uptime", format!("{:.3}", figures.uptime.as_secs_f64())),
+        field("types", format!("[{}]", types.join(","))),
+        field("clients", json_counts(&figures.clients)),
+        field("streams", stats.streams.to_string()),
+        field("subscriptions", stats.subscriptions.to_string()),
+        field("behind", stats.behind.to_string()),
+        field("queued", stats.queued.to_string()),
+        field("published", stats.published.to_string()),
+        field("direct", stats.direct.to_string()),
+        field("deliveries", stats.deliveries.to_string()),
+        field("bytes", stats.bytes.to_string()),
+        field("resumed", stats.resumed.to_string()),
+        field("gaps", stats.gaps.to_string()),
+        field("untold", stats.untold.to_string()),
+        field("disconnected", object(reasons.to_vec())),
+        field("refused", object(refused.collect())),
+    ];
+    if let Some(log) = &stats.log {
+        let mut of_log = vec![
+            field("connected", log.connected.to_string()),
+            field("lag", format!("{:.3}", log.lag.as_secs_f64())),
+            field("returning", log.returning.to_string()),
+        ];
+        of_log.extend(log_counts(log).map(|(name, _, value)| field(name, value.to_string())));
+        fields.push(field("log", object(of_log)));
+    }
+    writeln!(text, "{}", object(fields))
+}
+
+/// Tells whether the server works; made by [`Server::health_handler`].
+///
+/// ```
+/// use websse::{HealthHandler, Server, http::HttpServer};
+///
+/// let server = Server::new();
+/// let handler: HealthHandler = server.health_handler();
+/// let http = HttpServer::new().get("/healthz", handler.clone()).get("/livez", handler);
+/// ```
+#[derive(Clone, Debug)]
+pub struct HealthHandler {
+    hub: Arc<Hub>,
+}
+
+/// The health of a node that can do its own work.
+fn health_with(log: &LogStats) -> Response {
+    let lag = log.lag.as_secs_f32();
+    if log.connected {
+        return Response::text(200, format!("ok, the log is read up to {lag:.1} s ago"));
+    }
+    let text = format!("the log cannot be read or written now; it was read up to {lag:.1} s ago");
+    Response::text(503, text).header("Retry-After", "1")
+}
+
+impl Handler for HealthHandler {
+    fn handle(&self, _: &Request) -> Response {
+        let hub = Arc::clone(&self.hub);
+        Response::deferred(move || {
+            let log = hub.journal().map(|journal| journal.stats());
+            let answer = if hub.answers(Instant::now() + PATIENCE) {
+                match log {
+                    None => Response::text(200, "ok"),
+                    Some(log) => health_with(&log),
+                }
+            } else {
+                let text = "the broadcaster does not run, or took nothing for a second";
+                Response::text(503, text).header("Retry-After", "1")
+            };
+            answer.header("Cache-Control", "no-store")
+        })
+    }
+
+    fn may_block(&self) -> bool {
+        false
+    }
+}

@@ -1,0 +1,13 @@
+//! Handlers for the server's HTTP side: the event stream, publishing, figures and health.
+
+mod access;
+mod event_stream;
+mod metrics;
+mod send_message;
+
+pub use self::{
+    access::{Action, Denied},
+    event_stream::EventStreamHandler,
+    metrics::{FiguresHandler, HealthHandler},
+    send_message::SendMessageHandler,
+};

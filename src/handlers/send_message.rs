@@ -1,0 +1,266 @@
+//! Publishing over HTTP.
+
+use std::{borrow::Cow, sync::Arc, time::Duration};
+
+use crate::{
+    broadcast::shared::Hub,
+    error::{MessageError, PublishError, Quoted, TryPublishError},
+    handlers::access::{Action, Authorize, Denied},
+    http::{Handler, Request, Response},
+    message::{EventId, Message},
+    server::Server,
+};
+
+impl Server {
+    /// The handler that publishes, to be mounted for POST at any path.
+    ///
+    /// `event`, `data`, `id` and `retry` (milliseconds) come in the query, in an
+    /// `application/x-www-form-urlencoded` body, or in both, each once; without data it is empty. A
+    /// body of any other type is the data itself, in UTF-8, JSON as well. Status 200 means that the
+    /// message was accepted, as [`publish`](Self::publish) means it.
+    ///
+    /// An `application/x-ndjson` body is many messages, each a JSON object on a line of its own with
+    /// `event`, `data`, `id` and `retry`; data other than a string is sent as JSON. All, 10,000 at
+    /// most, are accepted or none, and the answer tells how many: `{"accepted":2}`. Needs the feature `json`, status 415
+    /// without.
+    ///
+    /// ```
+    /// # use websse::{Server, http::HttpServer};
+    /// # let server = Server::new();
+    /// // curl -X POST 'http://127.0.0.1:8080/send?event=news&data=hello'
+    /// // curl -d event=news --data-urlencode data@article.txt http://127.0.0.1:8080/send
+    /// let http = HttpServer::new().post("/send", server.send_message_handler());
+    /// ```
+    pub fn send_message_handler(&self) -> SendMessageHandler {
+        SendMessageHandler { hub: Arc::clone(self.hub()), authorize: Authorize::default() }
+    }
+}
+
+/// Publishes messages; made by [`Server::send_message_handler`].
+///
+/// ```
+/// use websse::{Message, Server, http::{Handler, Request}};
+/// # use std::time::Duration;
+///
+/// let server = Server::new();
+/// server.register_event("")?;
+/// server.run()?;
+/// let mut listener = server.subscribe([""])?;
+/// let request = Request::new("POST", "/send?data=hello")?;
+/// assert_eq!(server.send_message_handler().handle(&request).status(), 200);
+/// assert_eq!(listener.next_event(Duration::from_secs(5))?.data(), "hello");
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone, Debug)]
+pub struct SendMessageHandler {
+    hub: Arc<Hub>,
+    authorize: Authorize,
+}
+
+impl SendMessageHandler {
+    /// Lets `decide` say who may publish what, by [`Action::Publish`]. It runs on the connection's
+    /// own thread, and may take its time.
+    ///
+    /// ```
+    /// # use websse::{Action, Denied, Server, http::Request};
+    /// # let server = Server::new();
+    /// let handler = server.send_message_handler().authorize(|_: &Request, action| match action {
+    ///     Action::Publish(kind) if kind != "staff" => Ok(()),
+    ///     _ => Err(Denied::forbidden("for staff only")),
+    /// });
+    /// ```
+    pub fn authorize(
+        self,
+        decide: impl Fn(&Request, Action<'_>) -> Result<(), Denied> + Send + Sync + 'static,
+    ) -> Self {
+        Self { authorize: Authorize::new(decide), ..self }
+    }
+}
+
+impl Handler for SendMessageHandler {
+    fn handle(&self, request: &Request) -> Response {
+        if is_json_lines(request) {
+            return self.publish_lines(request);
+        }
+        let message = match read_message(request) {
+            Ok(message) => message,
+            Err(response) => return response,
+        };
+        if let Err(denied) = self.authorize.decide(request, Action::Publish(message.event_type())) {
+            return denied.response();
+        }
+        if self.hub.journal().is_some() {
+            let hub = Arc::clone(&self.hub);
+            return Response::deferred(move || answer(hub.publish(&message)));
+        }
+        match self.hub.try_publish(message) {
+            Ok(()) => Response::new(200),
+            Err(TryPublishError::Refused(error)) => refuse(&error),
+            Err(TryPublishError::Full(message)) => {
+                let hub = Arc::clone(&self.hub);
+                Response::deferred(move || answer(hub.publish(&message)))
+            }
+        }
+    }
+
+    fn may_block(&self) -> bool {
+        self.authorize.asks()
+    }
+}
+
+/// Messages in one request: each takes some hundred bytes of memory, and its line as little as 3.
+#[cfg(feature = "json")]
+const MOST_LINES: usize = 10_000;
+
+impl SendMessageHandler {
+    #[cfg(feature = "json")]
+    fn publish_lines(&self, request: &Request) -> Response {
+        if let Some((name, _)) = request.query().next() {
+            let text = format!("{} in the query: each line of a batch has its own", Quoted(&name));
+            return Response::text(400, text);
+        }
+        let lines = (1..).zip(request.body().split(|&byte| byte == b'\n'));
+        let lines = lines.filter(|(_, line)| !line.trim_ascii().is_empty());
+        if lines.clone().nth(MOST_LINES).is_some() {
+            let text = format!("more than {MOST_LINES} messages; send them in several requests");
+            return Response::text(413, text);
+        }
+        let read = |(at, line)| {
+            let wrong = |why| Response::text(400, format!("line {at}: {why}"));
+            Message::from_json(line).map_err(wrong)
+        };
+        let messages: Vec<Message> = match lines.map(read).collect() {
+            Ok(messages) => messages,
+            Err(response) => return response,
+        };
+        let mut types: Vec<&str> = messages.iter().map(Message::event_type).collect();
+        types.sort_unstable();
+        types.dedup();
+        for kind in types {
+            if let Err(denied) = self.authorize.decide(request, Action::Publish(kind)) {
+                return denied.response();
+            }
+        }
+        let hub = Arc::clone(&self.hub);
+        Response::deferred(move || match hub.publish_all(&messages) {
+            Ok(()) => Response::new(200)
+                .header("Content-Type", "application/json")
+                .with_body(format!("{{\"accepted\":{}}}\n", messages.len()).into_bytes()),
+            Err(error) => refuse_as(&error.error, error.to_string()),
+        })
+    }
+
+    #[cfg(not(feature = "json"))]
+    #[expect(clippy::unused_self, reason = "with the feature it is used")]
+    fn publish_lines(&self, _: &Request) -> Response {
+        Response::text(
+            415,
+            "JSON lines are not read here: websse was built without its feature json",
+        )
+    }
+}
+
+fn answer(published: Result<(), PublishError>) -> Response {
+    published.map_or_else(|error| refuse(&error), |()| Response::new(200))
+}
+
+fn refuse(error: &PublishError) -> Response {
+    refuse_as(error, error.to_string())
+}
+
+fn refuse_as(error: &PublishError, text: String) -> Response {
+    match error {
+        PublishError::EventNotRegistered(_) | PublishError::Message(_) => Response::text(422, text),
+        PublishError::TooLarge { .. } => Response::text(413, text),
+        PublishError::NotRunning
+        | PublishError::ShutDown
+        | PublishError::OnBroadcaster
+        | PublishError::LogUnavailable(_) => Response::text(503, text).header("Retry-After", "1"),
+        // Without a hint to try again: that may publish it twice.
+        PublishError::OutcomeUnknown => Response::text(504, text),
+    }
+}
+
+/// The parameters of a message, each given once at most.
+#[derive(Default)]
+struct Parameters<'r> {
+    event: Option<Cow<'r, str>>,
+    data: Option<Cow<'r, str>>,
+    id: Option<Cow<'r, str>>,
+    retry: Option<Cow<'r, str>>,
+}
+
+impl<'r> Parameters<'r> {
+    fn set(&mut self, name: &str, value: Cow<'r, str>) -> Result<(), Response> {
+        let parameter = match name {
+            "event" => &mut self.event,
+            "data" => &mut self.data,
+            "id" => &mut self.id,
+            "retry" => &mut self.retry,
+            _ => {
+                let name = Quoted(name);
+                let text = format!(
+                    "unknown parameter {name}; use event, data, id, retry, as in data=hello, or send \
+                     the data itself as text/plain"
+                );
+                return Err(Response::text(400, text));
+            }
+        };
+        if parameter.replace(value).is_some() {
+            return Err(Response::text(400, format!("{name} is given more than once")));
+        }
+        Ok(())
+    }
+}
+
+fn read_message(request: &Request) -> Result<Message, Response> {
+    let mut parameters = Parameters::default();
+    for (name, value) in request.query() {
+        parameters.set(&name, value)?;
+    }
+    let not_utf8 = || Response::text(400, "the body is not UTF-8");
+    if request.has_form() {
+        for (name, value) in request.form().ok_or_else(not_utf8)? {
+            parameters.set(&name, value)?;
+        }
+    } else if has_parts(request) {
+        let text =
+            "multipart forms are not read; send an urlencoded one, or the data as text/plain";
+        return Err(Response::text(415, text));
+    } else if !request.body().is_empty() {
+        let data = std::str::from_utf8(request.body()).map_err(|_| not_utf8())?;
+        parameters.set("data", Cow::Borrowed(data))?;
+    }
+    let Parameters { event, data, id, retry } = parameters;
+    let mut message = Message::new(data.unwrap_or_default()).event(event.unwrap_or_default());
+    // An empty id is none: clients would take it as the order to forget the last one.
+    if let Some(id) = id.filter(|id| !id.is_empty()) {
+        let refused = |error: MessageError| Response::text(422, error.to_string());
+        message = message.id(EventId::new(id).map_err(refused)?);
+    }
+    if let Some(retry) = retry {
+        message = message.retry(read_retry(&retry)?);
+    }
+    Ok(message)
+}
+
+/// Whether the body is many messages.
+fn is_json_lines(request: &Request) -> bool {
+    ["application/x-ndjson", "application/jsonl"].iter().any(|kind| request.has_type(kind))
+}
+
+/// Whether the body is a form of the kind that carries files; as data it would be nobody's wish.
+fn has_parts(request: &Request) -> bool {
+    let kind = request.header("content-type").unwrap_or_default();
+    kind.get(..10).is_some_and(|kind| kind.eq_ignore_ascii_case(b"multipart/"))
+}
+
+/// Digits only, as clients read it (HTML standard, 9.2.6); Rust's own parser would take `+5`.
+fn read_retry(text: &str) -> Result<Duration, Response> {
+    let digits = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+    let millis = digits.then(|| text.parse().ok()).flatten();
+    millis.map(Duration::from_millis).ok_or_else(|| {
+        let text = Quoted(text);
+        Response::text(422, format!("retry is a number of milliseconds in digits, not {text}"))
+    })
+}

@@ -1,0 +1,177 @@
+//! Event types by name and number, and what a client subscribes to.
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::Arc,
+};
+
+use parking_lot::RwLock;
+
+use crate::{
+    error::{RegisterError, SubscribeError},
+    message::{GENERAL, canonical, frame, is_one_line},
+};
+
+/// An event type's number: the order in which it was registered.
+pub(crate) type TypeId = u32;
+
+/// Subscribes to every type, those included that are registered later.
+const ALL: &str = "*";
+/// Names with a meaning of their own: `*` subscribes to all, `stream-gap` is the server's own
+/// event, and an `EventSource` dispatches `open` and `error` by itself (HTML standard, 9.2.2).
+const RESERVED: [&str; 4] = [ALL, frame::GAP, "open", "error"];
+
+/// What a client subscribes to; equal ones are interned by the [registry](crate::broadcast::registry).
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum Subscribed {
+    All,
+    /// Sorted, each once.
+    Types(Box<[TypeId]>),
+}
+
+impl Subscribed {
+    pub(crate) fn includes(&self, kind: TypeId) -> bool {
+        match self {
+            Self::All => true,
+            Self::Types(types) => types.binary_search(&kind).is_ok(),
+        }
+    }
+}
+
+/// The registered event types.
+#[derive(Debug, Default)]
+pub(crate) struct EventTypes {
+    /// Guards the names only; nothing is called while it is held.
+    numbers: RwLock<BTreeMap<String, TypeId>>,
+}
+
+impl EventTypes {
+    /// Registers all of these names, or none where one is refused.
+    pub(crate) fn register(&self, names: &[&str]) -> Result<(), RegisterError> {
+        for name in names {
+            if !is_one_line(name) {
+                return Err(RegisterError::LineBreak((*name).to_owned()));
+            }
+            if RESERVED.contains(name) {
+                return Err(RegisterError::Reserved((*name).to_owned()));
+            }
+        }
+        let mut numbers = self.numbers.write();
+        for name in names {
+            let next = TypeId::try_from(numbers.len()).unwrap_or(TypeId::MAX);
+            numbers.entry(canonical(name).to_owned()).or_insert(next);
+        }
+        Ok(())
+    }
+
+    pub(crate) fn find(&self, name: &str) -> Option<TypeId> {
+        self.numbers.read().get(canonical(name)).copied()
+    }
+
+    /// How many there are; the next one gets this number.
+    pub(crate) fn len(&self) -> TypeId {
+        TypeId::try_from(self.numbers.read().len()).unwrap_or(TypeId::MAX)
+    }
+
+    /// What a client that names these types subscribes to; no name at all is the general type.
+    pub(crate) fn subscribe<'n>(
+        &self,
+        names: impl IntoIterator<Item = &'n str>,
+    ) -> Result<Subscribed, SubscribeError> {
+        let mut all = false;
+        let mut types = Vec::new();
+        for name in names {
+            if name == ALL {
+                all = true;
+            } else {
+                let kind = self.find_or_refuse(name)?;
+                // Few, and mostly in order.
+                if let Err(place) = types.binary_search(&kind) {
+                    types.insert(place, kind);
+                }
+            }
+        }
+        if all {
+            return Ok(Subscribed::All);
+        }
+        if types.is_empty() {
+            types.push(self.find_or_refuse(GENERAL)?);
+        }
+        Ok(Subscribed::Types(types.into_boxed_slice()))
+    }
+
+    /// All names, in order.
+    pub(crate) fn names(&self) -> Vec<String> {
+        self.numbers.read().keys().cloned().collect()
+    }
+
+    /// The names of what a client subscribes to, in order.
+    pub(crate) fn names_of(&self, subscribed: &Subscribed) -> Vec<String> {
+        let Subscribed::Types(_) = subscribed else {
+            return vec![ALL.to_owned()];
+        };
+        let numbers = self.numbers.read();
+        let chosen = numbers.iter().filter(|(_, kind)| subscribed.includes(**kind));
+        chosen.map(|(name, _)| name.clone()).collect()
+    }
+
+    /// Adds the clients up by name of event type, in the order of the names.
+    pub(crate) fn count(&self, subscribed: &[(Arc<Subscribed>, usize)]) -> Vec<(String, usize)> {
+        let mut by_number: HashMap<TypeId, usize> = HashMap::new();
+        let mut all = 0;
+        for (subscribed, clients) in subscribed {
+            match &**subscribed {
+                Subscribed::All => all += clients,
+                Subscribed::Types(types) => {
+                    types.iter().for_each(|kind| *by_number.entry(*kind).or_default() += clients);
+                }
+            }
+        }
+        let numbers = self.numbers.read();
+        let count = |kind: &TypeId| by_number.get(kind).copied().unwrap_or_default();
+        let by_name = numbers.iter().map(|(name, kind)| (name.clone(), count(kind)));
+        let mut by_name: Vec<_> = by_name.collect();
+        drop(numbers);
+        let place = by_name.partition_point(|(name, _)| &**name < ALL);
+        by_name.insert(place, (ALL.to_owned(), all));
+        by_name
+    }
+
+    fn find_or_refuse(&self, name: &str) -> Result<TypeId, SubscribeError> {
+        self.find(name).ok_or_else(|| SubscribeError::EventNotRegistered(name.to_owned()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_registered_all_or_none() {
+        let types = EventTypes::default();
+        for bad in ["*", "stream-gap", "open", "error"] {
+            let refused = Err(RegisterError::Reserved(bad.to_owned()));
+            assert_eq!(types.register(&["a", bad]), refused);
+        }
+        for bad in ["a\nb", "a\rb", "a\0b"] {
+            let refused = Err(RegisterError::LineBreak(bad.to_owned()));
+            assert_eq!(types.register(&["a", bad]), refused);
+        }
+        assert_eq!(types.find("a"), None);
+        assert_eq!(types.register(&["a", "", "a"]), Ok(()));
+        assert_eq!(types.find(""), types.find("message"));
+        assert!(types.find("a").is_some() && types.find("").is_some());
+    }
+
+    #[test]
+    fn a_subscription_is_a_set() {
+        let types = EventTypes::default();
+        types.register(&["", "a", "b"]).expect("the names are good");
+        let set = |names: &[&str]| types.subscribe(names.iter().copied());
+        assert_eq!(set(&["a", "b", "a"]), set(&["b", "a"]));
+        assert_eq!(set(&[]), set(&["message"]));
+        assert_eq!(set(&["a", "*"]), Ok(Subscribed::All));
+        let unknown = Err(SubscribeError::EventNotRegistered("c".to_owned()));
+        assert_eq!(set(&["*", "c"]), unknown);
+    }
+}

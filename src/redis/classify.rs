@@ -1,0 +1,31 @@
+//! What an entry is to this node.
+
+use super::entry::{Content, Mark, Raw};
+use crate::{
+    broadcast::log::{Entry, Intake},
+    error::PublishError,
+};
+
+#[derive(Debug)]
+pub(super) enum Found {
+    Event(Entry),
+    /// Events before it may be lost.
+    Gap(Mark),
+    /// Its type is not registered here.
+    UnknownType,
+    /// It is no event; a text for people.
+    Malformed(String),
+}
+
+pub(super) fn sort(intake: &Intake, raw: &Raw) -> Found {
+    let message = match raw.content() {
+        Ok(Content::Event(message)) => message,
+        Ok(Content::Gap(mark)) => return Found::Gap(mark),
+        Err(reason) => return Found::Malformed(reason.to_owned()),
+    };
+    match (intake.encode)(&message) {
+        Ok(event) => Found::Event(Entry { id: raw.id, event }),
+        Err(PublishError::EventNotRegistered(_)) => Found::UnknownType,
+        Err(error) => Found::Malformed(error.to_string()),
+    }
+}

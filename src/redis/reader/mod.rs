@@ -1,0 +1,397 @@
+//! The thread that reads the stream, and tells the broadcaster what is in it.
+
+mod feeder;
+
+use std::{
+    sync::{Arc, atomic::Ordering::Relaxed},
+    time::{Duration, Instant},
+};
+
+use redis::cmd;
+
+use self::feeder::Feeder;
+use super::{
+    backoff::Pause,
+    entry::{Mark, Raw, gap},
+    link::{BLOCK_MILLIS, Extent, Fate, Fault, Lineage, Link, argument, entries, id, read_entries},
+    say,
+    shared::Shared,
+};
+use crate::broadcast::log::{EntryId, Pace, Step};
+use crate::logs::Level;
+
+/// How often it is looked whether the server still is what it was: not all that changes it ends
+/// connections.
+pub(super) const LOOK: Duration = Duration::from_secs(1);
+
+/// How long a node that has more to read looks whether another one has told of a gap.
+const DEFERENCE: Duration = Duration::from_millis(250);
+
+pub(super) struct Reader {
+    shared: Arc<Shared>,
+    feeder: Feeder,
+    pace: Pace,
+    /// Everything up to here was read.
+    cursor: EntryId,
+    /// It has begun with the end of the stream.
+    is_primed: bool,
+    /// The server's history when it was last seen to be good.
+    lineage: Option<Lineage>,
+    looked: Instant,
+    /// How many entries the stream had in all, where that is told.
+    added: Option<i64>,
+    /// It is behind: the next entries may be taken out before they are read.
+    is_behind: bool,
+    /// Since when it is known that events may be lost with this server, of which all nodes are to be
+    /// told.
+    doubt: Option<Instant>,
+    /// The newest entry that clients of this node may have: what tells of the gap is to be after it,
+    /// also where the clock of the new server is behind.
+    peak: EntryId,
+    /// What the clients were told of.
+    told: Option<Mark>,
+}
+
+/// Why reading ends.
+enum Stop {
+    Fault(Fault),
+    /// The server ends.
+    End,
+}
+
+impl From<Fault> for Stop {
+    fn from(fault: Fault) -> Self {
+        Self::Fault(fault)
+    }
+}
+
+fn lost(reason: &str) -> Stop {
+    Fault::Lost(reason.to_owned()).into()
+}
+
+impl Reader {
+    pub(super) fn new(shared: Arc<Shared>) -> Self {
+        let feeder = Feeder::new(Arc::clone(&shared));
+        Self {
+            shared,
+            feeder,
+            pace: Pace::new(),
+            cursor: EntryId::ZERO,
+            is_primed: false,
+            lineage: None,
+            looked: Instant::now(),
+            added: None,
+            is_behind: false,
+            doubt: None,
+            peak: EntryId::ZERO,
+            told: None,
+        }
+    }
+
+    pub(super) fn run(mut self) {
+        let shared = Arc::clone(&self.shared);
+        let _end = End(&shared);
+        let mut pause = Pause::new();
+        let mut is_first = true;
+        loop {
+            let Err(stop) = self.read(&mut pause) else { return };
+            let fault = match stop {
+                Stop::Fault(fault) => fault,
+                Stop::End => return,
+            };
+            let was_reading = shared.change(|state| {
+                state.behind_since.get_or_insert_with(Instant::now);
+                state.vouched = None;
+                state.trouble = fault.to_string();
+                std::mem::take(&mut state.is_reading)
+            });
+            if was_reading {
+                shared.queue.doubt();
+                shared.counts.reconnects.fetch_add(1, Relaxed);
+            }
+            // Not each time that it cannot be reached again.
+            if std::mem::take(&mut is_first) || was_reading {
+                say(Level::Warn, format_args!("cannot read the stream: {fault}"));
+            }
+            if !shared.pause(&mut pause) {
+                return;
+            }
+        }
+    }
+
+    /// Connects, and reads until something goes wrong.
+    fn read(&mut self, pause: &mut Pause) -> Result<(), Stop> {
+        let mut link = Link::open(&self.shared.config)?;
+        self.begin(&mut link)?;
+        say(
+            Level::Info,
+            format_args!(
+                "connected for reading, goes on after {} in the stream {:?}",
+                self.cursor, self.shared.config.stream
+            ),
+        );
+        self.shared.change(|state| {
+            (state.is_primed, state.is_reading) = (true, true);
+        });
+        loop {
+            if self.doubt.is_none() && self.shared.vouched().is_none() {
+                return Err(lost("the address may lead to another server now"));
+            }
+            if self.looked.elapsed() >= LOOK {
+                self.look(&mut link)?;
+            }
+            self.follow(&mut link)?;
+            pause.reset();
+            if self.shared.is_ended() {
+                return Err(Stop::End);
+            }
+        }
+    }
+
+    /// Finds out whether what was read is still the past of what comes.
+    fn begin(&mut self, link: &mut Link) -> Result<(), Stop> {
+        let shared = Arc::clone(&self.shared);
+        let config = &shared.config;
+        let lineage = link.lineage()?;
+        let known = match &self.lineage {
+            Some(known) => Some(known.clone()),
+            None => link.remembered(config)?,
+        };
+        let appended = shared.newest_appended();
+        let fates = [link.fate(config, self.cursor)?, link.fate(config, appended)?];
+        let extent = link.extent(config)?;
+        self.looked = Instant::now();
+
+        // Whatever happens from here on, what is in doubt remains so.
+        if fates[1] != Fate::There {
+            shared.forget_appended(appended);
+        }
+        // Nobody can tell whether a server has all that was acknowledged if it was started anew and
+        // had not all of it on its disk, or if it is, or may be, one that was a replica.
+        let is_trusted = known.is_none_or(|known| lineage.continues(&known));
+        let is_gone = fates[0] == Fate::Lost;
+        let is_cut = self.is_primed && !extent.is_whole_after(self.cursor);
+        let is_anew = self.is_anew(extent);
+        let served = shared.change(|state| state.served);
+        self.peak = self.peak.max(self.cursor).max(appended).max(served);
+        if !is_trusted || is_anew || fates.contains(&Fate::Lost) {
+            self.report(if is_trusted {
+                "what was read or appended is not in the stream any more"
+            } else {
+                "the server is another one, or was started anew"
+            });
+            // Some may come before all are told.
+            (self.doubt, self.told) = (Some(self.looked), None);
+        } else if is_cut {
+            self.report("entries were taken out that were not read");
+        }
+        self.lineage = Some(lineage);
+        self.added = extent.added;
+        if !self.is_primed || is_gone {
+            // Where what was read is gone, so is the place to go on from.
+            self.prime(link, !self.is_primed)?;
+        } else if is_cut {
+            self.skip_to(extent.oldest.map_or(extent.newest, EntryId::before))?;
+        }
+        self.vouch(link)
+    }
+
+    /// Lets events be published to this server, once all are told of what it may have lost.
+    fn vouch(&self, link: &mut Link) -> Result<(), Stop> {
+        if let Some(lineage) = self.lineage.as_ref().filter(|_| self.doubt.is_none()) {
+            self.remember(link, lineage)?;
+            self.shared.change(|state| state.vouched = Some(lineage.id.clone()));
+        }
+        Ok(())
+    }
+
+    fn remember(&self, link: &mut Link, lineage: &Lineage) -> Result<(), Stop> {
+        match link.remember(&self.shared.config, lineage) {
+            // Only a node that starts after Redis did will not know.
+            Err(Fault::Refused(reason)) => {
+                say(Level::Warn, format_args!("cannot write the key beside the stream: {reason}"));
+                Ok(())
+            }
+            answer => Ok(answer?),
+        }
+    }
+
+    /// Looks whether the server is what it was, and the stream as well.
+    fn look(&mut self, link: &mut Link) -> Result<(), Stop> {
+        self.looked = Instant::now();
+        let lineage = link.lineage()?;
+        if let Some(known) = &self.lineage {
+            if lineage.id != known.id {
+                return Err(lost("the server has another replication id now"));
+            }
+            if lineage.is_safe != known.is_safe && self.doubt.is_none() {
+                self.remember(link, &lineage)?;
+            }
+        }
+        self.lineage = Some(lineage);
+        let extent = link.extent(&self.shared.config)?;
+        if extent.newest < self.cursor || self.is_anew(extent) {
+            return Err(lost("what was read is not in the stream any more"));
+        }
+        self.added = extent.added;
+        Ok(())
+    }
+
+    /// Whether the stream was deleted and made again, as far as is told.
+    fn is_anew(&self, extent: Extent) -> bool {
+        extent.added.zip(self.added).is_some_and(|(now, before)| now < before)
+    }
+
+    fn report(&self, reason: &str) {
+        self.shared.counts.breaks.fetch_add(1, Relaxed);
+        say(Level::Warn, format_args!("{reason}; clients are told that events may be lost"));
+    }
+
+    /// Begins with the last entries of the stream, which are kept; delivered are those only that are
+    /// newer than what was read before.
+    fn prime(&mut self, link: &mut Link, is_first: bool) -> Result<(), Stop> {
+        let config = &self.shared.config;
+        let extent = link.extent(config)?;
+        let (most, most_bytes) = (self.shared.intake.prime_events, self.shared.intake.prime_bytes);
+        let (mut tail, mut bytes, mut end) = (Vec::new(), 0, extent.newest);
+        let mut is_all = end == EntryId::ZERO;
+        while !is_all && tail.len() < most && bytes < most_bytes {
+            let count = self.pace.entries();
+            let mut command = cmd("XREVRANGE");
+            command.arg(&config.stream).arg(argument(end)).arg("-").arg("COUNT").arg(count);
+            let page = entries(link.ask(&command)?)?;
+            is_all = page.len() < count;
+            self.pace.saw(Raw::largest(&page));
+            bytes += page.iter().map(Raw::len).sum::<usize>();
+            end = page.last().map_or(end, |oldest| oldest.id.before());
+            tail.extend(page);
+        }
+        let floor = tail.last().map_or(extent.newest, |oldest| oldest.id.before());
+        tail.reverse();
+        let old = tail.partition_point(|raw| is_first || raw.id <= self.cursor);
+        if !is_first {
+            // Whoever comes is to find all of it.
+            self.feeder.hold();
+        }
+        self.feeder.tell(Step::Begin { floor, is_first })?;
+        self.take(&tail[..old], true)?;
+        self.take(&tail[old..], false)?;
+        self.feeder.tell(Step::Reach(extent.newest))?;
+        self.feeder.release()?;
+        self.reached(extent.newest);
+        self.is_primed = true;
+        Ok(())
+    }
+
+    /// Waits for entries, and passes on what came.
+    fn follow(&mut self, link: &mut Link) -> Result<(), Stop> {
+        let shared = Arc::clone(&self.shared);
+        let count = self.pace.entries();
+        let appended = shared.newest_appended();
+        let page = if self.is_behind {
+            let (page, extent) = link.page(&shared.config, self.cursor, count)?;
+            if !extent.is_whole_after(self.cursor) {
+                self.report("entries were taken out before they were read");
+                self.skip_to(page.first().map_or(extent.newest, |raw| raw.id.before()))?;
+            }
+            page
+        } else {
+            let mut command = cmd("XREAD");
+            command.arg("COUNT").arg(count).arg("BLOCK").arg(BLOCK_MILLIS);
+            command.arg("STREAMS").arg(&shared.config.stream).arg(argument(self.cursor));
+            read_entries(link.ask(&command)?)?
+        };
+        self.pace.saw(Raw::largest(&page));
+        let is_all = page.len() < count;
+        if !is_all && !self.is_behind {
+            // A stream is never cut shorter than a page: who comes to its end has missed nothing, and who
+            // does not is to look, at the same moment.
+            self.is_behind = true;
+            return Ok(());
+        }
+        self.is_behind = !is_all;
+        let reaches = |id| is_all || page.last().is_some_and(|last| last.id >= id);
+        if appended > self.cursor
+            && reaches(appended)
+            && page.binary_search_by_key(&appended, |raw| raw.id).is_err()
+        {
+            return Err(lost("this server lacks what was appended"));
+        }
+        let was_in_doubt = self.doubt.is_some();
+        self.take(&page, false)?;
+        if let Some(last) = page.last() {
+            self.advance(last.id)?;
+        }
+        self.shared.change(|state| {
+            let since = state.behind_since.unwrap_or_else(Instant::now);
+            state.behind_since = (!is_all).then_some(since);
+        });
+        if self.doubt.is_some_and(|since| is_all || since.elapsed() >= DEFERENCE) {
+            self.mark_gap(link)?;
+        }
+        if was_in_doubt { self.vouch(link) } else { Ok(()) }
+    }
+
+    /// Tells all nodes, after all that their clients may have: at the end of the stream, or beyond it
+    /// where the clock of this server is behind.
+    fn mark_gap(&mut self, link: &mut Link) -> Result<(), Stop> {
+        let config = &self.shared.config;
+        let Some(Lineage { id: server, .. }) = &self.lineage else { return Ok(()) };
+        let mark = Mark { server: server.clone(), after: self.peak };
+        if id(link.ask(&gap(config, &mark, None))?)? <= self.peak {
+            match link.ask(&gap(config, &mark, Some(self.peak))) {
+                // Somebody has gone further meanwhile.
+                Err(Fault::Refused(_)) => link.ask(&gap(config, &mark, None))?,
+                answer => answer?,
+            };
+        }
+        self.doubt = None;
+        Ok(())
+    }
+
+    /// Goes on after this entry; something before it was not read.
+    fn skip_to(&mut self, entry: EntryId) -> Result<(), Stop> {
+        self.feeder.tell(Step::Begin { floor: entry, is_first: false })?;
+        self.advance(entry)
+    }
+
+    fn take(&mut self, page: &[Raw], is_prime: bool) -> Result<(), Stop> {
+        for raw in page {
+            if let Some(mark) = self.feeder.take(raw, is_prime)? {
+                let is_of = |lineage: &Lineage| lineage.id == mark.server;
+                if raw.id > self.peak && self.lineage.as_ref().is_some_and(is_of) {
+                    self.doubt = None;
+                }
+                let is_covered = self.told.as_ref().is_some_and(|told| told.covers(&mark));
+                if !is_covered {
+                    self.told = Some(mark);
+                }
+                self.feeder.tell(Step::Gap { at: raw.id, told: is_prime || is_covered })?;
+            }
+        }
+        self.feeder.flush(is_prime)?;
+        Ok(())
+    }
+
+    /// Everything up to here is in what was passed on.
+    fn advance(&mut self, entry: EntryId) -> Result<(), Stop> {
+        self.feeder.tell(Step::Reach(entry))?;
+        self.reached(entry);
+        Ok(())
+    }
+
+    fn reached(&mut self, entry: EntryId) {
+        self.cursor = entry;
+        (self.shared.intake.wake)();
+        self.shared.change(|state| state.reached = entry);
+    }
+}
+
+struct End<'s>(&'s Shared);
+
+impl Drop for End<'_> {
+    fn drop(&mut self) {
+        self.0.change(|state| (state.is_reading, state.vouched) = (false, None));
+        self.0.ends();
+    }
+}

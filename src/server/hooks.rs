@@ -1,0 +1,180 @@
+//! The embedding program's hooks, and the thread that calls them.
+
+use std::{collections::HashMap, fmt, sync::Arc};
+
+use crate::{
+    broadcast::{
+        client::{Client, ClientId, SendToError, UnknownClient},
+        hook_queue::{Connected, Notice, Notices},
+        shared::Hub,
+        stats::Disconnect,
+    },
+    error::{PublishError, TryPublishError},
+    logs::{self, Level},
+    message::Message,
+    panics::survive,
+};
+
+/// Publishes to a server without keeping it alive; [`Server::publisher`](crate::Server::publisher)
+/// makes one, and hooks are given one. Once the server is shut down or dropped it is refused.
+///
+/// ```
+/// # use websse::{Message, PublishError, Server};
+/// let server = Server::new();
+/// server.register_event("tick")?;
+/// server.run()?;
+/// let publisher = server.publisher();
+/// publisher.publish(Message::new("1").event("tick"))?;
+/// publisher.try_publish(Message::new("2").event("tick"))?;
+/// let client = server.subscribe(["tick"])?;
+/// publisher.send_to(client.id(), Message::new("welcome").event("tick"))?;
+/// publisher.disconnect(client.id())?;
+/// drop(server);
+/// let late = publisher.publish(Message::new("3").event("tick"));
+/// assert_eq!(late, Err(PublishError::ShutDown));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone)]
+pub struct Publisher {
+    hub: Arc<Hub>,
+}
+
+impl Publisher {
+    pub(crate) fn new(hub: Arc<Hub>) -> Self {
+        Self { hub }
+    }
+
+    /// As [`Server::publish`](crate::Server::publish).
+    ///
+    /// # Errors
+    /// As there.
+    #[expect(clippy::needless_pass_by_value, reason = "a message is published once")]
+    pub fn publish(&self, message: Message) -> Result<(), PublishError> {
+        self.hub.publish(&message)
+    }
+
+    /// As [`Server::try_publish`](crate::Server::try_publish).
+    ///
+    /// # Errors
+    /// As there.
+    pub fn try_publish(&self, message: Message) -> Result<(), TryPublishError> {
+        self.hub.try_publish(message)
+    }
+
+    /// As [`Server::send_to`](crate::Server::send_to).
+    ///
+    /// # Errors
+    /// As there.
+    #[expect(clippy::needless_pass_by_value, reason = "a message is sent once")]
+    pub fn send_to(&self, client: ClientId, message: Message) -> Result<(), SendToError> {
+        self.hub.send_to(client, &message)
+    }
+
+    /// As [`Server::disconnect`](crate::Server::disconnect).
+    ///
+    /// # Errors
+    /// As there.
+    pub fn disconnect(&self, client: ClientId) -> Result<(), UnknownClient> {
+        self.hub.disconnect(client)
+    }
+}
+
+impl fmt::Debug for Publisher {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Publisher").finish_non_exhaustive()
+    }
+}
+
+type OnConnect = dyn Fn(&Publisher, &Client) + Send + Sync;
+type OnDisconnect = dyn Fn(&Publisher, &Client, Disconnect) + Send + Sync;
+
+/// What the embedding program wants to be told.
+#[derive(Clone, Default)]
+pub(crate) struct Hooks {
+    pub(crate) connect: Option<Arc<OnConnect>>,
+    pub(crate) disconnect: Option<Arc<OnDisconnect>>,
+}
+
+impl fmt::Debug for Hooks {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Hooks")
+            .field("connect", &self.connect.is_some())
+            .field("disconnect", &self.disconnect.is_some())
+            .finish()
+    }
+}
+
+impl Hooks {
+    /// Whether anybody wants to be told, the log included.
+    pub(crate) fn are_wanted(&self) -> bool {
+        self.connect.is_some() || self.disconnect.is_some() || logs::enabled(Level::Info)
+    }
+
+    /// What the hooks' thread does.
+    pub(crate) fn run(&self, hub: Arc<Hub>) {
+        let _end = End(Arc::clone(&hub.notices));
+        let publisher = Publisher::new(hub);
+        let mut told = HashMap::new();
+        while let Some(notice) = publisher.hub.notices.next() {
+            // A logger may panic as well; its panic is told by nobody else.
+            survive(|| self.tell(&publisher, notice, &mut told));
+        }
+    }
+
+    fn tell(
+        &self,
+        publisher: &Publisher,
+        notice: Notice,
+        told: &mut HashMap<ClientId, Arc<Client>>,
+    ) {
+        match notice {
+            Notice::Connected(Connected { id, peer, subscribed, last_event_id }) => {
+                let events = publisher.hub.types.names_of(&subscribed);
+                let client = Arc::new(Client { id, peer, events, last_event_id });
+                told.insert(id, Arc::clone(&client));
+                if let Some(hook) = &self.connect {
+                    call("on_connect", || hook(publisher, &client));
+                }
+                let events = &client.events;
+                logs::write(Level::Debug, format_args!("{} listens to {events:?}", Named(&client)));
+            }
+            Notice::Disconnected(id, reason) => {
+                let Some(client) = told.remove(&id) else { return };
+                if let Some(hook) = &self.disconnect {
+                    call("on_disconnect", || hook(publisher, &client, reason));
+                }
+                let level = match reason {
+                    Disconnect::Behind | Disconnect::Stalled | Disconnect::Error => Level::Info,
+                    _ => Level::Debug,
+                };
+                logs::write(level, format_args!("{} is gone: {reason}", Named(&client)));
+            }
+        }
+    }
+}
+
+fn call(name: &str, hook: impl FnOnce()) {
+    if survive(hook).is_none() {
+        logs::write(Level::Error, format_args!("a hook panicked: {name}"));
+    }
+}
+
+/// A client as the log names it.
+struct Named<'c>(&'c Client);
+
+impl fmt::Display for Named<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Client { id, peer, .. } = self.0;
+        write!(f, "client {id}")?;
+        peer.map_or(Ok(()), |peer| write!(f, " ({peer})"))
+    }
+}
+
+/// Says that the hooks' thread has ended, however it does.
+struct End(Arc<Notices>);
+
+impl Drop for End {
+    fn drop(&mut self) {
+        self.0.end();
+    }
+}
