@@ -30,44 +30,26 @@ use websse::{
     http::{HttpServer, Request, Response},
 };
 
-#[path = "../src"]
-mod library {
-    pub(crate) mod audience;
-    pub(crate) mod client;
-    pub(crate) mod error;
-    pub(crate) mod feed;
-    pub(crate) mod frame;
-    pub(crate) mod groups;
-    pub(crate) mod history;
-    pub(crate) mod journal;
-    pub(crate) mod mail;
-    pub(crate) mod message;
-    pub(crate) mod meter;
-    pub(crate) mod notices;
-    pub(crate) mod permits;
-    pub(crate) mod queue;
-    pub(crate) mod registry;
-    // Cargo compiles the unit tests as well.
-    pub(crate) mod scripted;
-    pub(crate) mod socket;
-    pub(crate) mod stats;
-    pub(crate) mod stream;
-    pub(crate) mod types;
-}
+#[path = "../src/broadcast/mod.rs"]
+mod broadcast;
+#[path = "../src/error.rs"]
+mod error;
+#[path = "../src/message/mod.rs"]
+mod message;
+#[path = "../src/quoted.rs"]
+mod quoted;
+#[path = "../src/socket.rs"]
+mod socket;
 
-// As these modules name each other.
-use library::{
-    audience, client, error, feed, frame, groups, history, journal, mail, message, meter, notices,
-    permits, queue, registry, scripted, socket, stats, stream, types,
+use broadcast::{
+    arrival::{Arrival, Resume, Via},
+    clock::Moment,
+    history::{History, HistoryLimits},
+    inbox::queue::{Batch, Queue, Queued},
+    registry::{Kind, Registry},
+    subscribers::{Audience, AudienceLimits},
 };
-
-use audience::{Arrival, Audience, AudienceLimits, Resume, Via};
-use frame::Encoded;
-use history::{History, HistoryLimits};
-use meter::Moment;
-use queue::{Batch, Queue, Queued};
-use registry::{Kind, Registry};
-use types::Subscribed;
+use message::{event_types::Subscribed, frame::Encoded};
 
 /// As the ids of a run begin.
 const EPOCH: &str = "0mwscj3olj8rw";
@@ -88,7 +70,7 @@ fn frame_of_bytes(bencher: Bencher<'_, '_>, bytes: usize) {
     let mut buffer = Vec::new();
     bencher.counter(BytesCount::new(bytes)).bench_local(|| {
         let encoded = Encoded::new(black_box(&message), 1 << 20).unwrap();
-        frame::seal(&encoded.lines, Some((EPOCH, 1_234_567)), &mut buffer)
+        message::frame::seal(&encoded.lines, Some((EPOCH, 1_234_567)), &mut buffer)
     });
 }
 
@@ -124,7 +106,7 @@ fn audience(clients: usize, moment: Moment) -> Audience<Sink> {
         let subscribed = Subscribed::Types([0].into());
         let seat = registry.register(Kind::Stream, subscribed, None).unwrap();
         let (preamble, resume, via) = (Vec::new(), Resume::default(), Via::Wire(Sink));
-        audience.admit(Arrival { seat, preamble, resume, via, back: None }, moment);
+        audience.admit(Arrival { seat, preamble, resume, via }, moment);
     }
     audience
 }

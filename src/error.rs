@@ -1,12 +1,11 @@
 //! One small error type per operation. Each says what was wrong and what would be right.
 
-mod setup;
-
 use std::{error::Error, fmt, io};
 
-use crate::message::{Message, is_general};
-
-pub use self::setup::{MessageError, RegisterError, RunError};
+use crate::{
+    message::{Message, MessageError, event_types::RegisterError, is_general},
+    quoted::Quoted,
+};
 
 fn not_registered(name: &str, f: &mut fmt::Formatter<'_>) -> fmt::Result {
     if is_general(name) {
@@ -14,19 +13,6 @@ fn not_registered(name: &str, f: &mut fmt::Formatter<'_>) -> fmt::Result {
     }
     let name = Quoted(name);
     write!(f, "event type {name} is not registered; register it first, or look for a typo")
-}
-
-/// A text from outside as a message quotes it: on one line, and of a long one the beginning only.
-pub(crate) struct Quoted<'t>(pub(crate) &'t str);
-
-impl fmt::Display for Quoted<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        const CHARS: usize = 64;
-        match self.0.char_indices().nth(CHARS) {
-            Some((end, _)) => write!(f, "{:?}…", &self.0[..end]),
-            None => write!(f, "{:?}", self.0),
-        }
-    }
 }
 
 /// [`Server::publish`](crate::Server::publish) did not accept a message. Nobody receives it.
@@ -261,6 +247,50 @@ impl Error for StreamError {
     fn source(&self) -> Option<&(dyn Error + 'static)> {
         match self {
             Self::StreamingNotSupported(error) | Self::Io(error) => Some(error),
+        }
+    }
+}
+
+/// [`Server::run`](crate::Server::run) cannot start the broadcaster.
+///
+/// ```
+/// use std::time::Duration;
+/// use websse::{RunError, Server};
+///
+/// let server = Server::new();
+/// server.shutdown(Duration::from_secs(1));
+/// assert!(matches!(server.run(), Err(RunError::ShutDown)));
+/// ```
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum RunError {
+    /// It runs already: one server has one broadcaster thread.
+    AlreadyRunning,
+    /// The server was shut down, which is final. Make a new one.
+    ShutDown,
+    /// The operating system gave no thread. The server may be run again later.
+    Thread(io::Error),
+    /// The event type of [`Builder::presence`](crate::Builder::presence) cannot be registered.
+    Presence(RegisterError),
+}
+
+impl fmt::Display for RunError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::AlreadyRunning => f.write_str("the server runs already"),
+            Self::ShutDown => f.write_str("the server was shut down; make a new one"),
+            Self::Thread(error) => write!(f, "cannot start a thread: {error}"),
+            Self::Presence(error) => error.fmt(f),
+        }
+    }
+}
+
+impl Error for RunError {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        match self {
+            Self::Thread(error) => Some(error),
+            Self::Presence(error) => Some(error),
+            Self::AlreadyRunning | Self::ShutDown => None,
         }
     }
 }

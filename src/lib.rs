@@ -339,6 +339,7 @@
 mod error;
 mod logs;
 mod panics;
+mod quoted;
 mod socket;
 
 mod message;
@@ -359,17 +360,15 @@ pub use {
     broadcast::{
         broadcaster::ShutdownReport,
         client::{Client, ClientId, SendToError, UnknownClient},
-        log::LogStats,
-        stats::{Disconnect, Disconnected, Stats},
+        stats::{Disconnect, Disconnected, LogStats, Stats},
     },
     error::{
-        MessageError, PublishAllError, PublishError, RegisterError, RunError, StreamError,
-        SubscribeError, TryPublishError,
+        PublishAllError, PublishError, RunError, StreamError, SubscribeError, TryPublishError,
     },
     handlers::{
         Action, Denied, EventStreamHandler, FiguresHandler, HealthHandler, SendMessageHandler,
     },
-    message::{EventId, Message, frame::Frame},
+    message::{Message, MessageError, event_types::RegisterError, frame::Frame, id::EventId},
     server::{Builder, Publisher, RecvTimeoutError, Server, Subscription, SubscriptionBuilder},
 };
 

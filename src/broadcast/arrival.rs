@@ -2,30 +2,19 @@
 
 use std::sync::Arc;
 
-use crossbeam_channel::Sender;
-
 use crate::{
-    broadcast::{history::Lack, local_sink::Tally, registry::Seat},
-    message::EventId,
+    broadcast::{local_sink::Tally, log::FromLog, registry::Seat},
+    message::id::EventId,
 };
 
 /// A registered client on its way to the broadcaster.
 #[derive(Debug)]
 pub(crate) struct Arrival<W> {
     pub(crate) seat: Seat,
-    /// What it gets first, before its position.
+    /// What it gets first, before its position; begins with the response head.
     pub(crate) preamble: Vec<u8>,
     pub(crate) resume: Resume,
     pub(crate) via: Via<W>,
-    /// Where it goes back to when it cannot be served from what is kept here.
-    pub(crate) back: Option<Sender<Returned<W>>>,
-}
-
-/// A client that a log has to be read for.
-#[derive(Debug)]
-pub(crate) struct Returned<W> {
-    pub(crate) lack: Lack,
-    pub(crate) arrival: Arrival<W>,
 }
 
 /// Where a client wants to begin.
@@ -35,21 +24,7 @@ pub(crate) struct Resume {
     pub(crate) last_event_id: Option<String>,
     /// On the first time: how many of the last events it wants.
     pub(crate) replay: usize,
-    /// It was told its position already.
-    pub(crate) begun: bool,
-    pub(crate) origin: Origin,
-}
-
-/// Where a client's last event came from, if there is a log that several nodes share.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) enum Origin {
-    /// That was not looked at yet.
-    #[default]
-    Unknown,
-    /// It is in the log, or was.
-    Log,
-    /// The log has never had it: it was lost with another server.
-    Elsewhere,
+    pub(crate) from_log: FromLog,
 }
 
 impl Resume {

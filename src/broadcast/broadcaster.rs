@@ -9,6 +9,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use crossbeam_channel::Receiver;
 use parking_lot::Mutex;
 
 use crate::{
@@ -16,8 +17,8 @@ use crate::{
         arrival::{Arrival, Via},
         clock::Moment,
         hook_queue::Notices,
-        inbox::{Inbox, Work},
-        log::Steps,
+        inbox::{Inbox, Taken, Wait},
+        log::Step,
         registry::Registry,
         stats::Stats,
         subscribers::Audience,
@@ -74,8 +75,6 @@ pub(crate) struct Parts {
     /// Read by [`Server::stats`](crate::Server::stats); held for a copy only.
     pub(crate) stats: Arc<Mutex<Stats>>,
     pub(crate) presence: Option<Presence>,
-    /// What the reader of a log finds that several nodes share.
-    pub(crate) steps: Steps,
 }
 
 /// The event that tells how many clients there are.
@@ -101,7 +100,8 @@ pub(crate) struct Broadcaster {
     audience: Audience<Socket>,
     stats: Arc<Mutex<Stats>>,
     presence: Option<Presence>,
-    steps: Steps,
+    /// What the log's reader finds.
+    pub(super) steps: Option<Receiver<Step>>,
     /// Connections on their way in.
     arrivals: VecDeque<Arrival<Socket>>,
     /// Subscriptions that came after events which are still in the queue: after so many of all.
@@ -116,7 +116,7 @@ pub(crate) struct Broadcaster {
 
 impl Broadcaster {
     pub(crate) fn new(parts: Parts) -> Self {
-        let Parts { inbox, registry, notices, audience, stats, presence, steps } = parts;
+        let Parts { inbox, registry, notices, audience, stats, presence } = parts;
         let started = Instant::now();
         Self {
             inbox,
@@ -125,7 +125,7 @@ impl Broadcaster {
             audience,
             stats,
             presence,
-            steps,
+            steps: None,
             arrivals: VecDeque::new(),
             subscriptions: VecDeque::new(),
             started,
@@ -143,11 +143,11 @@ impl Broadcaster {
             registry: Arc::clone(&self.registry),
             notices: Arc::clone(&self.notices),
         };
-        let mut work = Work::default();
+        let mut work = Taken::default();
         let deadline = loop {
             self.round(&mut work);
             if let Some(deadline) = work.stop
-                && (work.drained && self.arrivals.is_empty() && self.steps.len() == 0
+                && (work.drained && self.arrivals.is_empty() && !self.has_steps()
                     || Instant::now() >= deadline)
             {
                 break deadline;
@@ -159,21 +159,18 @@ impl Broadcaster {
         ShutdownReport { undelivered: end.stop(), cut_streams, untold: 0 }
     }
 
-    fn round(&mut self, work: &mut Work) {
-        let accept = self.accepts_events();
-        let until = if accept && self.steps.len() > 0 {
-            Some(self.started)
-        } else {
-            self.next_wake(work.stop)
-        };
-        self.inbox.take(until, accept, work.stop.is_some(), work);
+    fn round(&mut self, work: &mut Taken) {
+        let accepts_events = self.accepts_events();
+        let wait =
+            if accepts_events && self.has_steps() { Wait::No } else { self.next_wake(work.stop) };
+        self.inbox.take(wait, accepts_events, work);
         for (before, arrival) in work.arrivals.drain(..) {
             match arrival.via {
                 Via::Wire(_) => self.arrivals.push_back(arrival),
                 Via::Tally(_) => self.subscriptions.push_back((before, arrival)),
             }
         }
-        if accept {
+        if accepts_events {
             self.follow_log();
         }
         self.take_turns(work);
@@ -186,28 +183,38 @@ impl Broadcaster {
         self.show_stats();
     }
 
+    /// Whether the log's reader has found something that was not taken yet.
+    fn has_steps(&self) -> bool {
+        self.steps.as_ref().is_some_and(|steps| !steps.is_empty())
+    }
+
     /// Takes what the log's reader has found by now: all that it had found before the clients came
-    /// that are about to be admitted.
+    /// that are about to be admitted. Subscriptions are admitted first: what their owners have
+    /// published since may be among it.
     fn follow_log(&mut self) {
-        for _ in 0..self.steps.len() {
-            let Some(step) = self.steps.next() else { break };
+        let Some(steps) = self.steps.take() else { return };
+        for (_, arrival) in std::mem::take(&mut self.subscriptions) {
+            self.audience.admit(arrival, self.moment());
+        }
+        for step in steps.try_iter().take(steps.len()) {
             self.audience.follow(step, self.moment());
         }
         self.audience.flush(self.moment());
+        self.steps = Some(steps);
     }
 
     /// Admits subscriptions and does what is for one client just where they came in the order of
     /// events: their owners know what they have published before, and need not wait for anything to
     /// arrive.
-    fn take_turns(&mut self, work: &mut Work) {
+    fn take_turns(&mut self, work: &mut Taken) {
         loop {
             let arrival = self.subscriptions.front().map(|(before, _)| *before);
             let order = work.orders.front().map(|(before, _)| *before);
             let Some(before) = [arrival, order].into_iter().flatten().min() else { return };
-            if before > work.taken {
+            if before > work.events {
                 return;
             }
-            let after = usize::try_from(work.taken - before).unwrap_or(usize::MAX);
+            let after = usize::try_from(work.events - before).unwrap_or(usize::MAX);
             let earlier = work.batch.len().saturating_sub(after);
             if earlier > 0 {
                 self.audience.deliver(&mut work.batch, earlier, self.moment());
@@ -252,14 +259,15 @@ impl Broadcaster {
         self.overloaded.is_none()
     }
 
-    /// Until when there is nothing to do unless something comes in.
-    fn next_wake(&self, stop: Option<Instant>) -> Option<Instant> {
+    /// How long there is nothing to do unless something comes in.
+    fn next_wake(&self, stop: Option<Instant>) -> Wait {
         if self.sweep_left > 0 || !self.arrivals.is_empty() || self.audience.has_graves() {
-            return Some(self.started);
+            return Wait::No;
         }
         let tick = (!self.audience.is_empty()).then_some(self.next_tick);
         let (retry, presence) = (self.audience.next_retry(), self.announces_at());
-        [tick, retry, self.overloaded, presence, stop].into_iter().flatten().min()
+        let earliest = [tick, retry, self.overloaded, presence, stop].into_iter().flatten().min();
+        earliest.map_or(Wait::Forever, Wait::Until)
     }
 
     /// Gives the sweep its share of the clients for the time until the next tick.
@@ -300,7 +308,7 @@ impl Broadcaster {
 
     /// Lets the streams catch up, ends them, and waits for the clients to close; until `deadline`.
     fn close(&mut self, mut deadline: Instant) {
-        let mut work = Work::default();
+        let mut work = Taken::stopping(deadline);
         // Whoever has gone shows when its stream is ended.
         self.sweep_left = 0;
         let mut nap = Duration::from_millis(1);
@@ -316,7 +324,7 @@ impl Broadcaster {
                 .next_retry()
                 .map_or(moment.now + nap, |retry| retry.min(moment.now + nap));
             nap = (nap * 2).min(CLOSING_NAP);
-            self.inbox.take(Some(until.min(deadline)), false, true, &mut work);
+            self.inbox.take(Wait::Until(until.min(deadline)), false, &mut work);
             self.arrivals.extend(work.arrivals.drain(..).map(|(_, arrival)| arrival));
             // A later order may leave less time.
             deadline = work.stop.unwrap_or(deadline);

@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use crate::broadcast::{
-    history::HistoryLimits, inbox::QueueLimits, log::Recipe, subscribers::AudienceLimits,
+    history::HistoryLimits, inbox::QueueLimits, log::LogFactory, subscribers::AudienceLimits,
 };
 
 const MIB: usize = 1024 * 1024;
@@ -20,7 +20,11 @@ pub(crate) struct Options {
     /// The event type that tells how many clients there are.
     pub(crate) presence: Option<String>,
     /// How to open the log that several nodes share.
-    pub(crate) journal: Option<Arc<dyn Recipe>>,
+    #[cfg_attr(
+        not(any(feature = "outside-log", test)),
+        expect(dead_code, reason = "no log opens")
+    )]
+    pub(crate) log: Option<Arc<dyn LogFactory>>,
 }
 
 impl Default for Options {
@@ -39,7 +43,7 @@ impl Default for Options {
             max_streams: 10_000,
             retry: 3000,
             presence: None,
-            journal: None,
+            log: None,
         }
     }
 }

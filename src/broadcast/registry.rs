@@ -6,9 +6,8 @@ use crossbeam_channel::{Receiver, Sender, bounded, unbounded};
 use parking_lot::Mutex;
 
 use crate::{
-    broadcast::{client::ClientId, mailbox::Mail, subscription_sets::Key},
+    broadcast::{client::ClientId, mailbox::Mail, per_address::Permit, subscription_sets::Key},
     error::SubscribeError,
-    broadcast::per_address::Permit,
     message::event_types::Subscribed,
 };
 

@@ -1,12 +1,14 @@
 //! What the server, its handlers and its broadcaster share.
 
 use std::{
-    fmt, io,
-    sync::{Arc, OnceLock},
+    fmt, slice,
+    sync::{
+        Arc, OnceLock,
+        atomic::{AtomicBool, Ordering::Relaxed},
+    },
     time::{Duration, Instant},
 };
 
-use crossbeam_channel::bounded;
 use parking_lot::Mutex;
 
 use crate::{
@@ -14,25 +16,21 @@ use crate::{
         arrival::{Arrival, Resume, Via},
         broadcaster::{Broadcaster, Parts, Presence},
         client::{ClientId, SendToError, UnknownClient},
-        history::{History, epoch},
+        history::History,
         hook_queue::Notices,
         inbox::{
             Inbox, Refused,
             queue::{MAX_BATCH_BYTES, Queued},
         },
-        log::{self, Intake, Journal, Refusal, Steps, Unappended},
+        log::{Log, NotAppended},
         options::Options,
+        per_address::Permit,
         registry::{Kind, Registry, Seat},
-        stats::Stats,
+        stats::{LogStats, Stats},
         subscribers::{Audience, Order},
     },
-    error::{MessageError, PublishAllError, PublishError, SubscribeError, TryPublishError},
-    broadcast::per_address::Permit,
-    message::{
-        Message,
-        event_types::EventTypes,
-        frame::{self, Encoded},
-    },
+    error::{PublishAllError, PublishError, SubscribeError, TryPublishError},
+    message::{Message, MessageError, event_types::EventTypes, frame, id::epoch},
     socket::Socket,
 };
 
@@ -45,12 +43,11 @@ pub(crate) struct Hub {
     /// The broadcaster's copy; held for a copy only.
     stats: Arc<Mutex<Stats>>,
     made: Instant,
-    /// The log that several nodes share, once it is open.
-    journal: OnceLock<Arc<dyn Journal>>,
+    /// Once it is open.
+    pub(super) log: OnceLock<Arc<dyn Log>>,
+    /// New clients need not wait for the log.
+    pub(super) is_primed: Arc<AtomicBool>,
 }
-
-/// How many parts of the log may wait for the broadcaster: 4 MiB or one event for each.
-const STEPS: usize = 64;
 
 impl fmt::Debug for Hub {
     /// Holds no lock while it writes: what it writes to may publish.
@@ -70,13 +67,14 @@ impl Hub {
             notices: Arc::default(),
             stats: Arc::default(),
             made: Instant::now(),
-            journal: OnceLock::new(),
+            log: OnceLock::new(),
+            is_primed: Arc::default(),
             options,
         }
     }
 
     /// What the dedicated thread runs. If `tells`, who comes and goes is put into the notices.
-    pub(crate) fn broadcaster(&self, tells: bool, steps: Steps) -> Broadcaster {
+    pub(crate) fn broadcaster(&self, tells: bool) -> Broadcaster {
         let registry = Arc::clone(&self.registry);
         let history = History::new(self.options.history.clone(), epoch());
         let limits = self.options.audience.clone();
@@ -94,119 +92,54 @@ impl Hub {
             audience,
             stats: Arc::clone(&self.stats),
             presence,
-            steps,
         })
     }
 
-    /// Opens the log, where the options say so; returns what its reader finds.
-    pub(crate) fn open_journal(self: &Arc<Self>) -> io::Result<Steps> {
-        let recipe = self.options.journal.as_ref().filter(|_| log::POSSIBLE);
-        let Some(recipe) = recipe else {
-            return Ok(Steps::default());
-        };
-        let (steps, receiver) = bounded(STEPS);
-        // The log is a part of the hub, and shall not keep it alive.
-        let (inbox, types) = (Arc::clone(&self.inbox), Arc::clone(&self.types));
-        let hub = Arc::downgrade(self);
-        let Options { queue, history, .. } = &self.options;
-        let journal = recipe.open(Intake {
-            steps,
-            wake: Box::new(move || inbox.wake()),
-            encode: Box::new(move |message| match hub.upgrade() {
-                Some(hub) => hub.event(message),
-                None => Err(PublishError::ShutDown),
-            }),
-            types: Box::new(move || types.len()),
-            batch_bytes: self.inbox.batch_bytes(),
-            prime_events: history.events.saturating_mul(self.types.names().len().clamp(1, 16)),
-            prime_bytes: history.all_bytes,
-            queue_messages: queue.messages,
-            queue_bytes: queue.bytes,
-        })?;
-        if let Err(second) = self.journal.set(journal) {
-            // There was no thread for the broadcaster the last time.
-            second.stop(Instant::now());
-            return Err(io::Error::other(
-                "the log was opened and given up before; make a new server",
-            ));
-        }
-        Ok(Steps::new(receiver))
-    }
-
     /// Ends the log: what this node has appended was read, or the deadline has come.
-    pub(crate) fn stop_journal(&self, deadline: Instant) {
-        if let Some(journal) = self.journal() {
-            journal.stop(deadline);
+    pub(crate) fn stop_log(&self, deadline: Instant) {
+        if let Some(log) = self.log.get() {
+            log.stop(deadline);
         }
-    }
-
-    pub(crate) fn journal(&self) -> Option<&Arc<dyn Journal>> {
-        self.journal.get().filter(|_| log::POSSIBLE)
     }
 
     pub(crate) fn publish(&self, message: &Message) -> Result<(), PublishError> {
         let event = self.event(message)?;
-        match self.journal() {
-            None => self.enqueue(event),
-            Some(journal) => {
-                self.append(&**journal, message, true).map_err(|refused| match refused {
-                    Refused::Never(error) => error,
-                    Refused::Full => {
-                        unreachable!("a publisher that waits is not told that it has to")
-                    }
-                })
-            }
+        if let Some(log) = self.log.get() {
+            self.inbox.accepts()?;
+            return log.append(slice::from_ref(message)).map_err(|refused| refused.error);
         }
-    }
-
-    /// Publishes by way of the log that several nodes share.
-    fn append(&self, journal: &dyn Journal, message: &Message, wait: bool) -> Result<(), Refused> {
-        self.inbox.accepts().map_err(Refused::Never)?;
-        let result = journal.append(std::slice::from_ref(message), wait);
-        result.map_err(|Unappended { error, .. }| match error {
-            Refusal::Full => Refused::Full,
-            Refusal::Never(error) => Refused::Never(error),
-        })
-    }
-
-    /// Waits for room.
-    fn enqueue(&self, event: Queued) -> Result<(), PublishError> {
-        match self.inbox.publish(event, true) {
-            Ok(()) => Ok(()),
-            Err(Refused::Never(error)) => Err(error),
-            Err(Refused::Full) => unreachable!("a publisher that waits is not told that it has to"),
-        }
+        self.inbox.publish(event)
     }
 
     pub(crate) fn publish_all(&self, messages: &[Message]) -> Result<(), PublishAllError> {
         let refuse = |index, accepted, error| PublishAllError { index, accepted, error };
         let event = |(at, message)| self.event(message).map_err(|error| refuse(at, 0, error));
         let events = messages.iter().enumerate().map(event).collect::<Result<Vec<Queued>, _>>()?;
-        if let Some(journal) = self.journal() {
+        if let Some(log) = self.log.get() {
             self.inbox.accepts().map_err(|error| refuse(0, 0, error))?;
-            return journal.append(messages, true).map_err(|Unappended { index, error }| {
-                let Refusal::Never(error) = error else {
-                    unreachable!("a publisher that waits is not told that it has to")
-                };
-                refuse(index, index, error)
-            });
+            let refused = |NotAppended { index, error }| refuse(index, index, error);
+            return log.append(messages).map_err(refused);
         }
         for (at, event) in events.into_iter().enumerate() {
-            self.enqueue(event).map_err(|error| refuse(at, at, error))?;
+            self.inbox.publish(event).map_err(|error| refuse(at, at, error))?;
         }
         Ok(())
     }
 
     pub(crate) fn try_publish(&self, message: Message) -> Result<(), TryPublishError> {
         let event = self.event(&message).map_err(TryPublishError::Refused)?;
-        let result = match self.journal() {
-            None => self.inbox.publish(event, false),
-            Some(journal) => self.append(&**journal, &message, false),
-        };
-        result.map_err(|refused| match refused {
+        self.try_enqueue(event, &message).map_err(|refused| match refused {
             Refused::Full => TryPublishError::Full(message),
             Refused::Never(error) => TryPublishError::Refused(error),
         })
+    }
+
+    fn try_enqueue(&self, event: Queued, message: &Message) -> Result<(), Refused> {
+        if let Some(log) = self.log.get() {
+            self.inbox.accepts().map_err(Refused::Never)?;
+            return log.try_append(message);
+        }
+        self.inbox.try_publish(event)
     }
 
     /// Sends a message to one client, in the order of publishing.
@@ -247,24 +180,27 @@ impl Hub {
         self.registry.register(kind, subscribed, permit)
     }
 
-    /// Hands a registered client over to the broadcaster, which sends it `head` and the preamble.
-    pub(crate) fn seat(
+    /// Whether a client can be [admitted](Self::admit) without waiting.
+    pub(crate) fn admits_at_once(&self, resume: &Resume) -> bool {
+        let is_new = resume.last_event_id.is_none();
+        self.log.get().is_none() || is_new && self.is_primed.load(Relaxed)
+    }
+
+    /// Hands a registered client over to the broadcaster, or to the log, which does so.
+    pub(crate) fn admit(
         &self,
         seat: Seat,
         head: &[u8],
         resume: Resume,
         via: Via<Socket>,
     ) -> Result<(), SubscribeError> {
-        let preamble = [head, self.preamble().as_bytes()].concat();
-        self.arrive(Arrival { seat, preamble, resume, via, back: None })
-    }
-
-    /// What every stream begins with.
-    pub(crate) fn preamble(&self) -> String {
-        frame::preamble(self.options.retry)
-    }
-
-    pub(crate) fn arrive(&self, arrival: Arrival<Socket>) -> Result<(), SubscribeError> {
+        let preamble = [head, frame::preamble(self.options.retry).as_bytes()].concat();
+        let arrival = Arrival { seat, preamble, resume, via };
+        if let Some(log) = self.log.get()
+            && !self.admits_at_once(&arrival.resume)
+        {
+            return log.admit(arrival);
+        }
         self.inbox.arrive(arrival)
     }
 
@@ -272,8 +208,17 @@ impl Hub {
         let (streams, subscriptions) = self.registry.counts();
         let queued = self.inbox.queued();
         let untold = self.notices.passed_over();
-        let log = self.journal().map(|journal| journal.stats());
+        let log = self.log_stats();
         Stats { streams, subscriptions, queued, untold, log, ..*self.stats.lock() }
+    }
+
+    /// Whether a publish into a queue with room does not wait for anything outside of the process.
+    pub(crate) fn publishes_at_once(&self) -> bool {
+        self.log.get().is_none()
+    }
+
+    pub(crate) fn log_stats(&self) -> Option<LogStats> {
+        self.log.get().map(|log| log.stats())
     }
 
     pub(crate) fn clients(&self) -> Vec<(String, usize)> {
@@ -293,12 +238,6 @@ impl Hub {
     }
 
     fn event(&self, message: &Message) -> Result<Queued, PublishError> {
-        message.check()?;
-        let kind = self
-            .types
-            .find(message.event_type())
-            .ok_or_else(|| PublishError::EventNotRegistered(message.event_type().to_owned()))?;
-        let encoded = Encoded::new(message, self.options.max_frame_bytes)?;
-        Ok(Queued { kind, encoded })
+        Queued::new(&self.types, message, self.options.max_frame_bytes)
     }
 }

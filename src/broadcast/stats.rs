@@ -1,8 +1,6 @@
 //! Figures about a running server, and why clients leave it.
 
-use std::fmt;
-
-use crate::broadcast::log::LogStats;
+use std::{fmt, time::Duration};
 
 /// Why a client is no longer served.
 ///
@@ -125,4 +123,36 @@ pub struct Stats {
     pub disconnected: Disconnected,
     /// Figures of the log that several nodes share, where there is one and the server runs.
     pub log: Option<LogStats>,
+}
+
+/// What [`Stats::log`](crate::Stats::log) tells of the log that several nodes share.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct LogStats {
+    /// Whether the log is connected, for publishing and for reading.
+    pub connected: bool,
+    /// How long ago this node had last read everything; zero while it does.
+    pub lag: Duration,
+    /// Messages that this node has appended, since the start.
+    pub appended: u64,
+    /// Messages that the log refused or that it could not be given, since the start.
+    pub refused: u64,
+    /// Messages of which nobody knows whether the log has them
+    /// ([`PublishError::OutcomeUnknown`](crate::PublishError::OutcomeUnknown)), since the start.
+    pub outcome_unknown: u64,
+    /// Entries read, since the start.
+    pub read: u64,
+    /// Entries passed over as they are no events, since the start.
+    pub malformed: u64,
+    /// Entries passed over as their event type is not registered here, since the start.
+    pub unknown_types: u64,
+    /// How often the reader had to connect again, since the start.
+    pub reconnects: u64,
+    /// How often this node found that events may be lost, since the start.
+    pub breaks: u64,
+    /// Clients whose replay is being read from the log now.
+    pub returning: usize,
+    /// Clients told of a gap while their replay was read from the log, since the start; others are in
+    /// [`Stats::gaps`](crate::Stats::gaps).
+    pub gaps: u64,
 }

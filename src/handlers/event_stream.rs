@@ -1,21 +1,19 @@
 //! The event stream.
 
-use std::{borrow::Cow, fmt, net::IpAddr, sync::Arc, time::Instant};
+use std::{borrow::Cow, fmt, net::IpAddr, sync::Arc};
 
 use crate::{
     broadcast::{
         arrival::{Resume, Via},
+        per_address::Permits,
         registry::Kind,
         shared::Hub,
     },
-    error::{Quoted, SubscribeError},
-    handlers::{
-        access::{Action, Authorize, Denied},
-        per_address::Permits,
-    },
+    error::SubscribeError,
+    handlers::access::{Action, Authorize, Denied},
     http::{Fate, Handler, Request, Response},
     message::{GENERAL, canonical, frame},
-    redis::resume,
+    quoted::Quoted,
     server::Server,
 };
 
@@ -162,20 +160,14 @@ impl Handler for EventStreamHandler {
         };
         seat.peer = request.peer();
         let hub = Arc::clone(&self.hub);
-        if let Some(journal) = hub.journal()
-            && (resume.last_event_id.is_some() || !journal.wait_primed(Instant::now()))
-        {
-            let journal = Arc::clone(journal);
-            return Response::deferred(move || {
-                event_stream().take_over(move |socket, head| {
-                    resume::serve(&hub, &*journal, seat, head, resume, socket);
-                })
-            });
-        }
-        event_stream().take_over(move |socket, head| {
-            // Refused only where the server has ended meanwhile; the client comes back.
-            let _ = hub.seat(seat, head, resume, Via::Wire(socket));
-        })
+        let admits_at_once = hub.admits_at_once(&resume);
+        let answer = move || {
+            event_stream().take_over(move |socket, head| {
+                // Refused only where the client was told, or the server has ended; it comes back.
+                let _ = hub.admit(seat, head, resume, Via::Wire(socket));
+            })
+        };
+        if admits_at_once { answer() } else { Response::deferred(answer) }
     }
 
     fn may_block(&self) -> bool {

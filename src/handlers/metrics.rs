@@ -7,10 +7,14 @@ use std::{
 };
 
 use crate::{
-    broadcast::{log::LogStats, shared::Hub, stats::Stats, subscribers::json_counts},
+    broadcast::{
+        shared::Hub,
+        stats::{LogStats, Stats},
+        subscribers::json_counts,
+    },
     handlers::access::{Action, Authorize, Denied},
     http::{Handler, HttpServer, Refusals, Request, Response},
-    message::frame::json_string,
+    message::json_text::json_string,
     server::Server,
 };
 
@@ -297,7 +301,7 @@ impl Handler for HealthHandler {
     fn handle(&self, _: &Request) -> Response {
         let hub = Arc::clone(&self.hub);
         Response::deferred(move || {
-            let log = hub.journal().map(|journal| journal.stats());
+            let log = hub.log_stats();
             let answer = if hub.answers(Instant::now() + PATIENCE) {
                 match log {
                     None => Response::text(200, "ok"),

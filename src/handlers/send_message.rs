@@ -4,10 +4,11 @@ use std::{borrow::Cow, sync::Arc, time::Duration};
 
 use crate::{
     broadcast::shared::Hub,
-    error::{MessageError, PublishError, Quoted, TryPublishError},
+    error::{PublishError, TryPublishError},
     handlers::access::{Action, Authorize, Denied},
     http::{Handler, Request, Response},
-    message::{EventId, Message},
+    message::{Message, MessageError, id::EventId},
+    quoted::Quoted,
     server::Server,
 };
 
@@ -89,7 +90,7 @@ impl Handler for SendMessageHandler {
         if let Err(denied) = self.authorize.decide(request, Action::Publish(message.event_type())) {
             return denied.response();
         }
-        if self.hub.journal().is_some() {
+        if !self.hub.publishes_at_once() {
             let hub = Arc::clone(&self.hub);
             return Response::deferred(move || answer(hub.publish(&message)));
         }

@@ -1,7 +1,7 @@
 //! Which web pages may use a server, and by which names it goes.
 
 use super::{Request, Response, target::split_scheme};
-use crate::error::Quoted;
+use crate::quoted::Quoted;
 
 /// Which web pages may use an [`HttpServer`](super::HttpServer) by way of their visitors' browsers,
 /// and by which host names it may be asked.

@@ -6,8 +6,8 @@ use parking_lot::Mutex;
 
 use super::request::Request;
 use crate::{
-    error::Quoted,
     logs::{self, Level},
+    quoted::Quoted,
 };
 
 /// Counts the answers with a status of 400 or more of an [`HttpServer`](super::HttpServer), all its

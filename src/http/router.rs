@@ -3,7 +3,7 @@
 use std::{fmt, sync::Arc};
 
 use super::{Request, Response};
-use crate::error::Quoted;
+use crate::quoted::Quoted;
 
 /// Answers requests. Any closure `Fn(&Request) -> Response` that threads can share is one.
 ///

@@ -2,13 +2,15 @@
 
 use std::{
     collections::{BTreeMap, HashMap},
+    error::Error,
+    fmt,
     sync::Arc,
 };
 
 use parking_lot::RwLock;
 
 use crate::{
-    error::{RegisterError, SubscribeError},
+    error::SubscribeError,
     message::{GENERAL, canonical, frame, is_one_line},
 };
 
@@ -20,6 +22,40 @@ const ALL: &str = "*";
 /// Names with a meaning of their own: `*` subscribes to all, `stream-gap` is the server's own
 /// event, and an `EventSource` dispatches `open` and `error` by itself (HTML standard, 9.2.2).
 const RESERVED: [&str; 4] = [ALL, frame::GAP, "open", "error"];
+
+/// [`Server::register_event`](crate::Server::register_event) refuses a name.
+///
+/// ```
+/// use websse::{RegisterError, Server};
+///
+/// let refused = Server::new().register_event("stream-gap");
+/// assert_eq!(refused, Err(RegisterError::Reserved("stream-gap".into())));
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum RegisterError {
+    /// The name holds CR, LF or NUL, which would break the stream's lines.
+    LineBreak(String),
+    /// `*`, `stream-gap`, `open` and `error` have a meaning of their own for the server or for
+    /// browsers. Use another name.
+    Reserved(String),
+}
+
+impl fmt::Display for RegisterError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::LineBreak(name) => write!(
+                f,
+                "cannot register {name:?}: an event type is one line of text, without CR, LF or NUL"
+            ),
+            Self::Reserved(name) => {
+                write!(f, "cannot register {name:?}: the name is reserved, use another")
+            }
+        }
+    }
+}
+
+impl Error for RegisterError {}
 
 /// What a client subscribes to; equal ones are interned by the [registry](crate::broadcast::registry).
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -68,6 +104,7 @@ impl EventTypes {
         self.numbers.read().get(canonical(name)).copied()
     }
 
+    #[cfg(any(feature = "outside-log", test))]
     /// How many there are; the next one gets this number.
     pub(crate) fn len(&self) -> TypeId {
         TypeId::try_from(self.numbers.read().len()).unwrap_or(TypeId::MAX)

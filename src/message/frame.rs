@@ -10,7 +10,7 @@ use std::{
 
 use crate::{
     error::PublishError,
-    message::{EventId, GENERAL, Message, is_general},
+    message::{GENERAL, Message, id::EventId, is_general, json_text::json_string},
 };
 
 /// Whole blocks of a stream as they go over the wire: an event, or a comment such as a heartbeat.
@@ -183,23 +183,6 @@ pub(crate) fn gap(requested: &str, oldest: Option<&str>) -> Frame {
     Frame::from_bytes(format!("event: {GAP}\ndata: {data}\n\n").as_bytes())
 }
 
-/// A text as JSON writes it (RFC 8259, section 7), on one line.
-pub(crate) fn json_string(text: &str) -> String {
-    let mut quoted = String::with_capacity(text.len() + 2);
-    quoted.push('"');
-    for character in text.chars() {
-        match character {
-            '"' | '\\' => quoted.extend(['\\', character]),
-            control if control < ' ' => {
-                quoted.extend(format!("\\u{:04x}", u32::from(control)).chars());
-            }
-            plain => quoted.push(plain),
-        }
-    }
-    quoted.push('"');
-    quoted
-}
-
 fn push_line(bytes: &mut Vec<u8>, field: &str, value: &str) {
     bytes.extend_from_slice(field.as_bytes());
     bytes.extend_from_slice(value.as_bytes());
@@ -259,7 +242,7 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::message::EventId;
+    use crate::message::id::EventId;
 
     fn encoded(message: &Message) -> String {
         let encoded = Encoded::new(message, usize::MAX).expect("the message is valid");

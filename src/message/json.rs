@@ -5,8 +5,8 @@ use std::{collections::BTreeMap, error::Error, fmt, time::Duration};
 use serde_json::value::RawValue;
 
 use crate::{
-    error::Quoted,
-    message::{EventId, Message},
+    message::{Message, id::EventId},
+    quoted::Quoted,
 };
 
 impl Message {

@@ -1,13 +1,17 @@
 //! What a publisher says: a [`Message`], with an [`EventId`] where it has one of its own.
 
+#[cfg(any(feature = "outside-log", test))]
+pub(crate) mod entry_id;
 pub(crate) mod event_types;
 pub(crate) mod frame;
+pub(crate) mod id;
 #[cfg(feature = "json")]
 pub(crate) mod json;
+pub(crate) mod json_text;
 
-use std::time::Duration;
+use std::{error::Error, fmt, time::Duration};
 
-use crate::error::MessageError;
+use self::id::EventId;
 
 /// A message to publish: data, and optionally an event type, an id and a reconnection time.
 ///
@@ -120,6 +124,57 @@ impl Message {
 /// (HTML standard, 9.2.6).
 pub(crate) const GENERAL: &str = "message";
 
+/// A [`Message`](crate::Message) or an [`EventId`](crate::EventId) cannot be what was asked for.
+///
+/// A line break in these fields would let a publisher write lines of its own into the stream, and
+/// clients ignore an id that holds NUL
+/// ([HTML standard, 9.2.6](https://html.spec.whatwg.org/multipage/server-sent-events.html#event-stream-interpretation)).
+///
+/// ```
+/// use websse::{EventId, MessageError};
+///
+/// assert_eq!(EventId::new(""), Err(MessageError::IdLength(0)));
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum MessageError {
+    /// The event type holds CR, LF or NUL. Use a name of one line.
+    EventType,
+    /// The id is empty or longer than 256 bytes. Leave the id out, or use a shorter one.
+    IdLength(usize),
+    /// The id holds a control character, or begins or ends with a blank. Browsers send an id back
+    /// as a header field, where it would arrive changed or not at all.
+    IdCharacters,
+    /// The id has the form of those that the server makes itself (13 characters `0-9a-z`, a
+    /// hyphen, digits), and would be mistaken for one. Put a letter behind the last digit.
+    IdReserved,
+    /// A message to one client has an id. Leave it out: the client would come back with it, and it is
+    /// no position in the order of events.
+    IdToOne,
+}
+
+impl fmt::Display for MessageError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::EventType => {
+                f.write_str("an event type is one line of text: no CR, LF or NUL in it")
+            }
+            Self::IdLength(length) => {
+                write!(f, "an id has 1 to 256 bytes, this one has {length}")
+            }
+            Self::IdCharacters => f.write_str(
+                "an id has no control characters, and neither begins nor ends with a blank",
+            ),
+            Self::IdReserved => f.write_str(
+                "an id of 13 characters 0-9a-z, a hyphen and digits is reserved for the server",
+            ),
+            Self::IdToOne => f.write_str("a message to one client has no id"),
+        }
+    }
+}
+
+impl Error for MessageError {}
+
 /// Whether `name` means the general event type.
 pub(crate) fn is_general(name: &str) -> bool {
     name.is_empty() || name == GENERAL
@@ -135,104 +190,9 @@ pub(crate) fn is_one_line(text: &str) -> bool {
     !text.bytes().any(|byte| matches!(byte, b'\r' | b'\n' | 0))
 }
 
-/// An event's id as its publisher chose it: 1 to 256 bytes, without control characters and without
-/// blanks at its ends.
-///
-/// Clients send the id of the last event back in the `Last-Event-ID` header, so an id must survive
-/// as a header's value. Ids of the form that the server makes itself (13 characters `0-9a-z`, a
-/// hyphen, digits) are refused, so that the two cannot be mixed up.
-///
-/// ```
-/// use websse::EventId;
-///
-/// assert_eq!(EventId::new("order-17")?.as_str(), "order-17");
-/// assert!(EventId::new("two\nlines").is_err());
-/// assert!(EventId::new("x".repeat(EventId::MAX_BYTES + 1)).is_err());
-/// # Ok::<(), websse::MessageError>(())
-/// ```
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct EventId(Box<str>);
-
-impl std::borrow::Borrow<str> for EventId {
-    fn borrow(&self) -> &str {
-        &self.0
-    }
-}
-
-impl EventId {
-    /// Longest id in bytes.
-    pub const MAX_BYTES: usize = 256;
-
-    /// Checks and takes an id.
-    ///
-    /// # Errors
-    /// [`MessageError::IdLength`], [`MessageError::IdCharacters`] or [`MessageError::IdReserved`].
-    pub fn new(id: impl Into<String>) -> Result<Self, MessageError> {
-        let id = id.into();
-        if id.is_empty() || id.len() > Self::MAX_BYTES {
-            return Err(MessageError::IdLength(id.len()));
-        }
-        if id.chars().any(char::is_control) || id.starts_with(' ') || id.ends_with(' ') {
-            return Err(MessageError::IdCharacters);
-        }
-        if is_generated_form(&id) {
-            return Err(MessageError::IdReserved);
-        }
-        Ok(Self(id.into_boxed_str()))
-    }
-
-    /// The id as text.
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
-}
-
-/// Characters in the part of a server's own id that names its run.
-pub(crate) const EPOCH_LENGTH: usize = 13;
-
-/// The last `length` digits of a number in base 36.
-pub(crate) fn base_36(mut number: u64, length: usize) -> String {
-    let mut digits = vec!['0'; length];
-    for digit in digits.iter_mut().rev() {
-        *digit = char::from(b"0123456789abcdefghijklmnopqrstuvwxyz"[(number % 36) as usize]);
-        number /= 36;
-    }
-    digits.into_iter().collect()
-}
-
-fn is_generated_form(id: &str) -> bool {
-    id.split_once('-').is_some_and(|(epoch, sequence)| {
-        epoch.len() == EPOCH_LENGTH
-            && epoch.bytes().all(|byte| byte.is_ascii_digit() || byte.is_ascii_lowercase())
-            && !sequence.is_empty()
-            && sequence.bytes().all(|byte| byte.is_ascii_digit())
-    })
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn an_id_is_refused_for_what_a_header_or_a_line_cannot_carry() {
-        for (id, error) in [
-            ("", MessageError::IdLength(0)),
-            ("a\n", MessageError::IdCharacters),
-            ("a\rb", MessageError::IdCharacters),
-            ("a\0b", MessageError::IdCharacters),
-            ("tab\tbed", MessageError::IdCharacters),
-            ("\u{85}next line", MessageError::IdCharacters),
-            (" a", MessageError::IdCharacters),
-            ("a ", MessageError::IdCharacters),
-            ("0123456789abc-17", MessageError::IdReserved),
-        ] {
-            assert_eq!(EventId::new(id), Err(error), "{id:?}");
-        }
-        assert_eq!(EventId::new("é".repeat(129)), Err(MessageError::IdLength(258)));
-        for id in ["17", "a b", "é", "order-17", "0123456789abc-17x", "0123456789ABC-17", "-"] {
-            assert_eq!(EventId::new(id).as_ref().map(EventId::as_str), Ok(id));
-        }
-    }
 
     #[test]
     fn a_later_event_type_mends_an_earlier_one() {

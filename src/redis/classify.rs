@@ -2,7 +2,7 @@
 
 use super::entry::{Content, Mark, Raw};
 use crate::{
-    broadcast::log::{Entry, Intake},
+    broadcast::log::{Entry, LogInput},
     error::PublishError,
 };
 
@@ -17,13 +17,13 @@ pub(super) enum Found {
     Malformed(String),
 }
 
-pub(super) fn sort(intake: &Intake, raw: &Raw) -> Found {
+pub(super) fn sort(input: &LogInput, raw: &Raw) -> Found {
     let message = match raw.content() {
         Ok(Content::Event(message)) => message,
         Ok(Content::Gap(mark)) => return Found::Gap(mark),
         Err(reason) => return Found::Malformed(reason.to_owned()),
     };
-    match (intake.encode)(&message) {
+    match input.encode(&message) {
         Ok(event) => Found::Event(Entry { id: raw.id, event }),
         Err(PublishError::EventNotRegistered(_)) => Found::UnknownType,
         Err(error) => Found::Malformed(error.to_string()),

@@ -7,10 +7,7 @@ use std::time::Duration;
 use redis::{Cmd, cmd};
 
 use super::config::RedisConfig;
-use crate::{
-    broadcast::log::EntryId,
-    message::{EventId, GENERAL, Message},
-};
+use crate::message::{GENERAL, Message, entry_id::EntryId, id::EventId};
 
 const GAP: &str = "gap";
 const AFTER: &str = "after";

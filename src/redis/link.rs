@@ -5,7 +5,7 @@ use std::{fmt, time::Duration};
 use redis::{Client, Cmd, Connection, ErrorKind, RedisError, Value, cmd};
 
 use super::{config::RedisConfig, entry::Raw};
-use crate::broadcast::log::EntryId;
+use crate::message::entry_id::EntryId;
 
 /// How long the reader waits for entries at most before it looks whether it is to end.
 pub(super) const BLOCK_MILLIS: u64 = 250;

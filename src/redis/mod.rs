@@ -167,18 +167,19 @@ mod classify;
 mod config;
 mod entry;
 mod link;
+mod page_size;
 mod pages;
 mod queue;
 mod reader;
-pub(crate) mod resume;
+mod resume;
 mod shared;
 mod slots;
 mod writer;
 
 use std::{
     cell::Cell,
-    fmt, io,
-    sync::{Arc, atomic::Ordering::Relaxed},
+    fmt, io, slice,
+    sync::Arc,
     thread,
     time::{Duration, Instant},
 };
@@ -189,12 +190,18 @@ use self::{
     writer::Writer,
 };
 use crate::{
-    broadcast::log::{EntryId, Intake, Journal, LogStats, Pace, Page, Recipe, Refusal, Unappended},
-    error::PublishError,
+    broadcast::{
+        arrival::Arrival,
+        inbox::Refused,
+        log::{Log, LogFactory, LogInput, NotAppended},
+        stats::LogStats,
+    },
+    error::{PublishError, SubscribeError},
     logs::{self, Level},
-    message::Message,
+    message::{Message, entry_id::EntryId},
     panics,
     server::Builder,
+    socket::Socket,
 };
 
 /// How long the threads may take to notice the end; the reader waits for entries no longer.
@@ -219,14 +226,14 @@ impl Builder {
     /// Makes the server one of several nodes that share a stream of Redis or Valkey; see
     /// [`redis`](crate::redis) for what that means. Needs the feature `redis`.
     pub fn redis(mut self, config: RedisConfig) -> Self {
-        self.options.journal = Some(Arc::new(config));
+        self.options.log = Some(Arc::new(config));
         self
     }
 }
 
-impl Recipe for RedisConfig {
-    fn open(&self, intake: Intake) -> io::Result<Arc<dyn Journal>> {
-        let shared = Arc::new(Shared::new(self.clone(), intake));
+impl LogFactory for RedisConfig {
+    fn open(&self, input: LogInput) -> io::Result<Arc<dyn Log>> {
+        let shared = Arc::new(Shared::new(self.clone(), input));
         let (reader, writer) = (Reader::new(Arc::clone(&shared)), Writer::new(Arc::clone(&shared)));
         let named = |name: &str| thread::Builder::new().name(name.to_owned());
         shared.starts();
@@ -246,65 +253,51 @@ struct RedisLog {
     pager: Pager,
 }
 
-impl Journal for RedisLog {
-    fn append(&self, messages: &[Message], wait: bool) -> Result<(), Unappended> {
+impl RedisLog {
+    /// Waits until `until` for the reader to have begun, which it does once.
+    fn wait_primed(&self, until: Instant) -> bool {
+        self.shared.wait(until, |state| state.is_primed.then_some(())).is_some()
+    }
+
+    /// Waits until `until` for the reader to have come to this entry.
+    fn wait_read(&self, id: EntryId, until: Instant) -> bool {
+        self.shared.wait(until, |state| (state.reached >= id).then_some(())).is_some()
+    }
+
+    fn push(&self, messages: &[Message], wait: bool) -> Result<(), (usize, Refused)> {
         if IS_OF_LOG.get() {
             // A logger that publishes: nobody else would do what it waits for.
-            let error = Refusal::Never(PublishError::OnBroadcaster);
-            return Err(Unappended { index: 0, error });
+            return Err((0, Refused::Never(PublishError::OnBroadcaster)));
         }
         let receipt = Arc::new(Receipt::new(messages.len()));
         let commands = messages.iter().map(|message| packed(&self.shared.config, message));
         match self.shared.queue.push(commands.collect(), &receipt, wait) {
             Ok(()) => {}
-            Err((index, Refusal::Full)) => return Err(Unappended { index, error: Refusal::Full }),
-            Err((index, Refusal::Never(error))) => {
+            Err((index, Refused::Full)) => return Err((index, Refused::Full)),
+            Err((index, Refused::Never(error))) => {
                 let left = messages.len() - index;
                 self.shared.counts.refused(left);
                 receipt.give_up(index, left, error);
             }
         }
-        receipt.wait().map_err(|(index, error)| Unappended { index, error: Refusal::Never(error) })
+        receipt.wait().map_err(|(index, error)| (index, Refused::Never(error)))
+    }
+}
+
+impl Log for RedisLog {
+    fn append(&self, messages: &[Message]) -> Result<(), NotAppended> {
+        self.push(messages, true).map_err(|(index, refused)| match refused {
+            Refused::Never(error) => NotAppended { index, error },
+            Refused::Full => NotAppended { index, error: PublishError::OutcomeUnknown },
+        })
     }
 
-    fn wait_primed(&self, until: Instant) -> bool {
-        self.shared.wait(until, |state| state.is_primed.then_some(())).is_some()
+    fn try_append(&self, message: &Message) -> Result<(), Refused> {
+        self.push(slice::from_ref(message), false).map_err(|(_, refused)| refused)
     }
 
-    fn wait_read(&self, id: EntryId, until: Instant) -> bool {
-        self.shared.wait(until, |state| (state.reached >= id).then_some(())).is_some()
-    }
-
-    fn newest(&self, until: Instant) -> Option<EntryId> {
-        self.pager.newest(until)
-    }
-
-    fn can_be_at(&self, entry: EntryId, until: Instant) -> Option<bool> {
-        self.pager.can_be_at(entry, until)
-    }
-
-    fn page(&self, after: EntryId, pace: &mut Pace) -> Option<Page> {
-        self.pager.page(after, pace)
-    }
-
-    fn take_place(&self, until: Instant) -> bool {
-        self.shared.places.take(until)
-    }
-
-    fn yield_place(&self) -> bool {
-        self.shared.places.hand_over()
-    }
-
-    fn leave_place(&self) {
-        self.shared.places.leave();
-    }
-
-    fn count_gap(&self) {
-        self.shared.counts.gaps.fetch_add(1, Relaxed);
-    }
-
-    fn is_stopped(&self) -> bool {
-        self.shared.is_stopping()
+    fn admit(&self, arrival: Arrival<Socket>) -> Result<(), SubscribeError> {
+        resume::admit(self, arrival)
     }
 
     fn stats(&self) -> LogStats {
@@ -313,7 +306,7 @@ impl Journal for RedisLog {
 
     fn stop(&self, deadline: Instant) {
         self.shared.stop(deadline);
-        self.shared.places.close();
+        self.shared.slots.close();
         self.shared.queue.close();
         self.shared.wait_drained();
         self.shared.end(deadline.max(Instant::now()) + ENDING);

@@ -11,11 +11,37 @@ use super::{
     classify::{Found, sort},
     entry::Raw,
     link::{Fault, Link},
+    page_size::PageSize,
     say,
     shared::Shared,
 };
-use crate::broadcast::log::{EntryId, Item, Pace, Page};
-use crate::logs::Level;
+use crate::{broadcast::log::Entry, logs::Level, message::entry_id::EntryId};
+
+/// A part of the log, for a client that was away for longer than the node remembers.
+#[derive(Debug)]
+pub(super) struct Page {
+    /// Whether something before the first of these is gone for ever; then the oldest entry left.
+    pub(super) missing: Option<EntryId>,
+    pub(super) items: Vec<Item>,
+    /// Everything up to here is in it.
+    pub(super) last: EntryId,
+}
+
+#[derive(Debug)]
+pub(super) enum Item {
+    Event(Entry),
+    /// Events may be lost before this place.
+    Gap(EntryId),
+}
+
+impl Item {
+    pub(super) fn entry_id(&self) -> EntryId {
+        match self {
+            Self::Event(entry) => entry.id,
+            Self::Gap(at) => *at,
+        }
+    }
+}
 
 /// Connections at most.
 const LINKS: usize = 4;
@@ -61,26 +87,26 @@ impl Pager {
         Some(is_next || extent.newest == entry || !extent.is_whole_after(entry))
     }
 
-    pub(super) fn page(&self, after: EntryId, pace: &mut Pace) -> Option<Page> {
+    pub(super) fn page(&self, after: EntryId, page_size: &mut PageSize) -> Option<Page> {
         let until = Instant::now() + self.shared.config.timeout;
-        let count = pace.entries();
+        let count = page_size.entries();
         let read = |link: &mut Link| link.page(&self.shared.config, after, count);
         let (mut found, extent) = self.with_link(until, read)?;
         let missing = (!extent.is_whole_after(after))
             .then(|| found.first().map_or(extent.newest, |raw| raw.id));
-        pace.saw(Raw::largest(&found));
+        page_size.saw(Raw::largest(&found));
         let fitting = found.iter().scan(0, |bytes, raw| {
             *bytes += raw.len();
             Some(*bytes)
         });
-        let fitting = fitting.take_while(|bytes| *bytes <= Pace::BYTES).count().max(1);
+        let fitting = fitting.take_while(|bytes| *bytes <= PageSize::BYTES).count().max(1);
         let is_all = found.len() < count && found.len() <= fitting;
         // The rest is read again: each client keeps its page for as long as it takes to write it.
         found.truncate(fitting);
         let last = found.last().map_or(after, |raw| raw.id);
         let last = if is_all { last.max(extent.newest) } else { last };
         self.shared.served(last);
-        let items = found.iter().filter_map(|raw| match sort(&self.shared.intake, raw) {
+        let items = found.iter().filter_map(|raw| match sort(&self.shared.input, raw) {
             Found::Event(entry) => Some(Item::Event(entry)),
             Found::Gap(_) => Some(Item::Gap(raw.id)),
             Found::UnknownType | Found::Malformed(_) => None,

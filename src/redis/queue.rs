@@ -5,7 +5,7 @@ use std::{collections::VecDeque, sync::Arc, time::Instant};
 use parking_lot::{Condvar, Mutex, MutexGuard};
 
 use super::acknowledgement::Receipt;
-use crate::{broadcast::log::Refusal, error::PublishError};
+use crate::{broadcast::inbox::Refused, error::PublishError};
 
 /// What goes out in one round trip at most.
 const BATCH_MESSAGES: usize = 1024;
@@ -99,7 +99,7 @@ impl Queue {
         commands: Vec<Vec<u8>>,
         receipt: &Arc<Receipt>,
         wait: bool,
-    ) -> Result<(), (usize, Refusal)> {
+    ) -> Result<(), (usize, Refused)> {
         let mut state = self.state.lock();
         let mut result = Ok(());
         for (index, command) in commands.into_iter().enumerate() {
@@ -120,7 +120,7 @@ impl Queue {
         state: &mut MutexGuard<'_, State>,
         bytes: usize,
         wait: bool,
-    ) -> Result<(), Refusal> {
+    ) -> Result<(), Refused> {
         loop {
             let refused = match &state.line {
                 Line::Up if self.has_room(state, bytes) => return Ok(()),
@@ -129,11 +129,11 @@ impl Queue {
                     self.room.wait(state);
                     continue;
                 }
-                Line::Up | Line::Untried => return Err(Refusal::Full),
+                Line::Up | Line::Untried => return Err(Refused::Full),
                 Line::Down(reason) => PublishError::LogUnavailable(reason.clone()),
                 Line::Closed => PublishError::ShutDown,
             };
-            return Err(Refusal::Never(refused));
+            return Err(Refused::Never(refused));
         }
     }
 

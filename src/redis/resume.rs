@@ -1,228 +1,189 @@
-//! Clients that come back to a node which follows a log: on a thread of their own they wait until
-//! the node has read what they have, and are given out of the log what the node has forgotten.
+//! Clients that come back: each has a thread of its own, which waits until the node has read what
+//! the client has, and sends it out of the log what the node's history does not reach back to.
 
 use std::{
     io::{self, ErrorKind, Write},
-    sync::Arc,
+    sync::atomic::Ordering::Relaxed,
     thread,
     time::{Duration, Instant},
 };
 
-use crossbeam_channel::bounded;
-
+use super::{
+    RedisLog,
+    page_size::PageSize,
+    pages::{Item, Page},
+    slots::Slot,
+};
 use crate::{
     broadcast::{
-        arrival::{Arrival, Origin, Resume, Returned, Via},
-        history::Lack,
-        local_sink::Tally,
-        log::{EntryId, Item, Journal, Pace, Page},
-        registry::Seat,
-        shared::Hub,
+        arrival::{Arrival, Via},
+        log::{Lack, Origin},
     },
     error::SubscribeError,
     message::{
+        entry_id::EntryId,
         event_types::Subscribed,
         frame::{self, Encoded},
     },
     socket::Socket,
 };
 
-/// How long a client waits for a place, and then for the node to read what it has.
+/// How long a client waits for a slot, and then for the node to read what it has.
 const PATIENCE: Duration = Duration::from_secs(2);
 /// How long it waits before the log is asked whether there is such an event at all.
 const MOMENT: Duration = Duration::from_millis(50);
 /// How long it waits before it asks once more, where nothing else tells when to.
 const LULL: Duration = Duration::from_millis(5);
-/// How long a client is served before others that wait for its place have it.
+/// How long a client keeps its slot while others wait for one.
 const TURN: Duration = Duration::from_secs(5);
-const LATE: &str = "this node has not read as far as you have";
-/// How long a write may take before it is seen whether there is reason to go on.
+/// How long a write may take before it is checked whether there is reason to go on.
 const WRITE_SLICE: Duration = Duration::from_millis(250);
 
-/// Why a client is not admitted. It is to come back.
+const LATE: &str = "this node has not read as far as you have";
+const UNREADABLE: &str = "the log cannot be read";
+
+/// Why a client is not handed over. It is to come back.
 #[derive(Debug)]
 enum Trouble {
-    /// It is told this, unless its stream has begun.
-    Refused(&'static str, Box<Arrival<Socket>>),
-    /// It has gone, or is cut off, or nobody is there any more to serve it.
+    /// The client is sent this, unless its stream has begun.
+    Refused(&'static str),
+    /// The client has gone, or is cut off, or the server ends.
     Over,
 }
 
-/// Serves a client over a connection until the broadcaster has taken it over.
-pub(crate) fn serve(
-    hub: &Hub,
-    journal: &dyn Journal,
-    seat: Seat,
-    head: &[u8],
-    resume: Resume,
-    socket: Socket,
-) {
-    let preamble = [head, hub.preamble().as_bytes()].concat();
-    let arrival = Arrival { seat, preamble, resume, via: Via::Wire(socket), back: None };
-    let mut visit = Visit::new(hub, journal);
-    if let Err(Trouble::Refused(reason, arrival)) = visit.bring(arrival)
-        && let (Via::Wire(socket), false) = (&arrival.via, arrival.resume.begun)
-    {
-        let text = [head, frame::refusal(reason).as_bytes()].concat();
-        // Where it does not take even this, it has lost nothing.
-        let _ = visit.write(socket, &text);
-    }
-}
-
-/// Brings a subscription to the broadcaster. What the node has forgotten is a gap to it.
-pub(crate) fn subscribe(
-    hub: &Hub,
-    journal: &dyn Journal,
-    seat: Seat,
-    resume: Resume,
-    tally: Arc<Tally>,
-) -> Result<(), SubscribeError> {
-    let preamble = hub.preamble().into_bytes();
-    let arrival = Arrival { seat, preamble, resume, via: Via::Tally(tally), back: None };
-    match Visit::new(hub, journal).bring(arrival) {
-        Ok(()) => Ok(()),
-        Err(Trouble::Refused(..)) => Err(SubscribeError::LogUnavailable),
+/// Returns when the client is handed over to the broadcaster. A subscription is told of a gap where
+/// the history does not reach back to its last event.
+pub(super) fn admit(log: &RedisLog, mut arrival: Arrival<Socket>) -> Result<(), SubscribeError> {
+    let mut resuming =
+        Resuming { log, until: Instant::now() + PATIENCE, slot: None, page_size: PageSize::new() };
+    match resuming.bring(&mut arrival) {
+        Ok(()) => log.shared.input.hand_over(arrival),
         Err(Trouble::Over) => Err(SubscribeError::ShutDown),
+        Err(Trouble::Refused(reason)) => {
+            if let Via::Wire(socket) = &arrival.via
+                && !arrival.resume.from_log.has_begun
+            {
+                let head = arrival.preamble.windows(4).position(|end| end == b"\r\n\r\n");
+                arrival.preamble.truncate(head.map_or(0, |end| end + 4));
+                arrival.preamble.extend_from_slice(frame::refusal(reason).as_bytes());
+                // Where it does not take even this, it has lost nothing.
+                let _ = resuming.write(socket, &arrival.preamble);
+            }
+            Err(SubscribeError::LogUnavailable)
+        }
     }
 }
 
-struct Visit<'v> {
-    hub: &'v Hub,
-    journal: &'v dyn Journal,
+struct Resuming<'r> {
+    log: &'r RedisLog,
     /// Until when the node may take to come to the client's last event.
     until: Instant,
-    /// Since when it has one of the places.
-    served: Option<Instant>,
-    pace: Pace,
+    /// Since when it is served.
+    slot: Option<(Slot<'r>, Instant)>,
+    page_size: PageSize,
 }
 
-impl Drop for Visit<'_> {
-    fn drop(&mut self) {
-        if self.served.is_some() {
-            self.journal.leave_place();
-        }
-    }
-}
-
-impl<'v> Visit<'v> {
-    fn new(hub: &'v Hub, journal: &'v dyn Journal) -> Self {
-        let until = Instant::now() + PATIENCE;
-        Self { hub, journal, until, served: None, pace: Pace::new() }
-    }
-
-    /// Returns when the broadcaster has taken the client over.
-    fn bring(&mut self, mut arrival: Arrival<Socket>) -> Result<(), Trouble> {
-        if !self.journal.wait_primed(Instant::now()) {
-            arrival = self.place(arrival)?;
-            if !self.journal.wait_primed(self.until) {
-                return Err(Trouble::Refused("the log cannot be read", Box::new(arrival)));
+impl Resuming<'_> {
+    /// Returns when the history reaches back to the client's last event, or nothing better can be
+    /// done than to tell it of a gap.
+    fn bring(&mut self, arrival: &mut Arrival<Socket>) -> Result<(), Trouble> {
+        let log = self.log;
+        if !log.wait_primed(Instant::now()) {
+            self.take_slot(arrival)?;
+            if !log.wait_primed(self.until) {
+                return Err(Trouble::Refused(UNREADABLE));
             }
         }
-        // The last time is when nothing better can be done than to tell it of a gap.
-        let mut is_last = arrival.resume.last_event_id.is_none();
+        let is_stream = matches!(arrival.via, Via::Wire(_));
         // What the log had at last when it was asked.
-        let mut looked = None;
+        let mut newest_seen = None;
         loop {
-            let (sender, receiver) = bounded(1);
-            arrival.back = (!is_last).then_some(sender);
-            self.hub.arrive(arrival).map_err(|_| Trouble::Over)?;
-            let Ok(Returned { lack, arrival: returned }) = receiver.recv() else {
+            let Some(id) = &arrival.resume.last_event_id else { return Ok(()) };
+            let subscribed = &arrival.seat.subscribed;
+            let is_checked = arrival.resume.from_log.is_checked();
+            let covered = log.shared.input.ask(subscribed, id, is_checked);
+            let Err(lack) = covered.ok_or(Trouble::Over)? else {
+                arrival.resume.from_log.is_covered = is_stream;
                 return Ok(());
             };
-            arrival = self.place(returned)?;
-            match (lack, &arrival.via) {
-                (Lack::Unseen(entry), _) => {
-                    let Some(is_there) = self.journal.can_be_at(entry, self.until) else {
-                        return Err(Trouble::Refused("the log cannot be read", Box::new(arrival)));
-                    };
-                    arrival.resume.origin = if is_there { Origin::Log } else { Origin::Elsewhere };
+            self.take_slot(arrival)?;
+            match lack {
+                Lack::Unseen(entry) => {
+                    let is_there = log.pager.can_be_at(entry, self.until);
+                    let is_there = is_there.ok_or(Trouble::Refused(UNREADABLE))?;
+                    arrival.resume.from_log.origin =
+                        if is_there { Origin::Log } else { Origin::Elsewhere };
                 }
-                (Lack::Older(after), Via::Wire(_)) => {
-                    arrival = self.replay(arrival, after)?;
-                }
-                (Lack::Older(_), Via::Tally(_)) => is_last = true,
+                Lack::Older(after) if is_stream => self.replay(arrival, after)?,
+                Lack::Older(_) => return Ok(()),
                 // A second look: the node has read all that there was, and does not know it.
-                (Lack::Unknown(reached), _) if looked.is_some_and(|newest| reached >= newest) => {
-                    is_last = true;
+                Lack::Unknown(reached) if newest_seen.is_some_and(|newest| reached >= newest) => {
+                    return Ok(());
                 }
                 // It was read, and the broadcaster has yet to take it.
-                (Lack::Unknown(_), _) if looked.is_some() => arrival = self.lull(arrival)?,
+                Lack::Unknown(_) if newest_seen.is_some() => self.lull()?,
                 // Most often the node is only a moment behind.
-                (Lack::Ahead(id), _) if self.journal.wait_read(id, Instant::now() + MOMENT) => {
-                    arrival = self.lull(arrival)?;
-                }
-                (Lack::Unknown(_) | Lack::Ahead(_), _) => {
-                    let Some(newest) = self.journal.newest(self.until) else {
-                        return Err(Trouble::Refused("the log cannot be read", Box::new(arrival)));
-                    };
-                    let awaited = match lack {
-                        Lack::Ahead(id) => id,
-                        _ => newest,
-                    };
-                    looked = Some(awaited);
+                Lack::Ahead(id) if log.wait_read(id, Instant::now() + MOMENT) => self.lull()?,
+                Lack::Unknown(_) | Lack::Ahead(_) => {
+                    let newest = log.pager.newest(self.until);
+                    let newest = newest.ok_or(Trouble::Refused(UNREADABLE))?;
+                    let awaited = if let Lack::Ahead(id) = lack { id } else { newest };
+                    newest_seen = Some(awaited);
                     if awaited > newest {
                         // The log does not have, or has lost, what this client has.
                         arrival.resume.last_event_id = Some(newest.to_string());
-                        arrival.resume.origin = Origin::Elsewhere;
-                    } else if !self.journal.wait_read(awaited, self.until) {
-                        return Err(Trouble::Refused(LATE, Box::new(arrival)));
+                        arrival.resume.from_log.origin = Origin::Elsewhere;
+                    } else if !log.wait_read(awaited, self.until) {
+                        return Err(Trouble::Refused(LATE));
                     }
                 }
             }
         }
     }
 
-    /// Sees to it that a client has a place which the node cannot serve at once. A subscription has its
-    /// owner's thread.
-    fn place(&mut self, arrival: Arrival<Socket>) -> Result<Arrival<Socket>, Trouble> {
-        if self.served.is_none() && matches!(arrival.via, Via::Wire(_)) {
-            if !self.journal.take_place(self.until) {
-                let reason = "too many clients are coming back";
-                return Err(Trouble::Refused(reason, Box::new(arrival)));
-            }
+    /// Takes one of the slots for a client that the node cannot serve at once, where it has none. A
+    /// subscription needs none: it has its owner's thread.
+    fn take_slot(&mut self, arrival: &Arrival<Socket>) -> Result<(), Trouble> {
+        if self.slot.is_none() && matches!(arrival.via, Via::Wire(_)) {
+            let slot = self.log.shared.slots.take(self.until);
+            let slot = slot.ok_or(Trouble::Refused("too many clients are coming back"))?;
             let now = Instant::now();
-            (self.served, self.until) = (Some(now), now + PATIENCE);
+            (self.slot, self.until) = (Some((slot, now)), now + PATIENCE);
         }
-        Ok(arrival)
+        Ok(())
     }
 
-    /// Whether the client has had its turn, and has left its place to another one. It comes back.
+    /// Whether the client has had its turn, and has left its slot to another one. It comes back.
     fn yields(&mut self) -> bool {
-        let had_turn = self.served.is_some_and(|since| since.elapsed() >= TURN);
-        let yields = had_turn && self.journal.yield_place();
-        if yields {
-            self.served = None;
-        }
-        yields
+        let is_due = |(_, since): &mut (Slot<'_>, Instant)| since.elapsed() >= TURN;
+        let Some((slot, since)) = self.slot.take_if(is_due) else { return false };
+        self.slot = slot.hand_over().err().map(|slot| (slot, since));
+        self.slot.is_none()
     }
 
     /// Waits a moment for the broadcaster.
-    fn lull(&self, arrival: Arrival<Socket>) -> Result<Arrival<Socket>, Trouble> {
+    fn lull(&self) -> Result<(), Trouble> {
         if Instant::now() >= self.until {
-            return Err(Trouble::Refused(LATE, Box::new(arrival)));
+            return Err(Trouble::Refused(LATE));
         }
         thread::sleep(LULL);
-        Ok(arrival)
+        Ok(())
     }
 
     /// Sends a client the next page of what it misses.
-    fn replay(
-        &mut self,
-        mut arrival: Arrival<Socket>,
-        after: EntryId,
-    ) -> Result<Arrival<Socket>, Trouble> {
+    fn replay(&mut self, arrival: &mut Arrival<Socket>, after: EntryId) -> Result<(), Trouble> {
         if self.yields() {
             return Err(Trouble::Over);
         }
-        let Some(mut page) = self.journal.page(after, &mut self.pace) else {
-            return Err(Trouble::Refused("the log cannot be read", Box::new(arrival)));
-        };
-        if arrival.resume.origin == Origin::Elsewhere {
-            let first = page.items.first().map(Item::place);
+        let page = self.log.pager.page(after, &mut self.page_size);
+        let mut page = page.ok_or(Trouble::Refused(UNREADABLE))?;
+        let from_log = arrival.resume.from_log;
+        if from_log.origin == Origin::Elsewhere {
+            let first = page.items.first().map(Item::entry_id);
             page.missing = page.missing.or(first).or(Some(page.last));
         }
         let mut bytes = std::mem::take(&mut arrival.preamble);
-        if !arrival.resume.begun {
+        if !from_log.has_begun {
             bytes.extend_from_slice(frame::position(Some(&after.to_string())).as_bytes());
         }
         let requested = arrival.resume.last_event_id.take().unwrap_or_default();
@@ -232,22 +193,20 @@ impl<'v> Visit<'v> {
         if let Via::Wire(socket) = &arrival.via {
             self.write(socket, &bytes).map_err(|_| Trouble::Over)?;
         }
-        arrival.resume = Resume {
-            last_event_id: Some(last.to_string()),
-            replay: 0,
-            begun: true,
-            origin: Origin::Log,
-        };
+        arrival.resume.last_event_id = Some(last.to_string());
+        arrival.resume.replay = 0;
+        arrival.resume.from_log.has_begun = true;
+        arrival.resume.from_log.origin = Origin::Log;
         if is_stuck {
             // The node is about to come there.
-            return self.lull(arrival);
+            return self.lull();
         }
         self.until = Instant::now() + PATIENCE;
-        Ok(arrival)
+        Ok(())
     }
 
-    /// Ends with the place up to which the client has everything, where its last event does not tell it:
-    /// as the preamble does, for a client that is cut off. It is not registered yet.
+    /// Ends with the entry up to which the client has everything, where its last event does not tell it:
+    /// as the first block does, for a client that is cut off. It is not registered yet.
     fn frame(
         &self,
         after: EntryId,
@@ -274,7 +233,7 @@ impl<'v> Visit<'v> {
                 Item::Gap(oldest) if !is_gap => {
                     let gap = frame::gap(&requested, Some(&oldest.to_string()));
                     bytes.extend_from_slice(gap.as_bytes());
-                    self.journal.count_gap();
+                    self.log.shared.counts.gaps.fetch_add(1, Relaxed);
                     is_gap = true;
                 }
                 Item::Event(_) | Item::Gap(_) => {}
@@ -288,7 +247,7 @@ impl<'v> Visit<'v> {
     /// Writes all of it, unless the client takes nothing for the stall time-out, or has had its turn,
     /// or the server ends.
     fn write(&mut self, mut socket: &Socket, mut bytes: &[u8]) -> io::Result<()> {
-        let patience = self.hub.options.audience.stall_timeout;
+        let patience = self.log.shared.input.stall_timeout;
         socket.set_nonblocking(false)?;
         socket.set_write_timeout(WRITE_SLICE)?;
         let mut progress = Instant::now();
@@ -306,7 +265,7 @@ impl<'v> Visit<'v> {
                     _ => return Err(error),
                 },
             }
-            if !bytes.is_empty() && (self.journal.is_stopped() || self.yields()) {
+            if !bytes.is_empty() && (self.log.shared.is_stopping() || self.yields()) {
                 return Err(ErrorKind::TimedOut.into());
             }
         }

@@ -7,16 +7,19 @@ use std::{
 
 use parking_lot::{Condvar, Mutex};
 
-use super::{backoff::Pause, config::RedisConfig, queue::Queue, slots::Places};
-use crate::broadcast::log::{EntryId, Intake, LogStats};
+use super::{backoff::Pause, config::RedisConfig, queue::Queue, slots::Slots};
+use crate::{
+    broadcast::{log::LogInput, stats::LogStats},
+    message::entry_id::EntryId,
+};
 
 #[derive(Debug)]
 pub(super) struct Shared {
     pub(super) config: RedisConfig,
-    pub(super) intake: Intake,
+    pub(super) input: LogInput,
     pub(super) queue: Queue,
     pub(super) counts: Counts,
-    pub(super) places: Places,
+    pub(super) slots: Slots,
     /// Never held across a call to Redis.
     state: Mutex<State>,
     /// Those wait here who wait for a change of the state.
@@ -76,17 +79,17 @@ impl Counts {
 }
 
 /// Clients that are served by a thread of their own, at a time.
-const PLACES: usize = 256;
+const SLOTS: usize = 256;
 impl Shared {
-    pub(super) fn new(config: RedisConfig, intake: Intake) -> Self {
-        let queue = Queue::new(intake.queue_messages, intake.queue_bytes);
+    pub(super) fn new(config: RedisConfig, input: LogInput) -> Self {
+        let queue = Queue::new(input.queue_messages, input.queue_bytes);
         let state = State { behind_since: Some(Instant::now()), ..State::default() };
         Self {
             config,
-            intake,
+            input,
             queue,
             counts: Counts::default(),
-            places: Places::new(PLACES),
+            slots: Slots::new(SLOTS),
             state: Mutex::new(state),
             changed: Condvar::new(),
         }
@@ -220,7 +223,7 @@ impl Shared {
         LogStats {
             connected: state.is_reading && state.is_writing,
             lag: state.behind_since.map_or(Duration::ZERO, |since| since.elapsed()),
-            returning: self.places.taken(),
+            returning: self.slots.taken(),
             appended: count(&counts.appended),
             refused: count(&counts.refused),
             outcome_unknown: count(&counts.outcome_unknown),

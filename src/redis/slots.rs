@@ -1,4 +1,4 @@
-//! Places for clients that come back and are served by a thread of their own. Where all are taken,
+//! Slots for clients that come back and are served by a thread of their own. Where all are taken,
 //! others wait for one, and whoever had its turn hands over.
 
 use std::time::Instant;
@@ -6,7 +6,7 @@ use std::time::Instant;
 use parking_lot::{Condvar, Mutex};
 
 #[derive(Debug)]
-pub(super) struct Places {
+pub(super) struct Slots {
     limit: usize,
     /// Held for a moment only.
     state: Mutex<State>,
@@ -21,14 +21,14 @@ struct State {
     is_closed: bool,
 }
 
-impl Places {
+impl Slots {
     pub(super) fn new(limit: usize) -> Self {
         Self { limit, state: Mutex::default(), free: Condvar::new() }
     }
 
-    /// Takes a place, waiting for one until `until`; false where there is none. No more may wait than
-    /// there are places: they hold threads as well.
-    pub(super) fn take(&self, until: Instant) -> bool {
+    /// Takes a slot, waiting for one until `until`; `None` where there is none. No more may wait than
+    /// there are slots: they hold threads as well.
+    pub(super) fn take(&self, until: Instant) -> Option<Slot<'_>> {
         let mut state = self.state.lock();
         if state.taken >= self.limit && state.waiting < self.limit {
             state.waiting += 1;
@@ -38,28 +38,14 @@ impl Places {
             {}
             state.waiting -= 1;
         }
-        let is_free = state.taken < self.limit && !state.is_closed;
-        state.taken += usize::from(is_free);
-        is_free
-    }
-
-    /// Leaves a place if somebody waits for one that is not free yet; true if so.
-    pub(super) fn hand_over(&self) -> bool {
-        let mut state = self.state.lock();
-        let is_wanted = state.waiting > 0 && state.taken >= self.limit;
-        if is_wanted {
-            state.taken -= 1;
-            self.free.notify_one();
+        if state.taken >= self.limit || state.is_closed {
+            return None;
         }
-        is_wanted
+        state.taken += 1;
+        Some(Slot(self))
     }
 
-    pub(super) fn leave(&self) {
-        self.state.lock().taken -= 1;
-        self.free.notify_one();
-    }
-
-    /// Nobody gets a place any more.
+    /// Gives out no slot any more.
     pub(super) fn close(&self) {
         self.state.lock().is_closed = true;
         self.free.notify_all();
@@ -67,6 +53,33 @@ impl Places {
 
     pub(super) fn taken(&self) -> usize {
         self.state.lock().taken
+    }
+}
+
+/// The right to be served, given back when dropped.
+#[derive(Debug)]
+pub(super) struct Slot<'s>(&'s Slots);
+
+impl Slot<'_> {
+    /// Gives the slot to a client that waits for one which is not free yet; fails where none does.
+    pub(super) fn hand_over(self) -> Result<(), Self> {
+        let mut state = self.0.state.lock();
+        if state.waiting == 0 || state.taken < self.0.limit {
+            drop(state);
+            return Err(self);
+        }
+        state.taken -= 1;
+        drop(state);
+        self.0.free.notify_one();
+        std::mem::forget(self);
+        Ok(())
+    }
+}
+
+impl Drop for Slot<'_> {
+    fn drop(&mut self) {
+        self.0.state.lock().taken -= 1;
+        self.0.free.notify_one();
     }
 }
 
@@ -78,44 +91,50 @@ mod tests {
 
     const LONG: Duration = Duration::from_secs(10);
 
+    fn later() -> Instant {
+        Instant::now() + LONG
+    }
+
     #[test]
     fn one_hands_over_for_each_that_waits() {
-        let places = Places::new(2);
-        let later = || Instant::now() + LONG;
-        assert!(places.take(later()) && places.take(later()));
-        assert!(!places.hand_over(), "nobody waits");
-        assert!(!places.take(Instant::now()), "there is none");
+        let slots = Slots::new(2);
+        let (first, second) = (slots.take(later()), slots.take(later()));
+        let (Some(mut first), Some(second)) = (first, second) else { panic!("two are free") };
+        first = first.hand_over().expect_err("none waits");
+        assert!(slots.take(Instant::now()).is_none(), "none is free");
         thread::scope(|scope| {
-            let waiting = scope.spawn(|| places.take(later()));
-            while !places.hand_over() {
+            let waiting = scope.spawn(|| slots.take(later()));
+            while let Err(back) = first.hand_over() {
+                first = back;
                 thread::yield_now();
             }
-            assert!(!places.hand_over(), "one waits, for one that is free");
-            assert!(waiting.join().expect("it does not panic"));
-            assert_eq!(places.taken(), 2);
-            let waiting = scope.spawn(|| places.take(later()));
-            places.leave();
-            assert!(waiting.join().expect("it does not panic"));
-            let waiting = scope.spawn(|| places.take(later()));
-            places.close();
-            assert!(!waiting.join().expect("it does not panic"));
+            let second = second.hand_over().expect_err("one waits, for one that is free");
+            let third = waiting.join().expect("it does not panic").expect("it was handed over");
+            assert_eq!(slots.taken(), 2);
+            let waiting = scope.spawn(|| slots.take(later()));
+            drop(second);
+            let fourth = waiting.join().expect("it does not panic").expect("it is free");
+            let waiting = scope.spawn(|| slots.take(later()));
+            slots.close();
+            assert!(waiting.join().expect("it does not panic").is_none());
+            drop((third, fourth));
         });
+        assert_eq!(slots.taken(), 0);
     }
 
     #[test]
     fn no_more_wait_than_there_are_places() {
-        let places = Places::new(1);
-        let later = || Instant::now() + LONG;
-        assert!(places.take(later()));
+        let slots = Slots::new(1);
+        let only = slots.take(later()).expect("it is free");
         thread::scope(|scope| {
-            let waiting = scope.spawn(|| places.take(later()));
-            while places.state.lock().waiting == 0 {
+            let waiting = scope.spawn(|| slots.take(later()).is_some());
+            while slots.state.lock().waiting == 0 {
                 thread::yield_now();
             }
             let start = Instant::now();
-            assert!(!places.take(later()));
+            assert!(slots.take(later()).is_none());
             assert!(start.elapsed() < LONG, "it waited");
-            places.leave();
+            drop(only);
             assert!(waiting.join().expect("it does not panic"));
         });
     }

@@ -4,6 +4,8 @@ mod builder;
 mod clients;
 mod hooks;
 mod subscription;
+#[cfg(test)]
+mod tests;
 
 use std::{
     fmt, io,
@@ -23,9 +25,9 @@ pub use self::{
 use self::hooks::Hooks;
 use crate::{
     broadcast::{broadcaster::ShutdownReport, shared::Hub, stats::Stats},
-    error::{PublishAllError, PublishError, RegisterError, RunError, TryPublishError},
+    error::{PublishAllError, PublishError, RunError, TryPublishError},
     logs::{self, Level},
-    message::Message,
+    message::{Message, event_types::RegisterError},
 };
 
 /// How long dropping a server may take to deliver what it has accepted.
@@ -159,9 +161,10 @@ impl Server {
         let mut thread = self.thread.lock();
         let spawned = hub.inbox.start(|| {
             let tells = self.start_hooks()?;
-            let broadcaster = hub.broadcaster(tells, hub.open_journal()?);
+            let mut broadcaster = hub.broadcaster(tells);
+            hub.open_log(&mut broadcaster)?;
             let named = thread::Builder::new().name("websse-broadcaster".to_owned());
-            named.spawn(|| broadcaster.run()).inspect_err(|_| hub.stop_journal(Instant::now()))
+            named.spawn(|| broadcaster.run()).inspect_err(|_| hub.stop_log(Instant::now()))
         });
         match spawned {
             Some(Ok(handle)) => {
@@ -338,7 +341,7 @@ impl Server {
         let deadline = now.checked_add(deadline).unwrap_or(now + YEAR);
         self.hub.registry.close();
         let own_thread = self.hub.inbox.is_own_thread();
-        self.hub.stop_journal(if own_thread { now } else { deadline });
+        self.hub.stop_log(if own_thread { now } else { deadline });
         self.hub.inbox.stop(deadline);
         self.hub.notices.stop(deadline);
         if own_thread {
@@ -349,7 +352,7 @@ impl Server {
             thread.take().map(|handle| handle.join().unwrap_or_default())
         };
         // It may have been opened meanwhile.
-        self.hub.stop_journal(deadline);
+        self.hub.stop_log(deadline);
         let untold = self.end_hooks();
         let Some(ended) = ended else { return ShutdownReport::default() };
         let report = ShutdownReport { untold, ..ended };

@@ -21,7 +21,6 @@ use crate::{
     },
     error::{StreamError, SubscribeError},
     message::frame::Frame,
-    redis::resume,
 };
 
 /// A listener in the same program: a blocking iterator of [`Frame`]s, in the order of publishing.
@@ -298,10 +297,7 @@ impl<'s> SubscriptionBuilder<'s> {
         let seat = hub.register(Kind::Subscription, types.iter().map(String::as_str), None)?;
         let tally = Arc::<Tally>::default();
         let subscription = Subscription::new(seat.id, seat.mailbox.clone(), Arc::clone(&tally));
-        match hub.journal() {
-            None => hub.seat(seat, b"", resume, Via::Tally(tally))?,
-            Some(journal) => resume::subscribe(hub, &**journal, seat, resume, tally)?,
-        }
+        hub.admit(seat, b"", resume, Via::Tally(tally))?;
         Ok(subscription)
     }
 }

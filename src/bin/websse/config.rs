@@ -7,9 +7,9 @@ use log::LevelFilter;
 use websse::{Builder, Server, http::Limits};
 
 use super::{
+    clients::Proxies,
     flags::{self, Flag, GROUPS},
     listen::Address,
-    peers::Proxies,
     tokens::Tokens,
 };
 

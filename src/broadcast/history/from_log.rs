@@ -1,18 +1,16 @@
 //! The history of a node that follows a log: events have the ids of their entries, and what is not
 //! kept here may still be in the log.
 
-use super::{History, Log, Sequence};
-use crate::{
-    broadcast::log::{self, EntryId},
-    message::{
-        event_types::{Subscribed, TypeId},
-        frame::{self, Encoded, Frame},
-    },
+use super::{History, Kept, Log, Sequence};
+use crate::message::{
+    entry_id::EntryId,
+    event_types::{Subscribed, TypeId},
+    frame::{self, Encoded, Frame},
 };
 
 /// What the history knows of the log.
 #[derive(Debug, Default)]
-pub(super) struct Places {
+pub(crate) struct KnownLog {
     /// Nothing up to here is kept.
     floor: EntryId,
     /// Everything up to here was read.
@@ -24,7 +22,7 @@ pub(super) struct Places {
     unknown: Vec<(TypeId, EntryId)>,
 }
 
-impl Places {
+impl KnownLog {
     /// The newest entry that may be of this type and was passed over.
     fn passed_over(&self, kind: TypeId) -> EntryId {
         let later = self.unknown.partition_point(|&(types, _)| types <= kind);
@@ -60,8 +58,8 @@ impl History {
             // The floor stands for these, and it may be lower.
             self.logs[at].dropped_entry = EntryId::ZERO;
         }
-        let places = self.places.get_or_insert_default();
-        *places = Places { floor, newest: floor, ..Places::default() };
+        let known = self.log.get_or_insert_default();
+        *known = KnownLog { floor, newest: floor, ..KnownLog::default() };
     }
 
     /// Gives an entry its place in the order, and keeps it.
@@ -72,7 +70,7 @@ impl History {
         let place = id.is_none().then_some((&*millis, entry.number));
         let frame = frame::seal(&lines, place, &mut self.buffer);
         let at = self.log_at(kind);
-        let passed_over = self.places(entry).passed_over(kind);
+        let passed_over = self.known_up_to(entry).passed_over(kind);
         if !self.logs[at].is_used() {
             self.logs[at].dropped_entry = passed_over;
         }
@@ -82,12 +80,12 @@ impl History {
 
     /// Everything up to this entry was read.
     pub(crate) fn reach(&mut self, entry: EntryId) {
-        self.places(entry);
+        self.known_up_to(entry);
     }
 
     /// An entry was passed over, as its type is none of so many that are registered. It may be later.
     pub(crate) fn pass_unknown(&mut self, entry: EntryId, types: TypeId) {
-        let unknown = &mut self.places(entry).unknown;
+        let unknown = &mut self.known_up_to(entry).unknown;
         match unknown.last_mut() {
             Some((of, newest)) if *of == types => *newest = entry,
             _ => unknown.push((types, entry)),
@@ -96,7 +94,7 @@ impl History {
 
     /// Before this place events may be lost for ever.
     pub(crate) fn break_at(&mut self, entry: EntryId) {
-        self.places(entry).broken = entry;
+        self.known_up_to(entry).broken = entry;
     }
 
     /// Why a client of these types whose last event had this id cannot be served from here. If
@@ -107,33 +105,33 @@ impl History {
         id: &str,
         is_checked: bool,
     ) -> Option<Lack> {
-        let places = self.entries()?;
+        let known = self.known_log()?;
         let Some(entry) = self.entry_of(subscribed, id) else {
-            return Some(Lack::Unknown(places.newest));
+            return Some(Lack::Unknown(known.newest));
         };
-        if entry > places.newest {
+        if entry > known.newest {
             return Some(Lack::Ahead(entry));
         }
-        if !is_checked && !self.can_be_at(places, entry) {
+        if !is_checked && !self.can_be_at(known, entry) {
             return Some(Lack::Unseen(entry));
         }
-        let is_older = entry < places.floor || entry < self.newest_dropped(subscribed, places);
+        let is_older = entry < known.floor || entry < self.newest_dropped(subscribed, known);
         is_older.then_some(Lack::Older(entry))
     }
 
     /// Whether a client can be at this entry, as far as it is kept here: clients are given entries, and
-    /// places right before one.
-    fn can_be_at(&self, places: &Places, entry: EntryId) -> bool {
+    /// known right before one.
+    fn can_be_at(&self, known: &KnownLog, entry: EntryId) -> bool {
         let is_kept = |log: &Log| {
             let next = log.kept.partition_point(|kept| kept.entry < entry);
             log.kept.get(next).is_some_and(|kept| kept.entry.is_at_or_after(entry))
         };
-        [places.floor, places.newest].contains(&entry) || self.logs.iter().any(is_kept)
+        [known.floor, known.newest].contains(&entry) || self.logs.iter().any(is_kept)
     }
 
     /// Whether events may be lost that a client did not get whose last event had this id.
     pub(crate) fn is_broken_after(&self, subscribed: &Subscribed, id: &str) -> bool {
-        let broken = self.entries().map_or(EntryId::ZERO, |places| places.broken);
+        let broken = self.known_log().map_or(EntryId::ZERO, |known| known.broken);
         self.entry_of(subscribed, id).is_some_and(|entry| entry < broken)
     }
 
@@ -151,22 +149,28 @@ impl History {
     }
 
     /// The id that stands for a position: before what is kept after it.
-    pub(super) fn entry_at(&self, position: Sequence) -> Option<EntryId> {
-        let places = self.entries()?;
+    pub(super) fn entry_at(&self, position: Sequence) -> Option<String> {
+        let known = self.known_log()?;
         let next = self.logs.iter().filter_map(|log| log.kept.get(log.begin(position)));
-        Some(next.map(|kept| kept.entry.before()).min().unwrap_or(places.newest))
+        let entry = next.map(|kept| kept.entry.before()).min().unwrap_or(known.newest);
+        Some(entry.to_string())
+    }
+
+    /// The id of an event's entry.
+    pub(super) fn entry_of_kept(&self, kept: &Kept) -> Option<String> {
+        self.known_log().map(|_| kept.entry.to_string())
     }
 
     /// What is known of the log, once everything up to `entry` was read.
     /// `None` where events do not come out of a log.
-    pub(super) fn entries(&self) -> Option<&Places> {
-        self.places.as_ref().filter(|_| log::POSSIBLE)
+    pub(super) fn known_log(&self) -> Option<&KnownLog> {
+        self.log.as_ref()
     }
 
-    fn places(&mut self, entry: EntryId) -> &mut Places {
-        let places = self.places.get_or_insert_default();
-        places.newest = places.newest.max(entry);
-        places
+    fn known_up_to(&mut self, entry: EntryId) -> &mut KnownLog {
+        let known = self.log.get_or_insert_default();
+        known.newest = known.newest.max(entry);
+        known
     }
 
     /// The entry that an id stands for: its own, or the one whose publisher gave it this id.
@@ -181,15 +185,15 @@ impl History {
     }
 
     /// The newest entry of these types that was read and is not kept, as far as it can be told.
-    fn newest_dropped(&self, subscribed: &Subscribed, places: &Places) -> EntryId {
+    fn newest_dropped(&self, subscribed: &Subscribed, known: &KnownLog) -> EntryId {
         let dropped = |kind: TypeId| match self.logs.get(kind as usize) {
             Some(log) if log.is_used() => log.dropped_entry,
-            _ => places.passed_over(kind),
+            _ => known.passed_over(kind),
         };
         let newest = match subscribed {
             Subscribed::All => {
                 let used = TypeId::try_from(self.logs.len()).unwrap_or(TypeId::MAX);
-                (0..used.max(places.types())).map(dropped).max()
+                (0..used.max(known.types())).map(dropped).max()
             }
             Subscribed::Types(types) => types.iter().copied().map(dropped).max(),
         };

@@ -3,23 +3,23 @@
 //! A bounded log for each event type, in one order of publishing: every event has a sequence
 //! number, kept or not, so that a position means the same in all logs.
 
-mod from_log;
+#[cfg(any(feature = "outside-log", test))]
+pub(super) mod from_log;
 
 use std::{
     cmp::Reverse,
     collections::{BinaryHeap, HashMap, VecDeque},
-    hash::{BuildHasher, RandomState},
-    time::{SystemTime, UNIX_EPOCH},
 };
 
-pub(crate) use self::from_log::Lack;
-use self::from_log::Places;
 use crate::{
-    broadcast::{log::EntryId, mailbox::Original},
+    broadcast::{
+        log::{EntryId, KnownLog},
+        mailbox::Original,
+    },
     message::{
-        EPOCH_LENGTH, EventId, base_36,
         event_types::{Subscribed, TypeId},
         frame::{self, Frame, generated_id},
+        id::EventId,
     },
 };
 
@@ -40,20 +40,6 @@ pub(crate) struct HistoryLimits {
     pub(crate) all_bytes: usize,
 }
 
-/// A name for this run: the time at its start and random digits, since hosts without a clock start
-/// at the same time every day.
-pub(crate) fn epoch() -> String {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    let millis = u64::try_from(since.as_millis()).unwrap_or(u64::MAX);
-    let random = RandomState::new().hash_one(millis);
-    let mut digits = base_36(millis, EPOCH_LENGTH - RANDOM_DIGITS);
-    digits.push_str(&base_36(random, RANDOM_DIGITS));
-    digits
-}
-
-/// How many of the digits that name a run are random: more than 20 bits.
-const RANDOM_DIGITS: usize = 4;
-
 #[derive(Debug)]
 pub(crate) struct History {
     limits: HistoryLimits,
@@ -72,7 +58,7 @@ pub(crate) struct History {
     /// Used within one call and kept for its memory.
     buffer: Vec<u8>,
     /// Set once the events come out of a log that several nodes share.
-    places: Option<Places>,
+    pub(super) log: Option<KnownLog>,
 }
 
 #[derive(Debug, Default)]
@@ -88,7 +74,7 @@ struct Log {
 }
 
 #[derive(Debug)]
-struct Kept {
+pub(crate) struct Kept {
     sequence: Sequence,
     frame: Original,
     /// Its publisher's own id.
@@ -106,7 +92,7 @@ impl Kept {
 impl History {
     pub(crate) fn new(limits: HistoryLimits, epoch: String) -> Self {
         let (logs, ids, buffer) = (Vec::new(), HashMap::new(), Vec::new());
-        Self { limits, epoch, newest: 0, logs, bytes: 0, drops: 0, ids, buffer, places: None }
+        Self { limits, epoch, newest: 0, logs, bytes: 0, drops: 0, ids, buffer, log: None }
     }
 
     /// Whether anything is kept at all; without it events get no ids from the server.
@@ -117,7 +103,7 @@ impl History {
 
     /// Whether an event is kept that is published here; others come out of a log.
     pub(crate) fn keeps_own(&self) -> bool {
-        self.is_on() && self.entries().is_none()
+        self.is_on() && self.known_log().is_none()
     }
 
     /// Completes an event that consists of these lines: gives it its place in the order, and its id
@@ -129,7 +115,7 @@ impl History {
         let place = (is_on && id.is_none()).then_some((&*self.epoch, self.newest));
         let frame = frame::seal(lines, place, &mut self.buffer);
         if is_on {
-            self.keep(kind, &frame, id, EntryId::ZERO);
+            self.keep(kind, &frame, id, EntryId::default());
         }
         frame
     }
@@ -214,7 +200,7 @@ impl History {
     /// The id that stands for a position.
     pub(crate) fn id_of(&self, position: Sequence) -> Option<String> {
         match self.entry_at(position) {
-            Some(entry) => Some(entry.to_string()),
+            Some(entry) => Some(entry),
             None => self.is_on().then(|| generated_id(&self.epoch, position)),
         }
     }
@@ -222,7 +208,7 @@ impl History {
     /// The position of a client of these types whose last event had this id; `None` where it is not
     /// known: the id is of another run, was never given to an event of them, or is not kept any more.
     pub(crate) fn position_of(&self, subscribed: &Subscribed, id: &str) -> Option<Sequence> {
-        if self.entries().is_some() {
+        if self.known_log().is_some() {
             return self.entry_position(subscribed, id);
         }
         let own = id.strip_prefix(&*self.epoch).and_then(|rest| rest.strip_prefix('-'));
@@ -274,8 +260,7 @@ impl History {
         let oldest = first.min_by_key(|kept| kept.sequence)?;
         match &oldest.id {
             Some(id) => Some(id.as_str().to_owned()),
-            None if self.entries().is_some() => Some(oldest.entry.to_string()),
-            None => self.id_of(oldest.sequence),
+            None => self.entry_of_kept(oldest).or_else(|| self.id_of(oldest.sequence)),
         }
     }
 

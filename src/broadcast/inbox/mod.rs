@@ -42,7 +42,8 @@ pub(crate) struct QueueLimits {
 #[derive(Debug)]
 pub(crate) struct Inbox {
     limits: QueueLimits,
-    batch_bytes: usize,
+    /// What the broadcaster takes at once at most.
+    pub(super) batch_bytes: usize,
     /// Never held across a socket call or code of the embedding program.
     state: Mutex<State>,
     /// The broadcaster waits here for something to do.
@@ -66,6 +67,8 @@ struct State {
     blocked: usize,
     /// Somebody asks whether the broadcaster answers.
     asked: bool,
+    /// There is something for the broadcaster elsewhere.
+    rung: bool,
     /// How often the broadcaster came for more.
     rounds: u64,
 }
@@ -79,29 +82,45 @@ enum Phase {
     Stopped,
 }
 
-/// Why an event was not accepted.
+/// Why an event was not accepted from a publisher that does not wait.
+#[derive(Debug)]
 pub(crate) enum Refused {
-    /// There is no room now, and the caller would not wait.
+    /// There is no room now.
     Full,
     Never(PublishError),
 }
 
+/// How long the broadcaster waits where there is nothing to take.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Wait {
+    No,
+    Until(Instant),
+    Forever,
+}
+
 /// What the broadcaster takes at once.
 #[derive(Debug, Default)]
-pub(crate) struct Work {
+pub(crate) struct Taken {
     pub(crate) batch: Batch,
     /// Each with the number of events accepted before it.
     pub(crate) arrivals: Vec<(u64, Arrival<Socket>)>,
     /// What is for one client, each with the number of events accepted before it.
     pub(crate) orders: VecDeque<(u64, Order)>,
     /// Events taken since the start, this batch included.
-    pub(crate) taken: u64,
+    pub(crate) events: u64,
     /// Set once the broadcaster is to stop: until when it may deliver what was accepted.
     pub(crate) stop: Option<Instant>,
     /// Whether the queue is empty now.
     pub(crate) drained: bool,
     /// Whether this batch is all that was in the queue.
     emptied: bool,
+}
+
+impl Taken {
+    /// For a broadcaster that ends: it knows that a shutdown has begun.
+    pub(crate) fn stopping(deadline: Instant) -> Self {
+        Self { stop: Some(deadline), ..Self::default() }
+    }
 }
 
 impl Inbox {
@@ -115,15 +134,11 @@ impl Inbox {
             ordered_bytes: 0,
             blocked: 0,
             asked: false,
+            rung: false,
             rounds: 0,
         };
         let (work, room) = (Condvar::new(), Condvar::new());
         Self { limits, batch_bytes, state: Mutex::new(state), work, room }
-    }
-
-    /// What the broadcaster takes at once at most.
-    pub(crate) fn batch_bytes(&self) -> usize {
-        self.batch_bytes
     }
 
     /// Starts the broadcaster; `None` if it was started before.
@@ -143,23 +158,33 @@ impl Inbox {
         Some(spawned)
     }
 
-    /// Puts an event into the queue; waits for room if `wait` says so.
-    pub(crate) fn publish(&self, mut event: Queued, wait: bool) -> Result<(), Refused> {
-        let mut state = self.room_for(event.encoded.len(), wait)?;
+    /// Puts an event into the queue; waits for room.
+    pub(crate) fn publish(&self, event: Queued) -> Result<(), PublishError> {
+        self.push(self.wait_for_room(event.encoded.len())?, event);
+        Ok(())
+    }
+
+    /// Puts an event into the queue if there is room.
+    pub(crate) fn try_publish(&self, event: Queued) -> Result<(), Refused> {
+        let state = self.state.lock();
+        state.accepts().map_err(Refused::Never)?;
+        if !self.has_room(&state, event.encoded.len()) {
+            return Err(Refused::Full);
+        }
+        self.push(state, event);
+        Ok(())
+    }
+
+    fn push(&self, mut state: MutexGuard<'_, State>, mut event: Queued) {
         state.accepted += 1;
         state.queue.push(&mut event);
         drop(state);
         self.work.notify_one();
-        Ok(())
     }
 
     /// Puts in what is for one client, behind the events so far; waits for room as they do.
     pub(crate) fn order(&self, order: Order) -> Result<(), PublishError> {
-        let mut state = match self.room_for(order.bytes(), true) {
-            Ok(state) => state,
-            Err(Refused::Never(error)) => return Err(error),
-            Err(Refused::Full) => unreachable!("who waits is not told to"),
-        };
+        let mut state = self.wait_for_room(order.bytes())?;
         state.ordered_bytes += order.bytes();
         let before = state.accepted;
         state.orders.push_back((before, order));
@@ -168,16 +193,12 @@ impl Inbox {
         Ok(())
     }
 
-    /// Waits for room, if `wait` says so.
-    fn room_for(&self, bytes: usize, wait: bool) -> Result<MutexGuard<'_, State>, Refused> {
+    fn wait_for_room(&self, bytes: usize) -> Result<MutexGuard<'_, State>, PublishError> {
         let mut state = self.state.lock();
         loop {
-            state.accepts().map_err(Refused::Never)?;
+            state.accepts()?;
             if self.has_room(&state, bytes) {
                 return Ok(state);
-            }
-            if !wait {
-                return Err(Refused::Full);
             }
             state.blocked += 1;
             self.room.wait(&mut state);
@@ -230,9 +251,10 @@ impl Inbox {
         }
     }
 
-    /// Has the broadcaster come for more, soon.
-    pub(crate) fn wake(&self) {
-        self.state.lock().asked = true;
+    /// Has the broadcaster come, for something that is elsewhere.
+    #[cfg(any(feature = "outside-log", test))]
+    pub(crate) fn ring(&self) {
+        self.state.lock().rung = true;
         self.work.notify_one();
     }
 
@@ -258,45 +280,38 @@ impl Inbox {
         self.state.lock().phase.thread() == Some(thread::current().id())
     }
 
-    /// Takes what there is; waits for it until `until`, or for ever. Takes no events unless
-    /// `accept`; returns at once when the order to stop came and `stopping` is not yet set.
-    pub(crate) fn take(
-        &self,
-        until: Option<Instant>,
-        accept: bool,
-        stopping: bool,
-        work: &mut Work,
-    ) {
-        if std::mem::take(&mut work.emptied) {
+    /// Takes what there is, events only if `accepts_events`; waits for it as `wait` says, and returns at
+    /// once where a shutdown has begun of which `taken` does not know yet.
+    pub(crate) fn take(&self, wait: Wait, accepts_events: bool, taken: &mut Taken) {
+        if std::mem::take(&mut taken.emptied) {
             (0..YIELDS).for_each(|_| thread::yield_now());
         }
         let mut state = self.state.lock();
-        while (state.waiting() == 0 || !accept)
-            && state.arrivals.is_empty()
-            && !state.asked
-            && (stopping || !matches!(state.phase, Phase::Stopping(..)))
-            && self.wait(&mut state, until)
+        while !state.has_work(accepts_events)
+            && (taken.stop.is_some() || !matches!(state.phase, Phase::Stopping(..)))
+            && self.wait(&mut state, wait)
         {}
         state.rounds += 1;
         let asked = std::mem::take(&mut state.asked);
-        work.arrivals.append(&mut state.arrivals);
-        if accept {
-            state.queue.take(self.batch_bytes, &mut work.batch);
+        taken.arrivals.append(&mut state.arrivals);
+        state.rung = false;
+        if accepts_events {
+            state.queue.take(self.batch_bytes, &mut taken.batch);
         }
-        work.taken = state.accepted - state.queue.len() as u64;
-        while accept
-            && let Some((_, order)) = state.orders.front().filter(|order| order.0 <= work.taken)
+        taken.events = state.accepted - state.queue.len() as u64;
+        while accepts_events
+            && let Some((_, order)) = state.orders.front().filter(|order| order.0 <= taken.events)
         {
             state.ordered_bytes -= order.bytes();
-            work.orders.extend(state.orders.pop_front());
+            taken.orders.extend(state.orders.pop_front());
         }
-        work.drained = state.waiting() == 0;
+        taken.drained = state.waiting() == 0;
         if let Phase::Stopping(_, deadline) = state.phase {
-            work.stop = Some(deadline);
+            taken.stop = Some(deadline);
         }
-        work.emptied = work.drained && !work.batch.is_empty();
+        taken.emptied = taken.drained && !taken.batch.is_empty();
         let blocked =
-            state.blocked > 0 && (asked || !work.batch.is_empty() || !work.orders.is_empty());
+            state.blocked > 0 && (asked || !taken.batch.is_empty() || !taken.orders.is_empty());
         drop(state);
         if blocked {
             self.room.notify_all();
@@ -317,13 +332,16 @@ impl Inbox {
         left.len() + orders.len()
     }
 
-    /// Waits for a notice; false when the time is over.
-    fn wait(&self, state: &mut MutexGuard<'_, State>, until: Option<Instant>) -> bool {
-        let Some(until) = until else {
-            self.work.wait(state);
-            return true;
-        };
-        !self.work.wait_until(state, until).timed_out()
+    /// Waits to be notified; false when the time is over.
+    fn wait(&self, state: &mut MutexGuard<'_, State>, wait: Wait) -> bool {
+        match wait {
+            Wait::No => false,
+            Wait::Until(until) => !self.work.wait_until(state, until).timed_out(),
+            Wait::Forever => {
+                self.work.wait(state);
+                true
+            }
+        }
     }
 
     fn has_room(&self, state: &State, bytes: usize) -> bool {
@@ -335,6 +353,14 @@ impl Inbox {
 }
 
 impl State {
+    /// Whether the broadcaster has something to take.
+    fn has_work(&self, accepts_events: bool) -> bool {
+        self.asked
+            || self.rung
+            || !self.arrivals.is_empty()
+            || (accepts_events && self.waiting() > 0)
+    }
+
     /// Events and orders that wait.
     fn waiting(&self) -> usize {
         self.queue.len() + self.orders.len()

@@ -3,7 +3,15 @@
 
 use std::collections::VecDeque;
 
-use crate::message::{EventId, event_types::TypeId, frame::Encoded};
+use crate::{
+    error::PublishError,
+    message::{
+        Message,
+        event_types::{EventTypes, TypeId},
+        frame::Encoded,
+        id::EventId,
+    },
+};
 
 /// The lines of an event larger than this stay where its publisher has put them.
 const SMALL: usize = 1024;
@@ -18,6 +26,21 @@ const KEPT_BYTES: usize = 1024 * 1024;
 pub(crate) struct Queued {
     pub(crate) kind: TypeId,
     pub(crate) encoded: Encoded,
+}
+
+impl Queued {
+    /// Checks and encodes a message; `limit` is for its frame.
+    pub(crate) fn new(
+        types: &EventTypes,
+        message: &Message,
+        limit: usize,
+    ) -> Result<Self, PublishError> {
+        message.check()?;
+        let name = message.event_type();
+        let kind =
+            types.find(name).ok_or_else(|| PublishError::EventNotRegistered(name.to_owned()))?;
+        Ok(Self { kind, encoded: Encoded::new(message, limit)? })
+    }
 }
 
 /// What is known of a published event beside its lines.

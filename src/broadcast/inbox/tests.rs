@@ -29,19 +29,16 @@ fn start<T: Send + 'static>(
     started.expect("it is new").expect("threads can be had")
 }
 
-fn take(inbox: &Inbox) -> Work {
-    let mut work = Work::default();
-    inbox.take(Some(Instant::now()), true, false, &mut work);
+fn take(inbox: &Inbox) -> Taken {
+    let mut work = Taken::default();
+    inbox.take(Wait::No, true, &mut work);
     work
 }
 
 #[test]
 fn the_broadcaster_itself_is_told_not_to_publish() {
     let inbox = inbox(10);
-    let broadcaster = start(&inbox, |inbox| match inbox.publish(event(10), true) {
-        Err(Refused::Never(error)) => Some(error),
-        _ => None,
-    });
+    let broadcaster = start(&inbox, |inbox| inbox.publish(event(10)).err());
     let refused = broadcaster.join().expect("it does not panic");
     assert_eq!(refused, Some(PublishError::OnBroadcaster));
 }
@@ -52,7 +49,7 @@ fn the_queue_is_bounded_in_messages_and_in_bytes_but_one_always_fits() {
         let inbox = inbox(messages);
         let (done, wait) = mpsc::channel::<()>();
         let broadcaster = start(&inbox, move |_| wait.recv());
-        let accepted = (0..10).take_while(|_| inbox.publish(event(bytes), false).is_ok());
+        let accepted = (0..10).take_while(|_| inbox.try_publish(event(bytes)).is_ok());
         assert_eq!(accepted.count(), fits, "{messages} messages of {bytes} bytes");
         drop(done);
         broadcaster.join().expect("it does not panic").expect_err("nothing is sent");
@@ -89,10 +86,10 @@ fn a_publisher_that_waits_goes_on_with_room_and_ends_with_the_server() {
         steps.recv().expect("the second step");
         inbox.stopped()
     });
-    assert!(inbox.publish(event(10), true).is_ok());
+    assert!(inbox.publish(event(10)).is_ok());
     let blocked = || {
         let publisher = Arc::clone(&inbox);
-        let publisher = thread::spawn(move || publisher.publish(event(10), true));
+        let publisher = thread::spawn(move || publisher.publish(event(10)));
         while inbox.state.lock().blocked == 0 {
             thread::yield_now();
         }
@@ -104,7 +101,7 @@ fn a_publisher_that_waits_goes_on_with_room_and_ends_with_the_server() {
     let second = blocked();
     inbox.stop(Instant::now() + Duration::from_secs(5));
     let refused = second.join().expect("it does not panic");
-    assert!(matches!(refused, Err(Refused::Never(PublishError::ShutDown))));
+    assert_eq!(refused, Err(PublishError::ShutDown));
     step.send(()).expect("the broadcaster waits for it");
     assert_eq!(broadcaster.join().expect("it does not panic"), 1, "one was left in the queue");
 }
@@ -113,9 +110,9 @@ fn a_publisher_that_waits_goes_on_with_room_and_ends_with_the_server() {
 fn the_broadcaster_answers_when_it_comes_for_more_and_there_is_room() {
     let come = |accept| {
         move |inbox: &Inbox| {
-            let mut work = Work::default();
+            let mut work = Taken::default();
             while work.stop.is_none() {
-                inbox.take(None, accept, false, &mut work);
+                inbox.take(Wait::Forever, accept, &mut work);
                 work.batch.clear();
             }
         }
@@ -125,7 +122,7 @@ fn the_broadcaster_answers_when_it_comes_for_more_and_there_is_room() {
         let inbox = inbox(1);
         let broadcaster = start(&inbox, come(accept));
         for _ in 0..fill {
-            assert!(inbox.publish(event(10), true).is_ok());
+            assert!(inbox.publish(event(10)).is_ok());
         }
         let until = if answers { Instant::now() + Duration::from_secs(5) } else { soon() };
         assert_eq!(inbox.answers(until), answers, "accepts: {accept}, queued: {fill}");
@@ -148,25 +145,25 @@ fn what_is_for_one_client_waits_among_the_events_and_takes_of_their_room() {
     let (done, wait) = mpsc::channel::<()>();
     let broadcaster = start(&inbox, move |_| wait.recv());
     let send = || Order::Send(ClientId(0), Frame::from_bytes(&[b'x'; 60]));
-    let publish = || inbox.publish(event(60), false);
+    let publish = || inbox.try_publish(event(60));
     assert!(publish().is_ok() && inbox.order(send()).is_ok() && publish().is_ok());
     assert!(inbox.order(Order::Disconnect(ClientId(0))).is_ok());
     assert!(matches!(publish(), Err(Refused::Full)), "four wait already");
     assert_eq!(inbox.queued(), 4);
-    let mut work = Work::default();
-    inbox.take(Some(Instant::now()), false, false, &mut work);
+    let mut work = Taken::default();
+    inbox.take(Wait::No, false, &mut work);
     assert!(work.orders.is_empty() && !work.drained, "nothing is taken but with the events");
     // A batch holds one event of this size.
     let mut take = || {
-        inbox.take(Some(Instant::now()), true, false, &mut work);
+        inbox.take(Wait::No, true, &mut work);
         let orders = work.orders.drain(..).map(|(before, order)| (before, order.bytes()));
-        (work.taken, orders.collect::<Vec<_>>(), work.drained)
+        (work.events, orders.collect::<Vec<_>>(), work.drained)
     };
     assert_eq!(take(), (1, vec![(1, 60)], false));
     assert_eq!(take(), (2, vec![(2, 0)], true));
     // Bytes count together.
-    assert!(inbox.publish(event(950), false).is_ok());
-    assert!(matches!(inbox.publish(event(60), false), Err(Refused::Full)));
+    assert!(inbox.try_publish(event(950)).is_ok());
+    assert!(matches!(inbox.try_publish(event(60)), Err(Refused::Full)));
     drop(done);
     broadcaster.join().expect("it does not panic").expect_err("nothing is sent");
 }

@@ -3,14 +3,14 @@
 use super::Audience;
 use crate::{
     broadcast::{
-        arrival::{Arrival, Origin, Resume, Returned},
+        arrival::Arrival,
         clock::Moment,
         inbox::queue::MAX_BATCH_BYTES,
-        log::{self, Entry, EntryId, Step},
+        log::{Entry, Step},
         stats::Disconnect,
         subscription_sets::{Event, Key},
     },
-    message::frame,
+    message::{entry_id::EntryId, frame},
     socket::Wire,
 };
 
@@ -51,6 +51,11 @@ impl<W: Wire> Audience<W> {
                 }
             }
             Step::Reach(entry) => self.history.reach(entry),
+            Step::Ask { subscribed, last_event_id, is_checked, answer } => {
+                let lacks = self.history.lacks(&subscribed, &last_event_id, is_checked);
+                // A client that does not wait any more has gone.
+                let _ = answer.send(lacks.map_or(Ok(()), Err));
+            }
             Step::All(steps) => steps.into_iter().for_each(|step| self.follow(step, moment)),
         }
     }
@@ -65,20 +70,15 @@ impl<W: Wire> Audience<W> {
         }
     }
 
-    /// Gives a client back that comes with an id which what is kept here does not reach, if there
-    /// is somebody to do better.
-    pub(super) fn give_back(&self, mut arrival: Arrival<W>) -> Option<Arrival<W>> {
-        if log::POSSIBLE
-            && let Some(back) = arrival.back.take()
-            && let Resume { last_event_id: Some(id), origin, .. } = &arrival.resume
-            && let is_checked = *origin != Origin::Unknown
-            && let Some(lack) = self.history.lacks(&arrival.seat.subscribed, id, is_checked)
-        {
-            // Where nobody waits for it any more, it ends with its socket.
-            let _ = back.send(Returned { lack, arrival });
-            return None;
-        }
-        Some(arrival)
+    /// Whether the history does not reach back any more to the last event of a client for which it
+    /// did when the log handed it over.
+    pub(super) fn is_overtaken(&self, arrival: &Arrival<W>) -> bool {
+        let Arrival { seat, resume, .. } = arrival;
+        resume.from_log.is_covered
+            && resume
+                .last_event_id
+                .as_ref()
+                .is_some_and(|id| self.history.lacks(&seat.subscribed, id, true).is_some())
     }
 
     /// Tells every client that events before `place` may be lost.

@@ -6,6 +6,7 @@
 mod closing;
 mod commands;
 mod delivery;
+#[cfg(any(feature = "outside-log", test))]
 mod from_log;
 mod overload;
 mod presence;
@@ -192,10 +193,11 @@ impl<W: Wire> Audience<W> {
 
     /// Takes a client in: from here on it gets every event that it subscribes to.
     pub(crate) fn admit(&mut self, arrival: Arrival<W>, moment: Moment) {
-        let Some(arrival) = self.give_back(arrival) else {
+        if self.is_overtaken(&arrival) {
+            // It ends with its socket, and comes back.
             return;
-        };
-        let Arrival { seat, mut preamble, resume, via, back: _ } = arrival;
+        }
+        let Arrival { seat, mut preamble, resume, via, .. } = arrival;
         let peer = seat.peer;
         let (id, subscribed, mailbox) = seat.take();
         let position = self.begin(&subscribed, &resume, &mut preamble);

@@ -6,7 +6,8 @@ use crate::{
     message::{
         Message,
         event_types::{EventTypes, TypeId},
-        frame::{Encoded, json_string},
+        frame::Encoded,
+        json_text::json_string,
     },
     socket::Wire,
 };

@@ -4,7 +4,10 @@ use std::{cmp::Reverse, collections::VecDeque, time::Instant};
 
 use super::{Audience, Outlet};
 use crate::{
-    broadcast::{arrival::{Origin, Resume}, clock::Moment, history::Sequence, stats::Disconnect, subscription_sets::Key},
+    broadcast::{
+        arrival::Resume, clock::Moment, history::Sequence, stats::Disconnect,
+        subscription_sets::Key,
+    },
     message::{event_types::Subscribed, frame},
     socket::Wire,
 };
@@ -29,13 +32,13 @@ impl<W: Wire> Audience<W> {
         };
         // Of somebody whose position is not known, all that is kept may be news.
         let position = known.unwrap_or(0);
-        if !resume.begun {
+        if !resume.from_log.has_begun() {
             let id = history.id_of(position);
             preamble.extend_from_slice(frame::position(id.as_deref()).as_bytes());
         }
         if let Some(requested) = &resume.last_event_id
             && (known.is_none()
-                || resume.origin == Origin::Elsewhere
+                || resume.from_log.is_elsewhere()
                 || history.has_gap(subscribed, position, 0)
                 || history.is_broken_after(subscribed, requested))
         {

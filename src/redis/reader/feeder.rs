@@ -9,9 +9,9 @@ use crossbeam_channel::SendTimeoutError;
 
 use super::Stop;
 use crate::{
-    broadcast::log::{Entry, EntryId, Step},
+    broadcast::log::{Entry, Step},
     logs::Level,
-    message::event_types::TypeId,
+    message::{entry_id::EntryId, event_types::TypeId},
     redis::{
         classify::{Found, sort},
         entry::{Mark, Raw},
@@ -49,11 +49,11 @@ impl Feeder {
         let counts = &self.shared.counts;
         counts.read.fetch_add(1, Relaxed);
         // Before it is seen which type it has: another may be registered meanwhile.
-        let types = (self.shared.intake.types)();
-        match sort(&self.shared.intake, raw) {
+        let types = self.shared.input.types();
+        match sort(&self.shared.input, raw) {
             Found::Event(entry) => {
                 let bytes = entry.event.encoded.len();
-                if self.unknown.is_some() || self.bytes + bytes > self.shared.intake.batch_bytes {
+                if self.unknown.is_some() || self.bytes + bytes > self.shared.input.batch_bytes {
                     self.flush(is_prime)?;
                 }
                 self.bytes += bytes;
@@ -118,10 +118,7 @@ impl Feeder {
     /// Waits while the broadcaster has enough to do.
     fn send(&self, mut step: Step) -> Result<(), Stop> {
         loop {
-            if self.shared.intake.steps.is_full() {
-                (self.shared.intake.wake)();
-            }
-            match self.shared.intake.steps.send_timeout(step, SLICE) {
+            match self.shared.input.give(step, SLICE) {
                 Ok(()) => return Ok(()),
                 Err(SendTimeoutError::Timeout(_)) if self.shared.is_ended() => {
                     return Err(Stop::End);

@@ -14,11 +14,12 @@ use super::{
     backoff::Pause,
     entry::{Mark, Raw, gap},
     link::{BLOCK_MILLIS, Extent, Fate, Fault, Lineage, Link, argument, entries, id, read_entries},
+    page_size::PageSize,
     say,
     shared::Shared,
 };
-use crate::broadcast::log::{EntryId, Pace, Step};
 use crate::logs::Level;
+use crate::{broadcast::log::Step, message::entry_id::EntryId};
 
 /// How often it is looked whether the server still is what it was: not all that changes it ends
 /// connections.
@@ -30,7 +31,7 @@ const DEFERENCE: Duration = Duration::from_millis(250);
 pub(super) struct Reader {
     shared: Arc<Shared>,
     feeder: Feeder,
-    pace: Pace,
+    page_size: PageSize,
     /// Everything up to here was read.
     cursor: EntryId,
     /// It has begun with the end of the stream.
@@ -75,7 +76,7 @@ impl Reader {
         Self {
             shared,
             feeder,
-            pace: Pace::new(),
+            page_size: PageSize::new(),
             cursor: EntryId::ZERO,
             is_primed: false,
             lineage: None,
@@ -133,6 +134,7 @@ impl Reader {
         self.shared.change(|state| {
             (state.is_primed, state.is_reading) = (true, true);
         });
+        self.shared.input.set_primed();
         loop {
             if self.doubt.is_none() && self.shared.vouched().is_none() {
                 return Err(lost("the address may lead to another server now"));
@@ -252,16 +254,16 @@ impl Reader {
     fn prime(&mut self, link: &mut Link, is_first: bool) -> Result<(), Stop> {
         let config = &self.shared.config;
         let extent = link.extent(config)?;
-        let (most, most_bytes) = (self.shared.intake.prime_events, self.shared.intake.prime_bytes);
+        let (most, most_bytes) = (self.shared.input.prime_events, self.shared.input.prime_bytes);
         let (mut tail, mut bytes, mut end) = (Vec::new(), 0, extent.newest);
         let mut is_all = end == EntryId::ZERO;
         while !is_all && tail.len() < most && bytes < most_bytes {
-            let count = self.pace.entries();
+            let count = self.page_size.entries();
             let mut command = cmd("XREVRANGE");
             command.arg(&config.stream).arg(argument(end)).arg("-").arg("COUNT").arg(count);
             let page = entries(link.ask(&command)?)?;
             is_all = page.len() < count;
-            self.pace.saw(Raw::largest(&page));
+            self.page_size.saw(Raw::largest(&page));
             bytes += page.iter().map(Raw::len).sum::<usize>();
             end = page.last().map_or(end, |oldest| oldest.id.before());
             tail.extend(page);
@@ -286,7 +288,7 @@ impl Reader {
     /// Waits for entries, and passes on what came.
     fn follow(&mut self, link: &mut Link) -> Result<(), Stop> {
         let shared = Arc::clone(&self.shared);
-        let count = self.pace.entries();
+        let count = self.page_size.entries();
         let appended = shared.newest_appended();
         let page = if self.is_behind {
             let (page, extent) = link.page(&shared.config, self.cursor, count)?;
@@ -301,7 +303,7 @@ impl Reader {
             command.arg("STREAMS").arg(&shared.config.stream).arg(argument(self.cursor));
             read_entries(link.ask(&command)?)?
         };
-        self.pace.saw(Raw::largest(&page));
+        self.page_size.saw(Raw::largest(&page));
         let is_all = page.len() < count;
         if !is_all && !self.is_behind {
             // A stream is never cut shorter than a page: who comes to its end has missed nothing, and who
@@ -382,7 +384,7 @@ impl Reader {
 
     fn reached(&mut self, entry: EntryId) {
         self.cursor = entry;
-        (self.shared.intake.wake)();
+        self.shared.input.wake();
         self.shared.change(|state| state.reached = entry);
     }
 }

@@ -1,8 +1,12 @@
 use std::iter::repeat_n;
 
-use super::{BLOCK, BUDGET, Hub, seen, texts};
 use super::super::*;
-use crate::broadcast::{hook_queue::Notice, stream::scripted::Answer::{Fail, Take}};
+use super::{BLOCK, BUDGET, Hub, seen, texts};
+use crate::broadcast::{
+    arrival::Resume,
+    hook_queue::Notice,
+    stream::scripted::Answer::{Fail, Take},
+};
 
 /// A client that comes back with the id of the event at this place in the order.
 fn after(position: u64) -> Resume {

@@ -9,6 +9,7 @@ use crossbeam_channel::Receiver;
 use super::*;
 use crate::{
     broadcast::{
+        arrival::Resume,
         history::HistoryLimits,
         inbox::queue::{Batch, Queue, Queued},
         local_sink::Tally,
@@ -90,10 +91,8 @@ impl Hub {
         let wire = Scripted::new(answers);
         let seat = self.registry.register(Kind::Stream, subscribed, None).expect("room");
         let via = Via::Wire(wire.clone());
-        self.audience.admit(
-            Arrival { seat, preamble: b"hello\n".into(), resume, via, back: None },
-            self.moment,
-        );
+        self.audience
+            .admit(Arrival { seat, preamble: b"hello\n".into(), resume, via }, self.moment);
         wire
     }
 
@@ -101,10 +100,8 @@ impl Hub {
         let seat = self.registry.register(Kind::Subscription, Subscribed::All, None).expect("room");
         let (mailbox, tally) = (seat.mailbox.clone(), Arc::<Tally>::default());
         let via = Via::Tally(Arc::clone(&tally));
-        self.audience.admit(
-            Arrival { seat, preamble: b"hello\n".into(), resume, via, back: None },
-            self.moment,
-        );
+        self.audience
+            .admit(Arrival { seat, preamble: b"hello\n".into(), resume, via }, self.moment);
         (mailbox, tally)
     }
 
@@ -384,7 +381,7 @@ fn at_the_end_everybody_gets_what_is_left_and_has_a_moment_to_close() {
     assert!(behind.state().finished);
     assert_eq!(seen(&behind), "hellox");
     assert_eq!(hub.registry.counts(), (1, 0), "one has closed, the other has not");
-    hub.pass(ending::LINGER);
+    hub.pass(closing::LINGER);
     hub.audience.end_all(hub.moment);
     assert!(hub.audience.is_empty());
     assert_eq!(hub.disconnected().shutdown, 3);

@@ -3,9 +3,19 @@
 
 use proptest::prelude::*;
 
-use super::Hub;
 use super::super::*;
-use crate::{broadcast::{hook_queue::{Notice, Notices}, stream::scripted::{Answer::{Fail, Take, self}, Scripted}}, message::event_types::TypeId};
+use super::Hub;
+use crate::{
+    broadcast::{
+        arrival::Resume,
+        hook_queue::{Notice, Notices},
+        stream::scripted::{
+            Answer::{self, Fail, Take},
+            Scripted,
+        },
+    },
+    message::event_types::TypeId,
+};
 
 const TYPES: TypeId = 4;
 /// Together more than a slice of the history holds.

@@ -2,8 +2,8 @@
 
 use std::iter::repeat_n;
 
-use super::{BLOCK, Hub, seen};
 use super::super::*;
+use super::{BLOCK, Hub, seen};
 use crate::broadcast::stream::scripted::{Answer::Take, Scripted};
 
 /// Each frame is large enough for those who take it to count as reading.

@@ -1,0 +1,83 @@
+//! What stands for a log in a build without one: types without values, and answers that are known.
+
+use std::io;
+
+use crate::{
+    broadcast::{
+        arrival::Arrival,
+        broadcaster::Broadcaster,
+        clock::Moment,
+        history::{History, Kept, Sequence},
+        shared::Hub,
+        subscribers::Audience,
+    },
+    message::event_types::Subscribed,
+    socket::Wire,
+};
+
+#[derive(Debug)]
+pub(crate) enum LogInput {}
+
+#[derive(Debug)]
+pub(crate) enum Step {}
+
+#[derive(Debug)]
+pub(crate) enum KnownLog {}
+
+/// No event has an entry.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct EntryId;
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct FromLog;
+
+impl Hub {
+    #[expect(clippy::unnecessary_wraps, reason = "a log may fail to open")]
+    pub(crate) fn open_log(&self, _: &mut Broadcaster) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl FromLog {
+    pub(crate) fn has_begun(self) -> bool {
+        false
+    }
+
+    pub(crate) fn is_elsewhere(self) -> bool {
+        false
+    }
+}
+
+impl History {
+    pub(in crate::broadcast) fn known_log(&self) -> Option<&KnownLog> {
+        self.log.as_ref()
+    }
+
+    pub(in crate::broadcast) fn entry_at(&self, _: Sequence) -> Option<String> {
+        None
+    }
+
+    pub(in crate::broadcast) fn entry_of_kept(&self, _: &Kept) -> Option<String> {
+        None
+    }
+
+    pub(in crate::broadcast) fn entry_position(&self, _: &Subscribed, _: &str) -> Option<Sequence> {
+        None
+    }
+
+    pub(in crate::broadcast) fn is_broken_after(&self, _: &Subscribed, _: &str) -> bool {
+        false
+    }
+}
+
+impl<W: Wire> Audience<W> {
+    pub(in crate::broadcast) fn follow(&mut self, step: Step, _: Moment) {
+        match step {}
+    }
+
+    pub(in crate::broadcast) fn flush(&mut self, _: Moment) {}
+
+    pub(in crate::broadcast) fn is_overtaken(&self, _: &Arrival<W>) -> bool {
+        false
+    }
+}

@@ -1,0 +1,122 @@
+//! The ids of events: those that a publisher chose, those that the server makes, and those of a log.
+
+use std::{
+    hash::{BuildHasher, RandomState},
+    time::{SystemTime, UNIX_EPOCH},
+};
+
+use super::MessageError;
+
+/// An event's id as its publisher chose it: 1 to 256 bytes, without control characters and without
+/// blanks at its ends.
+///
+/// Clients send the id of the last event back in the `Last-Event-ID` header, so an id must survive
+/// as a header's value. Ids of the form that the server makes itself (13 characters `0-9a-z`, a
+/// hyphen, digits) are refused, so that the two cannot be mixed up.
+///
+/// ```
+/// use websse::EventId;
+///
+/// assert_eq!(EventId::new("order-17")?.as_str(), "order-17");
+/// assert!(EventId::new("two\nlines").is_err());
+/// assert!(EventId::new("x".repeat(EventId::MAX_BYTES + 1)).is_err());
+/// # Ok::<(), websse::MessageError>(())
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct EventId(Box<str>);
+
+impl std::borrow::Borrow<str> for EventId {
+    fn borrow(&self) -> &str {
+        &self.0
+    }
+}
+
+impl EventId {
+    /// Longest id in bytes.
+    pub const MAX_BYTES: usize = 256;
+
+    /// Checks and takes an id.
+    ///
+    /// # Errors
+    /// [`MessageError::IdLength`], [`MessageError::IdCharacters`] or [`MessageError::IdReserved`].
+    pub fn new(id: impl Into<String>) -> Result<Self, MessageError> {
+        let id = id.into();
+        if id.is_empty() || id.len() > Self::MAX_BYTES {
+            return Err(MessageError::IdLength(id.len()));
+        }
+        if id.chars().any(char::is_control) || id.starts_with(' ') || id.ends_with(' ') {
+            return Err(MessageError::IdCharacters);
+        }
+        if is_generated_form(&id) {
+            return Err(MessageError::IdReserved);
+        }
+        Ok(Self(id.into_boxed_str()))
+    }
+
+    /// The id as text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+/// Characters in the part of a server's own id that names its run.
+pub(crate) const EPOCH_LENGTH: usize = 13;
+
+/// The last `length` digits of a number in base 36.
+pub(crate) fn base_36(mut number: u64, length: usize) -> String {
+    let mut digits = vec!['0'; length];
+    for digit in digits.iter_mut().rev() {
+        *digit = char::from(b"0123456789abcdefghijklmnopqrstuvwxyz"[(number % 36) as usize]);
+        number /= 36;
+    }
+    digits.into_iter().collect()
+}
+
+fn is_generated_form(id: &str) -> bool {
+    id.split_once('-').is_some_and(|(epoch, sequence)| {
+        epoch.len() == EPOCH_LENGTH
+            && epoch.bytes().all(|byte| byte.is_ascii_digit() || byte.is_ascii_lowercase())
+            && !sequence.is_empty()
+            && sequence.bytes().all(|byte| byte.is_ascii_digit())
+    })
+}
+
+/// A name for this run: the time at its start and random digits, since hosts without a clock start
+/// at the same time every day.
+pub(crate) fn epoch() -> String {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    let millis = u64::try_from(since.as_millis()).unwrap_or(u64::MAX);
+    let random = RandomState::new().hash_one(millis);
+    let mut digits = base_36(millis, EPOCH_LENGTH - RANDOM_DIGITS);
+    digits.push_str(&base_36(random, RANDOM_DIGITS));
+    digits
+}
+
+/// How many of the digits that name a run are random: more than 20 bits.
+const RANDOM_DIGITS: usize = 4;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_id_is_refused_for_what_a_header_or_a_line_cannot_carry() {
+        for (id, error) in [
+            ("", MessageError::IdLength(0)),
+            ("a\n", MessageError::IdCharacters),
+            ("a\rb", MessageError::IdCharacters),
+            ("a\0b", MessageError::IdCharacters),
+            ("tab\tbed", MessageError::IdCharacters),
+            ("\u{85}next line", MessageError::IdCharacters),
+            (" a", MessageError::IdCharacters),
+            ("a ", MessageError::IdCharacters),
+            ("0123456789abc-17", MessageError::IdReserved),
+        ] {
+            assert_eq!(EventId::new(id), Err(error), "{id:?}");
+        }
+        assert_eq!(EventId::new("é".repeat(129)), Err(MessageError::IdLength(258)));
+        for id in ["17", "a b", "é", "order-17", "0123456789abc-17x", "0123456789ABC-17", "-"] {
+            assert_eq!(EventId::new(id).as_ref().map(EventId::as_str), Ok(id));
+        }
+    }
+}
