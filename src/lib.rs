@@ -165,8 +165,9 @@
 //! # Testing
 //!
 //! Your tests need no socket to see what was published. A [`Subscription`] has everything that is
-//! published from then on, and its frames tell [type](Frame::event_type), [data](Frame::data) and
-//! [id](Frame::id):
+//! published from then on. Each of its frames is one block of the stream, and tells
+//! [type](Frame::event_type), [data](Frame::data) and [id](Frame::id) where it is an
+//! [event](Frame::is_event):
 //!
 //! ```
 //! use std::time::Duration;

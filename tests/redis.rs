@@ -162,6 +162,28 @@ fn what_the_node_forgot_comes_out_of_redis() {
     assert_eq!((stats.gaps, stats.log.unwrap().gaps), (0, 0));
 }
 
+/// Nothing is read out of Redis for it.
+#[test]
+#[ignore = "needs redis-server"]
+fn what_the_node_forgot_is_a_gap_to_a_subscription() {
+    let store = Store::durable();
+    let node = node_with(&store, |builder| builder.history_events(4));
+    let mut client = node.listen("");
+    for event in 0..10 {
+        node.publish(Message::new(event.to_string()));
+    }
+    let first = client.event().id.unwrap();
+    assert_eq!(data(&mut client, 9).last().unwrap(), "9");
+    for id in [&*first, "nobody's"] {
+        let subscription = node.server.subscription([""]).last_event_id(id).open();
+        let mut subscription = subscription.unwrap();
+        let gap = subscription.next_event(SOON).unwrap();
+        assert_eq!(gap.event_type(), "stream-gap", "after {id}");
+        let rest = [(); 4].map(|()| subscription.next_event(SOON).unwrap().data());
+        assert_eq!(rest, ["6", "7", "8", "9"], "after {id}");
+    }
+}
+
 #[test]
 #[ignore = "needs redis-server"]
 fn what_redis_forgot_is_a_gap() {

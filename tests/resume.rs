@@ -8,6 +8,8 @@ mod common;
 mod client;
 #[path = "resume/crowd.rs"]
 mod crowd;
+#[path = "resume/same_events.rs"]
+mod same_events;
 #[path = "resume/subscription.rs"]
 mod subscription;
 

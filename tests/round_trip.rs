@@ -11,16 +11,11 @@
 mod common;
 
 use std::cell::RefCell;
-use std::convert::Infallible;
-use std::pin::Pin;
-use std::rc::Rc;
-use std::task::Poll;
 use std::time::Duration;
 
+use common::independent::{self, Event};
 use common::sse::{Block, Item, Parser};
 use common::{Hub, shown};
-use eventsource_stream::{Event, EventStream, EventStreamError};
-use futures::{Stream, StreamExt, executor::block_on, stream};
 use proptest::collection::vec;
 use proptest::option;
 use proptest::prelude::*;
@@ -74,14 +69,10 @@ fn case() -> impl Strategy<Value = Case> {
     })
 }
 
-type Independent = Pin<Box<dyn Stream<Item = Result<Event, EventStreamError<Infallible>>>>>;
-
 /// One connection whose bytes both parsers read.
 struct Reader {
-    independent: Independent,
+    independent: independent::Reader,
     strict: Parser,
-    /// What the independent parser has taken from the socket and the strict one not yet.
-    taken: Rc<RefCell<Vec<u8>>>,
     /// The last id persists until another comes.
     last_id: String,
 }
@@ -90,28 +81,16 @@ impl Reader {
     fn new(hub: &Hub) -> Reader {
         let mut client = hub.ask("GET /event?event=* HTTP/1.1\r\nHost: a\r\n\r\n");
         client.head();
-        let taken = Rc::new(RefCell::new(Vec::new()));
-        let tee = Rc::clone(&taken);
-        let pieces = stream::poll_fn(move |_| {
-            let piece = client.piece();
-            tee.borrow_mut().extend_from_slice(&piece);
-            Poll::Ready(Some(Ok(piece)))
-        });
         Reader {
-            independent: Box::pin(EventStream::new(pieces)),
+            independent: independent::Reader::new(client),
             strict: Parser::default(),
-            taken,
             last_id: String::new(),
         }
     }
 
-    fn independently(&mut self) -> Event {
-        block_on(self.independent.next()).unwrap().unwrap()
-    }
-
     /// The event in the same bytes, which must hold nothing after it.
     fn strictly(&mut self) -> Block {
-        self.strict.feed(&self.taken.take());
+        self.strict.feed(&self.independent.taken());
         let event = loop {
             match self.strict.item() {
                 Some(Item::Block(block)) if block.data.is_some() => break block,
@@ -143,7 +122,7 @@ fn round_trip(hub: &Hub, reader: &mut Reader, case: &Case) -> Result<(), TestCas
         id: reader.last_id.clone(),
         retry: case.retry.map(Duration::from_millis),
     };
-    prop_assert_eq!(reader.independently(), expected);
+    prop_assert_eq!(reader.independent.event(), expected);
 
     let block = reader.strictly();
     let expected = Block {

@@ -13,8 +13,12 @@ use crate::{
     message::{GENERAL, Message, id::EventId, is_general, json_text::json_string},
 };
 
-/// Whole blocks of a stream as they go over the wire: an event, or a comment such as a heartbeat.
-/// Cloning shares the bytes.
+/// One block of a stream as it goes over the wire: an event, what the stream begins with, or a
+/// comment that keeps it alive. Cloning shares the bytes.
+///
+/// [`is_event`](Self::is_event) says which; what the other methods tell is what a client reads in
+/// the block (HTML standard, section 9.2.6). An event is one of those that were published, or a
+/// `stream-gap`.
 ///
 /// ```
 /// # use websse::{Message, Server};
@@ -39,41 +43,49 @@ impl Frame {
         &self.0
     }
 
-    /// Whether this is an event, and not a comment that only keeps the connection alive.
+    /// Whether clients dispatch an event at this block: it has data, if only an empty line of it.
     pub fn is_event(&self) -> bool {
-        !self.0.starts_with(b":")
+        self.fields("data").next().is_some()
     }
 
-    /// The event type; `message` for the general one, and for a comment.
+    /// The event type; `message` for the general one, and for a block that is no event.
     pub fn event_type(&self) -> &str {
-        self.fields("event: ").next().unwrap_or(GENERAL)
+        self.fields("event").next().map_or(GENERAL, text)
     }
 
-    /// The data as clients see it, with `\n` between its lines; empty for a comment.
+    /// The data as clients see it, with `\n` between its lines; empty for a block that is no event.
     pub fn data(&self) -> String {
-        self.fields("data: ").collect::<Vec<_>>().join("\n")
+        self.fields("data").map(text).collect::<Vec<_>>().join("\n")
     }
 
-    /// The id; of the first comment, the position at which its listener begins. `None` where there
+    /// The id; of the first block, the position at which its listener begins. `None` where there
     /// is none, as without a [history](crate::Builder::history_events).
     pub fn id(&self) -> Option<&str> {
-        self.fields("id: ").next()
+        self.fields("id").next().map(text)
     }
 
-    /// The values of a field, in their order.
-    fn fields(&self, field: &'static str) -> impl Iterator<Item = &str> {
-        let text = std::str::from_utf8(&self.0).unwrap_or_default();
-        text.split('\n').filter_map(move |line| line.strip_prefix(field))
+    /// The values of a field, in their order, from the lines that begin with its whole name.
+    fn fields(&self, field: &'static str) -> impl Iterator<Item = &[u8]> {
+        split_lines(&self.0).filter_map(move |line| {
+            let value = line.strip_prefix(field.as_bytes())?.strip_prefix(b":")?;
+            Some(value.strip_prefix(b" ").unwrap_or(value))
+        })
     }
 
     pub(crate) fn len(&self) -> usize {
         self.0.len()
     }
 
-    /// Takes blocks that are complete already: a comment, a response head, several frames in one.
+    /// Takes a block that is complete already. What waits for a socket alone may be any bytes: a
+    /// response head with the first block, several events.
     pub(crate) fn from_bytes(bytes: &[u8]) -> Self {
         Self(bytes.into())
     }
+}
+
+/// A part of a frame as text; all of a block is made of text.
+fn text(part: &[u8]) -> &str {
+    std::str::from_utf8(part).unwrap_or_default()
 }
 
 /// A message's lines, encoded by its publisher; the end, with an id where it has none of its own,
@@ -97,7 +109,7 @@ impl Encoded {
         if !is_general(message.event_type()) {
             push_line(&mut lines, "event: ", message.event_type());
         }
-        for line in split_lines(message.data()) {
+        for line in split_lines(message.data().as_bytes()) {
             push_line(&mut lines, "data: ", line);
         }
         if let Some(retry) = message.retry_millis() {
@@ -183,9 +195,9 @@ pub(crate) fn gap(requested: &str, oldest: Option<&str>) -> Frame {
     Frame::from_bytes(format!("event: {GAP}\ndata: {data}\n\n").as_bytes())
 }
 
-fn push_line(bytes: &mut Vec<u8>, field: &str, value: &str) {
+fn push_line(bytes: &mut Vec<u8>, field: &str, value: impl AsRef<[u8]>) {
     bytes.extend_from_slice(field.as_bytes());
-    bytes.extend_from_slice(value.as_bytes());
+    bytes.extend_from_slice(value.as_ref());
     bytes.push(b'\n');
 }
 
@@ -204,15 +216,15 @@ fn push_number(bytes: &mut Vec<u8>, mut number: u64) {
 
 /// Splits at CR, LF and CRLF; there is always at least one line, and a text that ends with a line
 /// ending has an empty last one, so that the client gets back what was published.
-fn split_lines(data: &str) -> impl Iterator<Item = &str> {
+fn split_lines(data: &[u8]) -> impl Iterator<Item = &[u8]> {
     let mut rest = Some(data);
     std::iter::from_fn(move || {
         let text = rest?;
-        let Some(end) = line_end(text.as_bytes()) else {
+        let Some(end) = line_end(text) else {
             return rest.take();
         };
         let (line, tail) = text.split_at(end);
-        rest = Some(tail.strip_prefix("\r\n").unwrap_or(&tail[1..]));
+        rest = Some(tail.strip_prefix(b"\r\n").unwrap_or(&tail[1..]));
         Some(line)
     })
 }
@@ -229,7 +241,8 @@ fn framed_size(message: &Message) -> usize {
     let line = |field: &str, value: usize| field.len() + value + 1;
     let event = message.event_type();
     let event = if is_general(event) { 0 } else { line("event: ", event.len()) };
-    let data: usize = split_lines(message.data()).map(|text| line("data: ", text.len())).sum();
+    let data: usize =
+        split_lines(message.data().as_bytes()).map(|text| line("data: ", text.len())).sum();
     let id = message.event_id().map_or(0, |id| line("id: ", id.as_str().len()));
     let retry = message.retry_millis().map_or(0, |millis| {
         line("retry: ", millis.checked_ilog10().map_or(1, |log| log as usize + 1))
@@ -311,11 +324,39 @@ mod tests {
     }
 
     #[test]
+    fn a_block_is_what_its_fields_say_and_not_what_it_begins_with() {
+        for (block, is_event, kind, data, id) in [
+            (": websse\nretry: 3000\nid: e-1\n\n", false, "message", "", Some("e-1")),
+            (":\n\n", false, "message", "", None),
+            (": data: x\n:data: x\n: event: a\n: id: 1\n\n", false, "message", "", None),
+            ("retry: 1000\n\n", false, "message", "", None),
+            ("id: e-1\n\n", false, "message", "", Some("e-1")),
+            ("database: x\nids: 1\nevents: a\n data: x\n\n", false, "message", "", None),
+            (": websse\nevent: a\ndata: {}\nid: 7\n\n", true, "a", "{}", Some("7")),
+            ("data: \n\n", true, "message", "", None),
+            ("data:\ndata:x\n\n", true, "message", "\nx", None),
+            ("data: : x\ndata:  y\nretry: 1\n\n", true, "message", ": x\n y", None),
+            (
+                "event: data: b\ndata: event: a\ndata: id: 9\nid: data: x\n\n",
+                true,
+                "data: b",
+                "event: a\nid: 9",
+                Some("data: x"),
+            ),
+        ] {
+            let frame = Frame::from_bytes(block.as_bytes());
+            let seen = (frame.is_event(), frame.event_type(), &*frame.data(), frame.id());
+            assert_eq!(seen, (is_event, kind, data, id), "{block:?}");
+        }
+    }
+
+    #[test]
     fn a_gap_quotes_whatever_was_requested() {
         let frame = gap("a\"b\\c\u{1}d\né", Some("x-1"));
         let wire = "event: stream-gap\n\
             data: {\"requested\":\"a\\\"b\\\\c\\u0001d\\u000aé\",\"oldest\":\"x-1\"}\n\n";
         assert_eq!(frame.as_bytes(), wire.as_bytes());
+        assert_eq!((frame.is_event(), frame.event_type(), frame.id()), (true, GAP, None));
         assert!(gap("", None).as_bytes().ends_with(b"\"oldest\":null}\n\n"));
     }
 }

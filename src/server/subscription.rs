@@ -26,9 +26,11 @@ use crate::{
 /// A listener in the same program: a blocking iterator of [`Frame`]s, in the order of publishing.
 ///
 /// [`Server::subscribe`](crate::Server::subscribe) makes one. It yields what a browser would be
-/// sent: a comment first, then the events, and a comment every
+/// sent, each block as a frame of its own: the first block, which is no event and tells where the
+/// listener begins; a `stream-gap` event, where it comes back and has missed something that is not
+/// kept; then the events, those it has missed first; and a comment every
 /// [heartbeat](crate::Builder::heartbeat) of silence, so that a foreign server that passes the
-/// frames on notices when its client has left. [`Frame::is_event`] tells them apart.
+/// frames on notices when its client has left. [`Frame::is_event`] tells events from the rest.
 ///
 /// A subscription has the same budget as any client
 /// ([`Builder::mailbox_bytes`](crate::Builder::mailbox_bytes)): one that stops reading is
@@ -81,7 +83,7 @@ impl Subscription {
     /// # server.register_event("")?;
     /// # server.run()?;
     /// let mut subscription = server.subscribe([""])?;
-    /// assert!(subscription.recv_timeout(Duration::from_secs(5)).is_ok(), "the first comment");
+    /// assert!(subscription.recv_timeout(Duration::from_secs(5)).is_ok(), "the first block");
     /// let nothing = subscription.recv_timeout(Duration::from_millis(1));
     /// assert_eq!(nothing, Err(RecvTimeoutError::Timeout));
     /// # Ok::<(), Box<dyn std::error::Error>>(())
@@ -97,7 +99,8 @@ impl Subscription {
         }
     }
 
-    /// Waits for the next event, but not longer than `timeout`; comments are passed over.
+    /// Waits for the next event, but not longer than `timeout`. Frames that are no event are passed
+    /// over; a `stream-gap` is one.
     ///
     /// # Errors
     /// As [`recv_timeout`](Self::recv_timeout).

@@ -14,6 +14,7 @@ use websse::http::HttpServer;
 use websse::{Builder, Message, Server};
 
 mod client;
+pub(crate) mod independent;
 pub(crate) mod process;
 pub(crate) mod sse;
 pub(crate) mod table;

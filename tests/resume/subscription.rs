@@ -1,6 +1,6 @@
 //! Coming back within the program.
 
-use websse::Subscription;
+use websse::{Frame, Subscription};
 
 use super::client::{first, gap_in, parts, publish};
 use super::common::SOON;
@@ -59,6 +59,39 @@ fn a_subscription_comes_back_likewise() {
         let data: Vec<_> = blocks[2..].iter().filter_map(|block| block.data.as_deref()).collect();
         assert_eq!(data, kept);
     }
+}
+
+#[test]
+fn a_gap_is_the_first_event_of_a_subscription_that_comes_back() {
+    let hub = hub_with(|builder| builder.history_events(2));
+    let position = first(&hub, "").position.unwrap();
+    let run = parts(&position).0;
+    let events: Vec<_> = ["1", "2", "3", "4", "5"].map(|data| ("a", data)).into();
+    publish(&hub, &events);
+    let oldest = format!("{run}-4");
+    for id in [&*format!("{run}-1"), "of nobody", "0123456789abc-4"] {
+        let back = || hub.server.subscription(["a"]).last_event_id(id).open().unwrap();
+        let data = format!(r#"{{"requested":"{id}","oldest":"{oldest}"}}"#);
+        let expected = [("stream-gap", &*data), ("a", "4"), ("a", "5")];
+        let seen = |frame: Frame| (frame.event_type().to_owned(), frame.data());
+        let expected = expected.map(|(kind, data)| (kind.to_owned(), data.to_owned()));
+
+        let mut waiting = back();
+        let events = [(); 3].map(|()| waiting.next_event(SOON).unwrap());
+        assert_eq!(events.map(seen), expected, "after {id}");
+        // Its position is told before it, and it has none of its own.
+        let mut all = back();
+        let frames = [(); 4].map(|()| all.recv_timeout(SOON).unwrap());
+        let ids = [Some(&*position_in(id, run)), None, Some(&*oldest), Some(&*format!("{run}-5"))];
+        assert_eq!(frames.each_ref().map(Frame::id), ids, "after {id}");
+        let filtered: Vec<_> = back().filter(Frame::is_event).take(3).map(seen).collect();
+        assert_eq!(filtered, expected, "after {id}");
+    }
+}
+
+/// Where a client begins that comes back with this id: at the beginning, if it is of another run.
+fn position_in(id: &str, run: &str) -> String {
+    if id.starts_with(run) { id.to_owned() } else { format!("{run}-0") }
 }
 
 #[test]

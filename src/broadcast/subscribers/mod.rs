@@ -200,7 +200,13 @@ impl<W: Wire> Audience<W> {
         let Arrival { seat, mut preamble, resume, via, .. } = arrival;
         let peer = seat.peer;
         let (id, subscribed, mailbox) = seat.take();
-        let position = self.begin(&subscribed, &resume, &mut preamble);
+        let (position, mut gap) = self.begin(&subscribed, &resume, &mut preamble);
+        if matches!(via, Via::Wire(_))
+            && let Some(gap) = gap.take()
+        {
+            // With the head in one write; a subscription gets each block as a frame of its own.
+            preamble.extend_from_slice(gap.as_bytes());
+        }
         let key = self.vacant.pop().unwrap_or_else(|| {
             self.members.push(None);
             Key::try_from(self.members.len() - 1).unwrap_or(Key::MAX)
@@ -219,6 +225,9 @@ impl<W: Wire> Audience<W> {
         }
         if !preamble.is_empty() {
             self.say(key, &Frame::from_bytes(&preamble), moment);
+        }
+        if let Some(gap) = gap {
+            self.say(key, &gap, moment);
         }
         if self.history.is_on() && position < self.history.newest() {
             self.replay(key, &subscribed, position, moment);

@@ -8,7 +8,10 @@ use crate::{
         arrival::Resume, clock::Moment, history::Sequence, stats::Disconnect,
         subscription_sets::Key,
     },
-    message::{event_types::Subscribed, frame},
+    message::{
+        event_types::Subscribed,
+        frame::{self, Frame},
+    },
     socket::Wire,
 };
 
@@ -17,14 +20,14 @@ const SLICE_FRAMES: usize = 64;
 const SLICE_BYTES: usize = 64 * 1024;
 
 impl<W: Wire> Audience<W> {
-    /// Finds where a client begins; adds its position to the preamble, and a `stream-gap` where it
-    /// has missed something that is not kept.
+    /// Finds where a client begins, and adds its position to the preamble. The frame is a
+    /// `stream-gap`, where it has missed something that is not kept.
     pub(super) fn begin(
         &mut self,
         subscribed: &Subscribed,
         resume: &Resume,
         preamble: &mut Vec<u8>,
-    ) -> Sequence {
+    ) -> (Sequence, Option<Frame>) {
         let history = &self.history;
         let known = match &resume.last_event_id {
             Some(id) => history.position_of(subscribed, id),
@@ -36,6 +39,7 @@ impl<W: Wire> Audience<W> {
             let id = history.id_of(position);
             preamble.extend_from_slice(frame::position(id.as_deref()).as_bytes());
         }
+        let mut gap = None;
         if let Some(requested) = &resume.last_event_id
             && (known.is_none()
                 || resume.from_log.is_elsewhere()
@@ -43,12 +47,11 @@ impl<W: Wire> Audience<W> {
                 || history.is_broken_after(subscribed, requested))
         {
             let oldest = history.oldest_id(subscribed);
-            let gap = frame::gap(requested, oldest.as_deref());
-            preamble.extend_from_slice(gap.as_bytes());
+            gap = Some(frame::gap(requested, oldest.as_deref()));
             self.stats.gaps += 1;
         }
         self.stats.resumed += u64::from(resume.last_event_id.is_some());
-        position
+        (position, gap)
     }
 
     /// Begins to send a client what came after `position`.

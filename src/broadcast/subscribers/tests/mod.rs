@@ -181,6 +181,19 @@ fn a_batch_is_one_write_with_just_the_events_a_client_wants() {
 }
 
 #[test]
+fn a_stream_begins_with_one_write_and_a_subscription_block_by_block() {
+    let mut hub = Hub::keeping(1, |_| {});
+    hub.deliver(&[(1, "a"), (1, "b"), (1, "c")]);
+    let behind = || Resume { last_event_id: Some("e-1".to_owned()), ..Resume::default() };
+    let first = "helloid: e-1";
+    let gap = "event: stream-gapdata: {\"requested\":\"e-1\",\"oldest\":\"e-3\"}";
+    let stream = hub.returning(&[1], behind(), []);
+    assert_eq!((seen(&stream), stream.state().writes), (format!("{first}{gap}"), 1));
+    let (mailbox, _tally) = hub.feed(behind());
+    assert_eq!(texts(&mailbox), [first, gap, "cid: e-3"]);
+}
+
+#[test]
 fn groups_follow_their_clients_as_they_come_and_go() {
     let mut hub = Hub::new();
     let mut clients: Vec<(Scripted, &str)> = Vec::new();
