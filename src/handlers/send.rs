@@ -20,8 +20,8 @@ impl Server {
     /// message was accepted, as [`publish`](Self::publish) means it.
     ///
     /// An `application/x-ndjson` body is many messages, each a JSON object on a line of its own with
-    /// `event`, `data`, `id` and `retry`, each once; data other than a string is sent as JSON. All, 10,000 at
-    /// most, are accepted or none, and the answer tells how many: `{"accepted":2}`. Needs the feature `json`, status 415
+    /// `event`, `data`, `id` and `retry`, each once; data other than a string is sent as JSON. All,
+    /// 10,000 at most, are accepted or none, and the answer tells how many: `{"accepted":2}`. Needs the feature `json`, status 415
     /// without.
     ///
     /// ```

@@ -23,8 +23,10 @@
 //!
 //! Everything that two readers could read differently, with status 400: bare line feeds, folded
 //! header fields, `Content-Length` together with `Transfer-Encoding` or twice, and so on (RFC 9112).
-//! [`Limits`] names the rest.
+//! What begins as no request does is refused at once, and TLS, the PROXY protocol and HTTP/2 by their
+//! names. [`Limits`] names the rest.
 
+mod beginning;
 mod body;
 mod connection;
 mod connections;

@@ -41,8 +41,8 @@ impl Policy {
     }
 
     /// Answers requests for this [host](Request::host), a name or an address without a port; once
-    /// called, those for any other are refused (403). It protects a server that only its own machine or network can
-    /// reach from pages whose name was made to point there (DNS rebinding).
+    /// called, those for any other are refused (403). It protects a server that only its own machine
+    /// or network can reach from pages whose name was made to point there (DNS rebinding).
     pub fn allow_host(mut self, host: impl Into<String>) -> Self {
         self.hosts.push(host.into().to_ascii_lowercase());
         self

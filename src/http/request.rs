@@ -246,7 +246,12 @@ const METHOD_BYTES: usize = 32;
 /// complete head too, so that the answer is the same in however many pieces it came.
 fn has_long_line(bytes: &[u8], limits: &Limits) -> bool {
     let line = bytes.iter().position(|&byte| byte == b'\n').unwrap_or(bytes.len());
-    line > limits.target_bytes.saturating_add(METHOD_BYTES)
+    line > longest_line(limits)
+}
+
+/// The longest request line that is read.
+pub(super) fn longest_line(limits: &Limits) -> usize {
+    limits.target_bytes.saturating_add(METHOD_BYTES)
 }
 
 fn target_too_long(limits: &Limits) -> Refusal {
@@ -275,7 +280,7 @@ pub(super) fn parse(
     // The parser takes bare line feeds; a proxy in front may not, and see another request.
     let is_bare = |pair: &[u8]| pair[1] == b'\n' && pair[0] != b'\r';
     if bytes.starts_with(b"\n") || bytes.windows(2).any(is_bare) {
-        return Err(Refusal::new(400, "lines of a request head end with CR and LF"));
+        return Err(bare_line_feed());
     }
     let mut fields = vec![httparse::EMPTY_HEADER; limits.headers];
     let mut parsed = httparse::Request::new(&mut fields);
@@ -294,12 +299,12 @@ pub(super) fn parse(
     let Target { authority, path, query } = Target::parse(method, target)?;
     let mut request = Request {
         method: method.to_owned(),
+        authority,
         path,
         query,
         text: Vec::with_capacity(bytes.len()),
         fields: Vec::with_capacity(parsed.headers.len()),
         body: Vec::new(),
-        authority,
         peer,
         fate,
     };
@@ -314,8 +319,12 @@ pub(super) fn parse(
     Ok(Head { framing, keep_alive, expects_continue: expects(&request, is_1_1)?, request })
 }
 
-fn malformed() -> Refusal {
+pub(super) fn malformed() -> Refusal {
     Refusal::new(400, "malformed request; an example: GET /event HTTP/1.1")
+}
+
+pub(super) fn bare_line_feed() -> Refusal {
+    Refusal::new(400, "lines of a request head end with CR and LF")
 }
 
 fn refuse(error: httparse::Error, bytes: &[u8], limits: &Limits) -> Refusal {
