@@ -108,26 +108,30 @@ impl Denied {
     }
 }
 
-/// The embedding program's decision; without one everybody may do everything.
+/// The embedding program's decisions, which have to agree; without one everybody may do everything.
 #[derive(Clone, Default)]
-pub(crate) struct Authorize(Option<Arc<Decide>>);
+pub(crate) struct Authorize(Vec<Arc<Decide>>);
 
 type Decide = dyn Fn(&Request, Action<'_>) -> Result<(), Denied> + Send + Sync;
 
 impl Authorize {
-    pub(crate) fn new(
+    /// Adds a decision: in place of those before, a rule would be lost in silence.
+    pub(crate) fn and(
+        mut self,
         decide: impl Fn(&Request, Action<'_>) -> Result<(), Denied> + Send + Sync + 'static,
     ) -> Self {
-        Self(Some(Arc::new(decide)))
+        self.0.push(Arc::new(decide));
+        self
     }
 
     /// Whether there is code of the embedding program to be asked.
     pub(crate) fn asks(&self) -> bool {
-        self.0.is_some()
+        !self.0.is_empty()
     }
 
+    /// Asks in the order given, up to the first refusal.
     pub(crate) fn decide(&self, request: &Request, action: Action<'_>) -> Result<(), Denied> {
-        self.0.as_ref().map_or(Ok(()), |decide| decide(request, action))
+        self.0.iter().try_for_each(|decide| decide(request, action))
     }
 }
 

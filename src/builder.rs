@@ -12,7 +12,8 @@ use crate::{
 /// Sets a server's limits before it is made; [`Server::builder`](crate::Server::builder) starts from the defaults.
 ///
 /// Every limit exists so that nobody can make the server use memory or time without bound. On a
-/// small host lower them; the defaults suit a server of some thousand clients.
+/// small host lower them; the defaults suit a server of some thousand clients. Of a setting given
+/// several times the last one counts, a hook included.
 ///
 /// ```
 /// use std::time::Duration;

@@ -1,7 +1,8 @@
 //! Messages from JSON and to it (feature `json`).
 
-use std::{collections::BTreeMap, error::Error, fmt, time::Duration};
+use std::{error::Error, fmt, time::Duration};
 
+use serde::de::{Deserialize, Deserializer, IgnoredAny, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
 use crate::{
@@ -28,7 +29,7 @@ impl Message {
     }
 
     /// Reads a message that is a JSON object with `event`, `data`, `id` and `retry` (milliseconds),
-    /// each optional. Data that is not a string stays the JSON that it is, on one line. Needs the feature `json`.
+    /// each once at most, and nothing else. Data that is not a string stays the JSON that it is, on one line. Needs the feature `json`.
     ///
     /// # Errors
     /// [`JsonError`] says what is wrong, in one line.
@@ -62,18 +63,60 @@ impl fmt::Display for JsonError {
 
 impl Error for JsonError {}
 
+/// The names of a message's fields.
+const FIELDS: [&str; 4] = ["event", "data", "id", "retry"];
+
+/// The fields of an object, as text: a tree of values would take many times as much memory as what
+/// was sent. Else what is wrong with their names.
+struct Fields<'t>(Result<[Option<&'t str>; FIELDS.len()], String>);
+
+impl<'de> Deserialize<'de> for Fields<'de> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_map(OfObject)
+    }
+}
+
+struct OfObject;
+
+impl<'de> Visitor<'de> for OfObject {
+    type Value = Fields<'de>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an object")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut object: A) -> Result<Self::Value, A::Error> {
+        let mut fields = [None; FIELDS.len()];
+        while let Some(name) = object.next_key::<String>()? {
+            let wrong = if let Some(at) = FIELDS.iter().position(|known| *known == name) {
+                let value = object.next_value::<&RawValue>()?;
+                // Two readers could take the one or the other.
+                let before = fields[at].replace(value.get());
+                before.map(|_| format!("{name} is given more than once"))
+            } else {
+                object.next_value::<IgnoredAny>()?;
+                Some(format!("unknown field {}; use event, data, id, retry", Quoted(&name)))
+            };
+            if let Some(wrong) = wrong {
+                // What is not JSON at all is said first, wherever it stands.
+                while object.next_entry::<IgnoredAny, IgnoredAny>()?.is_some() {}
+                return Ok(Fields(Err(wrong)));
+            }
+        }
+        Ok(Fields(Ok(fields)))
+    }
+}
+
 fn read(text: &[u8]) -> Result<Message, String> {
-    // As text: a tree of values would take many times as much memory as what was sent.
-    let object: BTreeMap<String, &RawValue> = serde_json::from_slice(text).map_err(|error| {
+    let Fields(fields) = serde_json::from_slice(text).map_err(|error| {
         format!("not a JSON object such as {{\"event\":\"news\",\"data\":\"hello\"}}: {error}")
     })?;
     let mut message = Message::new("");
-    for (name, value) in object {
-        let value = value.get();
+    for (name, value) in FIELDS.into_iter().zip(fields?) {
+        // As if it were not there.
+        let Some(value) = value.filter(|value| *value != "null") else { continue };
         let text = || serde_json::from_str::<String>(value);
-        message = match &*name {
-            // As if it were not there.
-            _ if value == "null" => message,
+        message = match name {
             "data" => match text() {
                 Ok(text) => message.with_data(text),
                 // A string that is none: half a surrogate pair.
@@ -86,14 +129,10 @@ fn read(text: &[u8]) -> Result<Message, String> {
                 id if id.is_empty() => message,
                 id => message.id(EventId::new(id).map_err(|error| error.to_string())?),
             },
-            "retry" => {
+            _ => {
                 let wrong = |_| "retry is not a whole number of milliseconds";
                 let millis = serde_json::from_str(value).map_err(wrong)?;
                 message.retry(Duration::from_millis(millis))
-            }
-            _ => {
-                let name = Quoted(&name);
-                return Err(format!("unknown field {name}; use event, data, id, retry"));
             }
         };
     }
@@ -132,6 +171,12 @@ mod tests {
             ("{\"retry\":-5}", "whole number"),
             ("{\"retry\":1.5}", "whole number"),
             ("{\"Data\":\"x\"}", "unknown field \"Data\""),
+            ("{\"Data\":null}", "unknown field \"Data\""),
+            ("{\"data\":1,\"data\":1}", "data is given more than once"),
+            ("{\"id\":null,\"event\":\"a\",\"id\":\"7\"}", "id is given more than once"),
+            ("{\"retry\":1,\"\\u0072etry\":null}", "retry is given more than once"),
+            ("{\"event\":\"a\",\"event\":\"b\",\"x\":", "not a JSON object"),
+            ("{\"event\":\"a\",\"event\":\"b\"} x", "not a JSON object"),
             ("{\"data\":\"\\ud800\"}", "data: "),
         ] {
             let error = Message::from_json(line.as_bytes()).expect_err(line).to_string();

@@ -17,7 +17,7 @@ impl Permits {
             return None;
         }
         counts.insert(address, count + 1);
-        Some(Permit { permits: self.clone(), address })
+        Some(Permit { permits: self.clone(), address, other: None })
     }
 }
 
@@ -26,6 +26,16 @@ impl Permits {
 pub(crate) struct Permit {
     permits: Permits,
     address: IpAddr,
+    /// By the other limits that hold for the stream.
+    other: Option<Box<Permit>>,
+}
+
+impl Permit {
+    /// Keeps `other` for as long as this one.
+    pub(crate) fn beside(mut self, other: Option<Self>) -> Self {
+        self.other = other.map(Box::new);
+        self
+    }
 }
 
 impl Drop for Permit {
@@ -60,6 +70,11 @@ mod tests {
         assert!(again.is_some() && permits.take(one, 2).is_none());
         drop((second, again));
         assert!(permits.0.lock().is_empty());
+        let (hosts, networks) = (Permits::default(), Permits::default());
+        let both = hosts.take(one, 1).expect("room").beside(networks.take(other, 1));
+        assert!(hosts.take(one, 1).is_none() && networks.take(other, 1).is_none());
+        drop(both);
+        assert!(hosts.0.lock().is_empty() && networks.0.lock().is_empty());
         assert!(permits.take(one, 0).is_none());
     }
 }

@@ -4,16 +4,20 @@
 #![allow(clippy::unwrap_used)]
 
 use std::{
+    net::{IpAddr, Ipv4Addr},
     sync::{
-        Arc,
+        Arc, Mutex,
         atomic::{AtomicBool, Ordering},
     },
     time::Duration,
 };
 
-use websse::{Action, Denied, Message, Server, http::HttpServer, http::Request};
+use websse::{
+    Action, Denied, Message, Server,
+    http::{Handler, HttpServer, Request},
+};
 
-use crate::common::{Hub, SOON};
+use crate::common::{Client, Hub, SOON};
 
 mod common;
 
@@ -141,4 +145,105 @@ fn a_decision_that_takes_its_time_holds_nobody_else_up() {
     slow.stream_head();
     assert_eq!(publisher.answer().status, 200);
     hub.publish(Message::new("quick"));
+}
+
+#[test]
+fn of_several_decisions_all_have_to_agree_in_their_order() {
+    common::watch_for_panics();
+    let server = Server::new();
+    server.register_events(["", "probe"]).unwrap();
+    server.run().unwrap();
+    let asked = Arc::new(Mutex::new(Vec::new()));
+    // Refuses where the request names it.
+    let decision = |name: &'static str, denied: fn(&'static str) -> Denied| {
+        let asked = Arc::clone(&asked);
+        move |request: &Request, _: Action<'_>| {
+            asked.lock().unwrap().push(name);
+            let mut refusing = request.headers("x-refuse");
+            if refusing.any(|one| one == name.as_bytes()) { Err(denied(name)) } else { Ok(()) }
+        }
+    };
+    let first = || decision("first", Denied::forbidden);
+    let second = || decision("second", Denied::unauthorized);
+    let third = || decision("third", Denied::forbidden);
+    let stream = server.event_stream_handler().authorize(first()).authorize(second());
+    let send = server.send_message_handler().authorize(first()).authorize(second());
+    let stats = server.stats_handler().authorize(first()).authorize(second());
+    let metrics = server.metrics_handler().authorize(first()).authorize(second());
+    let http = HttpServer::new()
+        .get("/event", stream.authorize(third()))
+        .post("/send", send.authorize(third()))
+        .get("/stats", stats.clone().authorize(third()))
+        .get("/metrics", metrics.authorize(third()))
+        .bind("127.0.0.1:0")
+        .unwrap();
+    let hub = Hub { server, http };
+    for request in ["GET /event", "POST /send?data=x", "GET /stats", "GET /metrics"] {
+        for (refusing, status, expected) in [
+            (&[][..], 200, &["first", "second", "third"][..]),
+            (&["first"], 403, &["first"]),
+            (&["second"], 401, &["first", "second"]),
+            (&["third"], 403, &["first", "second", "third"]),
+            (&["third", "second"], 401, &["first", "second"]),
+            (&["third", "second", "first"], 403, &["first"]),
+        ] {
+            asked.lock().unwrap().clear();
+            let fields = refusing.iter().map(|name| format!("X-Refuse: {name}\r\n"));
+            let fields = fields.collect::<String>();
+            let raw = format!("{request} HTTP/1.1\r\nHost: a\r\n{fields}Connection: close\r\n\r\n");
+            assert_eq!(hub.ask(raw).head().status, status, "{request}, refused by {refusing:?}");
+            assert_eq!(*asked.lock().unwrap(), expected, "{request}, refused by {refusing:?}");
+        }
+    }
+    // A copy that asks one more leaves the handler as it was.
+    let request = Request::new("GET", "/stats").unwrap().with_header("X-Refuse", "third");
+    assert_eq!(stats.handle(&request).status(), 200);
+}
+
+/// Addresses as two header fields tell them, for two limits of one handler.
+fn told_by(name: &'static str) -> impl Fn(&Request) -> Option<IpAddr> {
+    move |request| {
+        let number = std::str::from_utf8(request.header(name)?).ok()?.parse().ok()?;
+        Some(Ipv4Addr::new(192, 0, 2, number).into())
+    }
+}
+
+#[test]
+fn of_several_limits_for_an_address_all_hold() {
+    common::watch_for_panics();
+    let server = Server::new();
+    server.register_events(["", "probe"]).unwrap();
+    server.run().unwrap();
+    let stream = server
+        .event_stream_handler()
+        .streams_per_address(1, told_by("x-host"))
+        .streams_per_address(2, told_by("x-network"));
+    let http = HttpServer::new().get("/event", stream).bind("127.0.0.1:0").unwrap();
+    let hub = Hub { server, http };
+    let listen = |fields: &str| {
+        let mut client = hub.ask(format!("GET /event HTTP/1.1\r\nHost: a\r\n{fields}\r\n"));
+        assert_eq!(client.head().status, 200);
+        client
+    };
+    let refused = |client: &mut Client| {
+        let beginning = client.piece();
+        beginning.starts_with(b": ") && !beginning.starts_with(b": websse\n")
+    };
+    let mut streams = [
+        listen("X-Host: 1\r\nX-Network: 1\r\n"),
+        listen("X-Host: 2\r\nX-Network: 1\r\n"),
+        listen("X-Host: 3\r\n"),
+        listen("X-Network: 2\r\n"),
+    ];
+    for stream in &mut streams {
+        assert!(!refused(stream));
+    }
+    assert!(refused(&mut listen("X-Host: 1\r\n")), "over the first limit");
+    assert!(refused(&mut listen("X-Host: 4\r\nX-Network: 1\r\n")), "over the second limit");
+    // What is refused by the one does not count for the other.
+    assert!(!refused(&mut listen("X-Host: 4\r\nX-Network: 3\r\n")));
+    let [first, ..] = streams;
+    drop(first);
+    common::eventually(SOON, false, || refused(&mut listen("X-Host: 1\r\n")));
+    common::eventually(SOON, false, || refused(&mut listen("X-Host: 5\r\nX-Network: 1\r\n")));
 }

@@ -82,6 +82,46 @@ fn json_lines_are_accepted_all_or_none_and_counted() {
     assert_eq!(client.event().data.as_deref(), Some("{\"last\":[true]}"));
 }
 
+/// A proxy, a log or another server might take the one or the other.
+#[cfg(feature = "json")]
+#[test]
+fn a_line_is_refused_for_its_fields_as_a_form_is() {
+    let hub = Hub::plain(&["", "a", "probe"]);
+    let mut client = hub.listen("?event=*");
+    let (lines, form) = ("application/x-ndjson", "application/x-www-form-urlencoded");
+    for (line, pairs, why) in [
+        (r#"{"data":"x","data":"y"}"#, "data=x&data=y", "data is given more than once"),
+        (r#"{"data":"x","data":"x"}"#, "data=x&data=x", "data is given more than once"),
+        (r#"{"data":null,"data":"y"}"#, "data=&data=y", "data is given more than once"),
+        (r#"{"data":"x","d\u0061ta":null}"#, "data=x&d%61ta=", "data is given more than once"),
+        (
+            r#"{"event":"a","data":1,"event":"a"}"#,
+            "event=a&event=a",
+            "event is given more than once",
+        ),
+        (r#"{"id":"","id":"7"}"#, "id=&id=7", "id is given more than once"),
+        (r#"{"retry":1,"retry":1}"#, "retry=1&retry=1", "retry is given more than once"),
+        (r#"{"Data":"x"}"#, "Data=x", "\"Data\"; use event, data, id, retry"),
+        (r#"{"event":"a","comment":null}"#, "event=a&comment=", "\"comment\"; use event"),
+        (r#"{"x":1,"x":2}"#, "x=1&x=2", "\"x\"; use event"),
+    ] {
+        let answer = send(&hub, "", form, pairs);
+        assert!(answer.status == 400 && answer.text().contains(why), "{pairs}: {answer:?}");
+        for (at, body) in [(1, line.to_owned()), (3, format!("{{\"data\":\"1\"}}\n\n{line}\n{{}}"))]
+        {
+            let answer = send(&hub, "", lines, &body);
+            assert_eq!(answer.status, 400, "{body}");
+            answer.assert_explained();
+            let text = answer.text();
+            assert!(text.starts_with(&format!("line {at}: ")) && text.contains(why), "{text}");
+        }
+    }
+    // Of all these nothing was published. Within the data a name may come twice.
+    let body = r#"{"data":{"a":1,"a":2}}"#;
+    assert_eq!(send(&hub, "", lines, body).status, 200);
+    assert_eq!(client.event().data.as_deref(), Some(r#"{"a":1,"a":2}"#));
+}
+
 #[cfg(not(feature = "json"))]
 #[test]
 fn without_the_feature_json_lines_are_refused_with_the_reason() {

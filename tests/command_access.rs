@@ -185,6 +185,43 @@ fn each_client_has_its_limits_as_the_trusted_proxy_names_it() {
     assert_eq!(publish("192.0.2.2"), 200);
 }
 
+#[test]
+fn a_client_is_named_with_its_port_or_without() {
+    let arguments = ["--streams-per-address", "2", "--trusted-proxy", "127.0.0.1"];
+    let (_hub, address) = Running::on_loopback(&arguments, &[]);
+    let mut streams = Vec::new();
+    let mut listen = |named: &str| {
+        let mut stream = Client::connect(address);
+        let fields = format!("Host: localhost\r\n{named}");
+        stream.send(format!("GET /event HTTP/1.1\r\n{fields}\r\n"));
+        assert_eq!(stream.head().status, 200);
+        let is_open = stream.piece().starts_with(b": websse\n");
+        streams.push(stream);
+        is_open
+    };
+    // Each is one client, and none of them is one of the others, nor the proxy.
+    for client in [
+        ["192.0.2.1:4711", "192.0.2.1", "192.0.2.1:4712"],
+        ["192.0.2.2:4711", "192.0.2.2:4711", "made-up:5, 192.0.2.2:65535"],
+        ["[2001:db8::1]:443", "[2001:db8::1]", "2001:db8::1"],
+        ["[2001:db8:0:1::1]:443", "1.1.1.1:5, \t[2001:db8:0:1:2::]:1 ", "2001:db8:0:1::"],
+        ["[::ffff:192.0.2.3]:1", "192.0.2.3:2,127.0.0.1:3", "::ffff:192.0.2.3"],
+        ["fe80::1%eth0", "[fe80::1%2]:80", "[fe80::1%eth0]"],
+        [
+            "192.0.2.4:1\r\nX-Forwarded-For: 127.0.0.1:80",
+            "192.0.2.4:2",
+            "192.0.2.4,[::ffff:127.0.0.1]:1",
+        ],
+        // What is not an address tells nothing: it is the proxy's own.
+        ["192.0.2.5:", "[192.0.2.5]:80", "[2001:db8::5]80"],
+    ] {
+        let [first, second, third] = client.map(|named| format!("X-Forwarded-For: {named}\r\n"));
+        assert!(listen(&first), "{first}");
+        assert!(listen(&second), "{second}");
+        assert!(!listen(&third), "{third} has two streams already");
+    }
+}
+
 /// A path that nothing else uses.
 fn socket_path(name: &str) -> PathBuf {
     std::env::temp_dir().join(format!("websse-{}-{name}", std::process::id()))

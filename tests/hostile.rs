@@ -9,6 +9,8 @@
 
 mod common;
 
+#[path = "hostile/beginnings.rs"]
+mod beginnings;
 #[path = "hostile/bodies.rs"]
 mod bodies;
 #[path = "hostile/cuts.rs"]

@@ -112,6 +112,37 @@ fn refused_requests_are_told_without_their_query() {
 }
 
 #[test]
+fn what_speaks_another_protocol_is_told_by_its_name() {
+    let hub = hub(|builder| builder, |http| http);
+    for (bytes, status, why) in [
+        (
+            &b"\x16\x03\x01\x02\0\x01\0\x01\xfc\x03\x03"[..],
+            400,
+            "this looks like TLS; this port speaks plain HTTP, use http://",
+        ),
+        (
+            b"PROXY TCP4 192.0.2.1 192.0.2.2 5 6\r\n",
+            400,
+            "this looks like the PROXY protocol (version 1)",
+        ),
+        (
+            b"\r\n\r\n\0\r\nQUIT\n\x21\x11\0\x0c",
+            400,
+            "this looks like the PROXY protocol (version 2)",
+        ),
+        (
+            b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
+            505,
+            "this looks like HTTP/2; use HTTP/1.1 or HTTP/1.0",
+        ),
+    ] {
+        assert_eq!(hub.ask(bytes).answer().status, status, "{why}");
+        let level = if status == 400 { Level::Info } else { Level::Warn };
+        assert_eq!(line(why), (level, format!("a malformed request: {status}, {why:?}")));
+    }
+}
+
+#[test]
 fn clients_that_come_and_go_and_hooks_that_panic_are_told() {
     let options = |builder: Builder| {
         builder.on_disconnect(|_, _, _| panic!("on purpose: a hook that panics"))

@@ -130,3 +130,68 @@ fn a_server_with_names_answers_to_them_only() {
     let rebound = ask(&hub, "POST /send?data=x", "Host: evil\r\nOrigin: http://evil\r\n");
     assert_eq!(rebound.status, 403, "its own origin, under a name that is not the server's");
 }
+
+/// The host of a whole URL is meant, and the field ignored (RFC 9112, section 3.2.2).
+#[test]
+fn a_whole_url_is_asked_of_its_own_host_whatever_the_field_says() {
+    let policy = Policy::default().allow_host("localhost").allow_host("[::1]");
+    let hub = hub(policy);
+    for (url, host, status) in [
+        ("http://evil.example", "Host: localhost\r\n", 403),
+        ("http://localhost", "Host: localhost\r\n", 200),
+        ("http://localhost", "Host: evil.example\r\n", 200),
+        ("HTTP://LocalHost:8080", "Host: evil.example\r\n", 200),
+        // As a proxy that ends TLS may pass it on.
+        ("https://localhost", "Host: localhost\r\n", 200),
+        ("http://[::1]:80", "Host: evil.example\r\n", 200),
+        ("http://localhost:", "Host:\r\n", 200),
+        ("http://evil.example:80", "Host: localhost:80\r\n", 403),
+        ("hTTpS://evil.example", "Host: localhost\r\n", 403),
+        ("http://[::2]", "Host: [::1]\r\n", 403),
+        ("http://localhost.evil.example", "Host: localhost\r\n", 403),
+        ("http://localhos%74", "Host: localhost\r\n", 403),
+        // Nobody's name, or more than a name (RFC 9110, sections 4.2.1 and 4.2.4).
+        ("http://", "Host: localhost\r\n", 400),
+        ("http://:80", "Host: localhost\r\n", 400),
+        ("http://::1", "Host: [::1]\r\n", 400),
+        ("http://localhost@evil.example", "Host: localhost\r\n", 400),
+        ("http://evil.example@localhost", "Host: localhost\r\n", 400),
+        ("http://user:word@localhost:80", "Host: localhost\r\n", 400),
+        ("http://localhost\\evil.example", "Host: localhost\r\n", 400),
+        ("http://localhost", "", 400),
+        ("http://localhost", "Host: localhost\r\nHost: localhost\r\n", 400),
+    ] {
+        for request in ["GET {}/event", "GET {}?event=", "POST {}/send?data=x", "OPTIONS {}/event"]
+        {
+            let expected = match (status, request) {
+                (200, "OPTIONS {}/event") => 204,
+                (200, "GET {}?event=") => 404,
+                _ => status,
+            };
+            let request = request.replace("{}", url);
+            let answer = ask(&hub, &request, host);
+            assert_eq!(answer.status, expected, "{request} with {host:?}: {answer:?}");
+        }
+    }
+    for (target, status) in [("http://localhost/event", 200), ("http://evil.example/event", 403)] {
+        let mut client = hub.ask(format!("GET {target} HTTP/1.0\r\n\r\n"));
+        assert_eq!(client.head().status, status, "{target} on 1.0, without Host");
+    }
+}
+
+#[test]
+fn the_origin_of_a_page_is_compared_with_the_host_that_is_meant() {
+    let hub = hub(Policy::default());
+    for (url, host, origin, status) in [
+        ("http://other", "hub", "http://hub", 403),
+        ("http://hub", "proxy", "http://hub", 200),
+        ("http://HUB:8080", "proxy", "http://hub:8080", 200),
+        ("http://[::1]:8080", "proxy", "http://[::1]:8080", 200),
+        ("http://hub", "hub", "http://evil.example", 403),
+        ("http://hub:81", "hub", "http://hub", 403),
+    ] {
+        let fields = format!("Host: {host}\r\nOrigin: {origin}\r\n");
+        let answer = ask(&hub, &format!("POST {url}/send?data=x"), &fields);
+        assert_eq!(answer.status, status, "{url} with {fields:?}");
+    }
+}

@@ -18,6 +18,8 @@ pub(crate) struct Request {
     pub(crate) method: String,
     /// As it came.
     pub(crate) target: String,
+    /// Of a target that is a URL.
+    authority: Option<String>,
     /// Percent-decoded.
     pub(crate) path: String,
     /// As it came.
@@ -65,11 +67,12 @@ pub(crate) fn read(wire: &[u8]) -> Result<Request, Not> {
     let is_1_1 = version == b"HTTP/1.1";
     ensure(is_1_1 || version == b"HTTP/1.0", "the version is 1.0 or 1.1")?;
     ensure(target.len() <= TARGET_BYTES, "the target is too long")?;
-    let (path, query) = split_target(method, target)?;
+    let (authority, path, query) = split_target(method, target)?;
     let fields = fields.into_iter().map(field).collect::<Result<_, _>>()?;
     let mut request = Request {
         method: text(method)?,
         target: text(target)?,
+        authority: authority.map(text).transpose()?,
         path: text(&percent_decode(path))?,
         query: query.to_vec(),
         fields,
@@ -89,11 +92,15 @@ impl Request {
         self.fields.iter().filter(move |field| field.0 == name).map(|field| &*field.1)
     }
 
+    /// The URL's own, else that of the field (RFC 9112, section 3.2.2).
+    pub(crate) fn host(&self) -> Option<String> {
+        let field = self.values("host").next().map(|host| text(host).expect("it was checked"));
+        self.authority.clone().or(field)
+    }
+
     fn check_fields(&mut self, is_1_1: bool) -> Result<(), Not> {
         let hosts: Vec<_> = self.values("host").collect();
         ensure(hosts.len() == 1 || hosts.is_empty() && !is_1_1, "one Host")?;
-        let is_host_byte =
-            |byte: &u8| byte.is_ascii_alphanumeric() || b"-._~%!$&'()*+;=:[]".contains(byte);
         ensure(hosts.concat().iter().all(is_host_byte), "Host is a host")?;
         let expectation = self.values("expect").next().unwrap_or(b"100-continue");
         ensure(expectation.eq_ignore_ascii_case(b"100-continue"), "an unknown expectation")?;
@@ -175,28 +182,36 @@ fn field(line: &[u8]) -> Result<(String, Vec<u8>), Not> {
     Ok((text(&name.to_ascii_lowercase())?, trim(&value[1..]).to_vec()))
 }
 
-/// Path and query of a target, not decoded.
-fn split_target<'t>(method: &[u8], target: &'t [u8]) -> Result<(&'t [u8], &'t [u8]), Not> {
+/// Host and port, path and query of a target, not decoded.
+type Parts<'t> = (Option<&'t [u8]>, &'t [u8], &'t [u8]);
+
+fn split_target<'t>(method: &[u8], target: &'t [u8]) -> Result<Parts<'t>, Not> {
     ensure(text(target)?.chars().all(|c| c > ' ' && c != '\x7f' && c != '#'), "not in a target")?;
     if method == b"OPTIONS" && target == b"*" {
-        return Ok((target, b""));
+        return Ok((None, target, b""));
     }
     let mut rest = target;
+    let mut host = None;
     for scheme in [&b"http://"[..], b"https://"] {
         if let Some((start, authority)) = target.split_at_checked(scheme.len())
             && start.eq_ignore_ascii_case(scheme)
         {
             let end = authority.iter().position(|byte| b"/?".contains(byte));
             let end = end.unwrap_or(authority.len());
-            ensure(end > 0, "a URL has a host")?;
-            rest = &authority[end..];
+            ensure(end > 0 && authority[0] != b':', "a URL has a host")?;
+            ensure(authority[..end].iter().all(is_host_byte), "a URL has a host and a port")?;
+            (host, rest) = (Some(&authority[..end]), &authority[end..]);
         }
     }
     let is_path = rest.len() < target.len() || rest.starts_with(b"/");
     ensure(is_path, "a target is a path or a URL")?;
     let mark = rest.iter().position(|&byte| byte == b'?').unwrap_or(rest.len());
     let path = if mark == 0 { b"/" } else { &rest[..mark] };
-    Ok((path, rest.get(mark + 1..).unwrap_or_default()))
+    Ok((host, path, rest.get(mark + 1..).unwrap_or_default()))
+}
+
+fn is_host_byte(byte: &u8) -> bool {
+    byte.is_ascii_alphanumeric() || b"-._~%!$&'()*+;=:[]".contains(byte)
 }
 
 /// The pairs of a form, decoded (URL standard, 5.1).

@@ -195,6 +195,7 @@ fn owned<'r>(pairs: impl Iterator<Item = (Cow<'r, str>, Cow<'r, str>)>) -> Vec<(
 fn compare(seen: &Request, read: &reader::Request) {
     compare_target(seen, read);
     assert_eq!(seen.body(), read.body);
+    assert_eq!(seen.host().map(str::to_owned), read.host());
     for name in ["host", "content-length", "transfer-encoding", "connection", "content-type"] {
         assert_eq!(seen.headers(name).count(), read.values(name).count(), "{name}");
     }

@@ -39,15 +39,39 @@ impl Proxies {
             let Some(next) = named.next() else {
                 break;
             };
-            let next = std::str::from_utf8(next).ok().and_then(|text| text.trim().parse().ok());
-            // What is no address ends the chain: it was written by nobody who is trusted.
-            let Some(next) = next else {
+            // What is no address ends the chain: no trusted proxy wrote it.
+            let Some(next) = std::str::from_utf8(next).ok().and_then(read) else {
                 break;
             };
-            address = Some(IpAddr::to_canonical(&next));
+            address = Some(next.to_canonical());
         }
         address.map(network)
     }
+}
+
+/// Reads an entry of `X-Forwarded-For`, which no standard describes: an address, with a port or
+/// without, and an IPv6 one in brackets or without. The port is another for each connection, and
+/// the zone of a link-local address is the proxy's own name for a network: both are left out.
+fn read(entry: &str) -> Option<IpAddr> {
+    let entry = entry.trim();
+    if let Some((bracketed, port)) = entry.strip_prefix('[').and_then(|rest| rest.split_once(']')) {
+        let has_port = port.strip_prefix(':').is_some_and(is_port);
+        return read_v6(bracketed).filter(|_| port.is_empty() || has_port).map(IpAddr::V6);
+    }
+    let v4 = match entry.split_once(':') {
+        Some((address, port)) if is_port(port) => address,
+        _ => entry,
+    };
+    v4.parse().map(IpAddr::V4).ok().or_else(|| read_v6(entry).map(IpAddr::V6))
+}
+
+fn read_v6(text: &str) -> Option<Ipv6Addr> {
+    let (address, zone) = text.split_once('%').unwrap_or((text, "any"));
+    address.parse().ok().filter(|_| !zone.is_empty())
+}
+
+fn is_port(text: &str) -> bool {
+    text.bytes().all(|byte| byte.is_ascii_digit()) && text.parse::<u16>().is_ok()
 }
 
 /// What counts as one client: an IPv4 address, or the network that an IPv6 host chooses its
@@ -140,8 +164,48 @@ mod tests {
             (&["nonsense, 10.0.0.1"], "10.0.0.1"),
             (&["::ffff:192.0.2.7"], "192.0.2.7"),
             (&["2001:db8:1:2:3:4:5:6, 2001:db8::1"], "2001:db8:1:2::"),
+            (&["1.1.1.1:5, 192.0.2.7:4711"], "192.0.2.7"),
+            (&["192.0.2.7:0"], "192.0.2.7"),
+            (&["192.0.2.7:4711, 10.0.0.1:65535, [2001:db8::1]:80 "], "192.0.2.7"),
+            (&["192.0.2.7:4711\t,\t[2001:db8::1]", "[::ffff:10.0.0.1]:80"], "192.0.2.7"),
+            (&["[2001:db8:1:2:3:4:5:6]:443, 2001:db8::1"], "2001:db8:1:2::"),
+            (&["[2001:db8:1:2:3:4:5:6],[2001:db8::1]"], "2001:db8:1:2::"),
+            (&["[::ffff:192.0.2.7]:80"], "192.0.2.7"),
+            (&["[fe80::1%eth0]:80, fe80::1%2"], "fe80::"),
         ] {
             assert_eq!(client(fields), Some(ip(expected)), "{fields:?}");
+        }
+        // What is malformed ends the chain: the client is the last that was named.
+        for malformed in [
+            "",
+            "unknown",
+            "_hidden",
+            "192.0.2.7:",
+            "192.0.2.7:x",
+            "192.0.2.7:+5",
+            "192.0.2.7:65536",
+            "192.0.2.7:80:80",
+            ":80",
+            "[192.0.2.7]",
+            "[192.0.2.7]:80",
+            "[]",
+            "[::2",
+            "::2]",
+            "[::2]80",
+            "[::2]:",
+            "[::2]:x",
+            "[::2]:65536",
+            "[[::2]]",
+            "[::2] :80",
+            "fe80::1%",
+            "[fe80::1%]:80",
+            "192.0.2.7%eth0",
+            "192.0.2",
+            "192.0.2.07",
+            "\"[::2]:80\"",
+            "for=192.0.2.7",
+        ] {
+            assert_eq!(client(&[malformed, "10.0.0.1"]), Some(ip("10.0.0.1")), "{malformed}");
         }
         let nobody = Proxies::default();
         let request = Request::new("GET", "/").expect("the target is good");

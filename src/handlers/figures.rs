@@ -99,17 +99,19 @@ pub struct FiguresHandler {
 type Format = fn(&mut String, &Figures) -> fmt::Result;
 
 impl FiguresHandler {
-    /// Adds the requests that this HTTP server has refused, by status.
+    /// Adds the requests that this HTTP server has refused, by status. Of several servers the last one
+    /// counts.
     pub fn with_http(self, http: &HttpServer) -> Self {
         Self { refusals: http.refusals(), ..self }
     }
 
-    /// Lets `decide` say who may read them, by [`Action::Stats`].
+    /// Lets `decide` say who may read them, by [`Action::Stats`]. Given several times, all must agree:
+    /// they are asked in their order, and the first refusal is the answer.
     pub fn authorize(
         self,
         decide: impl Fn(&Request, Action<'_>) -> Result<(), Denied> + Send + Sync + 'static,
     ) -> Self {
-        Self { authorize: Authorize::new(decide), ..self }
+        Self { authorize: self.authorize.and(decide), ..self }
     }
 }
 

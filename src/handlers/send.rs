@@ -20,8 +20,8 @@ impl Server {
     /// message was accepted, as [`publish`](Self::publish) means it.
     ///
     /// An `application/x-ndjson` body is many messages, each a JSON object on a line of its own with
-    /// `event`, `data`, `id` and `retry`; data other than a string is sent as JSON. All, 10,000 at
-    /// most, are accepted or none, and the answer tells how many: `{"accepted":2}`. Needs the feature `json`, status 415
+    /// `event`, `data`, `id` and `retry`, each once; data other than a string is sent as JSON. All,
+    /// 10,000 at most, are accepted or none, and the answer tells how many: `{"accepted":2}`. Needs the feature `json`, status 415
     /// without.
     ///
     /// ```
@@ -59,7 +59,8 @@ pub struct SendMessageHandler {
 
 impl SendMessageHandler {
     /// Lets `decide` say who may publish what, by [`Action::Publish`]. It runs on the connection's
-    /// own thread, and may take its time.
+    /// own thread, and may take its time. Given several times, all must agree: they are asked in their
+    /// order, and the first refusal is the answer.
     ///
     /// ```
     /// # use websse::{Action, Denied, Server, http::Request};
@@ -73,7 +74,7 @@ impl SendMessageHandler {
         self,
         decide: impl Fn(&Request, Action<'_>) -> Result<(), Denied> + Send + Sync + 'static,
     ) -> Self {
-        Self { authorize: Authorize::new(decide), ..self }
+        Self { authorize: self.authorize.and(decide), ..self }
     }
 }
 

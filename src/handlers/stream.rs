@@ -41,7 +41,7 @@ impl Server {
         EventStreamHandler {
             hub: Arc::clone(self.hub()),
             authorize: Authorize::default(),
-            per_address: None,
+            per_address: Vec::new(),
         }
     }
 }
@@ -59,7 +59,7 @@ impl Server {
 pub struct EventStreamHandler {
     hub: Arc<Hub>,
     authorize: Authorize,
-    per_address: Option<PerAddress>,
+    per_address: Vec<PerAddress>,
 }
 
 type AddressOf = dyn Fn(&Request) -> Option<IpAddr> + Send + Sync;
@@ -80,7 +80,8 @@ impl fmt::Debug for PerAddress {
 
 impl EventStreamHandler {
     /// Lets `decide` say who may listen to what, by [`Action::Subscribe`]. It runs on the
-    /// connection's own thread, and may take its time.
+    /// connection's own thread, and may take its time. Given several times, all must agree: they are
+    /// asked in their order, and the first refusal is the answer.
     ///
     /// ```
     /// # use websse::{Action, Denied, Server, http::Request};
@@ -94,12 +95,13 @@ impl EventStreamHandler {
         self,
         decide: impl Fn(&Request, Action<'_>) -> Result<(), Denied> + Send + Sync + 'static,
     ) -> Self {
-        Self { authorize: Authorize::new(decide), ..self }
+        Self { authorize: self.authorize.and(decide), ..self }
     }
 
-    /// Lets each client listen over so many connections at a time; a further one is told to come
-    /// back later. `address` tells whose they are, `None` is not limited. Behind a proxy the peer is
-    /// the proxy, and the client's address is what the proxy says it is.
+    /// Lets each client listen over at most `limit` connections at a time; a further one has to
+    /// come back later. `address` tells whose they are, `None` is not limited. Behind a proxy the peer
+    /// is the proxy, and the client's address is what the proxy says it is. Given several times, all
+    /// the limits hold: one for each host and one for its network, for example.
     ///
     /// ```
     /// # use websse::{Server, http::{HttpServer, Request}};
@@ -109,12 +111,13 @@ impl EventStreamHandler {
     ///     .get("/event", server.event_stream_handler().streams_per_address(6, peer));
     /// ```
     pub fn streams_per_address(
-        self,
+        mut self,
         limit: usize,
         address: impl Fn(&Request) -> Option<IpAddr> + Send + Sync + 'static,
     ) -> Self {
         let (address, permits) = (Arc::new(address), Permits::default());
-        Self { per_address: Some(PerAddress { limit, address, permits }), ..self }
+        self.per_address.push(PerAddress { limit, address, permits });
+        self
     }
 }
 
@@ -142,13 +145,12 @@ impl Handler for EventStreamHandler {
             }
         }
         let mut permit = None;
-        if let Some(PerAddress { limit, address, permits }) = &self.per_address
-            && let Some(address) = address(request)
-        {
-            permit = permits.take(address, *limit);
-            if permit.is_none() {
+        for PerAddress { limit, address, permits } in &self.per_address {
+            let Some(address) = address(request) else { continue };
+            let Some(taken) = permits.take(address, *limit) else {
                 return refuse_for_now(&format!("{limit} streams of yours are open already"));
-            }
+            };
+            permit = Some(taken.beside(permit));
         }
         let mut seat = match self.hub.register(Kind::Stream, types, permit) {
             Ok(seat) => seat,
@@ -176,7 +178,7 @@ impl Handler for EventStreamHandler {
     }
 
     fn may_block(&self) -> bool {
-        self.authorize.asks() || self.per_address.is_some()
+        self.authorize.asks() || !self.per_address.is_empty()
     }
 }
 

@@ -3,6 +3,7 @@
 use std::{net::SocketAddr, time::Instant};
 
 use super::{
+    beginning,
     body::{Decoder, Framing, Share},
     connections::For,
     listener::Accepted,
@@ -178,13 +179,18 @@ impl Connection<'_> {
         // its first byte.
         let mut head_deadline = first.then(|| start + limits.head_timeout);
         let mut scanned = 0;
+        let mut empty_lines = 0_usize;
         loop {
             // Some clients send an empty line after a body (RFC 9112, section 2.2).
             while let [b'\r', b'\n', ..] = self.io.window.data() {
                 self.io.window.consume(2);
                 scanned = 0;
+                empty_lines = empty_lines.saturating_add(1);
             }
             let data = self.io.window.data();
+            if let Some(refusal) = beginning::refuse(data, empty_lines, limits) {
+                return Err(refusal.into());
+            }
             if let Some(end) = request::find_end(data, &mut scanned) {
                 let fate = if self.io.spare { Fate::Close } else { Fate::Open };
                 let head = request::parse(&data[..end], limits, self.peer, fate)?;

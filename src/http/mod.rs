@@ -23,8 +23,10 @@
 //!
 //! Everything that two readers could read differently, with status 400: bare line feeds, folded
 //! header fields, `Content-Length` together with `Transfer-Encoding` or twice, and so on (RFC 9112).
-//! [`Limits`] names the rest.
+//! What begins as no request does is refused at once, and TLS, the PROXY protocol and HTTP/2 by their
+//! names. [`Limits`] names the rest.
 
+mod beginning;
 mod body;
 mod connection;
 mod connections;
@@ -101,20 +103,23 @@ impl HttpServer {
         Self::default()
     }
 
-    /// Sets the limits.
+    /// Sets the limits, all of them: of several the last one counts.
     pub fn limits(mut self, limits: Limits) -> Self {
         self.rules.limits = limits;
         self
     }
 
-    /// Sets which web pages may use the server, and by which names it goes.
+    /// Sets which web pages may use the server, and by which names it goes. Of several policies the
+    /// last one counts, and nothing of those before; what one policy
+    /// [allows](Policy::allow_host) adds up.
     pub fn policy(mut self, policy: Policy) -> Self {
         self.rules.policy = policy;
         self
     }
 
     /// Answers GET, and HEAD, for exactly this path, or with `/*` at its end for all the paths under
-    /// it that have no route of their own and no longer one above them.
+    /// it that have no route of their own and no longer one above them. Of several handlers for one
+    /// path the last one counts.
     ///
     /// [`Request::path`] is percent-decoded: a handler that opens files has to look out for `..`.
     ///

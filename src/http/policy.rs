@@ -40,9 +40,9 @@ impl Policy {
         self
     }
 
-    /// Answers requests for this host, a name or an address without a port; once called, those for
-    /// any other are refused (403). It protects a server that only its own machine or network can
-    /// reach from pages whose name was made to point there (DNS rebinding).
+    /// Answers requests for this [host](Request::host), a name or an address without a port; once
+    /// called, those for any other are refused (403). It protects a server that only its own machine
+    /// or network can reach from pages whose name was made to point there (DNS rebinding).
     pub fn allow_host(mut self, host: impl Into<String>) -> Self {
         self.hosts.push(host.into().to_ascii_lowercase());
         self
@@ -50,7 +50,7 @@ impl Policy {
 
     /// Answers a request that may not be served, and one that asks whether it would be.
     pub(super) fn answer(&self, request: &Request, grant: &Grant) -> Option<Response> {
-        let authority = text(request, "host").to_ascii_lowercase();
+        let authority = request.host().unwrap_or_default().to_ascii_lowercase();
         let host = host_of(&authority);
         if !self.hosts.is_empty() && !self.hosts.iter().any(|known| known == host) {
             let host = Quoted(host);

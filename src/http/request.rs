@@ -8,7 +8,7 @@ use super::{
     body::Framing,
     limits::Limits,
     response::Refusal,
-    target::{Target, is_utf8_once_decoded},
+    target::{Target, is_host_byte, is_utf8_once_decoded},
 };
 
 /// A request, complete with its body.
@@ -31,12 +31,15 @@ use super::{
 /// assert_eq!(request.header("x-number"), request.headers("x-number").next());
 /// assert!(request.has_form() && !request.has_type("application/json"));
 /// assert_eq!(request.form().map(Iterator::count), Some(1));
-/// assert_eq!((request.body().len(), request.peer()), (16, None));
+/// assert_eq!((request.body().len(), request.peer(), request.host()), (16, None, None));
+/// assert_eq!(Request::new("GET", "http://a:80/b")?.host(), Some("a:80"));
 /// # Ok::<(), websse::http::RequestError>(())
 /// ```
 #[derive(Clone, Debug)]
 pub struct Request {
     method: String,
+    /// Host and port, where the target is a whole URL.
+    authority: Option<String>,
     /// Percent-decoded.
     path: String,
     /// As it came, without the question mark.
@@ -77,6 +80,7 @@ impl Request {
             Target::parse(method, target).map_err(|refusal| RequestError(refusal.reason))?;
         Ok(Self {
             method: method.to_owned(),
+            authority: target.authority,
             path: target.path,
             query: target.query,
             text: Vec::new(),
@@ -102,6 +106,14 @@ impl Request {
     /// The method, as it came.
     pub fn method(&self) -> &str {
         &self.method
+    }
+
+    /// The host that is asked, with its port where that was sent: of a target that is a whole URL its
+    /// own, whatever `Host` says (RFC 9112, section 3.2.2), else that of `Host`. `None` where there is
+    /// neither, as HTTP/1.0 allows.
+    pub fn host(&self) -> Option<&str> {
+        let field = || std::str::from_utf8(self.header("host")?).ok();
+        self.authority.as_deref().or_else(field)
     }
 
     /// The path, percent-decoded.
@@ -234,7 +246,12 @@ const METHOD_BYTES: usize = 32;
 /// complete head too, so that the answer is the same in however many pieces it came.
 fn has_long_line(bytes: &[u8], limits: &Limits) -> bool {
     let line = bytes.iter().position(|&byte| byte == b'\n').unwrap_or(bytes.len());
-    line > limits.target_bytes.saturating_add(METHOD_BYTES)
+    line > longest_line(limits)
+}
+
+/// The longest request line that is read.
+pub(super) fn longest_line(limits: &Limits) -> usize {
+    limits.target_bytes.saturating_add(METHOD_BYTES)
 }
 
 fn target_too_long(limits: &Limits) -> Refusal {
@@ -263,7 +280,7 @@ pub(super) fn parse(
     // The parser takes bare line feeds; a proxy in front may not, and see another request.
     let is_bare = |pair: &[u8]| pair[1] == b'\n' && pair[0] != b'\r';
     if bytes.starts_with(b"\n") || bytes.windows(2).any(is_bare) {
-        return Err(Refusal::new(400, "lines of a request head end with CR and LF"));
+        return Err(bare_line_feed());
     }
     let mut fields = vec![httparse::EMPTY_HEADER; limits.headers];
     let mut parsed = httparse::Request::new(&mut fields);
@@ -279,9 +296,10 @@ pub(super) fn parse(
     if target.len() > limits.target_bytes {
         return Err(target_too_long(limits));
     }
-    let Target { path, query } = Target::parse(method, target)?;
+    let Target { authority, path, query } = Target::parse(method, target)?;
     let mut request = Request {
         method: method.to_owned(),
+        authority,
         path,
         query,
         text: Vec::with_capacity(bytes.len()),
@@ -301,8 +319,12 @@ pub(super) fn parse(
     Ok(Head { framing, keep_alive, expects_continue: expects(&request, is_1_1)?, request })
 }
 
-fn malformed() -> Refusal {
+pub(super) fn malformed() -> Refusal {
     Refusal::new(400, "malformed request; an example: GET /event HTTP/1.1")
+}
+
+pub(super) fn bare_line_feed() -> Refusal {
+    Refusal::new(400, "lines of a request head end with CR and LF")
 }
 
 fn refuse(error: httparse::Error, bytes: &[u8], limits: &Limits) -> Refusal {
@@ -337,11 +359,6 @@ fn check_host(request: &Request, is_1_1: bool) -> Result<(), Refusal> {
         (None, _) => Err(Refusal::new(400, "HTTP/1.1 demands a Host header field")),
         (Some(_), Some(_)) => Err(Refusal::new(400, "more than one Host header field")),
     }
-}
-
-/// What can stand in a host and a port (RFC 3986, section 3.2.2).
-fn is_host_byte(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric() || b"-._~%!$&'()*+;=:[]".contains(&byte)
 }
 
 fn expects(request: &Request, is_1_1: bool) -> Result<bool, Refusal> {

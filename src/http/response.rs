@@ -217,9 +217,13 @@ const OWN_FIELDS: [&str; 4] = ["Content-Length", "Transfer-Encoding", "Connectio
 
 /// Whether a name can be a header field's (RFC 9110, section 5.6.2).
 pub(super) fn is_token(name: &str) -> bool {
-    let is_token_byte =
-        |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
     !name.is_empty() && name.bytes().all(is_token_byte)
+}
+
+/// Whether a byte can stand in a token, such as a method.
+pub(super) fn is_token_byte(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric()
+        || matches!(byte, b'!' | b'#'..=b'\'' | b'*' | b'+' | b'-' | b'.' | b'^'..=b'`' | b'|' | b'~')
 }
 
 /// A request that is not served: status and one line of text. The connection is closed after it,

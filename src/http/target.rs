@@ -6,34 +6,34 @@ use super::response::Refusal;
 
 /// The target's parts (RFC 9112, section 3.2).
 pub(super) struct Target {
+    /// Host and port, where the target is a whole URL.
+    pub(super) authority: Option<String>,
     pub(super) path: String,
     pub(super) query: String,
 }
 
 impl Target {
     pub(super) fn parse(method: &str, target: &str) -> Result<Self, Refusal> {
-        let refused = || {
-            Refusal::new(
-                400,
-                "the request target is a path that begins with a slash, or a whole URL",
-            )
-        };
         if target.contains('#') {
             return Err(Refusal::new(400, "a request target has no fragment; encode # as %23"));
         }
-        let origin = if target.starts_with('/') {
-            target
+        let (authority, origin) = if target.starts_with('/') {
+            (None, target)
         } else if target == "*" && method == "OPTIONS" {
-            return Ok(Self { path: target.to_owned(), query: String::new() });
+            return Ok(Self { authority: None, path: target.to_owned(), query: String::new() });
         } else {
-            let (scheme, rest) = split_scheme(target).ok_or_else(refused)?;
+            let (scheme, rest) = split_scheme(target).ok_or_else(malformed)?;
             let scheme_fits =
                 scheme.eq_ignore_ascii_case("http") || scheme.eq_ignore_ascii_case("https");
-            let authority = rest.find(['/', '?']).unwrap_or(rest.len());
-            if !scheme_fits || authority == 0 {
-                return Err(refused());
+            let (authority, origin) = rest.split_at(rest.find(['/', '?']).unwrap_or(rest.len()));
+            if !scheme_fits || authority.is_empty() {
+                return Err(malformed());
             }
-            &rest[authority..]
+            // A user's name before the host makes it look like another one (RFC 9110, section 4.2.4).
+            if authority.starts_with(':') || !authority.bytes().all(is_host_byte) {
+                return Err(Refusal::new(400, "a URL's host is a name or an address, and a port"));
+            }
+            (Some(authority.to_owned()), origin)
         };
         let (path, query) = origin.split_once('?').unwrap_or((origin, ""));
         let path = if path.is_empty() { "/" } else { path };
@@ -43,8 +43,17 @@ impl Target {
         if !is_utf8_once_decoded(query.as_bytes()) {
             return Err(not_utf8());
         }
-        Ok(Self { path, query: query.to_owned() })
+        Ok(Self { authority, path, query: query.to_owned() })
     }
+}
+
+pub(super) fn malformed() -> Refusal {
+    Refusal::new(400, "the request target is a path that begins with a slash, or a whole URL")
+}
+
+/// What can stand in a host and a port (RFC 3986, section 3.2.2).
+pub(super) fn is_host_byte(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || b"-._~%!$&'()*+;=:[]".contains(&byte)
 }
 
 /// Parts a URL into its scheme and what follows the two slashes (RFC 3986, section 3).

@@ -1,5 +1,6 @@
 //! Request lines, header fields and targets that are nearly right, and other protocols.
 
+use super::beginnings::STRANGERS;
 use super::table::Fate::{Answered, Last, Refusal, Refused, Silence};
 use super::table::Table;
 
@@ -34,6 +35,9 @@ pub(crate) fn add_to(table: &mut Table) {
     table.each(Answered(200), GOOD_TARGETS, target);
     table.each(Refused(&[400, 505]), BAD_VERSIONS, version);
     table.each(Refused(&[400, 505]), OTHER_PROTOCOLS, <[u8]>::to_vec);
+    for (bytes, ..) in STRANGERS {
+        table.add(Refused(&[400, 505]), *bytes);
+    }
     table.each(Silence, UNFINISHED, <[u8]>::to_vec);
     add_methods(table);
     add_lengths(table);
@@ -207,6 +211,17 @@ const BAD_TARGETS: &[&[u8]] = &[
     b"http:///hello",
     b"http://?x",
     b"http://",
+    b"http://:80/hello",
+    b"https://:/hello",
+    b"http://b@a/hello",
+    b"http://@a/hello",
+    b"http://b:c@a:80/hello",
+    b"http://a@b@c/hello",
+    b"http://a\\b/hello",
+    b"http://<a>/hello",
+    b"http://a,b/hello",
+    b"http://a|b?x",
+    b"http://\xc3\xa9/hello",
     b"http:/hello",
     b"http:hello",
     b"http//a/hello",
@@ -329,17 +344,15 @@ const UNFINISHED: &[&[u8]] = &[
     b"",
     b"\r",
     b"\r\n\r\n\r\n",
-    b"\0",
+    b"P",
+    b"PROXY ",
+    b"PRI ",
     b"GET /hello\r\n",
     b"GET /hello HTTP/1.1\r\nHost: a\r\n",
     b"GET /hello HTTP/1.1\r\nHost: a\r\n\r",
     b"POST /send?event=own HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\nhell",
     b"POST /send?event=own HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n",
     b"POST /send?event=own HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n0\r\nX: y\r\n",
-    b"SSH-2.0-OpenSSH_9.6\r\n",
-    b"\x16\x03\x01\x02\0\x01\0\x01\xfc\x03\x03",
-    b"\x05\x01\0",
-    b"\x03\0\0\x13\x0e\xe0\0\0\0\0\0\x01\0\x08\0\x03\0\0\0",
 ];
 
 fn add_methods(table: &mut Table) {
@@ -383,8 +396,9 @@ fn add_lengths(table: &mut Table) {
     table.add(Refused(&[431]), get("Host: a\r\n".repeat(64).as_bytes()));
     table.add(Refused(&[431]), get("a:\r\n".repeat(30_000).as_bytes()));
     table.add(Refused(&[431]), get(format!("X: y\r\n {}", long(20_000)).as_bytes()));
-    table.add(Refused(&[431, 414]), vec![0; 20_000]);
-    table.add(Refused(&[431, 414]), vec![0xff; 300_000]);
+    table.add(Refused(&[400]), vec![0; 20_000]);
+    table.add(Refused(&[400]), vec![0xff; 300_000]);
+    table.add(Refused(&[431, 414]), vec![b'x'; 300_000]);
     // As many parameters as there is room for, and of each type once.
     table.add(Answered(200), target(format!("/hello?{}", "a&".repeat(4092)).as_bytes()));
     table.add(Answered(200), target(format!("/hello?{}", "%26".repeat(2728)).as_bytes()));
