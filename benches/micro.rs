@@ -43,11 +43,11 @@ mod socket;
 
 use broadcast::{
     arrival::{Arrival, Resume, Via},
-    clock::Moment,
+    clock::Now,
     history::{History, HistoryLimits},
     inbox::queue::{Batch, Queue, Queued},
     registry::{Kind, Registry},
-    subscribers::{Audience, AudienceLimits},
+    subscribers::{SubscriberLimits, Subscribers},
 };
 use message::{event_types::Subscribed, frame::Encoded};
 
@@ -77,8 +77,8 @@ fn frame_of_bytes(bencher: Bencher<'_, '_>, bytes: usize) {
 /// A batch of so many events to so many clients, all caught up, whose sockets cost nothing.
 #[divan::bench(args = [(1, 1), (1000, 1), (1000, 16), (10_000, 1)])]
 fn deliver_to_clients_events(bencher: Bencher<'_, '_>, (clients, events): (usize, usize)) {
-    let moment = Moment { now: Instant::now(), second: 0 };
-    let mut audience = audience(clients, moment);
+    let now = Now { instant: Instant::now(), second: 0 };
+    let mut subscribers = subscribers(clients, now);
     let encoded = Encoded::new(&message(SMALL), 1 << 20).unwrap();
     let (mut queue, mut batch) = (Queue::default(), Batch::default());
     bencher.counter(ItemsCount::new(clients * events)).bench_local(|| {
@@ -86,12 +86,12 @@ fn deliver_to_clients_events(bencher: Bencher<'_, '_>, (clients, events): (usize
             queue.push(&mut Queued { kind: 0, encoded: encoded.clone() });
         }
         queue.take(usize::MAX, &mut batch);
-        audience.deliver(&mut batch, events, moment);
+        subscribers.deliver(&mut batch, events, now);
     });
 }
 
-fn audience(clients: usize, moment: Moment) -> Audience<Sink> {
-    let limits = AudienceLimits {
+fn subscribers(clients: usize, now: Now) -> Subscribers<Sink> {
+    let limits = SubscriberLimits {
         mailbox_bytes: 1 << 20,
         mailboxes_bytes: 256 << 20,
         stall_timeout: Duration::from_secs(10),
@@ -101,14 +101,14 @@ fn audience(clients: usize, moment: Moment) -> Audience<Sink> {
     let history = HistoryLimits { events: 1024, bytes: 1 << 20, all_bytes: 64 << 20 };
     let history = History::new(history, EPOCH.to_owned());
     let registry = Registry::new(clients);
-    let mut audience = Audience::new(Arc::clone(&registry), limits, history);
+    let mut subscribers = Subscribers::new(Arc::clone(&registry), limits, history);
     for _ in 0..clients {
         let subscribed = Subscribed::Types([0].into());
         let seat = registry.register(Kind::Stream, subscribed, None).unwrap();
         let (preamble, resume, via) = (Vec::new(), Resume::default(), Via::Wire(Sink));
-        audience.admit(Arrival { seat, preamble, resume, via }, moment);
+        subscribers.admit(Arrival { seat, preamble, resume, via }, now);
     }
-    audience
+    subscribers
 }
 
 /// A socket that takes everything at once, and from which nothing comes.
@@ -166,11 +166,11 @@ fn publish_to_subscriptions(bencher: Bencher<'_, '_>, subscriptions: usize) {
 /// What curl sends, and what a browser does.
 const CURL: &str = "GET /event?event=event1 HTTP/1.1\r\nHost: 127.0.0.1:8080\r\n\
     User-Agent: curl/7.88.1\r\nAccept: */*\r\n\r\n";
-const BROWSER: &str = "GET /event?event=event1&event=event2 HTTP/1.1\r\nHost: hub.example\r\n\
+const BROWSER: &str = "GET /event?event=event1&event=event2 HTTP/1.1\r\nHost: shared.example\r\n\
     Connection: keep-alive\r\nCache-Control: no-cache\r\nAccept: text/event-stream\r\n\
     User-Agent: Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) \
     Chrome/140.0.0.0 Safari/537.36\r\nSec-Fetch-Site: same-origin\r\nSec-Fetch-Mode: cors\r\n\
-    Sec-Fetch-Dest: empty\r\nReferer: https://hub.example/\r\nCookie: websse_token=secret\r\n\
+    Sec-Fetch-Dest: empty\r\nReferer: https://shared.example/\r\nCookie: websse_token=secret\r\n\
     Accept-Encoding: gzip, deflate, br\r\nAccept-Language: en-GB,en;q=0.9\r\n\
     Last-Event-ID: 0mwscj3olj8rw-1234567\r\n\r\n";
 /// Requests in one write, so that system calls count little.

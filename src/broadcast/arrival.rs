@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use crate::{
-    broadcast::{local_sink::Tally, log::FromLog, registry::Seat},
+    broadcast::{local_sink::SharedCounts, log::FromLog, registry::Seat},
     message::id::EventId,
 };
 
@@ -49,5 +49,5 @@ pub(crate) enum Via<W> {
     /// Over a connection, whose socket does not block.
     Wire(W),
     /// By a subscription.
-    Tally(Arc<Tally>),
+    Local(Arc<SharedCounts>),
 }

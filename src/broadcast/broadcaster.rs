@@ -15,13 +15,13 @@ use parking_lot::Mutex;
 use crate::{
     broadcast::{
         arrival::{Arrival, Via},
-        clock::Moment,
-        hook_queue::Notices,
+        clock::Now,
+        hook_queue::HookQueue,
         inbox::{Inbox, Taken, Wait},
         log::Step,
         registry::Registry,
         stats::Stats,
-        subscribers::Audience,
+        subscribers::Subscribers,
     },
     message::event_types::{EventTypes, TypeId},
     socket::Socket,
@@ -61,7 +61,7 @@ pub struct ShutdownReport {
     pub undelivered: usize,
     /// Clients cut off before they had everything that was sent.
     pub cut_streams: usize,
-    /// Notices of clients coming and going that the [hooks](crate::Builder::on_connect) were not
+    /// HookQueue of clients coming and going that the [hooks](crate::Builder::on_connect) were not
     /// given any more.
     pub untold: usize,
 }
@@ -70,8 +70,8 @@ pub struct ShutdownReport {
 pub(crate) struct Parts {
     pub(crate) inbox: Arc<Inbox>,
     pub(crate) registry: Arc<Registry>,
-    pub(crate) notices: Arc<Notices>,
-    pub(crate) audience: Audience<Socket>,
+    pub(crate) hook_queue: Arc<HookQueue>,
+    pub(crate) subscribers: Subscribers<Socket>,
     /// Read by [`Server::stats`](crate::Server::stats); held for a copy only.
     pub(crate) stats: Arc<Mutex<Stats>>,
     pub(crate) presence: Option<Presence>,
@@ -96,8 +96,8 @@ impl Presence {
 pub(crate) struct Broadcaster {
     inbox: Arc<Inbox>,
     registry: Arc<Registry>,
-    notices: Arc<Notices>,
-    audience: Audience<Socket>,
+    hook_queue: Arc<HookQueue>,
+    subscribers: Subscribers<Socket>,
     stats: Arc<Mutex<Stats>>,
     presence: Option<Presence>,
     /// What the log's reader finds.
@@ -116,13 +116,13 @@ pub(crate) struct Broadcaster {
 
 impl Broadcaster {
     pub(crate) fn new(parts: Parts) -> Self {
-        let Parts { inbox, registry, notices, audience, stats, presence } = parts;
+        let Parts { inbox, registry, hook_queue, subscribers, stats, presence } = parts;
         let started = Instant::now();
         Self {
             inbox,
             registry,
-            notices,
-            audience,
+            hook_queue,
+            subscribers,
             stats,
             presence,
             steps: None,
@@ -141,7 +141,7 @@ impl Broadcaster {
         let end = End {
             inbox: Arc::clone(&self.inbox),
             registry: Arc::clone(&self.registry),
-            notices: Arc::clone(&self.notices),
+            hook_queue: Arc::clone(&self.hook_queue),
         };
         let mut work = Taken::default();
         let deadline = loop {
@@ -154,7 +154,7 @@ impl Broadcaster {
             }
         };
         self.close(deadline);
-        let cut_streams = self.audience.cut_all();
+        let cut_streams = self.subscribers.cut_all();
         self.show_stats();
         ShutdownReport { undelivered: end.stop(), cut_streams, untold: 0 }
     }
@@ -167,7 +167,7 @@ impl Broadcaster {
         for (before, arrival) in work.arrivals.drain(..) {
             match arrival.via {
                 Via::Wire(_) => self.arrivals.push_back(arrival),
-                Via::Tally(_) => self.subscriptions.push_back((before, arrival)),
+                Via::Local(_) => self.subscriptions.push_back((before, arrival)),
             }
         }
         if accepts_events {
@@ -175,7 +175,7 @@ impl Broadcaster {
         }
         self.take_turns(work);
         if !work.batch.is_empty() {
-            self.audience.deliver(&mut work.batch, usize::MAX, self.moment());
+            self.subscribers.deliver(&mut work.batch, usize::MAX, self.now());
         }
         self.announce();
         self.tick();
@@ -194,12 +194,12 @@ impl Broadcaster {
     fn follow_log(&mut self) {
         let Some(steps) = self.steps.take() else { return };
         for (_, arrival) in std::mem::take(&mut self.subscriptions) {
-            self.audience.admit(arrival, self.moment());
+            self.subscribers.admit(arrival, self.now());
         }
         for step in steps.try_iter().take(steps.len()) {
-            self.audience.follow(step, self.moment());
+            self.subscribers.follow(step, self.now());
         }
-        self.audience.flush(self.moment());
+        self.subscribers.flush(self.now());
         self.steps = Some(steps);
     }
 
@@ -209,23 +209,23 @@ impl Broadcaster {
     fn take_turns(&mut self, work: &mut Taken) {
         loop {
             let arrival = self.subscriptions.front().map(|(before, _)| *before);
-            let order = work.orders.front().map(|(before, _)| *before);
-            let Some(before) = [arrival, order].into_iter().flatten().min() else { return };
+            let command = work.commands.front().map(|(before, _)| *before);
+            let Some(before) = [arrival, command].into_iter().flatten().min() else { return };
             if before > work.events {
                 return;
             }
             let after = usize::try_from(work.events - before).unwrap_or(usize::MAX);
             let earlier = work.batch.len().saturating_sub(after);
             if earlier > 0 {
-                self.audience.deliver(&mut work.batch, earlier, self.moment());
+                self.subscribers.deliver(&mut work.batch, earlier, self.now());
             }
-            let moment = self.moment();
+            let now = self.now();
             if arrival == Some(before)
                 && let Some((_, arrival)) = self.subscriptions.pop_front()
             {
-                self.audience.admit(arrival, moment);
-            } else if let Some((_, order)) = work.orders.pop_front() {
-                self.audience.obey(order, moment);
+                self.subscribers.admit(arrival, now);
+            } else if let Some((_, command)) = work.commands.pop_front() {
+                self.subscribers.execute(command, now);
             }
         }
     }
@@ -233,39 +233,39 @@ impl Broadcaster {
     /// Publishes how many clients there are, if it is time to.
     fn announce(&mut self) {
         let Some(due) = self.announces_at() else { return };
-        let moment = self.moment();
-        if moment.now >= due
+        let now = self.now();
+        if now.instant >= due
             && let Some(Presence { name, kind, types, due }) = &mut self.presence
         {
-            *due = moment.now + PRESENCE;
-            self.audience.announce(*kind, name, types, moment);
+            *due = now.instant + PRESENCE;
+            self.subscribers.announce(*kind, name, types, now);
         }
     }
 
     /// When to publish how many clients there are. Not while the publishers have to wait.
     fn announces_at(&self) -> Option<Instant> {
         let presence = self.presence.as_ref().filter(|_| self.overloaded.is_none())?;
-        self.audience.has_news(presence.kind).then_some(presence.due)
+        self.subscribers.has_news(presence.kind).then_some(presence.due)
     }
 
     /// Whether events are taken from the queue now, or left there until the clients have caught
     /// up; the queue then fills, and publishers wait.
     fn accepts_events(&mut self) -> bool {
-        let moment = self.moment();
-        if self.overloaded.is_none_or(|again| moment.now >= again) {
-            let overloaded = self.audience.is_overloaded(moment);
-            self.overloaded = overloaded.then(|| moment.now + OVERLOAD_CHECK);
+        let now = self.now();
+        if self.overloaded.is_none_or(|again| now.instant >= again) {
+            let overloaded = self.subscribers.is_overloaded(now);
+            self.overloaded = overloaded.then(|| now.instant + OVERLOAD_CHECK);
         }
         self.overloaded.is_none()
     }
 
     /// How long there is nothing to do unless something comes in.
     fn next_wake(&self, stop: Option<Instant>) -> Wait {
-        if self.sweep_left > 0 || !self.arrivals.is_empty() || self.audience.has_graves() {
+        if self.sweep_left > 0 || !self.arrivals.is_empty() || self.subscribers.has_closing() {
             return Wait::No;
         }
-        let tick = (!self.audience.is_empty()).then_some(self.next_tick);
-        let (retry, presence) = (self.audience.next_retry(), self.announces_at());
+        let tick = (!self.subscribers.is_empty()).then_some(self.next_tick);
+        let (retry, presence) = (self.subscribers.next_retry(), self.announces_at());
         let earliest = [tick, retry, self.overloaded, presence, stop].into_iter().flatten().min();
         earliest.map_or(Wait::Forever, Wait::Until)
     }
@@ -276,7 +276,7 @@ impl Broadcaster {
         if now < self.next_tick {
             return;
         }
-        let places = self.audience.places();
+        let places = self.subscribers.slots();
         let ticks = (places / CLIENTS_A_TICK).clamp(1, TICKS);
         self.sweep_left = (self.sweep_left + places.div_ceil(ticks)).min(places);
         self.next_tick = now + SWEEP / u32::try_from(ticks).unwrap_or(1);
@@ -285,19 +285,19 @@ impl Broadcaster {
     fn do_chores(&mut self) {
         let end = Instant::now() + CHORES;
         loop {
-            let moment = self.moment();
-            if moment.now >= end {
+            let now = self.now();
+            if now.instant >= end {
                 return;
             }
-            let (retried, buried) = (self.audience.retry_one(moment), self.audience.bury_one());
+            let (retried, buried) = (self.subscribers.retry_one(now), self.subscribers.drop_one());
             let mut idle = !retried && !buried;
             if let Some(arrival) = self.arrivals.pop_front() {
-                self.audience.admit(arrival, moment);
+                self.subscribers.admit(arrival, now);
                 idle = false;
             }
             if self.sweep_left > 0 {
                 self.sweep_left -= 1;
-                self.audience.sweep_one(moment);
+                self.subscribers.sweep_one(now);
                 idle = false;
             }
             if idle {
@@ -313,16 +313,16 @@ impl Broadcaster {
         self.sweep_left = 0;
         let mut nap = Duration::from_millis(1);
         loop {
-            let moment = self.moment();
-            self.audience.end_all(moment);
+            let now = self.now();
+            self.subscribers.end_all(now);
             self.show_stats();
-            if self.audience.is_empty() || moment.now >= deadline {
+            if self.subscribers.is_empty() || now.instant >= deadline {
                 return;
             }
             let until = self
-                .audience
+                .subscribers
                 .next_retry()
-                .map_or(moment.now + nap, |retry| retry.min(moment.now + nap));
+                .map_or(now.instant + nap, |retry| retry.min(now.instant + nap));
             nap = (nap * 2).min(CLOSING_NAP);
             self.inbox.take(Wait::Until(until.min(deadline)), false, &mut work);
             self.arrivals.extend(work.arrivals.drain(..).map(|(_, arrival)| arrival));
@@ -333,14 +333,14 @@ impl Broadcaster {
     }
 
     fn show_stats(&self) {
-        *self.stats.lock() = *self.audience.stats();
+        *self.stats.lock() = *self.subscribers.stats();
     }
 
-    fn moment(&self) -> Moment {
+    fn now(&self) -> Now {
         let now = Instant::now();
         let second = now.duration_since(self.started).as_secs();
         // Good for 136 years.
-        Moment { now, second: u32::try_from(second).unwrap_or(u32::MAX) }
+        Now { instant: now, second: u32::try_from(second).unwrap_or(u32::MAX) }
     }
 }
 
@@ -348,14 +348,14 @@ impl Broadcaster {
 struct End {
     inbox: Arc<Inbox>,
     registry: Arc<Registry>,
-    notices: Arc<Notices>,
+    hook_queue: Arc<HookQueue>,
 }
 
 impl End {
     /// Returns how many events are left in the queue.
     fn stop(&self) -> usize {
         self.registry.clear();
-        self.notices.close();
+        self.hook_queue.close();
         self.inbox.stopped()
     }
 }

@@ -24,7 +24,7 @@ use crate::{
 const MOST: usize = 8192;
 
 #[derive(Debug)]
-pub(crate) enum Notice {
+pub(crate) enum HookEvent {
     Connected(Connected),
     Disconnected(ClientId, Disconnect),
 }
@@ -39,7 +39,7 @@ pub(crate) struct Connected {
 }
 
 #[derive(Debug, Default)]
-pub(crate) struct Notices {
+pub(crate) struct HookQueue {
     /// Held to put in or take out; never while a hook runs.
     state: Mutex<State>,
     /// The hooks' thread waits here for a notice, and a shutdown for that thread's end.
@@ -49,7 +49,7 @@ pub(crate) struct Notices {
 #[derive(Debug, Default)]
 struct State {
     /// By number, as they came. Some numbers were passed over.
-    waiting: HashMap<u64, Notice>,
+    waiting: HashMap<u64, HookEvent>,
     oldest: u64,
     next: u64,
     /// The clients whose arrival waits, with the number of that notice.
@@ -63,12 +63,12 @@ struct State {
     ended: bool,
 }
 
-impl Notices {
+impl HookQueue {
     pub(crate) fn connected(&self, connected: Connected) {
         let mut state = self.state.lock();
         let number = state.next;
         state.untold.insert(connected.id, number);
-        state.push(Notice::Connected(connected));
+        state.push(HookEvent::Connected(connected));
         drop(state);
         self.changed.notify_all();
     }
@@ -82,13 +82,13 @@ impl Notices {
             state.passed_over += 1;
             return;
         }
-        state.push(Notice::Disconnected(id, reason));
+        state.push(HookEvent::Disconnected(id, reason));
         drop(state);
         self.changed.notify_all();
     }
 
     /// Waits for the next notice; `None` when nothing more is to be told.
-    pub(crate) fn next(&self) -> Option<Notice> {
+    pub(crate) fn next(&self) -> Option<HookEvent> {
         let mut state = self.state.lock();
         while state.waiting.is_empty() && !state.closed {
             self.changed.wait(&mut state);
@@ -96,11 +96,11 @@ impl Notices {
         if state.until.is_some_and(|until| Instant::now() >= until) {
             return None;
         }
-        let notice = pop(&mut state)?;
-        if let Notice::Connected(connected) = &notice {
+        let event = pop(&mut state)?;
+        if let HookEvent::Connected(connected) = &event {
             state.untold.remove(&connected.id);
         }
-        Some(notice)
+        Some(event)
     }
 
     /// How many clients were passed over since the start.
@@ -132,10 +132,10 @@ impl Notices {
     /// has ended, and how many notices are left.
     pub(crate) fn wait_ended(&self) -> (bool, usize) {
         // A thread that has nothing to do takes a moment to end.
-        let moment = Instant::now() + Duration::from_millis(50);
+        let now = Instant::now() + Duration::from_millis(50);
         let mut state = self.state.lock();
         while !state.ended {
-            let until = state.until.map(|until| until.max(moment));
+            let until = state.until.map(|until| until.max(now));
             match until {
                 Some(until) if self.changed.wait_until(&mut state, until).timed_out() => break,
                 Some(_) => {}
@@ -147,20 +147,20 @@ impl Notices {
 }
 
 impl State {
-    fn push(&mut self, notice: Notice) {
-        self.waiting.insert(self.next, notice);
+    fn push(&mut self, event: HookEvent) {
+        self.waiting.insert(self.next, event);
         self.next += 1;
     }
 }
 
 /// Takes the oldest notice. There may be a great many before it that were passed over; the lock is
 /// let go of in between for whoever waits for it.
-fn pop(state: &mut MutexGuard<'_, State>) -> Option<Notice> {
+fn pop(state: &mut MutexGuard<'_, State>) -> Option<HookEvent> {
     while state.oldest < state.next {
         let number = state.oldest;
         state.oldest += 1;
-        if let Some(notice) = state.waiting.remove(&number) {
-            return Some(notice);
+        if let Some(event) = state.waiting.remove(&number) {
+            return Some(event);
         }
         if number.is_multiple_of(1024) {
             MutexGuard::bump(state);
@@ -173,62 +173,62 @@ fn pop(state: &mut MutexGuard<'_, State>) -> Option<Notice> {
 mod tests {
     use super::*;
 
-    fn connect(notices: &Notices, id: u64) {
+    fn connect(hook_queue: &HookQueue, id: u64) {
         let subscribed = Arc::new(Subscribed::All);
         let id = ClientId(id);
-        notices.connected(Connected { id, peer: None, subscribed, last_event_id: None });
+        hook_queue.connected(Connected { id, peer: None, subscribed, last_event_id: None });
     }
 
     /// The next notice: a client's number, and whether it has come.
-    fn next(notices: &Notices) -> Option<(u64, bool)> {
-        Some(match notices.next()? {
-            Notice::Connected(client) => (client.id.0, true),
-            Notice::Disconnected(id, _) => (id.0, false),
+    fn next(hook_queue: &HookQueue) -> Option<(u64, bool)> {
+        Some(match hook_queue.next()? {
+            HookEvent::Connected(client) => (client.id.0, true),
+            HookEvent::Disconnected(id, _) => (id.0, false),
         })
     }
 
     #[test]
     fn what_waits_is_bounded_and_whoever_was_told_of_is_told_of_again() {
         const CLIENTS: u64 = 1000;
-        let notices = Notices::default();
-        let disconnect = |id| notices.disconnected(ClientId(id), Disconnect::ClosedByPeer);
+        let hook_queue = HookQueue::default();
+        let disconnect = |id| hook_queue.disconnected(ClientId(id), Disconnect::ClosedByPeer);
         for id in 0..CLIENTS {
-            connect(&notices, id);
+            connect(&hook_queue, id);
         }
-        let told: Vec<_> = (0..CLIENTS / 2).map(|_| next(&notices)).collect();
+        let told: Vec<_> = (0..CLIENTS / 2).map(|_| next(&hook_queue)).collect();
         assert_eq!(told, (0..CLIENTS / 2).map(|id| Some((id, true))).collect::<Vec<_>>());
         // A hook hangs while as many come as go, for long.
         for id in 0..100 * CLIENTS {
             disconnect(id);
-            connect(&notices, id + CLIENTS);
+            connect(&hook_queue, id + CLIENTS);
         }
-        let waiting = notices.state.lock().waiting.len();
+        let waiting = hook_queue.state.lock().waiting.len();
         let most = MOST + 2 * usize::try_from(CLIENTS).expect("it is small");
         assert!((MOST..=most).contains(&waiting), "{waiting} wait");
         (100 * CLIENTS..101 * CLIENTS).for_each(disconnect);
-        notices.close();
+        hook_queue.close();
         let mut here: Vec<bool> = (0..101 * CLIENTS).map(|id| id < CLIENTS / 2).collect();
         let mut ended = 0;
-        while let Some((id, comes)) = next(&notices) {
+        while let Some((id, comes)) = next(&hook_queue) {
             let was_here = std::mem::replace(&mut here[usize::try_from(id).expect("small")], comes);
             assert!(was_here != comes, "client {id} twice, or the wrong way round");
             ended += u64::from(!comes);
         }
         assert!(!here.contains(&true), "each end is told");
-        assert_eq!(ended + notices.passed_over(), 101 * CLIENTS);
-        assert!(notices.state.lock().untold.is_empty());
+        assert_eq!(ended + hook_queue.passed_over(), 101 * CLIENTS);
+        assert!(hook_queue.state.lock().untold.is_empty());
     }
 
     #[test]
     fn after_the_deadline_nothing_more_is_told() {
-        let notices = Notices::default();
-        connect(&notices, 0);
-        connect(&notices, 1);
-        assert_eq!(next(&notices), Some((0, true)));
-        notices.stop(Instant::now());
-        assert_eq!(next(&notices), None);
-        assert_eq!(notices.wait_ended(), (false, 1), "a hook is busy");
-        notices.end();
-        assert_eq!(notices.wait_ended(), (true, 1));
+        let hook_queue = HookQueue::default();
+        connect(&hook_queue, 0);
+        connect(&hook_queue, 1);
+        assert_eq!(next(&hook_queue), Some((0, true)));
+        hook_queue.stop(Instant::now());
+        assert_eq!(next(&hook_queue), None);
+        assert_eq!(hook_queue.wait_ended(), (false, 1), "a hook is busy");
+        hook_queue.end();
+        assert_eq!(hook_queue.wait_ended(), (true, 1));
     }
 }

@@ -11,14 +11,14 @@ use std::{
 use crossbeam_channel::Receiver;
 
 use crate::broadcast::{
-    clock::{Meter, Moment},
-    mailbox::Mail,
+    clock::{Now, ReadRate},
+    mailbox::Pending,
     stats::Disconnect,
 };
 
 /// What the two sides of a subscription share beside the mailbox.
 #[derive(Debug, Default)]
-pub(crate) struct Tally {
+pub(crate) struct SharedCounts {
     /// Bytes in the mailbox.
     waiting: AtomicUsize,
     /// Bytes taken out of it so far; wraps.
@@ -29,7 +29,7 @@ pub(crate) struct Tally {
     reason: OnceLock<Disconnect>,
 }
 
-impl Tally {
+impl SharedCounts {
     /// The subscriber took this many bytes.
     pub(crate) fn took(&self, bytes: usize) {
         self.waiting.fetch_sub(bytes, Relaxed);
@@ -48,11 +48,11 @@ impl Tally {
 
 /// The broadcaster's side.
 #[derive(Debug)]
-pub(crate) struct Feed {
-    tally: Arc<Tally>,
+pub(crate) struct LocalSink {
+    counts: Arc<SharedCounts>,
     /// To free what waits when the subscription is cut off for being behind.
-    mailbox: Receiver<Mail>,
-    last_mail: Instant,
+    mailbox: Receiver<Pending>,
+    last_added: Instant,
     taken: usize,
     progress: Instant,
     /// When it last had everything, as far as was seen.
@@ -61,42 +61,42 @@ pub(crate) struct Feed {
     first: usize,
     /// Bytes out of the history that may still wait beside what the budget allows.
     allowance: usize,
-    meter: Meter,
+    rate: ReadRate,
 }
 
-impl Feed {
-    pub(crate) fn new(tally: Arc<Tally>, mailbox: Receiver<Mail>, moment: Moment) -> Self {
+impl LocalSink {
+    pub(crate) fn new(counts: Arc<SharedCounts>, mailbox: Receiver<Pending>, now: Now) -> Self {
         Self {
-            tally,
+            counts,
             mailbox,
-            last_mail: moment.now,
+            last_added: now.instant,
             taken: 0,
-            progress: moment.now,
-            caught_up: moment.now,
+            progress: now.instant,
+            caught_up: now.instant,
             first: 0,
             allowance: 0,
-            meter: Meter::default(),
+            rate: ReadRate::default(),
         }
     }
 
     /// Bytes that wait beside what came out of the history and the oldest: what the budget limits.
     pub(crate) fn waiting(&self) -> usize {
-        let waiting = self.tally.waiting.load(Relaxed);
+        let waiting = self.counts.waiting.load(Relaxed);
         waiting.saturating_sub(self.allowance).saturating_sub(self.first)
     }
 
     /// Bytes that wait, all of them.
     pub(crate) fn held(&self) -> usize {
-        self.tally.waiting.load(Relaxed)
+        self.counts.waiting.load(Relaxed)
     }
 
     /// Notes that frames of `length` bytes were put into the mailbox; tells how many wait now.
-    pub(crate) fn mailed(&mut self, length: usize, moment: Moment) -> usize {
-        self.note_taken(moment);
-        self.last_mail = moment.now;
-        let before = self.tally.waiting.fetch_add(length, Relaxed);
+    pub(crate) fn added(&mut self, length: usize, now: Now) -> usize {
+        self.note_taken(now);
+        self.last_added = now.instant;
+        let before = self.counts.waiting.fetch_add(length, Relaxed);
         if before == 0 {
-            (self.first, self.caught_up) = (length, moment.now);
+            (self.first, self.caught_up) = (length, now.instant);
         }
         // The oldest is taken first.
         self.allowance = self.allowance.min(before);
@@ -104,26 +104,26 @@ impl Feed {
     }
 
     /// Notes a frame out of the history, which may go beyond the budget.
-    pub(crate) fn replayed(&mut self, length: usize, moment: Moment) {
-        self.mailed(length, moment);
+    pub(crate) fn replayed(&mut self, length: usize, now: Now) {
+        self.added(length, now);
         self.allowance += length;
     }
 
     /// Whether the subscriber reads, as far as can be told: it has everything, it took something
     /// lately, or it has hardly had the time to.
-    pub(crate) fn reads(&mut self, moment: Moment) -> bool {
-        self.note_taken(moment);
-        self.tally.waiting.load(Relaxed) == 0
-            || moment.is_recent(self.caught_up)
-            || self.meter.reads(moment)
+    pub(crate) fn reads(&mut self, now: Now) -> bool {
+        self.note_taken(now);
+        self.counts.waiting.load(Relaxed) == 0
+            || now.is_recent(self.caught_up)
+            || self.rate.reads(now)
     }
 
-    fn note_taken(&mut self, moment: Moment) {
-        let taken = self.tally.taken.load(Relaxed);
+    fn note_taken(&mut self, now: Now) {
+        let taken = self.counts.taken.load(Relaxed);
         if taken != self.taken {
-            self.meter.add(taken.wrapping_sub(self.taken), moment);
+            self.rate.add(taken.wrapping_sub(self.taken), now);
             self.taken = taken;
-            self.progress = moment.now;
+            self.progress = now.instant;
         }
     }
 
@@ -133,21 +133,21 @@ impl Feed {
     }
 
     pub(crate) fn has_left(&self) -> bool {
-        self.tally.left.load(Relaxed)
+        self.counts.left.load(Relaxed)
     }
 
     /// How long nothing was sent to a subscription that has taken everything.
     pub(crate) fn silence(&self, now: Instant) -> Option<Duration> {
-        (self.tally.waiting.load(Relaxed) == 0)
-            .then(|| now.saturating_duration_since(self.last_mail))
+        (self.counts.waiting.load(Relaxed) == 0)
+            .then(|| now.saturating_duration_since(self.last_added))
     }
 
     /// Tells the subscriber why it ends. What waits is still delivered, unless there is too much.
     pub(crate) fn end(&self, reason: Disconnect) {
-        let _first_reason_stays = self.tally.reason.set(reason);
+        let _first_reason_stays = self.counts.reason.set(reason);
         if reason == Disconnect::Behind {
-            while let Ok(mail) = self.mailbox.try_recv() {
-                self.tally.took(mail.len());
+            while let Ok(pending) = self.mailbox.try_recv() {
+                self.counts.took(pending.len());
             }
         }
     }

@@ -11,13 +11,13 @@ use std::{
 use crate::message::frame::Frame;
 
 /// What one place in a mailbox costs beside the frame, in bytes.
-const PLACE: usize = 32;
+const OVERHEAD: usize = 32;
 
 /// Bytes that all mailboxes together hold, a shared frame counted once.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Load(Arc<AtomicUsize>);
+pub(crate) struct MemoryInUse(Arc<AtomicUsize>);
 
-impl Load {
+impl MemoryInUse {
     pub(crate) fn bytes(&self) -> usize {
         self.0.load(Relaxed)
     }
@@ -25,22 +25,22 @@ impl Load {
 
 /// A frame in a mailbox. Cloning shares it.
 #[derive(Debug)]
-pub(crate) struct Mail(Arc<Parcel>);
+pub(crate) struct Pending(Arc<Counted>);
 
 #[derive(Debug)]
-struct Parcel {
+struct Counted {
     frame: Frame,
-    load: Load,
+    memory: MemoryInUse,
 }
 
 /// A frame that is kept, and may wait in mailboxes meanwhile: it is counted once for all of them.
 #[derive(Debug)]
-pub(crate) struct Original {
+pub(crate) struct SharedFrame {
     frame: Frame,
-    waiting: RefCell<Weak<Parcel>>,
+    waiting: RefCell<Weak<Counted>>,
 }
 
-impl Original {
+impl SharedFrame {
     pub(crate) fn new(frame: Frame) -> Self {
         Self { frame, waiting: RefCell::default() }
     }
@@ -49,21 +49,21 @@ impl Original {
         self.frame.len()
     }
 
-    pub(crate) fn mail(&self, load: &Load) -> Mail {
-        if let Some(parcel) = self.waiting.borrow().upgrade() {
-            load.0.fetch_add(PLACE, Relaxed);
-            return Mail(parcel);
+    pub(crate) fn pending(&self, memory: &MemoryInUse) -> Pending {
+        if let Some(counted) = self.waiting.borrow().upgrade() {
+            memory.0.fetch_add(OVERHEAD, Relaxed);
+            return Pending(counted);
         }
-        let mail = Mail::new(self.frame.clone(), load);
-        *self.waiting.borrow_mut() = Arc::downgrade(&mail.0);
-        mail
+        let pending = Pending::new(self.frame.clone(), memory);
+        *self.waiting.borrow_mut() = Arc::downgrade(&pending.0);
+        pending
     }
 }
 
-impl Mail {
-    pub(crate) fn new(frame: Frame, load: &Load) -> Self {
-        load.0.fetch_add(frame.len() + PLACE, Relaxed);
-        Self(Arc::new(Parcel { frame, load: load.clone() }))
+impl Pending {
+    pub(crate) fn new(frame: Frame, memory: &MemoryInUse) -> Self {
+        memory.0.fetch_add(frame.len() + OVERHEAD, Relaxed);
+        Self(Arc::new(Counted { frame, memory: memory.clone() }))
     }
 
     pub(crate) fn frame(&self) -> &Frame {
@@ -79,22 +79,22 @@ impl Mail {
     }
 }
 
-impl Clone for Mail {
+impl Clone for Pending {
     fn clone(&self) -> Self {
-        self.0.load.0.fetch_add(PLACE, Relaxed);
+        self.0.memory.0.fetch_add(OVERHEAD, Relaxed);
         Self(Arc::clone(&self.0))
     }
 }
 
-impl Drop for Mail {
+impl Drop for Pending {
     fn drop(&mut self) {
-        self.0.load.0.fetch_sub(PLACE, Relaxed);
+        self.0.memory.0.fetch_sub(OVERHEAD, Relaxed);
     }
 }
 
-impl Drop for Parcel {
+impl Drop for Counted {
     fn drop(&mut self) {
-        self.load.0.fetch_sub(self.frame.len(), Relaxed);
+        self.memory.0.fetch_sub(self.frame.len(), Relaxed);
     }
 }
 
@@ -104,18 +104,18 @@ mod tests {
 
     #[test]
     fn a_shared_frame_is_counted_once_and_each_place_beside_it() {
-        let load = Load::default();
-        let mail = Mail::new(Frame::from_bytes(&[b'x'; 100]), &load);
-        let copies = vec![mail.clone(), mail.clone()];
-        assert_eq!(load.bytes(), 100 + 3 * PLACE);
-        drop(mail);
-        assert_eq!(load.bytes(), 100 + 2 * PLACE);
+        let memory = MemoryInUse::default();
+        let pending = Pending::new(Frame::from_bytes(&[b'x'; 100]), &memory);
+        let copies = vec![pending.clone(), pending.clone()];
+        assert_eq!(memory.bytes(), 100 + 3 * OVERHEAD);
+        drop(pending);
+        assert_eq!(memory.bytes(), 100 + 2 * OVERHEAD);
         drop(copies);
-        assert_eq!(load.bytes(), 0);
-        let original = Original::new(Frame::from_bytes(&[b'x'; 100]));
-        let waiting = vec![original.mail(&load), original.mail(&load)];
-        assert_eq!(load.bytes(), 100 + 2 * PLACE);
+        assert_eq!(memory.bytes(), 0);
+        let original = SharedFrame::new(Frame::from_bytes(&[b'x'; 100]));
+        let waiting = vec![original.pending(&memory), original.pending(&memory)];
+        assert_eq!(memory.bytes(), 100 + 2 * OVERHEAD);
         drop(waiting);
-        assert_eq!(load.bytes(), 0);
+        assert_eq!(memory.bytes(), 0);
     }
 }

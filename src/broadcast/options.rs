@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use crate::broadcast::{
-    history::HistoryLimits, inbox::QueueLimits, log::LogFactory, subscribers::AudienceLimits,
+    history::HistoryLimits, inbox::QueueLimits, log::LogFactory, subscribers::SubscriberLimits,
 };
 
 const MIB: usize = 1024 * 1024;
@@ -11,7 +11,7 @@ const MIB: usize = 1024 * 1024;
 #[derive(Clone, Debug)]
 pub(crate) struct Options {
     pub(crate) queue: QueueLimits,
-    pub(crate) audience: AudienceLimits,
+    pub(crate) subscribers: SubscriberLimits,
     pub(crate) history: HistoryLimits,
     pub(crate) max_frame_bytes: usize,
     pub(crate) max_streams: usize,
@@ -31,7 +31,7 @@ impl Default for Options {
     fn default() -> Self {
         Self {
             queue: QueueLimits { messages: 1024, bytes: 16 * MIB },
-            audience: AudienceLimits {
+            subscribers: SubscriberLimits {
                 mailbox_bytes: MIB,
                 mailboxes_bytes: 256 * MIB,
                 stall_timeout: Duration::from_secs(10),

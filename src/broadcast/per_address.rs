@@ -6,31 +6,31 @@ use parking_lot::Mutex;
 
 /// Counts what the permits of each address are. Cloning shares the counts.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Permits(Arc<Mutex<HashMap<IpAddr, usize>>>);
+pub(crate) struct AddressCounts(Arc<Mutex<HashMap<IpAddr, usize>>>);
 
-impl Permits {
+impl AddressCounts {
     /// A permit for an address, unless it has `limit` of them.
-    pub(crate) fn take(&self, address: IpAddr, limit: usize) -> Option<Permit> {
+    pub(crate) fn take(&self, address: IpAddr, limit: usize) -> Option<AddressSlot> {
         let mut counts = self.0.lock();
         let count = counts.get(&address).copied().unwrap_or_default();
         if count >= limit {
             return None;
         }
         counts.insert(address, count + 1);
-        Some(Permit { permits: self.clone(), address, other: None })
+        Some(AddressSlot { counts: self.clone(), address, other: None })
     }
 }
 
 /// The right to one stream, given back when dropped.
 #[derive(Debug)]
-pub(crate) struct Permit {
-    permits: Permits,
+pub(crate) struct AddressSlot {
+    counts: AddressCounts,
     address: IpAddr,
     /// By the other limits that hold for the stream.
-    other: Option<Box<Permit>>,
+    other: Option<Box<AddressSlot>>,
 }
 
-impl Permit {
+impl AddressSlot {
     /// Keeps `other` for as long as this one.
     pub(crate) fn beside(mut self, other: Option<Self>) -> Self {
         self.other = other.map(Box::new);
@@ -38,9 +38,9 @@ impl Permit {
     }
 }
 
-impl Drop for Permit {
+impl Drop for AddressSlot {
     fn drop(&mut self) {
-        let mut counts = self.permits.0.lock();
+        let mut counts = self.counts.0.lock();
         if let Some(count) = counts.get_mut(&self.address) {
             *count -= 1;
             if *count == 0 {
@@ -59,22 +59,22 @@ mod tests {
 
     #[test]
     fn an_address_has_so_many_permits_and_gets_them_back() {
-        let permits = Permits::default();
+        let counts = AddressCounts::default();
         let (one, other) = (IpAddr::from([127, 0, 0, 1]), IpAddr::from([127, 0, 0, 2]));
-        let first = permits.take(one, 2);
-        let second = permits.take(one, 2);
-        assert!(first.is_some() && second.is_some() && permits.take(one, 2).is_none());
-        assert!(permits.take(other, 2).is_some());
+        let first = counts.take(one, 2);
+        let second = counts.take(one, 2);
+        assert!(first.is_some() && second.is_some() && counts.take(one, 2).is_none());
+        assert!(counts.take(other, 2).is_some());
         drop(first);
-        let again = permits.take(one, 2);
-        assert!(again.is_some() && permits.take(one, 2).is_none());
+        let again = counts.take(one, 2);
+        assert!(again.is_some() && counts.take(one, 2).is_none());
         drop((second, again));
-        assert!(permits.0.lock().is_empty());
-        let (hosts, networks) = (Permits::default(), Permits::default());
+        assert!(counts.0.lock().is_empty());
+        let (hosts, networks) = (AddressCounts::default(), AddressCounts::default());
         let both = hosts.take(one, 1).expect("room").beside(networks.take(other, 1));
         assert!(hosts.take(one, 1).is_none() && networks.take(other, 1).is_none());
         drop(both);
         assert!(hosts.0.lock().is_empty() && networks.0.lock().is_empty());
-        assert!(permits.take(one, 0).is_none());
+        assert!(counts.take(one, 0).is_none());
     }
 }

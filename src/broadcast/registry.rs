@@ -6,7 +6,9 @@ use crossbeam_channel::{Receiver, Sender, bounded, unbounded};
 use parking_lot::Mutex;
 
 use crate::{
-    broadcast::{client::ClientId, mailbox::Mail, per_address::Permit, subscription_sets::Key},
+    broadcast::{
+        client::ClientId, mailbox::Pending, per_address::AddressSlot, subscription_sets::Key,
+    },
     error::SubscribeError,
     message::event_types::Subscribed,
 };
@@ -47,12 +49,12 @@ struct Clients {
 struct Client {
     subscribed: Arc<Subscribed>,
     /// Has no place at all while a stream has everything, which makes it small.
-    mailbox: Sender<Mail>,
+    mailbox: Sender<Pending>,
     kind: Kind,
     /// Where the broadcaster has it; [`NOWHERE`] before it has taken it over.
     key: Key,
     /// Boxed, since most clients have none.
-    permit: Option<Box<Permit>>,
+    address_slot: Option<Box<AddressSlot>>,
 }
 
 impl Registry {
@@ -65,7 +67,7 @@ impl Registry {
         self: &Arc<Self>,
         kind: Kind,
         subscribed: Subscribed,
-        permit: Option<Permit>,
+        address_slot: Option<AddressSlot>,
     ) -> Result<Seat, SubscribeError> {
         let (sender, mailbox) = match kind {
             Kind::Stream => bounded(0),
@@ -89,7 +91,7 @@ impl Registry {
             mailbox: sender,
             kind,
             key: NOWHERE,
-            permit: permit.map(Box::new),
+            address_slot: address_slot.map(Box::new),
         };
         clients.map.insert(id, client);
         drop(clients);
@@ -114,19 +116,19 @@ impl Registry {
     }
 
     /// Puts frames into mailboxes, under one lock for all of them.
-    pub(crate) fn send(&self, mails: impl IntoIterator<Item = (ClientId, Mail)>) {
+    pub(crate) fn send(&self, pending: impl IntoIterator<Item = (ClientId, Pending)>) {
         let clients = self.clients.lock();
-        for (id, mail) in mails {
+        for (id, pending) in pending {
             if let Some(client) = clients.map.get(&id) {
                 // The broadcaster holds a receiver of each mailbox as long as the client is here.
-                let sent = client.mailbox.try_send(mail);
+                let sent = client.mailbox.try_send(pending);
                 debug_assert!(sent.is_ok(), "what is sent to has a mailbox with room");
             }
         }
     }
 
     /// Gives a client a new mailbox in place of its empty one: with room, or without.
-    pub(crate) fn replace_mailbox(&self, id: ClientId, room: bool) -> Option<Receiver<Mail>> {
+    pub(crate) fn replace_mailbox(&self, id: ClientId, room: bool) -> Option<Receiver<Pending>> {
         let (sender, mailbox) = if room { unbounded() } else { bounded(0) };
         let mut clients = self.clients.lock();
         let client = clients.map.get_mut(&id)?;
@@ -156,7 +158,7 @@ impl Registry {
             clients.subscribed.shrink_to_fit();
         }
         drop(clients);
-        drop(client.permit);
+        drop(client.address_slot);
     }
 
     /// Refuses clients from now on.
@@ -206,14 +208,14 @@ impl Clients {
 pub(crate) struct Seat {
     pub(crate) id: ClientId,
     pub(crate) subscribed: Arc<Subscribed>,
-    pub(crate) mailbox: Receiver<Mail>,
+    pub(crate) mailbox: Receiver<Pending>,
     pub(crate) peer: Option<SocketAddr>,
     registry: Option<Arc<Registry>>,
 }
 
 impl Seat {
     /// Leaves the client registered; who takes the seat removes it.
-    pub(crate) fn take(mut self) -> (ClientId, Arc<Subscribed>, Receiver<Mail>) {
+    pub(crate) fn take(mut self) -> (ClientId, Arc<Subscribed>, Receiver<Pending>) {
         self.registry = None;
         (self.id, Arc::clone(&self.subscribed), self.mailbox.clone())
     }

@@ -17,28 +17,28 @@ use crate::{
         broadcaster::{Broadcaster, Parts, Presence},
         client::{ClientId, SendToError, UnknownClient},
         history::History,
-        hook_queue::Notices,
+        hook_queue::HookQueue,
         inbox::{
             Inbox, Refused,
             queue::{MAX_BATCH_BYTES, Queued},
         },
         log::{Log, NotAppended},
         options::Options,
-        per_address::Permit,
+        per_address::AddressSlot,
         registry::{Kind, Registry, Seat},
         stats::{LogStats, Stats},
-        subscribers::{Audience, Order},
+        subscribers::{Command, Subscribers},
     },
     error::{PublishAllError, PublishError, SubscribeError, TryPublishError},
     message::{Message, MessageError, event_types::EventTypes, frame, id::epoch},
     socket::Socket,
 };
 
-pub(crate) struct Hub {
+pub(crate) struct Shared {
     pub(crate) types: Arc<EventTypes>,
     pub(crate) registry: Arc<Registry>,
     pub(crate) inbox: Arc<Inbox>,
-    pub(crate) notices: Arc<Notices>,
+    pub(crate) hook_queue: Arc<HookQueue>,
     pub(crate) options: Options,
     /// The broadcaster's copy; held for a copy only.
     stats: Arc<Mutex<Stats>>,
@@ -49,22 +49,22 @@ pub(crate) struct Hub {
     pub(super) is_primed: Arc<AtomicBool>,
 }
 
-impl fmt::Debug for Hub {
+impl fmt::Debug for Shared {
     /// Holds no lock while it writes: what it writes to may publish.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Hub").field("options", &self.options).finish_non_exhaustive()
     }
 }
 
-impl Hub {
+impl Shared {
     pub(crate) fn new(options: Options) -> Self {
         // A batch must not use up the budget of a client before it can be waited for.
-        let batch_bytes = MAX_BATCH_BYTES.min(options.audience.mailbox_bytes / 2);
+        let batch_bytes = MAX_BATCH_BYTES.min(options.subscribers.mailbox_bytes / 2);
         Self {
             types: Arc::default(),
             registry: Registry::new(options.max_streams),
             inbox: Arc::new(Inbox::new(options.queue.clone(), batch_bytes)),
-            notices: Arc::default(),
+            hook_queue: Arc::default(),
             stats: Arc::default(),
             made: Instant::now(),
             log: OnceLock::new(),
@@ -77,10 +77,10 @@ impl Hub {
     pub(crate) fn broadcaster(&self, tells: bool) -> Broadcaster {
         let registry = Arc::clone(&self.registry);
         let history = History::new(self.options.history.clone(), epoch());
-        let limits = self.options.audience.clone();
-        let mut audience = Audience::new(Arc::clone(&registry), limits, history);
+        let limits = self.options.subscribers.clone();
+        let mut subscribers = Subscribers::new(Arc::clone(&registry), limits, history);
         if tells {
-            audience.tell(Arc::clone(&self.notices));
+            subscribers.tell(Arc::clone(&self.hook_queue));
         }
         let presence = self.options.presence.as_ref();
         let presence =
@@ -88,8 +88,8 @@ impl Hub {
         Broadcaster::new(Parts {
             inbox: Arc::clone(&self.inbox),
             registry,
-            notices: Arc::clone(&self.notices),
-            audience,
+            hook_queue: Arc::clone(&self.hook_queue),
+            subscribers,
             stats: Arc::clone(&self.stats),
             presence,
         })
@@ -154,7 +154,7 @@ impl Hub {
         if !self.registry.has(client) {
             return Err(SendToError::UnknownClient(client));
         }
-        self.inbox.order(Order::Send(client, frame)).map_err(refused)
+        self.inbox.command(Command::Send(client, frame)).map_err(refused)
     }
 
     /// Ends a client, in the order of publishing.
@@ -163,7 +163,7 @@ impl Hub {
             return Err(UnknownClient(client));
         }
         // Refused only where all clients are about to end.
-        self.inbox.order(Order::Disconnect(client)).map_err(|_| UnknownClient(client))
+        self.inbox.command(Command::Disconnect(client)).map_err(|_| UnknownClient(client))
     }
 
     /// Registers a client; the seat is free again when dropped.
@@ -171,13 +171,13 @@ impl Hub {
         &self,
         kind: Kind,
         names: impl IntoIterator<Item = &'n str>,
-        permit: Option<Permit>,
+        address_slot: Option<AddressSlot>,
     ) -> Result<Seat, SubscribeError> {
         let subscribed = self.types.subscribe(names)?;
         if matches!(self.inbox.accepts(), Err(PublishError::NotRunning)) {
             return Err(SubscribeError::NotRunning);
         }
-        self.registry.register(kind, subscribed, permit)
+        self.registry.register(kind, subscribed, address_slot)
     }
 
     /// Whether a client can be [admitted](Self::admit) without waiting.
@@ -207,7 +207,7 @@ impl Hub {
     pub(crate) fn stats(&self) -> Stats {
         let (streams, subscriptions) = self.registry.counts();
         let queued = self.inbox.queued();
-        let untold = self.notices.passed_over();
+        let untold = self.hook_queue.passed_over();
         let log = self.log_stats();
         Stats { streams, subscriptions, queued, untold, log, ..*self.stats.lock() }
     }

@@ -10,7 +10,7 @@ use crate::message::{
 
 /// A client's place in the broadcaster's table.
 pub(crate) type Key = u32;
-pub(crate) type GroupId = u32;
+pub(crate) type SetId = u32;
 
 /// An event on its way to the clients.
 #[derive(Clone, Debug)]
@@ -20,19 +20,19 @@ pub(crate) struct Event {
 }
 
 #[derive(Debug, Default)]
-pub(crate) struct Groups {
+pub(crate) struct SubscriptionSets {
     /// An empty group's number is free.
-    table: Vec<Group>,
-    free: Vec<GroupId>,
-    by_subscribed: HashMap<Arc<Subscribed>, GroupId>,
-    /// Groups that name a type, by the type's number.
-    by_type: Vec<Vec<GroupId>>,
-    /// Groups that listen to all types: one at most.
-    all: Vec<GroupId>,
+    table: Vec<SubscriptionSet>,
+    free: Vec<SetId>,
+    by_subscribed: HashMap<Arc<Subscribed>, SetId>,
+    /// SubscriptionSets that name a type, by the type's number.
+    by_type: Vec<Vec<SetId>>,
+    /// SubscriptionSets that listen to all types: one at most.
+    all: Vec<SetId>,
 }
 
 #[derive(Debug, Default)]
-struct Group {
+struct SubscriptionSet {
     /// Without it the group has no members.
     subscribed: Option<Arc<Subscribed>>,
     members: Vec<Key>,
@@ -40,26 +40,26 @@ struct Group {
     matched: Vec<u32>,
 }
 
-impl Groups {
+impl SubscriptionSets {
     /// What the clients of a group subscribe to.
-    pub(crate) fn subscribed(&self, id: GroupId) -> Option<&Subscribed> {
+    pub(crate) fn subscribed(&self, id: SetId) -> Option<&Subscribed> {
         self.table[id as usize].subscribed.as_deref()
     }
 
     /// Whether anybody listens to a type.
     pub(crate) fn listens(&self, kind: TypeId) -> bool {
         let named = self.by_type.get(kind as usize);
-        !self.all.is_empty() || named.is_some_and(|groups| !groups.is_empty())
+        !self.all.is_empty() || named.is_some_and(|sets| !sets.is_empty())
     }
 
     /// What the clients subscribe to, each with the number of clients that do.
     pub(crate) fn counts(&self) -> Vec<(Arc<Subscribed>, usize)> {
-        let count = |group: &Group| Some((group.subscribed.clone()?, group.members.len()));
+        let count = |set: &SubscriptionSet| Some((set.subscribed.clone()?, set.members.len()));
         self.table.iter().filter_map(count).collect()
     }
 
     /// Adds a client; returns its group and its place there.
-    pub(crate) fn join(&mut self, subscribed: Arc<Subscribed>, key: Key) -> (GroupId, u32) {
+    pub(crate) fn join(&mut self, subscribed: Arc<Subscribed>, key: Key) -> (SetId, u32) {
         let id = match self.by_subscribed.get(&subscribed) {
             Some(&id) => id,
             None => self.create(subscribed),
@@ -70,23 +70,23 @@ impl Groups {
     }
 
     /// Removes the client at `place`; returns the client that has this place now.
-    pub(crate) fn leave(&mut self, id: GroupId, place: u32) -> Option<Key> {
-        let group = &mut self.table[id as usize];
-        group.members.swap_remove(place as usize);
-        let moved = group.members.get(place as usize).copied();
-        if group.members.is_empty()
-            && let Some(subscribed) = group.subscribed.take()
+    pub(crate) fn leave(&mut self, id: SetId, place: u32) -> Option<Key> {
+        let set = &mut self.table[id as usize];
+        set.members.swap_remove(place as usize);
+        let moved = set.members.get(place as usize).copied();
+        if set.members.is_empty()
+            && let Some(subscribed) = set.subscribed.take()
         {
             self.by_subscribed.remove(&subscribed);
             self.change_lists(&subscribed, |list| list.retain(|&other| other != id));
-            self.table[id as usize] = Group::default();
+            self.table[id as usize] = SubscriptionSet::default();
             self.free.push(id);
         }
         moved
     }
 
     /// Finds the groups that get something of a batch.
-    pub(crate) fn match_batch(&mut self, batch: &[Event], touched: &mut Vec<GroupId>) {
+    pub(crate) fn match_batch(&mut self, batch: &[Event], touched: &mut Vec<SetId>) {
         for (at, event) in batch.iter().enumerate() {
             let named = self.by_type.get(event.kind as usize).map_or(&[][..], Vec::as_slice);
             for &id in named.iter().chain(&self.all) {
@@ -101,21 +101,21 @@ impl Groups {
 
     /// Takes a group's members and its part of the batch, to be given back by
     /// [`restore`](Self::restore) before anyone joins or leaves.
-    pub(crate) fn take(&mut self, id: GroupId) -> (Vec<Key>, Vec<u32>) {
-        let group = &mut self.table[id as usize];
-        (std::mem::take(&mut group.members), std::mem::take(&mut group.matched))
+    pub(crate) fn take(&mut self, id: SetId) -> (Vec<Key>, Vec<u32>) {
+        let set = &mut self.table[id as usize];
+        (std::mem::take(&mut set.members), std::mem::take(&mut set.matched))
     }
 
-    pub(crate) fn restore(&mut self, id: GroupId, members: Vec<Key>, mut matched: Vec<u32>) {
+    pub(crate) fn restore(&mut self, id: SetId, members: Vec<Key>, mut matched: Vec<u32>) {
         matched.clear();
-        let group = &mut self.table[id as usize];
-        group.members = members;
-        group.matched = matched;
+        let set = &mut self.table[id as usize];
+        set.members = members;
+        set.matched = matched;
     }
 
-    fn create(&mut self, subscribed: Arc<Subscribed>) -> GroupId {
+    fn create(&mut self, subscribed: Arc<Subscribed>) -> SetId {
         let id = self.free.pop().unwrap_or_else(|| {
-            self.table.push(Group::default());
+            self.table.push(SubscriptionSet::default());
             index(self.table.len() - 1)
         });
         if let Subscribed::Types(types) = &*subscribed
@@ -131,7 +131,7 @@ impl Groups {
     }
 
     /// Changes each list in which a group with this subscription stands.
-    fn change_lists(&mut self, subscribed: &Subscribed, mut change: impl FnMut(&mut Vec<GroupId>)) {
+    fn change_lists(&mut self, subscribed: &Subscribed, mut change: impl FnMut(&mut Vec<SetId>)) {
         match subscribed {
             Subscribed::All => change(&mut self.all),
             Subscribed::Types(types) => {

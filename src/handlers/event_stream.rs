@@ -5,9 +5,9 @@ use std::{borrow::Cow, fmt, net::IpAddr, sync::Arc};
 use crate::{
     broadcast::{
         arrival::{Resume, Via},
-        per_address::Permits,
+        per_address::AddressCounts,
         registry::Kind,
-        shared::Hub,
+        shared::Shared,
     },
     error::SubscribeError,
     handlers::access::{Action, Authorize, Denied},
@@ -40,7 +40,7 @@ impl Server {
     /// ```
     pub fn event_stream_handler(&self) -> EventStreamHandler {
         EventStreamHandler {
-            hub: Arc::clone(self.hub()),
+            shared: Arc::clone(self.shared()),
             authorize: Authorize::default(),
             per_address: Vec::new(),
         }
@@ -58,7 +58,7 @@ impl Server {
 /// ```
 #[derive(Clone, Debug)]
 pub struct EventStreamHandler {
-    hub: Arc<Hub>,
+    shared: Arc<Shared>,
     authorize: Authorize,
     per_address: Vec<PerAddress>,
 }
@@ -70,7 +70,7 @@ type AddressOf = dyn Fn(&Request) -> Option<IpAddr> + Send + Sync;
 struct PerAddress {
     limit: usize,
     address: Arc<AddressOf>,
-    permits: Permits,
+    counts: AddressCounts,
 }
 
 impl fmt::Debug for PerAddress {
@@ -116,8 +116,8 @@ impl EventStreamHandler {
         limit: usize,
         address: impl Fn(&Request) -> Option<IpAddr> + Send + Sync + 'static,
     ) -> Self {
-        let (address, permits) = (Arc::new(address), Permits::default());
-        self.per_address.push(PerAddress { limit, address, permits });
+        let (address, counts) = (Arc::new(address), AddressCounts::default());
+        self.per_address.push(PerAddress { limit, address, counts });
         self
     }
 }
@@ -145,15 +145,15 @@ impl Handler for EventStreamHandler {
                 return Response::text(500, text);
             }
         }
-        let mut permit = None;
-        for PerAddress { limit, address, permits } in &self.per_address {
+        let mut address_slot = None;
+        for PerAddress { limit, address, counts } in &self.per_address {
             let Some(address) = address(request) else { continue };
-            let Some(taken) = permits.take(address, *limit) else {
+            let Some(taken) = counts.take(address, *limit) else {
                 return refuse_for_now(&format!("{limit} streams of yours are open already"));
             };
-            permit = Some(taken.beside(permit));
+            address_slot = Some(taken.beside(address_slot));
         }
-        let mut seat = match self.hub.register(Kind::Stream, types, permit) {
+        let mut seat = match self.shared.register(Kind::Stream, types, address_slot) {
             Ok(seat) => seat,
             Err(error @ SubscribeError::EventNotRegistered(_)) => {
                 return Response::text(400, error.to_string());
@@ -161,12 +161,12 @@ impl Handler for EventStreamHandler {
             Err(error) => return refuse_for_now(&error.to_string()),
         };
         seat.peer = request.peer();
-        let hub = Arc::clone(&self.hub);
-        let admits_at_once = hub.admits_at_once(&resume);
+        let shared = Arc::clone(&self.shared);
+        let admits_at_once = shared.admits_at_once(&resume);
         let answer = move || {
             event_stream().take_over(move |socket, head| {
                 // Refused only where the client was told, or the server has ended; it comes back.
-                let _ = hub.admit(seat, head, resume, Via::Wire(socket));
+                let _ = shared.admit(seat, head, resume, Via::Wire(socket));
             })
         };
         if admits_at_once { answer() } else { Response::deferred(answer) }

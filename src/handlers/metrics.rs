@@ -8,7 +8,7 @@ use std::{
 
 use crate::{
     broadcast::{
-        shared::Hub,
+        shared::Shared,
         stats::{LogStats, Stats},
         subscribers::json_counts,
     },
@@ -49,7 +49,7 @@ impl Server {
 
     fn figures_handler(&self, write: Format, content_type: &'static str) -> FiguresHandler {
         FiguresHandler {
-            hub: Arc::clone(self.hub()),
+            shared: Arc::clone(self.shared()),
             authorize: Authorize::default(),
             refusals: Refusals::default(),
             write,
@@ -68,7 +68,7 @@ impl Server {
     /// let http = HttpServer::new().get("/healthz", server.health_handler());
     /// ```
     pub fn health_handler(&self) -> HealthHandler {
-        HealthHandler { hub: Arc::clone(self.hub()) }
+        HealthHandler { shared: Arc::clone(self.shared()) }
     }
 }
 
@@ -90,7 +90,7 @@ impl Server {
 /// ```
 #[derive(Clone, Debug)]
 pub struct FiguresHandler {
-    hub: Arc<Hub>,
+    shared: Arc<Shared>,
     authorize: Authorize,
     refusals: Refusals,
     write: Format,
@@ -122,10 +122,10 @@ impl Handler for FiguresHandler {
             return denied.response();
         }
         let figures = Figures {
-            stats: self.hub.stats(),
-            uptime: self.hub.uptime(),
-            clients: self.hub.clients(),
-            types: self.hub.event_types(),
+            stats: self.shared.stats(),
+            uptime: self.shared.uptime(),
+            clients: self.shared.clients(),
+            types: self.shared.event_types(),
             refused: self.refusals.counts().into_iter().collect(),
         };
         let mut text = String::new();
@@ -286,7 +286,7 @@ fn json(text: &mut String, figures: &Figures) -> fmt::Result {
 /// ```
 #[derive(Clone, Debug)]
 pub struct HealthHandler {
-    hub: Arc<Hub>,
+    shared: Arc<Shared>,
 }
 
 /// The health of a node that can do its own work.
@@ -301,10 +301,10 @@ fn health_with(log: &LogStats) -> Response {
 
 impl Handler for HealthHandler {
     fn handle(&self, _: &Request) -> Response {
-        let hub = Arc::clone(&self.hub);
+        let shared = Arc::clone(&self.shared);
         Response::deferred(move || {
-            let log = hub.log_stats();
-            let answer = if hub.answers(Instant::now() + PATIENCE) {
+            let log = shared.log_stats();
+            let answer = if shared.answers(Instant::now() + PATIENCE) {
                 match log {
                     None => Response::text(200, "ok"),
                     Some(log) => health_with(&log),

@@ -3,7 +3,7 @@
 use std::{borrow::Cow, sync::Arc, time::Duration};
 
 use crate::{
-    broadcast::shared::Hub,
+    broadcast::shared::Shared,
     error::{PublishError, TryPublishError},
     handlers::access::{Action, Authorize, Denied},
     http::{Handler, Request, Response},
@@ -33,7 +33,7 @@ impl Server {
     /// let http = HttpServer::new().post("/send", server.send_message_handler());
     /// ```
     pub fn send_message_handler(&self) -> SendMessageHandler {
-        SendMessageHandler { hub: Arc::clone(self.hub()), authorize: Authorize::default() }
+        SendMessageHandler { shared: Arc::clone(self.shared()), authorize: Authorize::default() }
     }
 }
 
@@ -54,7 +54,7 @@ impl Server {
 /// ```
 #[derive(Clone, Debug)]
 pub struct SendMessageHandler {
-    hub: Arc<Hub>,
+    shared: Arc<Shared>,
     authorize: Authorize,
 }
 
@@ -91,16 +91,16 @@ impl Handler for SendMessageHandler {
         if let Err(denied) = self.authorize.decide(request, Action::Publish(message.event_type())) {
             return denied.response();
         }
-        if !self.hub.publishes_at_once() {
-            let hub = Arc::clone(&self.hub);
-            return Response::deferred(move || answer(hub.publish(&message)));
+        if !self.shared.publishes_at_once() {
+            let shared = Arc::clone(&self.shared);
+            return Response::deferred(move || answer(shared.publish(&message)));
         }
-        match self.hub.try_publish(message) {
+        match self.shared.try_publish(message) {
             Ok(()) => Response::new(200),
             Err(TryPublishError::Refused(error)) => refuse(&error),
             Err(TryPublishError::Full(message)) => {
-                let hub = Arc::clone(&self.hub);
-                Response::deferred(move || answer(hub.publish(&message)))
+                let shared = Arc::clone(&self.shared);
+                Response::deferred(move || answer(shared.publish(&message)))
             }
         }
     }
@@ -143,8 +143,8 @@ impl SendMessageHandler {
                 return denied.response();
             }
         }
-        let hub = Arc::clone(&self.hub);
-        Response::deferred(move || match hub.publish_all(&messages) {
+        let shared = Arc::clone(&self.shared);
+        Response::deferred(move || match shared.publish_all(&messages) {
             Ok(()) => Response::new(200)
                 .header("Content-Type", "application/json")
                 .with_body(format!("{{\"accepted\":{}}}\n", messages.len()).into_bytes()),

@@ -188,8 +188,8 @@ type Split<'b> = (&'b [u8], &'b [u8]);
 
 /// Splits off a line that ends with CRLF; `None` where its end is not there yet.
 fn split_line(bytes: &[u8]) -> Result<Option<Split<'_>>, Refusal> {
-    let window = &bytes[..bytes.len().min(CHUNK_LINE_BYTES)];
-    match window.iter().position(|&byte| byte == b'\n') {
+    let read_buffer = &bytes[..bytes.len().min(CHUNK_LINE_BYTES)];
+    match read_buffer.iter().position(|&byte| byte == b'\n') {
         Some(end) if end > 0 && bytes[end - 1] == b'\r' => {
             let line = &bytes[..end - 1];
             if line.iter().any(|&byte| byte.is_ascii_control() && byte != b'\t') {
@@ -201,7 +201,7 @@ fn split_line(bytes: &[u8]) -> Result<Option<Split<'_>>, Refusal> {
             Ok(Some((line, &bytes[end + 1..])))
         }
         Some(_) => Err(Refusal::new(400, "lines of a chunked body end with CR and LF")),
-        None if window.len() < CHUNK_LINE_BYTES => Ok(None),
+        None if read_buffer.len() < CHUNK_LINE_BYTES => Ok(None),
         None => Err(Refusal::new(
             400,
             format!("a line of a chunked body is longer than {CHUNK_LINE_BYTES} bytes"),

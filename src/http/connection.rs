@@ -7,12 +7,12 @@ use super::{
     body::{Decoder, Framing, Share},
     listener::Accepted,
     policy::Grant,
-    read_buffer::Window,
+    read_buffer::ReadBuffer,
     refusals::Asked,
     request::{self, Fate, Head, Request},
     response::{Body, Refusal, Response},
     router::Routed,
-    service::{Service, Turn},
+    service::{Leader, Service},
     slots::For,
     transport::{End, Transport},
 };
@@ -22,21 +22,26 @@ use crate::panics::survive;
 const GATHER: usize = 16 * 1024;
 /// What a thread keeps from one connection to the next.
 pub(super) struct Buffers {
-    window: Window,
+    read_buffer: ReadBuffer,
     out: Vec<u8>,
 }
 
 impl Buffers {
     pub(super) fn new(head_bytes: usize) -> Self {
-        Self { window: Window::new(head_bytes), out: Vec::new() }
+        Self { read_buffer: ReadBuffer::new(head_bytes), out: Vec::new() }
     }
 }
 
 /// Serves a connection until it ends. The turn may be passed on meanwhile.
-pub(super) fn serve(service: &Service, turn: &Turn<'_>, accepted: Accepted, buffers: &mut Buffers) {
+pub(super) fn serve(
+    service: &Service,
+    leader: &Leader<'_>,
+    accepted: Accepted,
+    buffers: &mut Buffers,
+) {
     let Accepted { socket, peer, spare } = accepted;
-    let Buffers { window, out } = buffers;
-    let Ok(transport) = Transport::new(service, turn, socket, spare, window, out) else {
+    let Buffers { read_buffer, out } = buffers;
+    let Ok(transport) = Transport::new(service, leader, socket, spare, read_buffer, out) else {
         return;
     };
     let mut connection = Connection { service, peer, io: transport };
@@ -44,7 +49,7 @@ pub(super) fn serve(service: &Service, turn: &Turn<'_>, accepted: Accepted, buff
     let Connection { mut io, .. } = connection;
     match end {
         End::Close => {
-            let all_was_read = io.window.data().is_empty();
+            let all_was_read = io.read_buffer.data().is_empty();
             io.close(all_was_read);
         }
         End::Refuse(refusal) => {
@@ -90,7 +95,7 @@ impl Connection<'_> {
             // The answer first: passing the turn on takes its time.
             self.io.flush()?;
             // Without room to keep the connection alive, a client that asks nothing is told nothing.
-            self.io.pass_turn().map_err(|end| match self.io.window.data() {
+            self.io.pass_turn().map_err(|end| match self.io.read_buffer.data() {
                 [] => End::Close,
                 _ => end,
             })?;
@@ -102,7 +107,7 @@ impl Connection<'_> {
             request.set_body(self.read_body(framing, expects_continue, &mut share)?);
         }
         self.io.work();
-        let keep_alive = keep_alive && !self.io.spare && !self.service.turns.is_stopping();
+        let keep_alive = keep_alive && !self.io.spare && !self.service.leadership.is_stopping();
         let head_only = request.method() == "HEAD";
         let policy = &self.service.rules.policy;
         let grant = policy.grant(&request);
@@ -182,19 +187,19 @@ impl Connection<'_> {
         let mut empty_lines = 0_usize;
         loop {
             // Some clients send an empty line after a body (RFC 9112, section 2.2).
-            while let [b'\r', b'\n', ..] = self.io.window.data() {
-                self.io.window.consume(2);
+            while let [b'\r', b'\n', ..] = self.io.read_buffer.data() {
+                self.io.read_buffer.consume(2);
                 scanned = 0;
                 empty_lines = empty_lines.saturating_add(1);
             }
-            let data = self.io.window.data();
+            let data = self.io.read_buffer.data();
             if let Some(refusal) = beginning::refuse(data, empty_lines, limits) {
                 return Err(refusal.into());
             }
             if let Some(end) = request::find_end(data, &mut scanned) {
                 let fate = if self.io.spare { Fate::Close } else { Fate::Open };
                 let head = request::parse(&data[..end], limits, self.peer, fate)?;
-                self.io.window.consume(end);
+                self.io.read_buffer.consume(end);
                 return Ok(head);
             }
             if let Some(refusal) = request::refuse_unfinished(data, limits) {
@@ -234,15 +239,15 @@ impl Connection<'_> {
         let start = Instant::now();
         let mut decoder = Decoder::new(framing);
         let mut body = Vec::new();
-        if expects_continue && self.io.window.data().is_empty() {
+        if expects_continue && self.io.read_buffer.data().is_empty() {
             self.io.out.extend_from_slice(b"HTTP/1.1 100 Continue\r\n\r\n");
         }
         loop {
-            let data = self.io.window.data();
+            let data = self.io.read_buffer.data();
             // What the data can add at most; the budget is asked before memory is.
             share.grow(body.len() + data.len())?;
             let used = decoder.decode(data, &mut body, limits)?;
-            self.io.window.consume(used);
+            self.io.read_buffer.consume(used);
             if decoder.is_done() {
                 return Ok(body);
             }

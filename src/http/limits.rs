@@ -105,7 +105,7 @@ impl Limits {
         self
     }
 
-    /// Connections of a listener that hold a thread: those whose request is not complete, is being
+    /// Slots of a listener that hold a thread: those whose request is not complete, is being
     /// worked on, or that are kept alive; default 1024. For a further one, the connection that has
     /// waited longest for its client gives way, with 503 if it has sent a part of a request; where
     /// all are being worked on, the new one gets 503. Event streams do not count.

@@ -2,13 +2,13 @@
 
 /// Bytes that were read and not yet used, in a buffer of fixed size.
 #[derive(Debug)]
-pub(super) struct Window {
+pub(super) struct ReadBuffer {
     bytes: Box<[u8]>,
     start: usize,
     end: usize,
 }
 
-impl Window {
+impl ReadBuffer {
     pub(super) fn new(capacity: usize) -> Self {
         Self { bytes: vec![0; capacity].into(), start: 0, end: 0 }
     }

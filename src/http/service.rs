@@ -14,13 +14,13 @@ use parking_lot::Mutex;
 use super::{
     body::Budget,
     connection::{Buffers, serve},
-    leader::Turns,
+    leader::Leadership,
     limits::Limits,
     listener::Acceptor,
     policy::Policy,
     refusals::Refusals,
     router::Router,
-    slots::Connections,
+    slots::Slots,
 };
 use crate::{
     logs::{self, Level},
@@ -49,8 +49,8 @@ pub(super) struct Rules {
 pub(super) struct Service {
     pub(super) rules: Rules,
     pub(super) bodies: Budget,
-    pub(super) connections: Arc<Connections>,
-    pub(super) turns: Turns,
+    pub(super) connections: Arc<Slots>,
+    pub(super) leadership: Leadership,
     pub(super) acceptor: Acceptor,
     /// The threads that have not ended. Held while one is started, so that it cannot end before
     /// it stands here.
@@ -64,14 +64,14 @@ impl Service {
     pub(super) fn start(rules: Rules, acceptor: Acceptor) -> io::Result<Arc<Self>> {
         let service = Arc::new(Self {
             bodies: Budget::new(rules.limits.bodies_bytes),
-            connections: Arc::new(Connections::new(rules.limits.connections)),
-            turns: Turns::default(),
+            connections: Arc::new(Slots::new(rules.limits.connections)),
+            leadership: Leadership::default(),
             acceptor,
             threads: Mutex::default(),
             warned: Mutex::default(),
             rules,
         });
-        service.turns.pass(|| service.spawn())?;
+        service.leadership.pass(|| service.spawn())?;
         Ok(service)
     }
 
@@ -90,9 +90,9 @@ impl Service {
     /// What each thread does.
     fn work(self: &Arc<Self>) {
         let mut buffers = Buffers::new(self.rules.limits.head_bytes);
-        while self.turns.wait() {
+        while self.leadership.wait() {
             if !self.accept_while_in_turn(&mut buffers) {
-                self.turns.end();
+                self.leadership.end();
                 break;
             }
         }
@@ -101,29 +101,29 @@ impl Service {
 
     /// Accepts and serves until the turn has been passed on; false when all are to stop.
     fn accept_while_in_turn(self: &Arc<Self>, buffers: &mut Buffers) -> bool {
-        let turn = Turn { service: self, held: Cell::new(true) };
+        let leader = Leader { service: self, held: Cell::new(true) };
         let mut pause = FIRST_PAUSE;
-        while turn.held.get() {
+        while leader.held.get() {
             let accepted = self.acceptor.accept();
-            if self.turns.is_stopping() {
+            if self.leadership.is_stopping() {
                 return false;
             }
             let accepted = match accepted {
                 Ok(accepted) => accepted,
                 Err(error) => {
-                    self.turns.pause(Instant::now() + pause);
+                    self.leadership.pause(Instant::now() + pause);
                     pause = (pause * 2).min(LONGEST_PAUSE);
-                    self.warn(&turn, format_args!("cannot accept connections: {error}"));
+                    self.warn(&leader, format_args!("cannot accept connections: {error}"));
                     continue;
                 }
             };
             pause = FIRST_PAUSE;
             let spare = accepted.spare;
             // Should this crate have a bug that panics, it costs the connection, not the turn.
-            let _ = survive(|| serve(self, &turn, accepted, buffers));
+            let _ = survive(|| serve(self, &leader, accepted, buffers));
             if spare {
                 self.acceptor.restore_reserve();
-                self.warn(&turn, format_args!("no descriptors left; connections are refused"));
+                self.warn(&leader, format_args!("no descriptors left; connections are refused"));
             }
         }
         true
@@ -131,7 +131,7 @@ impl Service {
 
     /// Tells the log of trouble with accepting, which comes again and again. A logger is code of the
     /// embedding program: the turn is passed on first.
-    fn warn(self: &Arc<Self>, turn: &Turn<'_>, trouble: fmt::Arguments<'_>) {
+    fn warn(self: &Arc<Self>, leader: &Leader<'_>, trouble: fmt::Arguments<'_>) {
         if !logs::enabled(Level::Warn) {
             return;
         }
@@ -145,7 +145,7 @@ impl Service {
             // Once the turn is passed on, the next one may have the same trouble.
             warned.replace(now)
         };
-        if turn.pass().is_ok() {
+        if leader.pass().is_ok() {
             logs::write(Level::Warn, trouble);
         } else {
             *self.warned.lock() = before;
@@ -155,7 +155,7 @@ impl Service {
     /// Stops listening and ends connections that are idle.
     pub(super) fn stop(&self) {
         // Once only: later the address may belong to somebody else.
-        if self.turns.stop() {
+        if self.leadership.stop() {
             self.acceptor.close();
         }
         self.connections.stop();
@@ -165,10 +165,10 @@ impl Service {
     /// threads that run still, in code of the embedding program. A thread does not wait for itself.
     pub(super) fn finish(&self, end: Instant) -> usize {
         let own = self.own_threads();
-        if self.turns.wait_ended(own, Some(end)) > 0 {
+        if self.leadership.wait_ended(own, Some(end)) > 0 {
             self.connections.cut();
         }
-        let left = self.turns.wait_ended(own, Some(Instant::now() + AFTER_CUT));
+        let left = self.leadership.wait_ended(own, Some(Instant::now() + AFTER_CUT));
         if left == 0 {
             self.join(own);
         }
@@ -177,7 +177,7 @@ impl Service {
 
     /// Waits until the listening has been stopped and everything is done.
     pub(super) fn wait(&self) {
-        self.turns.wait_ended(self.own_threads(), None);
+        self.leadership.wait_ended(self.own_threads(), None);
     }
 
     /// 1 on a thread of this service, which does not wait for itself.
@@ -199,16 +199,16 @@ impl Service {
 }
 
 /// The turn to accept, as its thread holds it.
-pub(super) struct Turn<'s> {
+pub(super) struct Leader<'s> {
     service: &'s Arc<Service>,
     held: Cell<bool>,
 }
 
-impl Turn<'_> {
+impl Leader<'_> {
     /// Passes the turn on; on an error it is still held.
     pub(super) fn pass(&self) -> io::Result<()> {
         if self.held.get() {
-            self.service.turns.pass(|| self.service.spawn())?;
+            self.service.leadership.pass(|| self.service.spawn())?;
             self.held.set(false);
         }
         Ok(())

@@ -1,4 +1,4 @@
-//! Connections that hold a thread: how many there may be, and how to end them from outside.
+//! Slots that hold a thread: how many there may be, and how to end them from outside.
 
 use std::{collections::HashMap, io, net::Shutdown, sync::Arc, time::Instant};
 
@@ -7,7 +7,7 @@ use parking_lot::Mutex;
 use crate::socket::Socket;
 
 #[derive(Debug)]
-pub(super) struct Connections {
+pub(super) struct Slots {
     limit: usize,
     /// Held for `shutdown` of a socket, which does not block, and never longer.
     state: Mutex<State>,
@@ -43,7 +43,7 @@ enum Wait {
     Over,
 }
 
-impl Connections {
+impl Slots {
     pub(super) fn new(limit: usize) -> Self {
         Self { limit, state: Mutex::default() }
     }
@@ -53,7 +53,7 @@ impl Connections {
     /// that before one whose request is not complete, or has not begun: clients that send nothing,
     /// or byte by byte, or do not leave, so cannot keep others out. `None` where all are being
     /// worked on.
-    pub(super) fn enter(self: &Arc<Self>, socket: &Arc<Socket>) -> Option<Ticket> {
+    pub(super) fn enter(self: &Arc<Self>, socket: &Arc<Socket>) -> Option<Slot> {
         let mut state = self.state.lock();
         if state.sockets.len() >= self.limit {
             let waits = |entry: &&mut Entry| !matches!(entry.wait, Wait::No | Wait::Over);
@@ -72,7 +72,7 @@ impl Connections {
         let number = state.next;
         state.next += 1;
         state.sockets.insert(number, Entry { socket: Arc::clone(socket), wait: Wait::No });
-        Some(Ticket { connections: Arc::clone(self), number })
+        Some(Slot { connections: Arc::clone(self), number })
     }
 
     /// Ends the connections that are idle, and each other one as soon as it becomes so.
@@ -107,12 +107,12 @@ pub(super) enum For {
 
 /// A connection's place among those counted; dropping it counts the connection out.
 #[derive(Debug)]
-pub(super) struct Ticket {
-    connections: Arc<Connections>,
+pub(super) struct Slot {
+    connections: Arc<Slots>,
     number: u64,
 }
 
-impl Ticket {
+impl Slot {
     /// Notes that the connection waits for its client; false means that it is to end instead.
     pub(super) fn begin_wait(&self, what: For) -> bool {
         let mut state = self.connections.state.lock();
@@ -165,7 +165,7 @@ impl Ticket {
     }
 }
 
-impl Drop for Ticket {
+impl Drop for Slot {
     fn drop(&mut self) {
         self.connections.state.lock().sockets.remove(&self.number);
     }
@@ -178,14 +178,14 @@ mod tests {
     use super::*;
 
     /// A connection that was counted in, and the client's end.
-    fn enter(connections: &Arc<Connections>) -> Option<(Ticket, UnixStream)> {
+    fn enter(connections: &Arc<Slots>) -> Option<(Slot, UnixStream)> {
         let (server, client) = UnixStream::pair().expect("descriptors can be had");
-        connections.enter(&Arc::new(Socket::Unix(server))).map(|ticket| (ticket, client))
+        connections.enter(&Arc::new(Socket::Unix(server))).map(|slot| (slot, client))
     }
 
     #[test]
     fn idle_ones_give_way_first_then_those_with_a_part_of_a_request_the_longest_wait_first() {
-        let connections = Arc::new(Connections::new(4));
+        let connections = Arc::new(Slots::new(4));
         let four: Vec<_> = (0..4).filter_map(|_| enter(&connections)).collect();
         let [busy, request, older, newer] = &four[..] else { panic!("there is room for four") };
         assert!(request.0.begin_wait(For::TheRest));
@@ -210,7 +210,7 @@ mod tests {
 
     #[test]
     fn a_wait_for_the_rest_of_a_request_is_as_old_as_its_first_byte() {
-        let connections = Arc::new(Connections::new(2));
+        let connections = Arc::new(Slots::new(2));
         let dribbles = enter(&connections).expect("room");
         let later = enter(&connections).expect("room");
         assert!(dribbles.0.begin_wait(For::TheRest) && later.0.begin_wait(For::TheRest));
@@ -225,7 +225,7 @@ mod tests {
 
     #[test]
     fn stopping_ends_those_that_are_idle_and_those_that_become_so() {
-        let connections = Arc::new(Connections::new(2));
+        let connections = Arc::new(Slots::new(2));
         let mut idle = enter(&connections).expect("room");
         let busy = enter(&connections).expect("room");
         assert!(idle.0.begin_wait(For::AnotherRequest));

@@ -9,10 +9,10 @@ use std::{
 };
 
 use super::{
-    read_buffer::Window,
+    read_buffer::ReadBuffer,
     response::{Refusal, TakeOver},
-    service::{Service, Turn},
-    slots::{For, Ticket},
+    service::{Leader, Service},
+    slots::{For, Slot},
 };
 use crate::socket::Socket;
 
@@ -54,14 +54,14 @@ impl From<io::Error> for End {
 /// A socket and the buffers around it.
 pub(super) struct Transport<'c> {
     service: &'c Service,
-    turn: &'c Turn<'c>,
+    leader: &'c Leader<'c>,
     socket: Arc<Socket>,
     /// Held once the connection has the thread for itself: the socket blocks from then on.
-    ticket: Option<Ticket>,
+    slot: Option<Slot>,
     /// The descriptor is the last one; the connection must not be kept.
     pub(super) spare: bool,
     /// What was read and not yet used.
-    pub(super) window: &'c mut Window,
+    pub(super) read_buffer: &'c mut ReadBuffer,
     /// What is to be written.
     pub(super) out: &'c mut Vec<u8>,
     /// Bytes read so far.
@@ -74,19 +74,19 @@ impl<'c> Transport<'c> {
     /// Takes a socket that was just accepted, by a thread that has the turn and so must not block.
     pub(super) fn new(
         service: &'c Service,
-        turn: &'c Turn<'c>,
+        leader: &'c Leader<'c>,
         socket: Socket,
         spare: bool,
-        window: &'c mut Window,
+        read_buffer: &'c mut ReadBuffer,
         out: &'c mut Vec<u8>,
     ) -> io::Result<Self> {
         socket.set_nonblocking(true)?;
-        window.clear();
+        read_buffer.clear();
         out.clear();
         out.shrink_to(KEPT_BYTES);
         let socket = Arc::new(socket);
-        let (ticket, read, read_timeout) = (None, 0, None);
-        Ok(Self { service, turn, socket, ticket, spare, window, out, read, read_timeout })
+        let (slot, read, read_timeout) = (None, 0, None);
+        Ok(Self { service, leader, socket, slot, spare, read_buffer, out, read, read_timeout })
     }
 
     /// Reads more; 0 is the end of what the client sends, `None` that the deadline has passed.
@@ -96,7 +96,7 @@ impl<'c> Transport<'c> {
             self.pass_turn()?;
         }
         loop {
-            if let Some(ticket) = &self.ticket {
+            if let Some(slot) = &self.slot {
                 let left = deadline.saturating_duration_since(Instant::now());
                 if left.is_zero() {
                     return Ok(None);
@@ -109,13 +109,13 @@ impl<'c> Transport<'c> {
                     self.socket.set_read_timeout(timeout)?;
                     self.read_timeout = Some(timeout);
                 }
-                if !ticket.begin_wait(what) {
+                if !slot.begin_wait(what) {
                     return Err(End::Close);
                 }
             }
-            let read = (&*self.socket).read(self.window.space());
-            if let Some(ticket) = &self.ticket
-                && ticket.end_wait()
+            let read = (&*self.socket).read(self.read_buffer.space());
+            if let Some(slot) = &self.slot
+                && slot.end_wait()
             {
                 let reason =
                     "too many connections, and this one had waited longest; try again later";
@@ -124,7 +124,7 @@ impl<'c> Transport<'c> {
             }
             match read {
                 Ok(length) => {
-                    self.window.fill(length);
+                    self.read_buffer.fill(length);
                     self.read += length;
                     return Ok(Some(length));
                 }
@@ -153,7 +153,7 @@ impl<'c> Transport<'c> {
         let deadline = Instant::now() + self.service.rules.limits.write_timeout;
         let mut written = 0;
         while written < self.out.len() {
-            if self.ticket.is_some() {
+            if self.slot.is_some() {
                 let left = deadline.saturating_duration_since(Instant::now());
                 if left.is_zero() {
                     return Err(End::Close);
@@ -179,29 +179,29 @@ impl<'c> Transport<'c> {
 
     /// A request is complete: until the next one the connection does not wait for its client.
     pub(super) fn work(&self) {
-        if let Some(ticket) = &self.ticket {
-            ticket.work();
+        if let Some(slot) = &self.slot {
+            slot.work();
         }
     }
 
     /// Whether the thread has the turn, and so must not block.
     pub(super) fn has_turn(&self) -> bool {
-        self.ticket.is_none()
+        self.slot.is_none()
     }
 
     /// Makes sure that this thread may block: passes the turn on if it has it.
     pub(super) fn pass_turn(&mut self) -> Result<(), End> {
-        if self.ticket.is_some() {
+        if self.slot.is_some() {
             return Ok(());
         }
         if self.spare {
             return Err(Refusal::new(503, "no descriptors left; try again later").into());
         }
-        let ticket = self.service.connections.enter(&self.socket);
-        let ticket = ticket.ok_or(Refusal::new(503, "too many connections; try again later"))?;
+        let slot = self.service.connections.enter(&self.socket);
+        let slot = slot.ok_or(Refusal::new(503, "too many connections; try again later"))?;
         let no_thread = |_| Refusal::new(503, "no threads left; try again later");
-        self.turn.pass().map_err(no_thread)?;
-        self.ticket = Some(ticket);
+        self.leader.pass().map_err(no_thread)?;
+        self.slot = Some(slot);
         self.socket.set_nonblocking(false)?;
         Ok(())
     }
@@ -215,10 +215,10 @@ impl<'c> Transport<'c> {
 
     /// Gives the socket away, non-blocking.
     pub(super) fn hand_over(self, head: &[u8], take: TakeOver) {
-        if self.ticket.is_some() && self.socket.set_nonblocking(true).is_err() {
+        if self.slot.is_some() && self.socket.set_nonblocking(true).is_err() {
             return;
         }
-        drop(self.ticket);
+        drop(self.slot);
         // The ticket's was the only other reference.
         if let Some(socket) = Arc::into_inner(self.socket) {
             take(socket, head);
@@ -243,8 +243,8 @@ impl<'c> Transport<'c> {
 
     /// Reads and drops until the client closes, or has to give way.
     fn linger(&mut self, may_wait: bool) {
-        if let Some(ticket) = &self.ticket {
-            ticket.leave();
+        if let Some(slot) = &self.slot {
+            slot.leave();
         }
         let deadline = Instant::now() + LINGER;
         let mut dropped = 0;
@@ -253,8 +253,8 @@ impl<'c> Transport<'c> {
             if left.is_zero() || may_wait && self.socket.set_read_timeout(left).is_err() {
                 return;
             }
-            self.window.clear();
-            match (&*self.socket).read(self.window.space()) {
+            self.read_buffer.clear();
+            match (&*self.socket).read(self.read_buffer.space()) {
                 Ok(length) if length > 0 => dropped += length,
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
                 Ok(_) | Err(_) => return,

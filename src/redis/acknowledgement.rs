@@ -5,7 +5,7 @@ use parking_lot::{Condvar, Mutex};
 use crate::error::PublishError;
 
 #[derive(Debug)]
-pub(super) struct Receipt {
+pub(super) struct Acknowledgement {
     state: Mutex<State>,
     /// Waits for the last answer.
     done: Condvar,
@@ -19,7 +19,7 @@ struct State {
     failed: Option<(usize, PublishError)>,
 }
 
-impl Receipt {
+impl Acknowledgement {
     pub(super) fn new(messages: usize) -> Self {
         let state = State { open: messages, failed: None };
         Self { state: Mutex::new(state), done: Condvar::new() }

@@ -9,9 +9,9 @@ const FIRST: Duration = Duration::from_millis(50);
 const LONGEST: Duration = Duration::from_secs(2);
 
 #[derive(Debug)]
-pub(super) struct Pause(Duration);
+pub(super) struct Backoff(Duration);
 
-impl Pause {
+impl Backoff {
     pub(super) fn new() -> Self {
         Self(FIRST)
     }
@@ -36,14 +36,14 @@ mod tests {
 
     #[test]
     fn pauses_grow_to_a_limit() {
-        let mut pause = Pause::new();
+        let mut backoff = Backoff::new();
         let mut expected = FIRST;
         for _ in 0..10 {
-            let next = pause.next();
+            let next = backoff.next();
             assert!(next >= expected / 2 && next <= expected, "{next:?} of {expected:?}");
             expected = (expected * 2).min(LONGEST);
         }
-        pause.reset();
-        assert!(pause.next() <= FIRST);
+        backoff.reset();
+        assert!(backoff.next() <= FIRST);
     }
 }

@@ -17,7 +17,7 @@ pub(super) enum Found {
     Malformed(String),
 }
 
-pub(super) fn sort(input: &LogInput, raw: &Raw) -> Found {
+pub(super) fn classify(input: &LogInput, raw: &Raw) -> Found {
     let message = match raw.content() {
         Ok(Content::Event(message)) => message,
         Ok(Content::Gap(mark)) => return Found::Gap(mark),

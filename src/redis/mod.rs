@@ -186,7 +186,7 @@ use std::{
 
 pub use self::config::{RedisConfig, RedisConfigError};
 use self::{
-    acknowledgement::Receipt, entry::packed, pages::Pager, reader::Reader, shared::Shared,
+    acknowledgement::Acknowledgement, entry::packed, pages::Pager, reader::Reader, shared::Shared,
     writer::Writer,
 };
 use crate::{
@@ -269,18 +269,18 @@ impl RedisLog {
             // A logger that publishes: nobody else would do what it waits for.
             return Err((0, Refused::Never(PublishError::OnBroadcaster)));
         }
-        let receipt = Arc::new(Receipt::new(messages.len()));
+        let acknowledgement = Arc::new(Acknowledgement::new(messages.len()));
         let commands = messages.iter().map(|message| packed(&self.shared.config, message));
-        match self.shared.queue.push(commands.collect(), &receipt, wait) {
+        match self.shared.queue.push(commands.collect(), &acknowledgement, wait) {
             Ok(()) => {}
             Err((index, Refused::Full)) => return Err((index, Refused::Full)),
             Err((index, Refused::Never(error))) => {
                 let left = messages.len() - index;
                 self.shared.counts.refused(left);
-                receipt.give_up(index, left, error);
+                acknowledgement.give_up(index, left, error);
             }
         }
-        receipt.wait().map_err(|(index, error)| (index, Refused::Never(error)))
+        acknowledgement.wait().map_err(|(index, error)| (index, Refused::Never(error)))
     }
 }
 

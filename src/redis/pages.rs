@@ -8,7 +8,7 @@ use std::{
 use parking_lot::{Condvar, Mutex};
 
 use super::{
-    classify::{Found, sort},
+    classify::{Found, classify},
     entry::Raw,
     link::{Fault, Link},
     page_size::PageSize,
@@ -106,7 +106,7 @@ impl Pager {
         let last = found.last().map_or(after, |raw| raw.id);
         let last = if is_all { last.max(extent.newest) } else { last };
         self.shared.served(last);
-        let items = found.iter().filter_map(|raw| match sort(&self.shared.input, raw) {
+        let items = found.iter().filter_map(|raw| match classify(&self.shared.input, raw) {
             Found::Event(entry) => Some(Item::Event(entry)),
             Found::Gap(_) => Some(Item::Gap(raw.id)),
             Found::UnknownType | Found::Malformed(_) => None,

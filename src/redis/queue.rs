@@ -4,7 +4,7 @@ use std::{collections::VecDeque, sync::Arc, time::Instant};
 
 use parking_lot::{Condvar, Mutex, MutexGuard};
 
-use super::acknowledgement::Receipt;
+use super::acknowledgement::Acknowledgement;
 use crate::{broadcast::inbox::Refused, error::PublishError};
 
 /// What goes out in one round trip at most.
@@ -49,7 +49,7 @@ enum Line {
 pub(super) struct Job {
     pub(super) command: Vec<u8>,
     /// Until it is answered.
-    receipt: Option<Arc<Receipt>>,
+    acknowledgement: Option<Arc<Acknowledgement>>,
     index: usize,
 }
 
@@ -59,8 +59,8 @@ impl Job {
     }
 
     fn give(&mut self, result: Result<(), PublishError>) {
-        if let Some(receipt) = self.receipt.take() {
-            receipt.answer(self.index, result);
+        if let Some(acknowledgement) = self.acknowledgement.take() {
+            acknowledgement.answer(self.index, result);
         }
     }
 }
@@ -97,7 +97,7 @@ impl Queue {
     pub(super) fn push(
         &self,
         commands: Vec<Vec<u8>>,
-        receipt: &Arc<Receipt>,
+        acknowledgement: &Arc<Acknowledgement>,
         wait: bool,
     ) -> Result<(), (usize, Refused)> {
         let mut state = self.state.lock();
@@ -108,7 +108,11 @@ impl Queue {
                 break;
             }
             state.bytes += command.len();
-            state.jobs.push_back(Job { command, receipt: Some(Arc::clone(receipt)), index });
+            state.jobs.push_back(Job {
+                command,
+                acknowledgement: Some(Arc::clone(acknowledgement)),
+                index,
+            });
         }
         drop(state);
         self.work.notify_one();
@@ -243,12 +247,12 @@ mod tests {
 
     #[test]
     fn a_job_that_is_dropped_is_answered() {
-        let (queue, receipt) = (Queue::new(9, 999), Arc::new(Receipt::new(2)));
+        let (queue, acknowledgement) = (Queue::new(9, 999), Arc::new(Acknowledgement::new(2)));
         queue.connected();
-        queue.push(vec![vec![1], vec![2]], &receipt, true).expect("there is room");
+        queue.push(vec![vec![1], vec![2]], &acknowledgement, true).expect("there is room");
         let Work::Jobs(mut jobs) = queue.take(Instant::now()) else { panic!("they are there") };
         jobs.remove(0).answer(Ok(()));
         drop(jobs);
-        assert_eq!(receipt.wait(), Err((1, PublishError::OutcomeUnknown)));
+        assert_eq!(acknowledgement.wait(), Err((1, PublishError::OutcomeUnknown)));
     }
 }

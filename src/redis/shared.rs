@@ -7,7 +7,7 @@ use std::{
 
 use parking_lot::{Condvar, Mutex};
 
-use super::{backoff::Pause, config::RedisConfig, queue::Queue, slots::Slots};
+use super::{backoff::Backoff, config::RedisConfig, queue::Queue, slots::Slots};
 use crate::{
     broadcast::{log::LogInput, stats::LogStats},
     message::entry_id::EntryId,
@@ -155,8 +155,8 @@ impl Shared {
     }
 
     /// Waits before the next try to connect; false where the end has come.
-    pub(super) fn pause(&self, pause: &mut Pause) -> bool {
-        let until = Instant::now() + pause.next();
+    pub(super) fn backoff(&self, backoff: &mut Backoff) -> bool {
+        let until = Instant::now() + backoff.next();
         let mut state = self.state.lock();
         while !state.ending.has_come {
             if self.changed.wait_until(&mut state, until).timed_out() {

@@ -6,7 +6,7 @@ use std::{
 };
 
 use super::{
-    backoff::Pause,
+    backoff::Backoff,
     link::{Fate, Fault, Link, id},
     queue::{Job, Work},
     reader::LOOK,
@@ -29,7 +29,7 @@ impl Writer {
         let shared = &*self.shared;
         // Whatever happens here, nobody shall wait for an answer that does not come.
         let _end = End(shared);
-        let mut pause = Pause::new();
+        let mut backoff = Backoff::new();
         let mut is_told = false;
         loop {
             let fault = match self.connect() {
@@ -38,7 +38,7 @@ impl Writer {
                     shared.change(|state| state.is_writing = true);
                     say(Level::Info, format_args!("connected for publishing"));
                     is_told = false;
-                    let result = self.serve(&mut link, &server, &mut pause);
+                    let result = self.serve(&mut link, &server, &mut backoff);
                     shared.change(|state| state.is_writing = false);
                     match result {
                         Ok(true) => return,
@@ -54,7 +54,7 @@ impl Writer {
             if !std::mem::replace(&mut is_told, true) {
                 say(Level::Warn, format_args!("cannot publish: {fault}"));
             }
-            if shared.is_stopping() || !shared.pause(&mut pause) {
+            if shared.is_stopping() || !shared.backoff(&mut backoff) {
                 return;
             }
         }
@@ -84,7 +84,7 @@ impl Writer {
 
     /// Appends until the end, or until the connection is of no use; false where there is to be a
     /// new one.
-    fn serve(&self, link: &mut Link, server: &str, pause: &mut Pause) -> Result<bool, Fault> {
+    fn serve(&self, link: &mut Link, server: &str, backoff: &mut Backoff) -> Result<bool, Fault> {
         let mut looked = Instant::now();
         loop {
             match self.shared.queue.take(looked + LOOK) {
@@ -100,7 +100,7 @@ impl Writer {
                     return Ok(false);
                 }
             }
-            pause.reset();
+            backoff.reset();
         }
     }
 

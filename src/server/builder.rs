@@ -74,7 +74,7 @@ impl Builder {
     ///
     /// [`Disconnect::Behind`]: crate::Disconnect::Behind
     pub fn mailbox_bytes(mut self, bytes: usize) -> Self {
-        self.options.audience.mailbox_bytes = bytes;
+        self.options.subscribers.mailbox_bytes = bytes;
         self
     }
 
@@ -82,21 +82,21 @@ impl Builder {
     /// default 256 MiB. Over half of it every client is held to its
     /// [own budget](Self::mailbox_bytes); over all of it, those furthest behind are disconnected.
     pub fn mailboxes_bytes(mut self, bytes: usize) -> Self {
-        self.options.audience.mailboxes_bytes = bytes;
+        self.options.subscribers.mailboxes_bytes = bytes;
         self
     }
 
     /// How long a client's socket may accept nothing while something waits for it; default 10 s.
     /// Then it is disconnected ([`Disconnect::Stalled`](crate::Disconnect::Stalled)).
     pub fn stall_timeout(mut self, timeout: Duration) -> Self {
-        self.options.audience.stall_timeout = timeout;
+        self.options.subscribers.stall_timeout = timeout;
         self
     }
 
     /// After which silence a client is sent a comment; default 15 s, checked once a second.
     /// Proxies cut connections that are silent for 60 s or so.
     pub fn heartbeat(mut self, silence: Duration) -> Self {
-        self.options.audience.heartbeat = silence;
+        self.options.subscribers.heartbeat = silence;
         self
     }
 
@@ -141,7 +141,7 @@ impl Builder {
     /// time of its own within this range, so that thousands of clients do not return in the same
     /// second. The next stream sets the usual time again.
     pub fn reconnect_spread(mut self, spread: Duration) -> Self {
-        self.options.audience.reconnect_spread = spread;
+        self.options.subscribers.reconnect_spread = spread;
         self
     }
 

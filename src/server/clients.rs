@@ -37,7 +37,7 @@ impl Server {
     /// ```
     #[expect(clippy::needless_pass_by_value, reason = "a message is sent once")]
     pub fn send_to(&self, client: ClientId, message: Message) -> Result<(), SendToError> {
-        self.hub.send_to(client, &message)
+        self.shared.send_to(client, &message)
     }
 
     /// Disconnects a client. It gets what was published and [sent](Self::send_to) before, as far as
@@ -63,7 +63,7 @@ impl Server {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn disconnect(&self, client: ClientId) -> Result<(), UnknownClient> {
-        self.hub.disconnect(client)
+        self.shared.disconnect(client)
     }
 
     /// Publishes to this server without keeping it alive.
@@ -85,7 +85,7 @@ impl Server {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn publisher(&self) -> Publisher {
-        Publisher::new(Arc::clone(&self.hub))
+        Publisher::new(Arc::clone(&self.shared))
     }
 
     /// Listens within the program: to these event types, or to all with `*`; without any, to the
@@ -134,6 +134,6 @@ impl Server {
         I::Item: AsRef<str>,
     {
         let types = types.into_iter().map(|name| name.as_ref().to_owned()).collect();
-        SubscriptionBuilder::new(&self.hub, types)
+        SubscriptionBuilder::new(&self.shared, types)
     }
 }

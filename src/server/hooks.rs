@@ -5,8 +5,8 @@ use std::{collections::HashMap, fmt, sync::Arc};
 use crate::{
     broadcast::{
         client::{Client, ClientId, SendToError, UnknownClient},
-        hook_queue::{Connected, Notice, Notices},
-        shared::Hub,
+        hook_queue::{Connected, HookEvent, HookQueue},
+        shared::Shared,
         stats::Disconnect,
     },
     error::{PublishError, TryPublishError},
@@ -36,12 +36,12 @@ use crate::{
 /// ```
 #[derive(Clone)]
 pub struct Publisher {
-    hub: Arc<Hub>,
+    shared: Arc<Shared>,
 }
 
 impl Publisher {
-    pub(crate) fn new(hub: Arc<Hub>) -> Self {
-        Self { hub }
+    pub(crate) fn new(shared: Arc<Shared>) -> Self {
+        Self { shared }
     }
 
     /// As [`Server::publish`](crate::Server::publish).
@@ -50,7 +50,7 @@ impl Publisher {
     /// As there.
     #[expect(clippy::needless_pass_by_value, reason = "a message is published once")]
     pub fn publish(&self, message: Message) -> Result<(), PublishError> {
-        self.hub.publish(&message)
+        self.shared.publish(&message)
     }
 
     /// As [`Server::try_publish`](crate::Server::try_publish).
@@ -58,7 +58,7 @@ impl Publisher {
     /// # Errors
     /// As there.
     pub fn try_publish(&self, message: Message) -> Result<(), TryPublishError> {
-        self.hub.try_publish(message)
+        self.shared.try_publish(message)
     }
 
     /// As [`Server::send_to`](crate::Server::send_to).
@@ -67,7 +67,7 @@ impl Publisher {
     /// As there.
     #[expect(clippy::needless_pass_by_value, reason = "a message is sent once")]
     pub fn send_to(&self, client: ClientId, message: Message) -> Result<(), SendToError> {
-        self.hub.send_to(client, &message)
+        self.shared.send_to(client, &message)
     }
 
     /// As [`Server::disconnect`](crate::Server::disconnect).
@@ -75,7 +75,7 @@ impl Publisher {
     /// # Errors
     /// As there.
     pub fn disconnect(&self, client: ClientId) -> Result<(), UnknownClient> {
-        self.hub.disconnect(client)
+        self.shared.disconnect(client)
     }
 }
 
@@ -111,25 +111,25 @@ impl Hooks {
     }
 
     /// What the hooks' thread does.
-    pub(crate) fn run(&self, hub: Arc<Hub>) {
-        let _end = End(Arc::clone(&hub.notices));
-        let publisher = Publisher::new(hub);
+    pub(crate) fn run(&self, shared: Arc<Shared>) {
+        let _end = End(Arc::clone(&shared.hook_queue));
+        let publisher = Publisher::new(shared);
         let mut told = HashMap::new();
-        while let Some(notice) = publisher.hub.notices.next() {
+        while let Some(event) = publisher.shared.hook_queue.next() {
             // A logger may panic as well; its panic is told by nobody else.
-            survive(|| self.tell(&publisher, notice, &mut told));
+            survive(|| self.tell(&publisher, event, &mut told));
         }
     }
 
     fn tell(
         &self,
         publisher: &Publisher,
-        notice: Notice,
+        event: HookEvent,
         told: &mut HashMap<ClientId, Arc<Client>>,
     ) {
-        match notice {
-            Notice::Connected(Connected { id, peer, subscribed, last_event_id }) => {
-                let events = publisher.hub.types.names_of(&subscribed);
+        match event {
+            HookEvent::Connected(Connected { id, peer, subscribed, last_event_id }) => {
+                let events = publisher.shared.types.names_of(&subscribed);
                 let client = Arc::new(Client { id, peer, events, last_event_id });
                 told.insert(id, Arc::clone(&client));
                 if let Some(hook) = &self.connect {
@@ -138,7 +138,7 @@ impl Hooks {
                 let events = &client.events;
                 logs::write(Level::Debug, format_args!("{} listens to {events:?}", Named(&client)));
             }
-            Notice::Disconnected(id, reason) => {
+            HookEvent::Disconnected(id, reason) => {
                 let Some(client) = told.remove(&id) else { return };
                 if let Some(hook) = &self.disconnect {
                     call("on_disconnect", || hook(publisher, &client, reason));
@@ -171,7 +171,7 @@ impl fmt::Display for Named<'_> {
 }
 
 /// Says that the hooks' thread has ended, however it does.
-struct End(Arc<Notices>);
+struct End(Arc<HookQueue>);
 
 impl Drop for End {
     fn drop(&mut self) {

@@ -24,7 +24,7 @@ pub use self::{
 
 use self::hooks::Hooks;
 use crate::{
-    broadcast::{broadcaster::ShutdownReport, shared::Hub, stats::Stats},
+    broadcast::{broadcaster::ShutdownReport, shared::Shared, stats::Stats},
     error::{PublishAllError, PublishError, RunError, TryPublishError},
     logs::{self, Level},
     message::{Message, event_types::RegisterError},
@@ -57,7 +57,7 @@ const YEAR: Duration = Duration::from_secs(31_536_000);
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 pub struct Server {
-    hub: Arc<Hub>,
+    shared: Arc<Shared>,
     /// The broadcaster's thread. Held while it is waited for, so that a second shutdown waits too.
     thread: Mutex<Option<JoinHandle<ShutdownReport>>>,
     hooks: Hooks,
@@ -87,8 +87,8 @@ impl Server {
     }
 
     fn with(Builder { options, hooks }: Builder) -> Self {
-        let hub = Arc::new(Hub::new(options));
-        Self { hub, thread: Mutex::new(None), hooks, hook_thread: Mutex::new(None) }
+        let shared = Arc::new(Shared::new(options));
+        Self { shared, thread: Mutex::new(None), hooks, hook_thread: Mutex::new(None) }
     }
 
     /// Registers an event type, before or after [`run`](Self::run). `""` and `message` both mean
@@ -105,7 +105,7 @@ impl Server {
     /// # Ok::<(), RegisterError>(())
     /// ```
     pub fn register_event(&self, name: &str) -> Result<(), RegisterError> {
-        self.hub.types.register(&[name])
+        self.shared.types.register(&[name])
     }
 
     /// Registers several event types, or none of them where one is refused.
@@ -126,7 +126,7 @@ impl Server {
     {
         let names: Vec<I::Item> = names.into_iter().collect();
         let names: Vec<&str> = names.iter().map(AsRef::as_ref).collect();
-        self.hub.types.register(&names)
+        self.shared.types.register(&names)
     }
 
     /// Whether an event type is registered.
@@ -138,7 +138,7 @@ impl Server {
     /// # Ok::<(), websse::RegisterError>(())
     /// ```
     pub fn event_exists(&self, name: &str) -> bool {
-        self.hub.types.find(name).is_some()
+        self.shared.types.find(name).is_some()
     }
 
     /// Starts the broadcaster thread, and that of the hooks where there are any.
@@ -154,17 +154,17 @@ impl Server {
     /// # Ok::<(), RunError>(())
     /// ```
     pub fn run(&self) -> Result<(), RunError> {
-        let hub = &self.hub;
-        if let Some(presence) = &hub.options.presence {
-            hub.types.register(&[presence]).map_err(RunError::Presence)?;
+        let shared = &self.shared;
+        if let Some(presence) = &shared.options.presence {
+            shared.types.register(&[presence]).map_err(RunError::Presence)?;
         }
         let mut thread = self.thread.lock();
-        let spawned = hub.inbox.start(|| {
+        let spawned = shared.inbox.start(|| {
             let tells = self.start_hooks()?;
-            let mut broadcaster = hub.broadcaster(tells);
-            hub.open_log(&mut broadcaster)?;
+            let mut broadcaster = shared.broadcaster(tells);
+            shared.open_log(&mut broadcaster)?;
             let named = thread::Builder::new().name("websse-broadcaster".to_owned());
-            named.spawn(|| broadcaster.run()).inspect_err(|_| hub.stop_log(Instant::now()))
+            named.spawn(|| broadcaster.run()).inspect_err(|_| shared.stop_log(Instant::now()))
         });
         match spawned {
             Some(Ok(handle)) => {
@@ -174,7 +174,7 @@ impl Server {
                 Ok(())
             }
             Some(Err(error)) => Err(RunError::Thread(error)),
-            None if matches!(hub.inbox.accepts(), Err(PublishError::ShutDown)) => {
+            None if matches!(shared.inbox.accepts(), Err(PublishError::ShutDown)) => {
                 Err(RunError::ShutDown)
             }
             None => Err(RunError::AlreadyRunning),
@@ -189,9 +189,9 @@ impl Server {
         }
         // It may be there since a time when there was no thread for the broadcaster.
         if thread.is_none() {
-            let (hooks, hub) = (self.hooks.clone(), Arc::clone(&self.hub));
+            let (hooks, shared) = (self.hooks.clone(), Arc::clone(&self.shared));
             let spawned = thread::Builder::new().name("websse-hooks".to_owned());
-            *thread = Some(spawned.spawn(move || hooks.run(hub))?);
+            *thread = Some(spawned.spawn(move || hooks.run(shared))?);
         }
         Ok(true)
     }
@@ -213,7 +213,7 @@ impl Server {
     /// ```
     #[expect(clippy::needless_pass_by_value, reason = "a message is published once")]
     pub fn publish(&self, message: Message) -> Result<(), PublishError> {
-        self.hub.publish(&message)
+        self.shared.publish(&message)
     }
 
     /// Publishes messages in their order, all of them or, where one is not valid, none. Others may
@@ -233,7 +233,7 @@ impl Server {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn publish_all(&self, messages: &[Message]) -> Result<(), PublishAllError> {
-        self.hub.publish_all(messages)
+        self.shared.publish_all(messages)
     }
 
     /// Publishes a message if that is possible without waiting.
@@ -254,7 +254,7 @@ impl Server {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn try_publish(&self, message: Message) -> Result<(), TryPublishError> {
-        self.hub.try_publish(message)
+        self.shared.try_publish(message)
     }
 
     /// Figures of this moment and counts since the start.
@@ -270,7 +270,7 @@ impl Server {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn stats(&self) -> Stats {
-        self.hub.stats()
+        self.shared.stats()
     }
 
     /// How many clients listen to each event type now, in the order of the names. A client of
@@ -287,7 +287,7 @@ impl Server {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn clients(&self) -> Vec<(String, usize)> {
-        self.hub.clients()
+        self.shared.clients()
     }
 
     /// The registered event types in the order of their names; `message` is the general one.
@@ -299,7 +299,7 @@ impl Server {
     /// # Ok::<(), websse::RegisterError>(())
     /// ```
     pub fn event_types(&self) -> Vec<String> {
-        self.hub.event_types()
+        self.shared.event_types()
     }
 
     /// Whether the broadcaster answers and there is room to publish, at once or after `patience` at
@@ -314,7 +314,7 @@ impl Server {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn answers_within(&self, patience: Duration) -> bool {
-        self.hub.answers(Instant::now() + patience.min(YEAR))
+        self.shared.answers(Instant::now() + patience.min(YEAR))
     }
 
     /// Ends the server: refuses what comes from now on, delivers what was accepted, ends every
@@ -339,11 +339,11 @@ impl Server {
         let now = Instant::now();
         // A deadline beyond what a clock can hold is none; a year is as good.
         let deadline = now.checked_add(deadline).unwrap_or(now + YEAR);
-        self.hub.registry.close();
-        let own_thread = self.hub.inbox.is_own_thread();
-        self.hub.stop_log(if own_thread { now } else { deadline });
-        self.hub.inbox.stop(deadline);
-        self.hub.notices.stop(deadline);
+        self.shared.registry.close();
+        let own_thread = self.shared.inbox.is_own_thread();
+        self.shared.stop_log(if own_thread { now } else { deadline });
+        self.shared.inbox.stop(deadline);
+        self.shared.hook_queue.stop(deadline);
         if own_thread {
             return ShutdownReport::default();
         }
@@ -352,7 +352,7 @@ impl Server {
             thread.take().map(|handle| handle.join().unwrap_or_default())
         };
         // It may have been opened meanwhile.
-        self.hub.stop_log(deadline);
+        self.shared.stop_log(deadline);
         let untold = self.end_hooks();
         let Some(ended) = ended else { return ShutdownReport::default() };
         let report = ShutdownReport { untold, ..ended };
@@ -364,12 +364,12 @@ impl Server {
     /// notices are left. A hook does not wait for itself.
     fn end_hooks(&self) -> usize {
         // Where the broadcaster never ran, nobody else has.
-        self.hub.notices.close();
+        self.shared.hook_queue.close();
         let thread = self.hook_thread.lock().as_ref().map(|thread| thread.thread().id());
         if thread.is_none() || thread == Some(thread::current().id()) {
             return 0;
         }
-        let (ended, left) = self.hub.notices.wait_ended();
+        let (ended, left) = self.shared.hook_queue.wait_ended();
         // A hook that is still busy cannot be interrupted.
         let thread = if ended { self.hook_thread.lock().take() } else { None };
         if let Some(thread) = thread {
@@ -379,8 +379,8 @@ impl Server {
         left
     }
 
-    pub(crate) fn hub(&self) -> &Arc<Hub> {
-        &self.hub
+    pub(crate) fn shared(&self) -> &Arc<Shared> {
+        &self.shared
     }
 }
 

@@ -13,10 +13,10 @@ use crate::{
     broadcast::{
         arrival::{Resume, Via},
         client::ClientId,
-        local_sink::Tally,
-        mailbox::Mail,
+        local_sink::SharedCounts,
+        mailbox::Pending,
         registry::Kind,
-        shared::Hub,
+        shared::Shared,
         stats::Disconnect,
     },
     error::{StreamError, SubscribeError},
@@ -53,16 +53,16 @@ use crate::{
 /// ```
 pub struct Subscription {
     id: ClientId,
-    mailbox: Receiver<Mail>,
-    tally: Arc<Tally>,
+    mailbox: Receiver<Pending>,
+    counts: Arc<SharedCounts>,
     /// What `read` has begun to hand out, and how much of it.
     begun: Option<(Frame, usize)>,
     ended: bool,
 }
 
 impl Subscription {
-    fn new(id: ClientId, mailbox: Receiver<Mail>, tally: Arc<Tally>) -> Self {
-        Self { id, mailbox, tally, begun: None, ended: false }
+    fn new(id: ClientId, mailbox: Receiver<Pending>, counts: Arc<SharedCounts>) -> Self {
+        Self { id, mailbox, counts, begun: None, ended: false }
     }
 
     /// Its number among the server's clients.
@@ -90,7 +90,7 @@ impl Subscription {
     /// ```
     pub fn recv_timeout(&mut self, timeout: Duration) -> Result<Frame, RecvTimeoutError> {
         match self.mailbox.recv_timeout(timeout) {
-            Ok(mail) if !self.is_cut_off() => Ok(self.hand_out(&mail)),
+            Ok(pending) if !self.is_cut_off() => Ok(self.hand_out(&pending)),
             Err(ChannelError::Timeout) => Err(RecvTimeoutError::Timeout),
             Ok(_) | Err(ChannelError::Disconnected) => {
                 self.ended = true;
@@ -186,17 +186,17 @@ impl Subscription {
     /// Whether the mailbox was emptied because too much waited: a frame found there now may come
     /// from behind others that are gone. The reason is set before the first of them goes.
     fn is_cut_off(&self) -> bool {
-        self.tally.reason() == Some(Disconnect::Behind)
+        self.counts.reason() == Some(Disconnect::Behind)
     }
 
-    fn hand_out(&self, mail: &Mail) -> Frame {
-        self.tally.took(mail.len());
-        mail.frame().clone()
+    fn hand_out(&self, pending: &Pending) -> Frame {
+        self.counts.took(pending.len());
+        pending.frame().clone()
     }
 
     /// Without a reason of its own the client went down with the broadcaster.
     fn reason(&self) -> Disconnect {
-        self.tally.reason().unwrap_or(Disconnect::Shutdown)
+        self.counts.reason().unwrap_or(Disconnect::Shutdown)
     }
 }
 
@@ -205,7 +205,7 @@ impl Iterator for Subscription {
 
     fn next(&mut self) -> Option<Frame> {
         match self.mailbox.recv() {
-            Ok(mail) if !self.is_cut_off() => Some(self.hand_out(&mail)),
+            Ok(pending) if !self.is_cut_off() => Some(self.hand_out(&pending)),
             _ => {
                 self.ended = true;
                 None
@@ -234,7 +234,7 @@ impl Read for Subscription {
 
 impl Drop for Subscription {
     fn drop(&mut self) {
-        self.tally.leave();
+        self.counts.leave();
     }
 }
 
@@ -267,14 +267,14 @@ impl fmt::Debug for Subscription {
 /// ```
 #[derive(Debug)]
 pub struct SubscriptionBuilder<'s> {
-    hub: &'s Hub,
+    shared: &'s Shared,
     types: Vec<String>,
     resume: Resume,
 }
 
 impl<'s> SubscriptionBuilder<'s> {
-    pub(crate) fn new(hub: &'s Hub, types: Vec<String>) -> Self {
-        Self { hub, types, resume: Resume::default() }
+    pub(crate) fn new(shared: &'s Shared, types: Vec<String>) -> Self {
+        Self { shared, types, resume: Resume::default() }
     }
 
     /// Begins after the event with this id, the last that the listener has. Where something that
@@ -296,11 +296,11 @@ impl<'s> SubscriptionBuilder<'s> {
     /// # Errors
     /// As [`Server::subscribe`](crate::Server::subscribe).
     pub fn open(self) -> Result<Subscription, SubscribeError> {
-        let Self { hub, types, resume } = self;
-        let seat = hub.register(Kind::Subscription, types.iter().map(String::as_str), None)?;
-        let tally = Arc::<Tally>::default();
-        let subscription = Subscription::new(seat.id, seat.mailbox.clone(), Arc::clone(&tally));
-        hub.admit(seat, b"", resume, Via::Tally(tally))?;
+        let Self { shared, types, resume } = self;
+        let seat = shared.register(Kind::Subscription, types.iter().map(String::as_str), None)?;
+        let counts = Arc::<SharedCounts>::default();
+        let subscription = Subscription::new(seat.id, seat.mailbox.clone(), Arc::clone(&counts));
+        shared.admit(seat, b"", resume, Via::Local(counts))?;
         Ok(subscription)
     }
 }

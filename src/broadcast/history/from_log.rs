@@ -233,8 +233,8 @@ mod tests {
         let position = history.position_of(subscribed, id)?;
         let mut numbers = Vec::new();
         history.read(subscribed, position, |original| {
-            let mail = original.mail(&crate::broadcast::mailbox::Load::default());
-            let text = std::str::from_utf8(mail.as_bytes()).expect("it is UTF-8");
+            let pending = original.pending(&crate::broadcast::mailbox::MemoryInUse::default());
+            let text = std::str::from_utf8(pending.as_bytes()).expect("it is UTF-8");
             let number = text["data: ".len()..].lines().next().expect("a line");
             numbers.push(number.parse().expect("a number"));
             true

@@ -14,7 +14,7 @@ use std::{
 use crate::{
     broadcast::{
         log::{EntryId, KnownLog},
-        mailbox::Original,
+        mailbox::SharedFrame,
     },
     message::{
         event_types::{Subscribed, TypeId},
@@ -28,7 +28,7 @@ use crate::{
 pub(crate) type Sequence = u64;
 
 /// What an event costs beside its frame, in bytes.
-const PLACE: usize = 64;
+const OVERHEAD: usize = 64;
 
 #[derive(Clone, Debug)]
 pub(crate) struct HistoryLimits {
@@ -76,7 +76,7 @@ struct Log {
 #[derive(Debug)]
 pub(crate) struct Kept {
     sequence: Sequence,
-    frame: Original,
+    frame: SharedFrame,
     /// Its publisher's own id.
     id: Option<EventId>,
     /// Its entry, where it came out of a log.
@@ -85,7 +85,7 @@ pub(crate) struct Kept {
 
 impl Kept {
     fn bytes(&self) -> usize {
-        self.frame.len() + PLACE + self.id.as_ref().map_or(0, |id| PLACE + id.as_str().len())
+        self.frame.len() + OVERHEAD + self.id.as_ref().map_or(0, |id| OVERHEAD + id.as_str().len())
     }
 }
 
@@ -132,7 +132,7 @@ impl History {
     /// Keeps the newest event, and lets go of what is too much.
     fn keep(&mut self, kind: TypeId, frame: &Frame, id: Option<EventId>, entry: EntryId) {
         let sequence = self.newest;
-        let kept = Kept { sequence, frame: Original::new(frame.clone()), id, entry };
+        let kept = Kept { sequence, frame: SharedFrame::new(frame.clone()), id, entry };
         let at = self.log_at(kind);
         if !self.is_on() || kept.bytes() > self.limits.bytes.min(self.limits.all_bytes) {
             self.note_drop(at, sequence, entry);
@@ -271,7 +271,7 @@ impl History {
         &self,
         subscribed: &Subscribed,
         position: Sequence,
-        mut take: impl FnMut(&Original) -> bool,
+        mut take: impl FnMut(&SharedFrame) -> bool,
     ) -> Sequence {
         let begin = |log: &'_ Log| log.begin(position);
         let logs: Vec<(&Log, usize)> =

@@ -20,7 +20,7 @@ use crate::{
     broadcast::{
         arrival::Arrival,
         inbox::queue::{Batch, Queue, Queued},
-        subscribers::Order,
+        subscribers::Command,
     },
     error::{PublishError, SubscribeError},
     socket::Socket,
@@ -61,8 +61,8 @@ struct State {
     /// Each with the number of events accepted before it.
     arrivals: Vec<(u64, Arrival<Socket>)>,
     /// What is for one client, each with the number of events accepted before it.
-    orders: VecDeque<(u64, Order)>,
-    ordered_bytes: usize,
+    commands: VecDeque<(u64, Command)>,
+    command_bytes: usize,
     /// Those that wait for `room`.
     blocked: usize,
     /// Somebody asks whether the broadcaster answers.
@@ -105,7 +105,7 @@ pub(crate) struct Taken {
     /// Each with the number of events accepted before it.
     pub(crate) arrivals: Vec<(u64, Arrival<Socket>)>,
     /// What is for one client, each with the number of events accepted before it.
-    pub(crate) orders: VecDeque<(u64, Order)>,
+    pub(crate) commands: VecDeque<(u64, Command)>,
     /// Events taken since the start, this batch included.
     pub(crate) events: u64,
     /// Set once the broadcaster is to stop: until when it may deliver what was accepted.
@@ -130,8 +130,8 @@ impl Inbox {
             queue: Queue::default(),
             accepted: 0,
             arrivals: Vec::new(),
-            orders: VecDeque::new(),
-            ordered_bytes: 0,
+            commands: VecDeque::new(),
+            command_bytes: 0,
             blocked: 0,
             asked: false,
             rung: false,
@@ -183,11 +183,11 @@ impl Inbox {
     }
 
     /// Puts in what is for one client, behind the events so far; waits for room as they do.
-    pub(crate) fn order(&self, order: Order) -> Result<(), PublishError> {
-        let mut state = self.wait_for_room(order.bytes())?;
-        state.ordered_bytes += order.bytes();
+    pub(crate) fn command(&self, command: Command) -> Result<(), PublishError> {
+        let mut state = self.wait_for_room(command.bytes())?;
+        state.command_bytes += command.bytes();
         let before = state.accepted;
-        state.orders.push_back((before, order));
+        state.commands.push_back((before, command));
         drop(state);
         self.work.notify_one();
         Ok(())
@@ -300,10 +300,11 @@ impl Inbox {
         }
         taken.events = state.accepted - state.queue.len() as u64;
         while accepts_events
-            && let Some((_, order)) = state.orders.front().filter(|order| order.0 <= taken.events)
+            && let Some((_, command)) =
+                state.commands.front().filter(|command| command.0 <= taken.events)
         {
-            state.ordered_bytes -= order.bytes();
-            taken.orders.extend(state.orders.pop_front());
+            state.command_bytes -= command.bytes();
+            taken.commands.extend(state.commands.pop_front());
         }
         taken.drained = state.waiting() == 0;
         if let Phase::Stopping(_, deadline) = state.phase {
@@ -311,7 +312,7 @@ impl Inbox {
         }
         taken.emptied = taken.drained && !taken.batch.is_empty();
         let blocked =
-            state.blocked > 0 && (asked || !taken.batch.is_empty() || !taken.orders.is_empty());
+            state.blocked > 0 && (asked || !taken.batch.is_empty() || !taken.commands.is_empty());
         drop(state);
         if blocked {
             self.room.notify_all();
@@ -323,13 +324,13 @@ impl Inbox {
         let mut state = self.state.lock();
         state.phase = Phase::Stopped;
         let left = std::mem::take(&mut state.queue);
-        let orders = std::mem::take(&mut state.orders);
-        state.ordered_bytes = 0;
+        let commands = std::mem::take(&mut state.commands);
+        state.command_bytes = 0;
         let arrivals = std::mem::take(&mut state.arrivals);
         drop(state);
         self.room.notify_all();
         drop(arrivals);
-        left.len() + orders.len()
+        left.len() + commands.len()
     }
 
     /// Waits to be notified; false when the time is over.
@@ -348,7 +349,7 @@ impl Inbox {
         // One event always fits, however small the limits.
         state.waiting() == 0
             || (state.waiting() < self.limits.messages
-                && state.queue.bytes() + state.ordered_bytes + bytes <= self.limits.bytes)
+                && state.queue.bytes() + state.command_bytes + bytes <= self.limits.bytes)
     }
 }
 
@@ -363,7 +364,7 @@ impl State {
 
     /// Events and orders that wait.
     fn waiting(&self) -> usize {
-        self.queue.len() + self.orders.len()
+        self.queue.len() + self.commands.len()
     }
 
     fn accepts(&self) -> Result<(), PublishError> {

@@ -144,20 +144,20 @@ fn what_is_for_one_client_waits_among_the_events_and_takes_of_their_room() {
     let inbox = inbox(4);
     let (done, wait) = mpsc::channel::<()>();
     let broadcaster = start(&inbox, move |_| wait.recv());
-    let send = || Order::Send(ClientId(0), Frame::from_bytes(&[b'x'; 60]));
+    let send = || Command::Send(ClientId(0), Frame::from_bytes(&[b'x'; 60]));
     let publish = || inbox.try_publish(event(60));
-    assert!(publish().is_ok() && inbox.order(send()).is_ok() && publish().is_ok());
-    assert!(inbox.order(Order::Disconnect(ClientId(0))).is_ok());
+    assert!(publish().is_ok() && inbox.command(send()).is_ok() && publish().is_ok());
+    assert!(inbox.command(Command::Disconnect(ClientId(0))).is_ok());
     assert!(matches!(publish(), Err(Refused::Full)), "four wait already");
     assert_eq!(inbox.queued(), 4);
     let mut work = Taken::default();
     inbox.take(Wait::No, false, &mut work);
-    assert!(work.orders.is_empty() && !work.drained, "nothing is taken but with the events");
+    assert!(work.commands.is_empty() && !work.drained, "nothing is taken but with the events");
     // A batch holds one event of this size.
     let mut take = || {
         inbox.take(Wait::No, true, &mut work);
-        let orders = work.orders.drain(..).map(|(before, order)| (before, order.bytes()));
-        (work.events, orders.collect::<Vec<_>>(), work.drained)
+        let commands = work.commands.drain(..).map(|(before, command)| (before, command.bytes()));
+        (work.events, commands.collect::<Vec<_>>(), work.drained)
     };
     assert_eq!(take(), (1, vec![(1, 60)], false));
     assert_eq!(take(), (2, vec![(2, 0)], true));

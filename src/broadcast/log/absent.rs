@@ -6,10 +6,10 @@ use crate::{
     broadcast::{
         arrival::Arrival,
         broadcaster::Broadcaster,
-        clock::Moment,
+        clock::Now,
         history::{History, Kept, Sequence},
-        shared::Hub,
-        subscribers::Audience,
+        shared::Shared,
+        subscribers::Subscribers,
     },
     message::event_types::Subscribed,
     socket::Wire,
@@ -31,7 +31,7 @@ pub(crate) struct EntryId;
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct FromLog;
 
-impl Hub {
+impl Shared {
     #[expect(clippy::unnecessary_wraps, reason = "a log may fail to open")]
     pub(crate) fn open_log(&self, _: &mut Broadcaster) -> io::Result<()> {
         Ok(())
@@ -70,12 +70,12 @@ impl History {
     }
 }
 
-impl<W: Wire> Audience<W> {
-    pub(in crate::broadcast) fn follow(&mut self, step: Step, _: Moment) {
+impl<W: Wire> Subscribers<W> {
+    pub(in crate::broadcast) fn follow(&mut self, step: Step, _: Now) {
         match step {}
     }
 
-    pub(in crate::broadcast) fn flush(&mut self, _: Moment) {}
+    pub(in crate::broadcast) fn flush(&mut self, _: Now) {}
 
     pub(in crate::broadcast) fn is_overtaken(&self, _: &Arrival<W>) -> bool {
         false

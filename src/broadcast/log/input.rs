@@ -19,7 +19,7 @@ use crate::{
         inbox::{Inbox, queue::Queued},
         log::Lack,
         options::Options,
-        shared::Hub,
+        shared::Shared,
     },
     error::{PublishError, SubscribeError},
     message::{
@@ -52,7 +52,7 @@ pub(crate) struct LogInput {
 /// How many steps may wait for the broadcaster: each has one event, or events of 64 KiB together.
 const STEPS: usize = 64;
 
-impl Hub {
+impl Shared {
     /// Opens the log, where the options say so, and lets the broadcaster follow it.
     pub(crate) fn open_log(&self, broadcaster: &mut Broadcaster) -> io::Result<()> {
         let Some(factory) = &self.options.log else { return Ok(()) };
@@ -80,7 +80,7 @@ impl LogInput {
         types: Arc<EventTypes>,
         is_primed: Arc<AtomicBool>,
     ) -> (Self, Receiver<Step>) {
-        let Options { queue, history, audience, max_frame_bytes, .. } = options;
+        let Options { queue, history, subscribers, max_frame_bytes, .. } = options;
         let (steps, found) = bounded(STEPS);
         let input = Self {
             steps,
@@ -90,7 +90,7 @@ impl LogInput {
             queue_messages: queue.messages,
             queue_bytes: queue.bytes,
             max_frame_bytes: *max_frame_bytes,
-            stall_timeout: audience.stall_timeout,
+            stall_timeout: subscribers.stall_timeout,
             inbox,
             types,
             is_primed,

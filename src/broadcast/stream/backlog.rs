@@ -8,7 +8,7 @@ use std::{
 use crossbeam_channel::Receiver;
 
 use super::{FIRST_NAP, GATHER_BYTES, GATHER_FRAMES};
-use crate::broadcast::{clock::Moment, history::Sequence, mailbox::Mail};
+use crate::broadcast::{clock::Now, history::Sequence, mailbox::Pending};
 
 /// Bytes a second that a client has to take of its replay.
 const SLOWEST_REPLAY: u64 = 1024;
@@ -16,7 +16,7 @@ const SLOWEST_REPLAY: u64 = 1024;
 #[derive(Debug)]
 pub(super) struct Behind {
     /// The frames being written, and how much of the first one is.
-    pub(super) parts: VecDeque<Mail>,
+    pub(super) parts: VecDeque<Pending>,
     pub(super) written: usize,
     /// Bytes in the mailbox.
     pub(super) waiting: usize,
@@ -43,15 +43,15 @@ pub(super) struct Replay {
 }
 
 impl Behind {
-    pub(super) fn new(moment: Moment) -> Box<Self> {
+    pub(super) fn new(now: Now) -> Box<Self> {
         Box::new(Self {
             parts: VecDeque::new(),
             written: 0,
             waiting: 0,
             nap: FIRST_NAP,
-            retry_at: moment.now,
-            progress: moment.now,
-            since: moment.now,
+            retry_at: now.instant,
+            progress: now.instant,
+            since: now.instant,
             replay: None,
         })
     }
@@ -71,18 +71,18 @@ impl Behind {
     }
 
     /// Takes from the mailbox what the next write can carry; the history comes first.
-    pub(super) fn gather(&mut self, mailbox: &Receiver<Mail>) {
+    pub(super) fn gather(&mut self, mailbox: &Receiver<Pending>) {
         if self.replay.is_some() {
             return;
         }
-        let mut bytes: usize = self.parts.iter().map(Mail::len).sum();
+        let mut bytes: usize = self.parts.iter().map(Pending::len).sum();
         while bytes < GATHER_BYTES
             && self.parts.len() < GATHER_FRAMES
-            && let Ok(mail) = mailbox.try_recv()
+            && let Ok(pending) = mailbox.try_recv()
         {
-            bytes += mail.len();
-            self.waiting = self.waiting.saturating_sub(mail.len());
-            self.parts.push_back(mail);
+            bytes += pending.len();
+            self.waiting = self.waiting.saturating_sub(pending.len());
+            self.parts.push_back(pending);
         }
     }
 

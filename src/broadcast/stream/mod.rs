@@ -18,9 +18,9 @@ use crossbeam_channel::Receiver;
 use self::backlog::{Behind, Replay};
 use crate::{
     broadcast::{
-        clock::{Meter, Moment},
+        clock::{Now, ReadRate},
         history::Sequence,
-        mailbox::Mail,
+        mailbox::Pending,
         stats::Disconnect,
     },
     socket::Wire,
@@ -51,7 +51,7 @@ pub(crate) type Step = Result<Progress, Disconnect>;
 pub(crate) struct Stream<W> {
     wire: W,
     /// What waits behind the frames being written. The sender is in the registry.
-    mailbox: Receiver<Mail>,
+    mailbox: Receiver<Pending>,
     /// Whether the mailbox has room. Once used it keeps a block of memory, more than all else that
     /// an idle stream costs; so one that has everything has none.
     has_room: bool,
@@ -61,7 +61,7 @@ pub(crate) struct Stream<W> {
     /// Bytes that came after the request.
     input: u32,
     last_write: Instant,
-    meter: Meter,
+    rate: ReadRate,
 }
 
 /// How far the end of a stream is.
@@ -76,7 +76,7 @@ pub(crate) enum Ending {
 
 impl<W: Wire> Stream<W> {
     /// A stream that has everything, its response head not yet written.
-    pub(crate) fn new(wire: W, mailbox: Receiver<Mail>, moment: Moment) -> Self {
+    pub(crate) fn new(wire: W, mailbox: Receiver<Pending>, now: Now) -> Self {
         Self {
             wire,
             mailbox,
@@ -84,8 +84,8 @@ impl<W: Wire> Stream<W> {
             has_room: false,
             ending: Ending::No,
             input: 0,
-            last_write: moment.now,
-            meter: Meter::default(),
+            last_write: now.instant,
+            rate: ReadRate::default(),
         }
     }
 
@@ -100,7 +100,7 @@ impl<W: Wire> Stream<W> {
 
     /// Bytes that wait, the frames being written included.
     pub(crate) fn held(&self) -> usize {
-        let parts = |behind: &Behind| behind.parts.iter().map(Mail::len).sum::<usize>();
+        let parts = |behind: &Behind| behind.parts.iter().map(Pending::len).sum::<usize>();
         self.behind.as_ref().map_or(0, |behind| behind.waiting + parts(behind))
     }
 
@@ -116,9 +116,9 @@ impl<W: Wire> Stream<W> {
 
     /// Whether the client reads, as far as can be told: it has everything, it took something
     /// lately, or it has hardly had the time to.
-    pub(crate) fn reads(&mut self, moment: Moment) -> bool {
-        self.behind.as_ref().is_none_or(|behind| moment.is_recent(behind.since))
-            || self.meter.reads(moment)
+    pub(crate) fn reads(&mut self, now: Now) -> bool {
+        self.behind.as_ref().is_none_or(|behind| now.is_recent(behind.since))
+            || self.rate.reads(now)
     }
 
     /// How long nothing was sent to a stream that has everything.
@@ -128,30 +128,25 @@ impl<W: Wire> Stream<W> {
 
     /// Sends to a stream that is caught up. Where the socket does not take all, the stream falls
     /// behind and keeps the rest as `share` hands it out.
-    pub(crate) fn send(
-        &mut self,
-        bytes: &[u8],
-        share: impl FnOnce() -> Mail,
-        moment: Moment,
-    ) -> Step {
+    pub(crate) fn send(&mut self, bytes: &[u8], share: impl FnOnce() -> Pending, now: Now) -> Step {
         debug_assert!(self.is_caught_up(), "what comes later must wait in the mailbox");
-        let written = self.write(&[IoSlice::new(bytes)], moment)?;
+        let written = self.write(&[IoSlice::new(bytes)], now)?;
         if written == bytes.len() {
             return Ok(Progress::CaughtUp);
         }
-        let mut behind = Behind::new(moment);
+        let mut behind = Behind::new(now);
         behind.parts.push_back(share());
         behind.written = written;
-        behind.retry_at = moment.now + FIRST_NAP;
+        behind.retry_at = now.instant + FIRST_NAP;
         let retry_at = behind.retry_at;
         self.behind = Some(behind);
         Ok(Progress::Retry(retry_at))
     }
 
     /// Sends what came after `position` out of the history, before anything else.
-    pub(crate) fn replay_from(&mut self, position: Sequence, drops: u64, moment: Moment) {
-        let behind = self.behind.get_or_insert_with(|| Behind::new(moment));
-        behind.replay = Some(Replay { position, drops, taken: 0, since: moment.now });
+    pub(crate) fn replay_from(&mut self, position: Sequence, drops: u64, now: Now) {
+        let behind = self.behind.get_or_insert_with(|| Behind::new(now));
+        behind.replay = Some(Replay { position, drops, taken: 0, since: now.instant });
     }
 
     /// Whether live events come to this stream by way of the history.
@@ -167,7 +162,7 @@ impl<W: Wire> Stream<W> {
     }
 
     /// Takes a slice of the history that ends at `position`; the last one if `is_last`.
-    pub(crate) fn refill(&mut self, slice: VecDeque<Mail>, position: Sequence, is_last: bool) {
+    pub(crate) fn refill(&mut self, slice: VecDeque<Pending>, position: Sequence, is_last: bool) {
         if let Some(behind) = &mut self.behind {
             behind.parts = slice;
             match &mut behind.replay {
@@ -179,7 +174,7 @@ impl<W: Wire> Stream<W> {
 
     /// Notes that a frame of `length` bytes was put into the mailbox of this stream, which is
     /// behind; tells how many bytes wait now.
-    pub(crate) fn mailed(&mut self, length: usize) -> usize {
+    pub(crate) fn added(&mut self, length: usize) -> usize {
         debug_assert!(self.has_room, "mail needs a mailbox");
         let Some(behind) = &mut self.behind else {
             debug_assert!(false, "a stream that is caught up has no mail");
@@ -191,12 +186,7 @@ impl<W: Wire> Stream<W> {
 
     /// Writes what waits until the socket is full, nothing is left, or about `share` bytes are
     /// written.
-    pub(crate) fn catch_up(
-        &mut self,
-        share: usize,
-        stall_timeout: Duration,
-        moment: Moment,
-    ) -> Step {
+    pub(crate) fn catch_up(&mut self, share: usize, stall_timeout: Duration, now: Now) -> Step {
         let Some(mut behind) = self.behind.take() else {
             return Ok(Progress::CaughtUp);
         };
@@ -210,37 +200,33 @@ impl<W: Wire> Stream<W> {
             if taken >= share || behind.parts.is_empty() {
                 break false;
             }
-            let (written, whole) = self.write_parts(&behind, moment)?;
+            let (written, whole) = self.write_parts(&behind, now)?;
             taken += written;
             behind.consume(written);
             if !whole {
                 break true;
             }
         };
-        if !behind.keeps_pace(taken, stall_timeout, moment.now) {
+        if !behind.keeps_pace(taken, stall_timeout, now.instant) {
             return Err(Disconnect::Stalled);
         }
         if taken > 0 {
-            behind.progress = moment.now;
+            behind.progress = now.instant;
             behind.nap = FIRST_NAP;
         } else if full {
-            if moment.now.saturating_duration_since(behind.progress) >= stall_timeout {
+            if now.instant.saturating_duration_since(behind.progress) >= stall_timeout {
                 return Err(Disconnect::Stalled);
             }
             behind.nap = (behind.nap * 2).min(LONGEST_NAP);
         }
-        behind.retry_at = if full { moment.now + behind.nap } else { moment.now };
+        behind.retry_at = if full { now.instant + behind.nap } else { now.instant };
         let retry_at = behind.retry_at;
         self.behind = Some(behind);
         Ok(Progress::Retry(retry_at))
     }
 
     /// One write of the frames that are next; tells what was written and whether that was all.
-    fn write_parts(
-        &mut self,
-        behind: &Behind,
-        moment: Moment,
-    ) -> Result<(usize, bool), Disconnect> {
+    fn write_parts(&mut self, behind: &Behind, now: Now) -> Result<(usize, bool), Disconnect> {
         let mut slices = [IoSlice::new(&[]); GATHER_FRAMES];
         let mut length = 0;
         let mut skip = behind.written;
@@ -251,7 +237,7 @@ impl<W: Wire> Stream<W> {
             skip = 0;
         }
         let count = behind.parts.len().min(GATHER_FRAMES);
-        let written = self.write(&slices[..count], moment)?;
+        let written = self.write(&slices[..count], now)?;
         Ok((written, written == length))
     }
 
@@ -281,7 +267,7 @@ impl<W: Wire> Stream<W> {
 
     /// Takes the mailbox that suits the stream now, with room if it is behind, for one that does
     /// not.
-    pub(crate) fn fit_mailbox(&mut self, renew: impl FnOnce(bool) -> Option<Receiver<Mail>>) {
+    pub(crate) fn fit_mailbox(&mut self, renew: impl FnOnce(bool) -> Option<Receiver<Pending>>) {
         let behind = !self.is_caught_up();
         if self.has_room != behind
             && let Some(mailbox) = renew(behind)
@@ -292,10 +278,10 @@ impl<W: Wire> Stream<W> {
     }
 
     /// Ends the sending side of a stream that is caught up; the client reads the rest and closes.
-    pub(crate) fn finish(&mut self, moment: Moment) -> Result<(), Disconnect> {
+    pub(crate) fn finish(&mut self, now: Now) -> Result<(), Disconnect> {
         self.wire.finish().map_err(|error| reason(&error))?;
         self.ending = Ending::Finished;
-        self.last_write = moment.now;
+        self.last_write = now.instant;
         Ok(())
     }
 
@@ -305,7 +291,7 @@ impl<W: Wire> Stream<W> {
     }
 
     /// Writes what the socket takes at once: all, a part, or nothing.
-    fn write(&mut self, slices: &[IoSlice<'_>], moment: Moment) -> Result<usize, Disconnect> {
+    fn write(&mut self, slices: &[IoSlice<'_>], now: Now) -> Result<usize, Disconnect> {
         loop {
             let result = match slices {
                 [slice] => self.wire.write(slice),
@@ -314,8 +300,8 @@ impl<W: Wire> Stream<W> {
             match result {
                 Ok(0) => return Err(Disconnect::Error),
                 Ok(written) => {
-                    self.last_write = moment.now;
-                    self.meter.add(written, moment);
+                    self.last_write = now.instant;
+                    self.rate.add(written, now);
                     return Ok(written);
                 }
                 Err(error) => match error.kind() {

@@ -5,7 +5,7 @@ use crossbeam_channel::{Sender, bounded, unbounded};
 use super::*;
 use crate::{
     broadcast::{
-        mailbox::Load,
+        mailbox::MemoryInUse,
         stream::scripted::{
             Answer::{self, Fail, Take},
             Scripted,
@@ -22,29 +22,29 @@ const BLOCK: Answer = Fail(ErrorKind::WouldBlock);
 struct Bench {
     wire: Scripted,
     stream: Stream<Scripted>,
-    mailbox: Sender<Mail>,
-    load: Load,
-    moment: Moment,
+    mailbox: Sender<Pending>,
+    memory: MemoryInUse,
+    now: Now,
 }
 
 impl Bench {
     fn new(answers: impl IntoIterator<Item = Answer>) -> Self {
         let wire = Scripted::new(answers);
         let (mailbox, receiver) = bounded(0);
-        let moment = Moment { now: Instant::now(), second: 0 };
-        let stream = Stream::new(wire.clone(), receiver, moment);
-        Self { wire, stream, mailbox, load: Load::default(), moment }
+        let now = Now { instant: Instant::now(), second: 0 };
+        let stream = Stream::new(wire.clone(), receiver, now);
+        Self { wire, stream, mailbox, memory: MemoryInUse::default(), now }
     }
 
     fn deliver(&mut self, text: &str) -> Result<(), Disconnect> {
-        let mail = || Mail::new(Frame::from_bytes(text.as_bytes()), &self.load);
+        let pending = || Pending::new(Frame::from_bytes(text.as_bytes()), &self.memory);
         if self.stream.is_caught_up() {
-            self.stream.send(text.as_bytes(), mail, self.moment).map(drop)
+            self.stream.send(text.as_bytes(), pending, self.now).map(drop)
         } else {
-            let mail = mail();
+            let pending = pending();
             self.fit_mailbox();
-            self.mailbox.try_send(mail).expect("the stream holds the receiver");
-            self.stream.mailed(text.len());
+            self.mailbox.try_send(pending).expect("the stream holds the receiver");
+            self.stream.added(text.len());
             Ok(())
         }
     }
@@ -64,8 +64,8 @@ impl Bench {
     /// Retries when it is time to, until everything is sent.
     fn settle(&mut self) -> Result<(), Disconnect> {
         while let Some(at) = self.stream.retry_at() {
-            self.moment.now = self.moment.now.max(at);
-            self.stream.catch_up(usize::MAX, STALL, self.moment)?;
+            self.now.instant = self.now.instant.max(at);
+            self.stream.catch_up(usize::MAX, STALL, self.now)?;
         }
         Ok(())
     }
@@ -74,7 +74,7 @@ impl Bench {
     fn run(&mut self) -> Result<(), Disconnect> {
         for frame in FRAMES {
             self.deliver(frame)?;
-            self.stream.catch_up(usize::MAX, STALL, self.moment)?;
+            self.stream.catch_up(usize::MAX, STALL, self.now)?;
         }
         self.settle()
     }
@@ -89,7 +89,7 @@ fn whatever_parts_a_socket_takes_the_client_receives_the_same_bytes() {
             assert_eq!(bench.run(), Ok(()), "{first}, {second}");
             assert_eq!(bench.wire.received(), whole, "{first}, {second}");
             assert_eq!(bench.stream.waiting(), 0);
-            assert_eq!(bench.load.bytes(), 0, "what is sent is let go");
+            assert_eq!(bench.memory.bytes(), 0, "what is sent is let go");
         }
     }
 }
@@ -139,9 +139,9 @@ fn naps_double_up_to_fifty_milliseconds_and_begin_anew_with_progress() {
     bench.deliver(FRAMES[0]).expect("the socket is only full");
     let mut naps = Vec::new();
     while let Some(at) = bench.stream.retry_at() {
-        naps.push(at.duration_since(bench.moment.now).as_millis());
-        bench.moment.now = at;
-        bench.stream.catch_up(usize::MAX, STALL, bench.moment).expect("no error is scripted");
+        naps.push(at.duration_since(bench.now.instant).as_millis());
+        bench.now.instant = at;
+        bench.stream.catch_up(usize::MAX, STALL, bench.now).expect("no error is scripted");
     }
     assert_eq!(naps, [1, 2, 4, 8, 16, 32, 50, 50, 50, 1]);
 }
@@ -149,10 +149,10 @@ fn naps_double_up_to_fifty_milliseconds_and_begin_anew_with_progress() {
 #[test]
 fn a_socket_that_takes_nothing_for_the_stall_time_out_is_given_up() {
     let mut bench = Bench::new([Take(1)].into_iter().chain(repeat_n(BLOCK, 10_000)));
-    let start = bench.moment.now;
+    let start = bench.now.instant;
     bench.deliver(FRAMES[0]).expect("the socket is only full");
     assert_eq!(bench.settle(), Err(Disconnect::Stalled));
-    let after = bench.moment.now.duration_since(start);
+    let after = bench.now.instant.duration_since(start);
     assert!((STALL..STALL + LONGEST_NAP).contains(&after), "{after:?}");
 }
 
@@ -163,9 +163,9 @@ fn a_long_backlog_is_written_in_shares() {
     for _ in 0..10 {
         bench.deliver(&frame).expect("the socket is only full");
     }
-    bench.moment.now += FIRST_NAP;
-    let step = bench.stream.catch_up(2 * GATHER_BYTES, STALL, bench.moment);
-    assert_eq!(step, Ok(Progress::Retry(bench.moment.now)), "due again at once");
+    bench.now.instant += FIRST_NAP;
+    let step = bench.stream.catch_up(2 * GATHER_BYTES, STALL, bench.now);
+    assert_eq!(step, Ok(Progress::Retry(bench.now.instant)), "due again at once");
     let received = bench.wire.state().received.len();
     assert!((2 * GATHER_BYTES..4 * GATHER_BYTES).contains(&received), "{received}");
     assert_eq!(bench.settle(), Ok(()));

@@ -2,9 +2,9 @@
 
 use std::{hash::BuildHasher, time::Duration};
 
-use super::{Audience, Outlet};
+use super::{Sink, Subscribers};
 use crate::{
-    broadcast::{clock::Moment, stats::Disconnect, stream::Ending, subscription_sets::Key},
+    broadcast::{clock::Now, stats::Disconnect, stream::Ending, subscription_sets::Key},
     message::frame::{self, Frame},
     socket::Wire,
 };
@@ -12,29 +12,29 @@ use crate::{
 /// How long a client may take to close after the server has ended its stream.
 pub(super) const LINGER: Duration = Duration::from_secs(1);
 
-impl<W: Wire> Audience<W> {
+impl<W: Wire> Subscribers<W> {
     /// Ends streams that have everything, and subscriptions; lets go of those that have closed.
-    pub(crate) fn end_all(&mut self, moment: Moment) {
-        for at in 0..self.members.len() {
+    pub(crate) fn end_all(&mut self, now: Now) {
+        for at in 0..self.table.len() {
             // The table may shrink on the way.
-            let Some(member) = self.members.get_mut(at).and_then(Option::as_mut) else {
+            let Some(subscriber) = self.table.get_mut(at).and_then(Option::as_mut) else {
                 continue;
             };
             let key = Key::try_from(at).unwrap_or(Key::MAX);
-            let ended = match &mut member.outlet {
-                Outlet::Feed(_) => true,
-                Outlet::Stream(stream) if !stream.is_caught_up() => false,
-                Outlet::Stream(stream) => match *stream.ending() {
+            let ended = match &mut subscriber.sink {
+                Sink::Local(_) => true,
+                Sink::Stream(stream) if !stream.is_caught_up() => false,
+                Sink::Stream(stream) => match *stream.ending() {
                     Ending::No if !self.limits.reconnect_spread.is_zero() => {
                         *stream.ending() = Ending::Told;
                         let goodbye = self.goodbye(key);
-                        self.say(key, &goodbye, moment);
+                        self.say(key, &goodbye, now);
                         false
                     }
-                    Ending::No | Ending::Told => stream.finish(moment).is_err(),
+                    Ending::No | Ending::Told => stream.finish(now).is_err(),
                     Ending::Finished => {
                         stream.poll_input(&mut self.input).is_err()
-                            || stream.silence(moment.now) >= Some(LINGER)
+                            || stream.silence(now.instant) >= Some(LINGER)
                     }
                 },
             };
@@ -54,8 +54,8 @@ impl<W: Wire> Audience<W> {
     /// Cuts off whoever is left; returns how many had not got everything.
     pub(crate) fn cut_all(&mut self) -> usize {
         let cut = self.stats.behind;
-        for at in 0..self.members.len() {
-            if self.members.get(at).is_some_and(Option::is_some) {
+        for at in 0..self.table.len() {
+            if self.table.get(at).is_some_and(Option::is_some) {
                 self.remove(Key::try_from(at).unwrap_or(Key::MAX), Disconnect::Shutdown);
             }
         }

@@ -1,20 +1,20 @@
 //! What concerns one client: a message to it alone, and its end by the program's wish.
 
-use super::{Audience, Outlet};
+use super::{Sink, Subscribers};
 use crate::{
-    broadcast::{client::ClientId, clock::Moment, stats::Disconnect, subscription_sets::Key},
+    broadcast::{client::ClientId, clock::Now, stats::Disconnect, subscription_sets::Key},
     message::frame::Frame,
     socket::Wire,
 };
 
 /// What the program wants of the broadcaster for one client, in the order of publishing.
 #[derive(Debug)]
-pub(crate) enum Order {
+pub(crate) enum Command {
     Send(ClientId, Frame),
     Disconnect(ClientId),
 }
 
-impl Order {
+impl Command {
     /// What it takes of the publish queue.
     pub(crate) fn bytes(&self) -> usize {
         match self {
@@ -24,35 +24,35 @@ impl Order {
     }
 }
 
-impl<W: Wire> Audience<W> {
+impl<W: Wire> Subscribers<W> {
     /// Does what was ordered, unless the client has left.
-    pub(crate) fn obey(&mut self, order: Order, moment: Moment) {
-        match order {
-            Order::Send(client, frame) => {
+    pub(crate) fn execute(&mut self, command: Command, now: Now) {
+        match command {
+            Command::Send(client, frame) => {
                 if let Some(key) = self.registry.key(client) {
-                    self.send_to(key, &frame, moment);
+                    self.send_to(key, &frame, now);
                 }
             }
-            Order::Disconnect(client) => {
+            Command::Disconnect(client) => {
                 if let Some(key) = self.registry.key(client) {
-                    self.disconnect(key, moment);
+                    self.disconnect(key, now);
                 }
             }
         }
     }
 
     /// Sends one client what is for it alone; to a client that is behind, in its turn.
-    fn send_to(&mut self, key: Key, frame: &Frame, moment: Moment) {
+    fn send_to(&mut self, key: Key, frame: &Frame, now: Now) {
         self.stats.direct += 1;
         self.stats.deliveries += 1;
         self.stats.bytes += frame.len() as u64;
-        self.say(key, frame, moment);
+        self.say(key, frame, now);
         let is_short = self.is_short_of_memory();
-        if let Some(member) = self.members.get(key as usize).and_then(Option::as_ref) {
-            let waiting = member.outlet.waiting();
+        if let Some(subscriber) = self.table.get(key as usize).and_then(Option::as_ref) {
+            let waiting = subscriber.sink.waiting();
             self.heavy |= waiting > self.limits.mailbox_bytes / 2;
             if waiting > self.limits.mailbox_bytes
-                && (is_short || !member.outlet.takes_something(moment))
+                && (is_short || !subscriber.sink.takes_something(now))
             {
                 self.remove(key, Disconnect::Behind);
             }
@@ -61,12 +61,12 @@ impl<W: Wire> Audience<W> {
     }
 
     /// Ends a client's stream; what its socket has not taken by now it does not get.
-    fn disconnect(&mut self, key: Key, moment: Moment) {
-        if let Some(member) = &mut self.members[key as usize]
-            && let Outlet::Stream(stream) = &mut member.outlet
+    fn disconnect(&mut self, key: Key, now: Now) {
+        if let Some(subscriber) = &mut self.table[key as usize]
+            && let Sink::Stream(stream) = &mut subscriber.sink
         {
             // A close with something unread would destroy what was sent. On an error it has gone.
-            let _ = stream.poll_input(&mut self.input).and_then(|()| stream.finish(moment));
+            let _ = stream.poll_input(&mut self.input).and_then(|()| stream.finish(now));
         }
         self.remove(key, Disconnect::ClosedByServer);
     }

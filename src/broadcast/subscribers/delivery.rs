@@ -2,12 +2,12 @@
 
 use std::cmp::Reverse;
 
-use super::{Audience, Outlet};
+use super::{Sink, Subscribers};
 use crate::{
     broadcast::{
-        clock::Moment,
+        clock::Now,
         inbox::queue::{Batch, Head},
-        mailbox::Mail,
+        mailbox::Pending,
         stats::Disconnect,
         stream::Progress,
         subscription_sets::{Event, Key},
@@ -16,33 +16,33 @@ use crate::{
     socket::Wire,
 };
 
-impl<W: Wire> Audience<W> {
+impl<W: Wire> Subscribers<W> {
     /// Delivers the first `count` events of a batch: one write for each client that is caught up;
     /// for the others they go to their mailboxes.
-    pub(crate) fn deliver(&mut self, batch: &mut Batch, count: usize, moment: Moment) {
+    pub(crate) fn deliver(&mut self, batch: &mut Batch, count: usize, now: Now) {
         let mut events = std::mem::take(&mut self.events);
         while events.len() < count
             && let Some((Head { kind, id, .. }, lines)) = batch.pop()
         {
             events.push(Event { kind, frame: self.history.record(kind, id, lines) });
         }
-        self.deliver_events(&events, true, moment);
+        self.deliver_events(&events, true, now);
         events.clear();
         self.events = events;
     }
 
     /// `in_history` says that those find these events there who come to them later.
-    pub(super) fn deliver_events(&mut self, batch: &[Event], in_history: bool, moment: Moment) {
+    pub(super) fn deliver_events(&mut self, batch: &[Event], in_history: bool, now: Now) {
         self.stats.published += batch.len() as u64;
         let mut touched = std::mem::take(&mut self.touched);
-        self.groups.match_batch(batch, &mut touched);
-        for group in touched.drain(..) {
-            let (members, matched) = self.groups.take(group);
-            self.deliver_to(&members, &matched, batch, in_history, moment);
-            self.groups.restore(group, members, matched);
+        self.sets.match_batch(batch, &mut touched);
+        for set in touched.drain(..) {
+            let (members, matched) = self.sets.take(set);
+            self.deliver_to(&members, &matched, batch, in_history, now);
+            self.sets.restore(set, members, matched);
         }
         self.touched = touched;
-        self.registry.send(self.mails.drain(..));
+        self.registry.send(self.pending.drain(..));
         self.remove_gone();
         self.keep_within_memory();
     }
@@ -53,7 +53,7 @@ impl<W: Wire> Audience<W> {
         matched: &[u32],
         batch: &[Event],
         in_history: bool,
-        moment: Moment,
+        now: Now,
     ) {
         let is_short = self.is_short_of_memory();
         let frame_at = |at: u32| &batch[at as usize].frame;
@@ -69,25 +69,25 @@ impl<W: Wire> Audience<W> {
         };
         let mut delivered = keys.len();
         // Made only when somebody has to wait for a part of it.
-        let mut shared: Option<Mail> = None;
-        let load = self.load.clone();
+        let mut shared: Option<Pending> = None;
+        let memory = self.memory.clone();
         let mut share = || {
             let whole = || match matched {
                 [only] => frame_at(*only).clone(),
                 _ => Frame::from_bytes(bytes),
             };
-            shared.get_or_insert_with(|| Mail::new(whole(), &load)).clone()
+            shared.get_or_insert_with(|| Pending::new(whole(), &memory)).clone()
         };
         // One for each event: subscriptions get frames one by one.
-        let mut single: Vec<Mail> = Vec::new();
+        let mut single: Vec<Pending> = Vec::new();
         for &key in keys {
-            let Some(member) = &mut self.members[key as usize] else {
+            let Some(subscriber) = &mut self.table[key as usize] else {
                 debug_assert!(false, "a group holds members only");
                 continue;
             };
-            let waiting = match &mut member.outlet {
-                Outlet::Stream(stream) if stream.is_caught_up() => {
-                    match stream.send(bytes, &mut share, moment) {
+            let waiting = match &mut subscriber.sink {
+                Sink::Stream(stream) if stream.is_caught_up() => {
+                    match stream.send(bytes, &mut share, now) {
                         Ok(Progress::CaughtUp) => {}
                         Ok(Progress::Retry(at)) => {
                             self.stats.behind += 1;
@@ -98,27 +98,28 @@ impl<W: Wire> Audience<W> {
                     continue;
                 }
                 // It comes to these events in the history.
-                Outlet::Stream(stream) if in_history && stream.is_replaying() => {
+                Sink::Stream(stream) if in_history && stream.is_replaying() => {
                     delivered -= 1;
                     continue;
                 }
-                Outlet::Stream(stream) => {
-                    stream.fit_mailbox(|room| self.registry.replace_mailbox(member.id, room));
-                    let waiting = stream.mailed(bytes.len());
-                    self.mails.push((member.id, share()));
+                Sink::Stream(stream) => {
+                    stream.fit_mailbox(|room| self.registry.replace_mailbox(subscriber.id, room));
+                    let waiting = stream.added(bytes.len());
+                    self.pending.push((subscriber.id, share()));
                     waiting
                 }
-                Outlet::Feed(feed) => {
+                Sink::Local(local) => {
                     if single.is_empty() {
                         let frames = matched.iter().map(|&at| frame_at(at).clone());
-                        single.extend(frames.map(|frame| Mail::new(frame, &load)));
+                        single.extend(frames.map(|frame| Pending::new(frame, &memory)));
                     }
-                    self.mails.extend(single.iter().map(|mail| (member.id, mail.clone())));
-                    feed.mailed(bytes.len(), moment)
+                    self.pending
+                        .extend(single.iter().map(|pending| (subscriber.id, pending.clone())));
+                    local.added(bytes.len(), now)
                 }
             };
             if waiting > self.limits.mailbox_bytes
-                && (is_short || !member.outlet.takes_something(moment))
+                && (is_short || !subscriber.sink.takes_something(now))
             {
                 self.gone.push((key, Disconnect::Behind));
             }

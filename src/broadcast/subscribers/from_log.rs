@@ -1,10 +1,10 @@
 //! Events that come out of a log which several nodes share.
 
-use super::Audience;
+use super::Subscribers;
 use crate::{
     broadcast::{
         arrival::Arrival,
-        clock::Moment,
+        clock::Now,
         inbox::queue::MAX_BATCH_BYTES,
         log::{Entry, Step},
         stats::Disconnect,
@@ -14,16 +14,16 @@ use crate::{
     socket::Wire,
 };
 
-impl<W: Wire> Audience<W> {
+impl<W: Wire> Subscribers<W> {
     /// Does what the log's reader says. Events are delivered when there are enough of them for a
     /// batch, or by [`flush`](Self::flush), which must follow.
-    pub(crate) fn follow(&mut self, step: Step, moment: Moment) {
+    pub(crate) fn follow(&mut self, step: Step, now: Now) {
         match step {
             Step::Begin { floor, is_first } => {
-                self.flush(moment);
+                self.flush(now);
                 self.history.begin_at(floor);
                 if !is_first {
-                    self.tell_gap(floor, moment);
+                    self.tell_gap(floor, now);
                 }
             }
             Step::Prime(entries) => {
@@ -35,7 +35,7 @@ impl<W: Wire> Audience<W> {
                 let waiting: usize = self.events.iter().map(|event| event.frame.len()).sum();
                 let more: usize = entries.iter().map(|entry| entry.event.encoded.len()).sum();
                 if waiting + more > MAX_BATCH_BYTES.min(self.limits.mailbox_bytes / 2) {
-                    self.flush(moment);
+                    self.flush(now);
                 }
                 self.events.extend(entries.into_iter().map(|Entry { id, event }| Event {
                     kind: event.kind,
@@ -44,10 +44,10 @@ impl<W: Wire> Audience<W> {
             }
             Step::Unknown { entry, types } => self.history.pass_unknown(entry, types),
             Step::Gap { at, told } => {
-                self.flush(moment);
+                self.flush(now);
                 self.history.break_at(at);
                 if !told {
-                    self.tell_gap(at, moment);
+                    self.tell_gap(at, now);
                 }
             }
             Step::Reach(entry) => self.history.reach(entry),
@@ -56,15 +56,15 @@ impl<W: Wire> Audience<W> {
                 // A client that does not wait any more has gone.
                 let _ = answer.send(lacks.map_or(Ok(()), Err));
             }
-            Step::All(steps) => steps.into_iter().for_each(|step| self.follow(step, moment)),
+            Step::All(steps) => steps.into_iter().for_each(|step| self.follow(step, now)),
         }
     }
 
     /// Delivers the events that wait.
-    pub(crate) fn flush(&mut self, moment: Moment) {
+    pub(crate) fn flush(&mut self, now: Now) {
         if !self.events.is_empty() {
             let mut events = std::mem::take(&mut self.events);
-            self.deliver_events(&events, true, moment);
+            self.deliver_events(&events, true, now);
             events.clear();
             self.events = events;
         }
@@ -82,14 +82,14 @@ impl<W: Wire> Audience<W> {
     }
 
     /// Tells every client that events before `place` may be lost.
-    fn tell_gap(&mut self, place: EntryId, moment: Moment) {
+    fn tell_gap(&mut self, place: EntryId, now: Now) {
         let frame = frame::gap(&place.before().to_string(), Some(&place.to_string()));
-        for key in 0..Key::try_from(self.members.len()).unwrap_or(Key::MAX) {
+        for key in 0..Key::try_from(self.table.len()).unwrap_or(Key::MAX) {
             if self.stream(key).is_some_and(|stream| stream.is_replaying()) {
                 // What it reads may be from before this place. It comes back, and is told then.
                 self.remove(key, Disconnect::Behind);
-            } else if self.members.get(key as usize).is_some_and(Option::is_some) {
-                self.say(key, &frame, moment);
+            } else if self.table.get(key as usize).is_some_and(Option::is_some) {
+                self.say(key, &frame, now);
                 self.stats.gaps += 1;
             }
         }

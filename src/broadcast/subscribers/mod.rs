@@ -26,21 +26,21 @@ use crate::{
     broadcast::{
         arrival::{Arrival, Via},
         client::ClientId,
-        clock::Moment,
+        clock::Now,
         history::History,
-        hook_queue::{Connected, Notices},
-        local_sink::Feed,
-        mailbox::{Load, Mail},
+        hook_queue::{Connected, HookQueue},
+        local_sink::LocalSink,
+        mailbox::{MemoryInUse, Pending},
         registry::Registry,
         stats::{Disconnect, Stats},
         stream::{Progress, Stream},
-        subscription_sets::{Event, GroupId, Groups, Key},
+        subscription_sets::{Event, Key, SetId, SubscriptionSets},
     },
     message::frame::{Frame, HEARTBEAT},
     socket::Wire,
 };
 
-pub(crate) use self::{commands::Order, presence::json_counts};
+pub(crate) use self::{commands::Command, presence::json_counts};
 
 /// What one client that catches up writes before others have their turn.
 const CATCH_UP_SHARE: usize = 256 * 1024;
@@ -52,7 +52,7 @@ const INPUT_BUFFER: usize = 4096;
 
 /// Limits and times that concern clients.
 #[derive(Clone, Debug)]
-pub(crate) struct AudienceLimits {
+pub(crate) struct SubscriberLimits {
     pub(crate) mailbox_bytes: usize,
     pub(crate) mailboxes_bytes: usize,
     pub(crate) stall_timeout: Duration,
@@ -62,26 +62,26 @@ pub(crate) struct AudienceLimits {
 }
 
 #[derive(Debug)]
-struct Member<W> {
+struct Subscriber<W> {
     id: ClientId,
-    group: GroupId,
+    set: SetId,
     /// Its place in the group.
     place: u32,
-    outlet: Outlet<W>,
+    sink: Sink<W>,
 }
 
 #[derive(Debug)]
-enum Outlet<W> {
+enum Sink<W> {
     Stream(Stream<W>),
-    Feed(Box<Feed>),
+    Local(Box<LocalSink>),
 }
 
-impl<W: Wire> Outlet<W> {
+impl<W: Wire> Sink<W> {
     /// Bytes that wait, as the budget counts them.
     fn waiting(&self) -> usize {
         match self {
             Self::Stream(stream) => stream.waiting(),
-            Self::Feed(feed) => feed.waiting(),
+            Self::Local(local) => local.waiting(),
         }
     }
 
@@ -89,7 +89,7 @@ impl<W: Wire> Outlet<W> {
     fn held(&self) -> usize {
         match self {
             Self::Stream(stream) => stream.held(),
-            Self::Feed(feed) => feed.held(),
+            Self::Local(local) => local.held(),
         }
     }
 
@@ -97,33 +97,33 @@ impl<W: Wire> Outlet<W> {
     fn progress(&self) -> Option<Instant> {
         match self {
             Self::Stream(stream) => stream.progress(),
-            Self::Feed(feed) => Some(feed.progress()),
+            Self::Local(local) => Some(local.progress()),
         }
     }
 
     /// Whether the client took something not long ago; one that has is given time, and more than
     /// its budget as long as memory is not short.
-    fn takes_something(&self, moment: Moment) -> bool {
-        let passed = |progress| moment.now.saturating_duration_since(progress);
+    fn takes_something(&self, now: Now) -> bool {
+        let passed = |progress| now.instant.saturating_duration_since(progress);
         self.progress().is_none_or(|progress| passed(progress) < GRACE)
     }
 }
 
 #[derive(Debug)]
-pub(crate) struct Audience<W> {
+pub(crate) struct Subscribers<W> {
     registry: Arc<Registry>,
-    limits: AudienceLimits,
-    load: Load,
+    limits: SubscriberLimits,
+    memory: MemoryInUse,
     history: History,
-    members: Vec<Option<Member<W>>>,
+    table: Vec<Option<Subscriber<W>>>,
     vacant: Vec<Key>,
-    groups: Groups,
+    sets: SubscriptionSets,
     /// When to try the streams again that are behind. An entry whose stream has another time by
     /// now is void.
     retries: BinaryHeap<Reverse<(Instant, Key)>>,
     /// Clients that are gone, to be let go of one by one: closing a socket and freeing what waited
     /// takes time, which live events do not have.
-    graves: Vec<Outlet<W>>,
+    closing: Vec<Sink<W>>,
     /// Where the sweep goes on.
     cursor: usize,
     /// Somebody may be more than half a budget behind.
@@ -131,41 +131,41 @@ pub(crate) struct Audience<W> {
     /// Counts since the start; the numbers of clients are the registry's.
     stats: Stats,
     /// Where clients are told of that come and go, if anybody wants to know.
-    notices: Option<Arc<Notices>>,
+    hook_queue: Option<Arc<HookQueue>>,
     /// Clients have come or gone since their numbers were published.
     has_changed: bool,
     // Used within one call and kept for their memory.
     events: Vec<Event>,
-    touched: Vec<GroupId>,
+    touched: Vec<SetId>,
     joined: Vec<u8>,
-    mails: Vec<(ClientId, Mail)>,
+    pending: Vec<(ClientId, Pending)>,
     gone: Vec<(Key, Disconnect)>,
     input: Box<[u8]>,
     /// Spreads what shall not happen to all clients at the same time.
     random: RandomState,
 }
 
-impl<W: Wire> Audience<W> {
-    pub(crate) fn new(registry: Arc<Registry>, limits: AudienceLimits, history: History) -> Self {
+impl<W: Wire> Subscribers<W> {
+    pub(crate) fn new(registry: Arc<Registry>, limits: SubscriberLimits, history: History) -> Self {
         Self {
             registry,
             limits,
             history,
-            load: Load::default(),
-            members: Vec::new(),
+            memory: MemoryInUse::default(),
+            table: Vec::new(),
             vacant: Vec::new(),
-            groups: Groups::default(),
+            sets: SubscriptionSets::default(),
             retries: BinaryHeap::new(),
-            graves: Vec::new(),
+            closing: Vec::new(),
             cursor: 0,
             heavy: false,
             stats: Stats::default(),
-            notices: None,
+            hook_queue: None,
             has_changed: false,
             events: Vec::new(),
             touched: Vec::new(),
             joined: Vec::new(),
-            mails: Vec::new(),
+            pending: Vec::new(),
             gone: Vec::new(),
             input: vec![0; INPUT_BUFFER].into(),
             random: RandomState::new(),
@@ -173,8 +173,8 @@ impl<W: Wire> Audience<W> {
     }
 
     /// Tells from now on who comes and who goes.
-    pub(crate) fn tell(&mut self, notices: Arc<Notices>) {
-        self.notices = Some(notices);
+    pub(crate) fn tell(&mut self, hook_queue: Arc<HookQueue>) {
+        self.hook_queue = Some(hook_queue);
     }
 
     /// Counts since the start, and how many clients are behind.
@@ -183,16 +183,16 @@ impl<W: Wire> Audience<W> {
     }
 
     pub(crate) fn is_empty(&self) -> bool {
-        self.members.len() == self.vacant.len()
+        self.table.len() == self.vacant.len()
     }
 
     /// Places in the table of clients, vacant ones included.
-    pub(crate) fn places(&self) -> usize {
-        self.members.len()
+    pub(crate) fn slots(&self) -> usize {
+        self.table.len()
     }
 
     /// Takes a client in: from here on it gets every event that it subscribes to.
-    pub(crate) fn admit(&mut self, arrival: Arrival<W>, moment: Moment) {
+    pub(crate) fn admit(&mut self, arrival: Arrival<W>, now: Now) {
         if self.is_overtaken(&arrival) {
             // It ends with its socket, and comes back.
             return;
@@ -208,40 +208,40 @@ impl<W: Wire> Audience<W> {
             preamble.extend_from_slice(gap.as_bytes());
         }
         let key = self.vacant.pop().unwrap_or_else(|| {
-            self.members.push(None);
-            Key::try_from(self.members.len() - 1).unwrap_or(Key::MAX)
+            self.table.push(None);
+            Key::try_from(self.table.len() - 1).unwrap_or(Key::MAX)
         });
-        let (group, place) = self.groups.join(Arc::clone(&subscribed), key);
-        let outlet = match via {
-            Via::Wire(wire) => Outlet::Stream(Stream::new(wire, mailbox, moment)),
-            Via::Tally(tally) => Outlet::Feed(Box::new(Feed::new(tally, mailbox, moment))),
+        let (set, place) = self.sets.join(Arc::clone(&subscribed), key);
+        let sink = match via {
+            Via::Wire(wire) => Sink::Stream(Stream::new(wire, mailbox, now)),
+            Via::Local(counts) => Sink::Local(Box::new(LocalSink::new(counts, mailbox, now))),
         };
-        self.members[key as usize] = Some(Member { id, group, place, outlet });
+        self.table[key as usize] = Some(Subscriber { id, set, place, sink });
         self.registry.seated(id, key);
         self.has_changed = true;
-        if let Some(notices) = &self.notices {
+        if let Some(hook_queue) = &self.hook_queue {
             let (subscribed, last_event_id) = (Arc::clone(&subscribed), resume.last_event_id);
-            notices.connected(Connected { id, peer, subscribed, last_event_id });
+            hook_queue.connected(Connected { id, peer, subscribed, last_event_id });
         }
         if !preamble.is_empty() {
-            self.say(key, &Frame::from_bytes(&preamble), moment);
+            self.say(key, &Frame::from_bytes(&preamble), now);
         }
         if let Some(gap) = gap {
-            self.say(key, &gap, moment);
+            self.say(key, &gap, now);
         }
         if self.history.is_on() && position < self.history.newest() {
-            self.replay(key, &subscribed, position, moment);
+            self.replay(key, &subscribed, position, now);
         }
     }
 
     /// Lets go of one client that is gone; false if there is none.
-    pub(crate) fn bury_one(&mut self) -> bool {
-        self.graves.pop().is_some()
+    pub(crate) fn drop_one(&mut self) -> bool {
+        self.closing.pop().is_some()
     }
 
     /// Whether clients that are gone are still to be let go of.
-    pub(crate) fn has_graves(&self) -> bool {
-        !self.graves.is_empty()
+    pub(crate) fn has_closing(&self) -> bool {
+        !self.closing.is_empty()
     }
 
     /// When the next stream that is behind is due.
@@ -250,11 +250,11 @@ impl<W: Wire> Audience<W> {
     }
 
     /// Lets the stream catch up that has been due the longest; false if none is due.
-    pub(crate) fn retry_one(&mut self, moment: Moment) -> bool {
+    pub(crate) fn retry_one(&mut self, now: Now) -> bool {
         let Some(&Reverse((at, key))) = self.retries.peek() else {
             return false;
         };
-        if at > moment.now {
+        if at > now.instant {
             return false;
         }
         self.retries.pop();
@@ -263,7 +263,7 @@ impl<W: Wire> Audience<W> {
         if let Some(stream) = self.stream(key)
             && stream.retry_at() == Some(at)
         {
-            match stream.catch_up(CATCH_UP_SHARE, stall_timeout, moment) {
+            match stream.catch_up(CATCH_UP_SHARE, stall_timeout, now) {
                 Ok(Progress::CaughtUp) => self.stats.behind -= 1,
                 Ok(Progress::Retry(at)) => self.retries.push(Reverse((at, key))),
                 Err(reason) => {
@@ -276,52 +276,52 @@ impl<W: Wire> Audience<W> {
     }
 
     /// Looks at the next client in turn: has it gone, does it need a heartbeat.
-    pub(crate) fn sweep_one(&mut self, moment: Moment) {
-        if self.cursor >= self.members.len() {
+    pub(crate) fn sweep_one(&mut self, now: Now) {
+        if self.cursor >= self.table.len() {
             self.cursor = 0;
         }
         let at = self.cursor;
         self.cursor += 1;
-        let Some(member) = self.members.get_mut(at).and_then(Option::as_mut) else {
+        let Some(subscriber) = self.table.get_mut(at).and_then(Option::as_mut) else {
             return;
         };
         let key = Key::try_from(at).unwrap_or(Key::MAX);
-        if member.outlet.waiting() > self.limits.mailbox_bytes
-            && !member.outlet.takes_something(moment)
+        if subscriber.sink.waiting() > self.limits.mailbox_bytes
+            && !subscriber.sink.takes_something(now)
         {
             return self.remove(key, Disconnect::Behind);
         }
-        let silence = match &mut member.outlet {
-            Outlet::Stream(stream) => {
+        let silence = match &mut subscriber.sink {
+            Sink::Stream(stream) => {
                 if let Err(reason) = stream.poll_input(&mut self.input) {
                     return self.remove(key, reason);
                 }
-                stream.fit_mailbox(|room| self.registry.replace_mailbox(member.id, room));
-                stream.silence(moment.now)
+                stream.fit_mailbox(|room| self.registry.replace_mailbox(subscriber.id, room));
+                stream.silence(now.instant)
             }
-            Outlet::Feed(feed) if feed.has_left() => {
+            Sink::Local(local) if local.has_left() => {
                 return self.remove(key, Disconnect::ClosedByPeer);
             }
-            Outlet::Feed(feed) => feed.silence(moment.now),
+            Sink::Local(local) => local.silence(now.instant),
         };
         if silence.is_some_and(|silence| silence >= self.limits.heartbeat) {
-            self.say(key, &Frame::from_bytes(HEARTBEAT), moment);
+            self.say(key, &Frame::from_bytes(HEARTBEAT), now);
         }
     }
 
     /// Sends one client a block that is for it alone, at once or in its turn.
-    fn say(&mut self, key: Key, frame: &Frame, moment: Moment) {
-        let Some(member) = self.members.get_mut(key as usize).and_then(Option::as_mut) else {
+    fn say(&mut self, key: Key, frame: &Frame, now: Now) {
+        let Some(subscriber) = self.table.get_mut(key as usize).and_then(Option::as_mut) else {
             return;
         };
-        let mail = || Mail::new(frame.clone(), &self.load);
-        match &mut member.outlet {
-            Outlet::Stream(stream) if !stream.is_caught_up() => {
-                stream.fit_mailbox(|room| self.registry.replace_mailbox(member.id, room));
-                stream.mailed(frame.len());
-                self.registry.send([(member.id, mail())]);
+        let pending = || Pending::new(frame.clone(), &self.memory);
+        match &mut subscriber.sink {
+            Sink::Stream(stream) if !stream.is_caught_up() => {
+                stream.fit_mailbox(|room| self.registry.replace_mailbox(subscriber.id, room));
+                stream.added(frame.len());
+                self.registry.send([(subscriber.id, pending())]);
             }
-            Outlet::Stream(stream) => match stream.send(frame.as_bytes(), mail, moment) {
+            Sink::Stream(stream) => match stream.send(frame.as_bytes(), pending, now) {
                 Ok(Progress::CaughtUp) => {}
                 Ok(Progress::Retry(at)) => {
                     self.stats.behind += 1;
@@ -329,17 +329,17 @@ impl<W: Wire> Audience<W> {
                 }
                 Err(reason) => self.remove(key, reason),
             },
-            Outlet::Feed(feed) => {
-                feed.mailed(frame.len(), moment);
-                self.registry.send([(member.id, mail())]);
+            Sink::Local(local) => {
+                local.added(frame.len(), now);
+                self.registry.send([(subscriber.id, pending())]);
             }
         }
     }
 
     fn stream(&mut self, key: Key) -> Option<&mut Stream<W>> {
-        match &mut self.members.get_mut(key as usize)?.as_mut()?.outlet {
-            Outlet::Stream(stream) => Some(stream),
-            Outlet::Feed(_) => None,
+        match &mut self.table.get_mut(key as usize)?.as_mut()?.sink {
+            Sink::Stream(stream) => Some(stream),
+            Sink::Local(_) => None,
         }
     }
 
@@ -351,28 +351,28 @@ impl<W: Wire> Audience<W> {
 
     fn remove(&mut self, key: Key, reason: Disconnect) {
         // The table is empty again when nobody is left.
-        let Some(member) = self.members.get_mut(key as usize).and_then(Option::take) else {
+        let Some(subscriber) = self.table.get_mut(key as usize).and_then(Option::take) else {
             return;
         };
         self.vacant.push(key);
-        if let Some(moved) = self.groups.leave(member.group, member.place)
-            && let Some(moved) = &mut self.members[moved as usize]
+        if let Some(moved) = self.sets.leave(subscriber.set, subscriber.place)
+            && let Some(moved) = &mut self.table[moved as usize]
         {
-            moved.place = member.place;
+            moved.place = subscriber.place;
         }
-        match &member.outlet {
-            Outlet::Stream(stream) => self.stats.behind -= usize::from(!stream.is_caught_up()),
-            Outlet::Feed(feed) => feed.end(reason),
+        match &subscriber.sink {
+            Sink::Stream(stream) => self.stats.behind -= usize::from(!stream.is_caught_up()),
+            Sink::Local(local) => local.end(reason),
         }
         self.stats.disconnected.count(reason);
-        self.registry.remove(member.id);
+        self.registry.remove(subscriber.id);
         self.has_changed = true;
-        if let Some(notices) = &self.notices {
-            notices.disconnected(member.id, reason);
+        if let Some(hook_queue) = &self.hook_queue {
+            hook_queue.disconnected(subscriber.id, reason);
         }
-        self.graves.push(member.outlet);
+        self.closing.push(subscriber.sink);
         if self.is_empty() {
-            self.members = Vec::new();
+            self.table = Vec::new();
             self.vacant = Vec::new();
             self.retries = BinaryHeap::new();
         }

@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use super::{Audience, Member, Outlet};
+use super::{Sink, Subscriber, Subscribers};
 use crate::{
-    broadcast::{clock::Moment, stats::Disconnect},
+    broadcast::{clock::Now, stats::Disconnect},
     socket::Wire,
 };
 
@@ -21,7 +21,7 @@ struct Readers {
     active: bool,
 }
 
-impl<W: Wire> Audience<W> {
+impl<W: Wire> Subscribers<W> {
     /// Whether the publisher is too fast for most of the clients that read, so that it has to be
     /// paused.
     ///
@@ -29,36 +29,36 @@ impl<W: Wire> Audience<W> {
     /// When most of them are far behind, the publisher waits for them while they go on reading.
     /// It does not wait for those who take nothing: they may be healthy, a packet lost or their
     /// process busy elsewhere, but what they miss can wait in memory as long as there is enough.
-    pub(crate) fn is_overloaded(&mut self, moment: Moment) -> bool {
-        let Readers { all, far_behind, active } = self.count_readers(moment);
+    pub(crate) fn is_overloaded(&mut self, now: Now) -> bool {
+        let Readers { all, far_behind, active } = self.count_readers(now);
         far_behind * 2 > all && (active || self.is_short_of_memory())
     }
 
     /// Whether so much waits in all mailboxes that nobody may have more than the budget.
     pub(super) fn is_short_of_memory(&self) -> bool {
-        self.load.bytes() > self.limits.mailboxes_bytes / 2
+        self.memory.bytes() > self.limits.mailboxes_bytes / 2
     }
 
-    fn count_readers(&mut self, moment: Moment) -> Readers {
+    fn count_readers(&mut self, now: Now) -> Readers {
         let mut readers = Readers::default();
         if !std::mem::take(&mut self.heavy) {
             return readers;
         }
         let half = self.limits.mailbox_bytes / 2;
-        for member in self.members.iter_mut().flatten() {
-            let (reads, waiting) = match &mut member.outlet {
-                Outlet::Stream(stream) => (stream.reads(moment), stream.waiting()),
-                Outlet::Feed(feed) => (feed.reads(moment), feed.waiting()),
+        for subscriber in self.table.iter_mut().flatten() {
+            let (reads, waiting) = match &mut subscriber.sink {
+                Sink::Stream(stream) => (stream.reads(now), stream.waiting()),
+                Sink::Local(local) => (local.reads(now), local.waiting()),
             };
             self.heavy |= waiting > half;
             readers.all += usize::from(reads);
             if reads
                 && waiting > half
-                && let Some(progress) = member.outlet.progress()
-                && moment.is_recent(progress)
+                && let Some(progress) = subscriber.sink.progress()
+                && now.is_recent(progress)
             {
                 readers.far_behind += 1;
-                readers.active |= moment.now.saturating_duration_since(progress) < ACTIVE;
+                readers.active |= now.instant.saturating_duration_since(progress) < ACTIVE;
             }
         }
         readers
@@ -66,18 +66,18 @@ impl<W: Wire> Audience<W> {
 
     /// Disconnects clients until what waits for all of them is within its limit.
     pub(super) fn keep_within_memory(&mut self) {
-        while self.load.bytes() > self.limits.mailboxes_bytes && self.shed() {
-            self.graves.clear();
+        while self.memory.bytes() > self.limits.mailboxes_bytes && self.shed() {
+            self.closing.clear();
         }
     }
 
     /// Disconnects the client that is furthest behind; false where nobody is.
     fn shed(&mut self) -> bool {
-        let furthest = (0..).zip(&self.members).filter_map(|(key, member)| {
-            let Member { outlet, .. } = member.as_ref()?;
+        let furthest = (0..).zip(&self.table).filter_map(|(key, subscriber)| {
+            let Subscriber { sink, .. } = subscriber.as_ref()?;
             // The frame being written is nobody's fault, but it may be for one client alone.
-            let held = outlet.held();
-            (held > 0).then(|| (outlet.waiting(), held, key))
+            let held = sink.held();
+            (held > 0).then(|| (sink.waiting(), held, key))
         });
         let Some((_, _, key)) = furthest.max() else {
             return false;

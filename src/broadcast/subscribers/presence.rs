@@ -1,8 +1,8 @@
 //! How many clients there are, as an event.
 
-use super::Audience;
+use super::Subscribers;
 use crate::{
-    broadcast::{clock::Moment, subscription_sets::Event},
+    broadcast::{clock::Now, subscription_sets::Event},
     message::{
         Message,
         event_types::{EventTypes, TypeId},
@@ -12,29 +12,23 @@ use crate::{
     socket::Wire,
 };
 
-impl<W: Wire> Audience<W> {
+impl<W: Wire> Subscribers<W> {
     /// Whether clients have come or gone since their numbers were published, and somebody listens to
     /// this type.
     pub(crate) fn has_news(&self, kind: TypeId) -> bool {
-        self.has_changed && self.groups.listens(kind)
+        self.has_changed && self.sets.listens(kind)
     }
 
     /// Publishes how many clients there are as an event of this type.
-    pub(crate) fn announce(
-        &mut self,
-        kind: TypeId,
-        name: &str,
-        types: &EventTypes,
-        moment: Moment,
-    ) {
+    pub(crate) fn announce(&mut self, kind: TypeId, name: &str, types: &EventTypes, now: Now) {
         self.has_changed = false;
-        let counts = types.count(&self.groups.counts());
+        let counts = types.count(&self.sets.counts());
         let message = Message::new(json_counts(&counts)).event(name);
         // What it may be long by is the names that the program has registered.
         if let Ok(encoded) = Encoded::new(&message, usize::MAX) {
             let frame = self.history.record(kind, None, &encoded.lines);
             let in_history = self.history.keeps_own();
-            self.deliver_events(&[Event { kind, frame }], in_history, moment);
+            self.deliver_events(&[Event { kind, frame }], in_history, now);
         }
     }
 }

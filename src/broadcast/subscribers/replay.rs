@@ -2,11 +2,10 @@
 
 use std::{cmp::Reverse, collections::VecDeque, time::Instant};
 
-use super::{Audience, Outlet};
+use super::{Sink, Subscribers};
 use crate::{
     broadcast::{
-        arrival::Resume, clock::Moment, history::Sequence, stats::Disconnect,
-        subscription_sets::Key,
+        arrival::Resume, clock::Now, history::Sequence, stats::Disconnect, subscription_sets::Key,
     },
     message::{
         event_types::Subscribed,
@@ -19,7 +18,7 @@ use crate::{
 const SLICE_FRAMES: usize = 64;
 const SLICE_BYTES: usize = 64 * 1024;
 
-impl<W: Wire> Audience<W> {
+impl<W: Wire> Subscribers<W> {
     /// Finds where a client begins, and adds its position to the preamble. The frame is a
     /// `stream-gap`, where it has missed something that is not kept.
     pub(super) fn begin(
@@ -60,35 +59,35 @@ impl<W: Wire> Audience<W> {
         key: Key,
         subscribed: &Subscribed,
         position: Sequence,
-        moment: Moment,
+        now: Now,
     ) {
-        let Some(member) = self.members.get_mut(key as usize).and_then(Option::as_mut) else {
+        let Some(subscriber) = self.table.get_mut(key as usize).and_then(Option::as_mut) else {
             // It failed at its first bytes, and the table may be empty again.
             return;
         };
-        match &mut member.outlet {
-            Outlet::Stream(stream) => {
+        match &mut subscriber.sink {
+            Sink::Stream(stream) => {
                 let was_caught_up = stream.is_caught_up();
-                stream.replay_from(position, self.history.drops(), moment);
+                stream.replay_from(position, self.history.drops(), now);
                 if was_caught_up {
                     self.stats.behind += 1;
-                    self.retries.push(Reverse((moment.now, key)));
+                    self.retries.push(Reverse((now.instant, key)));
                 }
             }
-            Outlet::Feed(feed) => {
+            Sink::Local(local) => {
                 // Its reader is a thread of the program itself: all of it waits in the mailbox, where
                 // the frames are shared with the history, and is not held against it.
-                let mut mails = Vec::new();
+                let mut pending = Vec::new();
                 let mut bytes = 0;
                 self.history.read(subscribed, position, |frame| {
                     bytes += frame.len();
-                    feed.replayed(frame.len(), moment);
-                    mails.push((member.id, frame.mail(&self.load)));
+                    local.replayed(frame.len(), now);
+                    pending.push((subscriber.id, frame.pending(&self.memory)));
                     true
                 });
-                self.stats.deliveries += mails.len() as u64;
+                self.stats.deliveries += pending.len() as u64;
                 self.stats.bytes += bytes as u64;
-                self.registry.send(mails);
+                self.registry.send(pending);
             }
         }
     }
@@ -96,10 +95,10 @@ impl<W: Wire> Audience<W> {
     /// Hands the next slice of the history to a stream that was to be tried at this time and has
     /// sent the one before.
     pub(super) fn refill(&mut self, key: Key, at: Instant) {
-        let Some(member) = self.members.get_mut(key as usize).and_then(Option::as_mut) else {
+        let Some(subscriber) = self.table.get_mut(key as usize).and_then(Option::as_mut) else {
             return;
         };
-        let Outlet::Stream(stream) = &mut member.outlet else {
+        let Sink::Stream(stream) = &mut subscriber.sink else {
             return;
         };
         if stream.retry_at() != Some(at) {
@@ -108,7 +107,7 @@ impl<W: Wire> Audience<W> {
         let Some((position, drops)) = stream.next_replay() else {
             return;
         };
-        let Some(subscribed) = self.groups.subscribed(member.group) else {
+        let Some(subscribed) = self.sets.subscribed(subscriber.set) else {
             return;
         };
         if self.history.has_gap(subscribed, position, drops) {
@@ -119,7 +118,7 @@ impl<W: Wire> Audience<W> {
         let mut bytes = 0;
         let next = self.history.read(subscribed, position, |frame| {
             bytes += frame.len();
-            slice.push_back(frame.mail(&self.load));
+            slice.push_back(frame.pending(&self.memory));
             slice.len() < SLICE_FRAMES && bytes < SLICE_BYTES
         });
         self.stats.deliveries += slice.len() as u64;

@@ -21,7 +21,7 @@ const PARKED: Duration = Duration::from_secs(3);
 
 /// Whose turn it is, and how threads wait for theirs.
 #[derive(Debug, Default)]
-pub(super) struct Turns {
+pub(super) struct Leadership {
     /// Never held while a thread is started or a connection is served.
     state: Mutex<State>,
     /// Parked threads wait here.
@@ -62,7 +62,7 @@ enum Offer {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Look {
     /// It has the turn.
-    Turn,
+    Leader,
     /// It parks, and looks again when it [wakes](State::wake).
     Park,
     /// It is not counted any more, tells so, and ends.
@@ -96,7 +96,7 @@ impl State {
     fn look(&mut self, in_time: bool) -> Look {
         if !self.stopping {
             if mem::take(&mut self.vacant) {
-                return Look::Turn;
+                return Look::Leader;
             }
             if in_time {
                 self.parked += 1;
@@ -129,7 +129,7 @@ impl State {
     }
 }
 
-impl Turns {
+impl Leadership {
     /// Passes the turn on, by `start` where nobody is parked. A new thread begins with
     /// [`wait`](Self::wait). On an error the caller has the turn still.
     pub(super) fn pass(&self, start: impl FnOnce() -> io::Result<()>) -> io::Result<()> {
@@ -169,7 +169,7 @@ impl Turns {
         if look == Look::End {
             self.ended.notify_all();
         }
-        look == Look::Turn
+        look == Look::Leader
     }
 
     /// A thread with the turn waits until `end`, or until it is to stop.

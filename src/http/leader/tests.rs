@@ -38,64 +38,64 @@ fn join<T>(what: &str, thread: JoinHandle<T>) -> T {
 }
 
 /// A thread that parks, for ever if it is not woken, and tells whether it got the turn.
-fn parked(turns: &Arc<Turns>) -> JoinHandle<bool> {
-    let shared = Arc::clone(turns);
-    turns.state.lock().threads += 1;
-    let before = turns.state.lock().parked;
+fn parked(leadership: &Arc<Leadership>) -> JoinHandle<bool> {
+    let shared = Arc::clone(leadership);
+    leadership.state.lock().threads += 1;
+    let before = leadership.state.lock().parked;
     let parked = thread::spawn(move || shared.wait_until(Instant::now() + FOR_EVER));
-    until("a thread to park", || turns.state.lock().parked > before);
+    until("a thread to park", || leadership.state.lock().parked > before);
     parked
 }
 
 #[test]
 fn a_turn_that_nobody_can_take_stays_where_it_is() {
-    let turns = Turns::default();
-    assert!(turns.pass(no_thread).is_err());
-    assert_eq!(*turns.state.lock(), State::default());
+    let leadership = Leadership::default();
+    assert!(leadership.pass(no_thread).is_err());
+    assert_eq!(*leadership.state.lock(), State::default());
 }
 
 #[test]
 fn a_turn_goes_to_a_parked_thread_rather_than_to_a_new_one() {
-    let turns = Arc::new(Turns::default());
-    let parked = parked(&turns);
-    assert!(turns.pass(|| panic!("a thread is parked")).is_ok());
+    let leadership = Arc::new(Leadership::default());
+    let parked = parked(&leadership);
+    assert!(leadership.pass(|| panic!("a thread is parked")).is_ok());
     assert!(join("a parked thread to be woken", parked));
-    assert_eq!(*turns.state.lock(), State { threads: 1, ..State::default() });
+    assert_eq!(*leadership.state.lock(), State { threads: 1, ..State::default() });
 }
 
 #[test]
 fn a_thread_that_becomes_free_while_none_can_be_started_takes_the_turn() {
-    let turns = Turns::default();
-    turns.state.lock().threads = 1;
+    let leadership = Leadership::default();
+    leadership.state.lock().threads = 1;
     let start = || {
         // Just now another one is done with its connection.
-        assert!(turns.wait());
+        assert!(leadership.wait());
         no_thread()
     };
-    assert!(turns.pass(start).is_ok());
-    assert_eq!(*turns.state.lock(), State { threads: 1, ..State::default() });
+    assert!(leadership.pass(start).is_ok());
+    assert_eq!(*leadership.state.lock(), State { threads: 1, ..State::default() });
 }
 
 #[test]
 fn a_thread_without_a_turn_ends_after_a_while() {
-    let turns = Turns::default();
-    turns.state.lock().threads = 1;
+    let leadership = Leadership::default();
+    leadership.state.lock().threads = 1;
     let start = Instant::now();
-    assert!(!turns.wait());
+    assert!(!leadership.wait());
     assert!(start.elapsed() >= PARKED);
-    assert_eq!(*turns.state.lock(), State::default());
+    assert_eq!(*leadership.state.lock(), State::default());
 }
 
 #[test]
 fn stopping_wakes_the_parked() {
-    let turns = Arc::new(Turns::default());
-    let parked = [parked(&turns), parked(&turns)];
-    assert_eq!(turns.wait_ended(0, Some(Instant::now())), 2);
-    assert!(turns.stop() && !turns.stop(), "only the first time is the first");
+    let leadership = Arc::new(Leadership::default());
+    let parked = [parked(&leadership), parked(&leadership)];
+    assert_eq!(leadership.wait_ended(0, Some(Instant::now())), 2);
+    assert!(leadership.stop() && !leadership.stop(), "only the first time is the first");
     for parked in parked {
         assert!(!join("a parked thread to end", parked));
     }
-    assert_eq!(*turns.state.lock(), State { stopping: true, ..State::default() });
+    assert_eq!(*leadership.state.lock(), State { stopping: true, ..State::default() });
 }
 
 /// So often that at some time the other thread is waiting already.
@@ -103,14 +103,14 @@ const TRIES: usize = 100;
 
 /// Runs `wait` on another thread, which has probably got to where it waits.
 fn begin<T: Send + 'static>(
-    turns: &Arc<Turns>,
-    wait: impl FnOnce(&Turns) -> T + Send + 'static,
+    leadership: &Arc<Leadership>,
+    wait: impl FnOnce(&Leadership) -> T + Send + 'static,
 ) -> JoinHandle<T> {
     let (begun, has_begun) = mpsc::channel();
-    let turns = Arc::clone(turns);
+    let leadership = Arc::clone(leadership);
     let thread = thread::spawn(move || {
         begun.send(()).expect("it is waited for");
-        wait(&turns)
+        wait(&leadership)
     });
     has_begun.recv().expect("it does not panic");
     (0..20).for_each(|_| thread::yield_now());
@@ -121,10 +121,10 @@ fn begin<T: Send + 'static>(
 #[test]
 fn nobody_is_woken_before_the_turn_is_vacant() {
     for _ in 0..TRIES {
-        let turns = Arc::default();
-        let parked = parked(&turns);
-        let state = turns.state.lock();
-        let passes = begin(&turns, |turns| turns.pass(no_thread));
+        let leadership = Arc::default();
+        let parked = parked(&leadership);
+        let state = leadership.state.lock();
+        let passes = begin(&leadership, |leadership| leadership.pass(no_thread));
         // Somebody who was woken by now looks first.
         drop(state);
         assert!(join("a parked thread to be woken", parked));
@@ -135,9 +135,9 @@ fn nobody_is_woken_before_the_turn_is_vacant() {
 #[test]
 fn stopping_ends_a_pause() {
     for _ in 0..TRIES {
-        let turns = Arc::default();
-        let pause = begin(&turns, |turns| turns.pause(Instant::now() + FOR_EVER));
-        turns.stop();
+        let leadership = Arc::default();
+        let pause = begin(&leadership, |leadership| leadership.pause(Instant::now() + FOR_EVER));
+        leadership.stop();
         join("a pause to end", pause);
     }
 }
@@ -145,14 +145,14 @@ fn stopping_ends_a_pause() {
 #[test]
 fn the_last_thread_tells_who_waits_for_all_to_end() {
     for round in 0..TRIES {
-        let turns = Arc::<Turns>::default();
-        turns.state.lock().threads = 1;
-        turns.stop();
-        let waits = begin(&turns, |turns| turns.wait_ended(0, None));
+        let leadership = Arc::<Leadership>::default();
+        leadership.state.lock().threads = 1;
+        leadership.stop();
+        let waits = begin(&leadership, |leadership| leadership.wait_ended(0, None));
         if round % 2 == 0 {
-            turns.end();
+            leadership.end();
         } else {
-            assert!(!turns.wait());
+            assert!(!leadership.wait());
         }
         assert_eq!(join("the end to be noticed", waits), 0);
     }
@@ -212,38 +212,38 @@ const ROUNDS: usize = 50_000;
 /// The real locks and wakes, in as many orders as chance brings.
 #[test]
 fn a_turn_that_goes_round_among_threads_is_never_lost() {
-    let turns = Arc::new(Turns::default());
+    let leadership = Arc::new(Leadership::default());
     let taken = Arc::new(AtomicUsize::new(0));
-    turns.pass(|| start(&turns, &taken)).expect("a thread");
+    leadership.pass(|| start(&leadership, &taken)).expect("a thread");
     until("turns to be taken", || taken.load(Ordering::Relaxed) > ROUNDS);
-    turns.stop();
-    assert_eq!(turns.wait_ended(0, Some(Instant::now() + PATIENCE)), 0);
+    leadership.stop();
+    assert_eq!(leadership.wait_ended(0, Some(Instant::now() + PATIENCE)), 0);
 }
 
 /// Starts a thread of those among which the turn goes round; not always, and not too many.
-fn start(turns: &Arc<Turns>, taken: &Arc<AtomicUsize>) -> io::Result<()> {
+fn start(leadership: &Arc<Leadership>, taken: &Arc<AtomicUsize>) -> io::Result<()> {
     // This one is counted already.
-    if taken.load(Ordering::Relaxed) % 7 == 6 || turns.state.lock().threads > THREADS {
+    if taken.load(Ordering::Relaxed) % 7 == 6 || leadership.state.lock().threads > THREADS {
         return no_thread();
     }
-    let (turns, taken) = (Arc::clone(turns), Arc::clone(taken));
-    thread::Builder::new().spawn(move || go_round(&turns, &taken)).map(drop)
+    let (leadership, taken) = (Arc::clone(leadership), Arc::clone(taken));
+    thread::Builder::new().spawn(move || go_round(&leadership, &taken)).map(drop)
 }
 
 /// Passes the turn on as soon as it has it, and then waits until somebody else has it.
-fn go_round(turns: &Arc<Turns>, taken: &Arc<AtomicUsize>) {
-    while turns.wait_until(Instant::now() + FOR_EVER) {
+fn go_round(leadership: &Arc<Leadership>, taken: &Arc<AtomicUsize>) {
+    while leadership.wait_until(Instant::now() + FOR_EVER) {
         let mut number;
         loop {
-            if turns.is_stopping() {
-                return turns.end();
+            if leadership.is_stopping() {
+                return leadership.end();
             }
             number = taken.fetch_add(1, Ordering::Relaxed) + 1;
-            if turns.pass(|| start(turns, taken)).is_ok() {
+            if leadership.pass(|| start(leadership, taken)).is_ok() {
                 break;
             }
         }
-        while taken.load(Ordering::Relaxed) == number && !turns.is_stopping() {
+        while taken.load(Ordering::Relaxed) == number && !leadership.is_stopping() {
             thread::yield_now();
         }
     }

@@ -231,7 +231,7 @@ impl World {
     /// What holds at every moment.
     fn check(&self) -> Result<(), &'static str> {
         use Thread::{Ends, Leads, Parked, Starts, Stops, TimedOut, Withdraws, Woken};
-        let turns = usize::from(self.state.vacant)
+        let leadership = usize::from(self.state.vacant)
             + self.count(|thread| matches!(thread, Leads | Stops { leads: true }));
         let alive = self.count(|thread| *thread != Ends)
             + self.count(|thread| matches!(thread, Starts | Withdraws));
@@ -239,8 +239,8 @@ impl World {
         let ended = [(self.stop == Stop::Waits(Waiter::Knows), self.own)];
         let told = ended.into_iter().chain([(self.joiner == Waiter::Knows, 0)]);
         for (holds, otherwise) in [
-            (turns <= 1, "there is more than one turn"),
-            (turns == 1 || self.state.stopping, "the turn is lost"),
+            (leadership <= 1, "there is more than one turn"),
+            (leadership == 1 || self.state.stopping, "the turn is lost"),
             (self.state.threads == alive, "threads are counted wrongly"),
             (self.state.parked == parked, "parked threads are counted wrongly"),
             (told.into_iter().all(|(knows, own)| !knows || alive <= own), "not all have ended"),
@@ -272,7 +272,7 @@ impl World {
 
 fn found(look: Look) -> Thread {
     match look {
-        Look::Turn => Thread::Leads,
+        Look::Leader => Thread::Leads,
         Look::Park => Thread::Parked,
         Look::End => Thread::Ends,
     }

@@ -13,7 +13,7 @@ use crate::{
     logs::Level,
     message::{entry_id::EntryId, event_types::TypeId},
     redis::{
-        classify::{Found, sort},
+        classify::{Found, classify},
         entry::{Mark, Raw},
         say,
         shared::Shared,
@@ -50,7 +50,7 @@ impl Feeder {
         counts.read.fetch_add(1, Relaxed);
         // Before it is seen which type it has: another may be registered meanwhile.
         let types = self.shared.input.types();
-        match sort(&self.shared.input, raw) {
+        match classify(&self.shared.input, raw) {
             Found::Event(entry) => {
                 let bytes = entry.event.encoded.len();
                 if self.unknown.is_some() || self.bytes + bytes > self.shared.input.batch_bytes {

@@ -11,7 +11,7 @@ use redis::cmd;
 
 use self::feeder::Feeder;
 use super::{
-    backoff::Pause,
+    backoff::Backoff,
     entry::{Mark, Raw, gap},
     link::{BLOCK_MILLIS, Extent, Fate, Fault, Lineage, Link, argument, entries, id, read_entries},
     page_size::PageSize,
@@ -92,10 +92,10 @@ impl Reader {
     pub(super) fn run(mut self) {
         let shared = Arc::clone(&self.shared);
         let _end = End(&shared);
-        let mut pause = Pause::new();
+        let mut backoff = Backoff::new();
         let mut is_first = true;
         loop {
-            let Err(stop) = self.read(&mut pause) else { return };
+            let Err(stop) = self.read(&mut backoff) else { return };
             let fault = match stop {
                 Stop::Fault(fault) => fault,
                 Stop::End => return,
@@ -114,14 +114,14 @@ impl Reader {
             if std::mem::take(&mut is_first) || was_reading {
                 say(Level::Warn, format_args!("cannot read the stream: {fault}"));
             }
-            if !shared.pause(&mut pause) {
+            if !shared.backoff(&mut backoff) {
                 return;
             }
         }
     }
 
     /// Connects, and reads until something goes wrong.
-    fn read(&mut self, pause: &mut Pause) -> Result<(), Stop> {
+    fn read(&mut self, backoff: &mut Backoff) -> Result<(), Stop> {
         let mut link = Link::open(&self.shared.config)?;
         self.begin(&mut link)?;
         say(
@@ -143,7 +143,7 @@ impl Reader {
                 self.look(&mut link)?;
             }
             self.follow(&mut link)?;
-            pause.reset();
+            backoff.reset();
             if self.shared.is_ended() {
                 return Err(Stop::End);
             }

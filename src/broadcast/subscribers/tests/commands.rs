@@ -1,10 +1,10 @@
 use std::iter::repeat_n;
 
 use super::super::*;
-use super::{BLOCK, BUDGET, Hub, seen, texts};
+use super::{BLOCK, BUDGET, Machine, seen, texts};
 use crate::broadcast::{
     arrival::Resume,
-    hook_queue::Notice,
+    hook_queue::HookEvent,
     stream::scripted::Answer::{Fail, Take},
 };
 
@@ -15,36 +15,36 @@ fn after(position: u64) -> Resume {
 
 #[test]
 fn a_message_to_one_client_takes_its_place_among_the_events() {
-    let mut hub = Hub::with(|_| {});
-    let caught_up = hub.stream(&[1], []);
-    let behind = hub.stream(&[1], [BLOCK]);
-    let (mailbox, _tally) = hub.feed(Resume::default());
-    hub.deliver(&[(1, "a")]);
+    let mut machine = Machine::with(|_| {});
+    let caught_up = machine.stream(&[1], []);
+    let behind = machine.stream(&[1], [BLOCK]);
+    let (mailbox, _tally) = machine.local(Resume::default());
+    machine.deliver(&[(1, "a")]);
     for client in 0..3 {
-        hub.send_to(client, "to one ");
+        machine.send_to(client, "to one ");
     }
-    hub.deliver(&[(1, "b")]);
-    hub.catch_up();
+    machine.deliver(&[(1, "b")]);
+    machine.catch_up();
     assert_eq!([seen(&caught_up), seen(&behind)], ["helloato one b", "helloato one b"]);
     assert_eq!(texts(&mailbox), ["hello", "a", "to one ", "b"]);
-    let stats = hub.audience.stats();
+    let stats = machine.subscribers.stats();
     assert_eq!((stats.published, stats.direct, stats.deliveries), (2, 3, 9));
     assert_eq!(stats.behind, 0);
 }
 
 #[test]
 fn a_message_to_a_client_that_replays_comes_after_what_it_has_missed() {
-    let mut hub = Hub::keeping(100, |_| {});
-    hub.deliver(&[(1, "a"), (1, "b")]);
-    let (mailbox, _tally) = hub.feed(after(0));
-    let returning = hub.returning(&[1], after(0), [BLOCK, Take(3), BLOCK]);
-    hub.send_to(0, "to one ");
-    hub.send_to(1, "to one ");
+    let mut machine = Machine::keeping(100, |_| {});
+    machine.deliver(&[(1, "a"), (1, "b")]);
+    let (mailbox, _tally) = machine.local(after(0));
+    let returning = machine.returning(&[1], after(0), [BLOCK, Take(3), BLOCK]);
+    machine.send_to(0, "to one ");
+    machine.send_to(1, "to one ");
     // Published after it; the replay goes on to the newest event.
-    hub.deliver(&[(1, "c")]);
-    hub.send_to(1, "once more ");
-    hub.catch_up();
-    hub.deliver(&[(1, "d")]);
+    machine.deliver(&[(1, "c")]);
+    machine.send_to(1, "once more ");
+    machine.catch_up();
+    machine.deliver(&[(1, "d")]);
     let events = "aid: e-1bid: e-2cid: e-3to one once more did: e-4";
     assert_eq!(seen(&returning), format!("helloid: e-0{events}"));
     let own = ["helloid: e-0", "aid: e-1", "bid: e-2", "to one ", "cid: e-3", "did: e-4"];
@@ -53,61 +53,61 @@ fn a_message_to_a_client_that_replays_comes_after_what_it_has_missed() {
 
 #[test]
 fn messages_to_one_client_count_against_its_budget() {
-    let mut hub = Hub::with(|_| {});
-    let _stuck = hub.stream(&[1], repeat_n(BLOCK, 100));
+    let mut machine = Machine::with(|_| {});
+    let _stuck = machine.stream(&[1], repeat_n(BLOCK, 100));
     let text = "x".repeat(BUDGET / 2);
     // One being written, and two that wait.
     for _ in 0..3 {
-        hub.send_to(0, &text);
+        machine.send_to(0, &text);
     }
-    hub.pass(GRACE);
-    assert_eq!(hub.disconnected().behind, 0);
-    hub.send_to(0, &text);
-    assert_eq!(hub.disconnected().behind, 1);
-    hub.send_to(0, &text);
-    assert_eq!(hub.audience.stats().direct, 4, "it has gone");
+    machine.pass(GRACE);
+    assert_eq!(machine.disconnected().behind, 0);
+    machine.send_to(0, &text);
+    assert_eq!(machine.disconnected().behind, 1);
+    machine.send_to(0, &text);
+    assert_eq!(machine.subscribers.stats().direct, 4, "it has gone");
 }
 
 #[test]
 fn a_client_is_disconnected_when_it_is_its_turn() {
-    let mut hub = Hub::with(|_| {});
-    let done = hub.stream(&[1], []);
-    let behind = hub.stream(&[1], [Take(1), BLOCK]);
-    let stays = hub.stream(&[1], []);
-    let (mailbox, tally) = hub.feed(Resume::default());
-    hub.deliver(&[(1, "ab")]);
-    hub.send_to(0, "bye");
+    let mut machine = Machine::with(|_| {});
+    let done = machine.stream(&[1], []);
+    let behind = machine.stream(&[1], [Take(1), BLOCK]);
+    let stays = machine.stream(&[1], []);
+    let (mailbox, counts) = machine.local(Resume::default());
+    machine.deliver(&[(1, "ab")]);
+    machine.send_to(0, "bye");
     for client in [0, 1, 3, 3] {
-        hub.disconnect(client);
+        machine.disconnect(client);
     }
-    hub.deliver(&[(1, "cd")]);
-    hub.catch_up();
+    machine.deliver(&[(1, "cd")]);
+    machine.catch_up();
     assert_eq!(seen(&done), "helloabbye");
     assert!(done.state().finished, "its client sees an orderly end");
     assert_eq!(seen(&behind), "helloa", "what waits for it is dropped");
     assert_eq!(seen(&stays), "helloabcd");
-    assert_eq!(tally.reason(), Some(Disconnect::ClosedByServer));
+    assert_eq!(counts.reason(), Some(Disconnect::ClosedByServer));
     assert_eq!(texts(&mailbox), ["hello", "ab"]);
-    assert_eq!(hub.disconnected().closed_by_server, 3);
-    assert_eq!((hub.registry.counts(), hub.audience.stats().behind), ((1, 0), 0));
-    while hub.audience.bury_one() {}
+    assert_eq!(machine.disconnected().closed_by_server, 3);
+    assert_eq!((machine.registry.counts(), machine.subscribers.stats().behind), ((1, 0), 0));
+    while machine.subscribers.drop_one() {}
     assert!(!done.is_shared() && !behind.is_shared() && stays.is_shared());
-    assert_eq!(hub.audience.load.bytes(), 0);
+    assert_eq!(machine.subscribers.memory.bytes(), 0);
 }
 
 #[test]
 fn who_comes_and_goes_is_told_in_order() {
-    let mut hub = Hub::keeping(100, |_| {});
-    let notices = Arc::<Notices>::default();
-    hub.audience.tell(Arc::clone(&notices));
-    hub.deliver(&[(1, "a")]);
-    hub.arrive(&[1], after(1), [Fail(std::io::ErrorKind::BrokenPipe)]);
-    let _stays = hub.stream(&[2], []);
-    hub.disconnect(1);
-    notices.close();
-    let told = std::iter::from_fn(|| notices.next()).map(|notice| match notice {
-        Notice::Connected(client) => (client.id.0, client.last_event_id, None),
-        Notice::Disconnected(id, reason) => (id.0, None, Some(reason)),
+    let mut machine = Machine::keeping(100, |_| {});
+    let hook_queue = Arc::<HookQueue>::default();
+    machine.subscribers.tell(Arc::clone(&hook_queue));
+    machine.deliver(&[(1, "a")]);
+    machine.arrive(&[1], after(1), [Fail(std::io::ErrorKind::BrokenPipe)]);
+    let _stays = machine.stream(&[2], []);
+    machine.disconnect(1);
+    hook_queue.close();
+    let told = std::iter::from_fn(|| hook_queue.next()).map(|event| match event {
+        HookEvent::Connected(client) => (client.id.0, client.last_event_id, None),
+        HookEvent::Disconnected(id, reason) => (id.0, None, Some(reason)),
     });
     let expected = [
         (0, Some("e-1".to_owned()), None),
@@ -120,10 +120,10 @@ fn who_comes_and_goes_is_told_in_order() {
 
 #[test]
 fn frames_being_written_to_one_client_alone_count_against_the_memory_of_all() {
-    let mut hub = Hub::with(|limits| limits.mailboxes_bytes = 10 * BUDGET);
-    let _stuck: Vec<_> = (0..20).map(|_| hub.stream(&[1], repeat_n(BLOCK, 100))).collect();
+    let mut machine = Machine::with(|limits| limits.mailboxes_bytes = 10 * BUDGET);
+    let _stuck: Vec<_> = (0..20).map(|_| machine.stream(&[1], repeat_n(BLOCK, 100))).collect();
     for client in 0..20 {
-        hub.send_to(client, &"x".repeat(BUDGET));
+        machine.send_to(client, &"x".repeat(BUDGET));
     }
-    assert_eq!(hub.disconnected().behind, 11, "nine frames with their places fit");
+    assert_eq!(machine.disconnected().behind, 11, "nine frames with their places fit");
 }

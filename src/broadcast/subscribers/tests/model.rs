@@ -4,11 +4,11 @@
 use proptest::prelude::*;
 
 use super::super::*;
-use super::Hub;
+use super::Machine;
 use crate::{
     broadcast::{
         arrival::Resume,
-        hook_queue::{Notice, Notices},
+        hook_queue::{HookEvent, HookQueue},
         stream::scripted::{
             Answer::{self, Fail, Take},
             Scripted,
@@ -117,13 +117,13 @@ struct Model {
 }
 
 impl Model {
-    fn publish(&mut self, kinds: &[TypeId], hub: &mut Hub) {
+    fn publish(&mut self, kinds: &[TypeId], machine: &mut Machine) {
         let first = self.events.len() + 1;
         let texts: Vec<String> =
             (first..).zip(kinds).map(|(at, kind)| format!("event: {kind}\ndata: {at}\n")).collect();
         let batch: Vec<(TypeId, &str)> =
             kinds.iter().copied().zip(texts.iter().map(String::as_str)).collect();
-        hub.deliver(&batch);
+        machine.deliver(&batch);
         for (at, (&kind, text)) in (first..).zip(kinds.iter().zip(&texts)) {
             let frame = format!("{text}id: e-{at}\n\n");
             for client in &mut self.clients {
@@ -141,7 +141,13 @@ impl Model {
         self.events[at..].iter().filter(|(other, _)| *other == kind).count() <= KEPT
     }
 
-    fn come(&mut self, types: Vec<TypeId>, answers: Vec<Answer>, from: &From, hub: &mut Hub) {
+    fn come(
+        &mut self,
+        types: Vec<TypeId>,
+        answers: Vec<Answer>,
+        from: &From,
+        machine: &mut Machine,
+    ) {
         let mut client = Client {
             wire: Scripted::default(),
             types,
@@ -195,73 +201,73 @@ impl Model {
         for at in kept.into_iter().filter(|&at| at >= position) {
             client.expected.push_str(&self.events[at].1);
         }
-        client.wire = hub.returning(&client.types, resume, answers);
+        client.wire = machine.returning(&client.types, resume, answers);
         self.clients.push(client);
     }
 
     /// The client of this number with its place, unless it is gone.
-    fn present(&mut self, number: usize, hub: &Hub) -> Option<(u64, &mut Client)> {
+    fn present(&mut self, number: usize, machine: &Machine) -> Option<(u64, &mut Client)> {
         let at = number.checked_rem(self.clients.len())?;
         let id = at as u64;
-        hub.registry.has(ClientId(id)).then(|| (id, &mut self.clients[at]))
+        machine.registry.has(ClientId(id)).then(|| (id, &mut self.clients[at]))
     }
 
-    fn send_to(&mut self, number: usize, hub: &mut Hub) {
+    fn send_to(&mut self, number: usize, machine: &mut Machine) {
         let text = format!("data: to one, after {}\n\n", self.events.len());
-        if let Some((id, client)) = self.present(number, hub) {
-            let later = is_replaying(id, hub);
+        if let Some((id, client)) = self.present(number, machine) {
+            let later = is_replaying(id, machine);
             let to = if later { &mut client.to_come } else { &mut client.expected };
             to.push_str(&text);
-            hub.send_to(id, &text);
+            machine.send_to(id, &text);
         }
     }
 
-    fn disconnect(&mut self, number: usize, hub: &mut Hub) {
-        if let Some((id, client)) = self.present(number, hub) {
+    fn disconnect(&mut self, number: usize, machine: &mut Machine) {
+        if let Some((id, client)) = self.present(number, machine) {
             client.ended = true;
-            hub.disconnect(id);
+            machine.disconnect(id);
         }
     }
 
     /// What comes after a replay is due when the replay has ended.
-    fn settle(&mut self, hub: &mut Hub) {
+    fn settle(&mut self, machine: &mut Machine) {
         for (id, client) in (0..).zip(&mut self.clients) {
-            if !client.to_come.is_empty() && !is_replaying(id, hub) {
+            if !client.to_come.is_empty() && !is_replaying(id, machine) {
                 client.expected.push_str(&std::mem::take(&mut client.to_come));
             }
         }
     }
 
     /// Of each client it is told once that it has come, and then once that it is gone.
-    fn check_notices(&self, hub: &Hub, notices: &Notices) {
-        notices.close();
+    fn check_notices(&self, machine: &Machine, hook_queue: &HookQueue) {
+        hook_queue.close();
         let mut told: Vec<(bool, bool)> = Vec::new();
-        while let Some(notice) = notices.next() {
-            match notice {
-                Notice::Connected(client) => {
+        while let Some(event) = hook_queue.next() {
+            match event {
+                HookEvent::Connected(client) => {
                     assert_eq!(client.id.0, told.len() as u64);
                     told.push((true, false));
                 }
-                Notice::Disconnected(ClientId(id), _) => {
+                HookEvent::Disconnected(ClientId(id), _) => {
                     let told = &mut told[usize::try_from(id).expect("it is small")];
                     assert_eq!(*told, (true, false));
                     told.1 = true;
                 }
             }
         }
-        let is_here = |id| hub.registry.has(ClientId(id));
+        let is_here = |id| machine.registry.has(ClientId(id));
         let expected = (0..).zip(&self.clients).map(|(id, _)| (true, !is_here(id)));
         assert_eq!(told, expected.collect::<Vec<_>>());
     }
 
-    fn check(&mut self, hub: &mut Hub) {
+    fn check(&mut self, machine: &mut Machine) {
         // From here on all sockets take what they are given.
         for client in &self.clients {
             client.wire.state().answers.clear();
         }
-        hub.catch_up();
-        self.settle(hub);
-        while hub.audience.bury_one() {}
+        machine.catch_up();
+        self.settle(machine);
+        while machine.subscribers.drop_one() {}
         let mut connected = 0;
         for client in &self.clients {
             let received = client.wire.received();
@@ -282,16 +288,16 @@ impl Model {
                 assert!(fits, "{received:?} does not begin {:?}", client.expected);
             }
         }
-        assert_eq!(hub.registry.counts(), (connected, 0));
-        assert_eq!(hub.audience.stats().behind, 0);
-        assert_eq!(hub.audience.load.bytes(), 0, "nothing waits any more");
+        assert_eq!(machine.registry.counts(), (connected, 0));
+        assert_eq!(machine.subscribers.stats().behind, 0);
+        assert_eq!(machine.subscribers.memory.bytes(), 0, "nothing waits any more");
     }
 }
 
 /// Whether events come to a client by way of the history.
-fn is_replaying(id: u64, hub: &mut Hub) -> bool {
-    let key = hub.registry.key(ClientId(id));
-    let stream = key.and_then(|key| hub.audience.stream(key));
+fn is_replaying(id: u64, machine: &mut Machine) -> bool {
+    let key = machine.registry.key(ClientId(id));
+    let stream = key.and_then(|key| machine.subscribers.stream(key));
     stream.is_some_and(|stream| stream.is_replaying())
 }
 
@@ -304,32 +310,32 @@ proptest! {
 
     #[test]
     fn every_client_receives_what_the_model_says(steps in steps()) {
-        let mut hub = Hub::keeping(KEPT, |limits| {
+        let mut machine = Machine::keeping(KEPT, |limits| {
             (limits.mailbox_bytes, limits.mailboxes_bytes) = (2000, 20_000);
         });
-        let notices = Arc::<Notices>::default();
-        hub.audience.tell(Arc::clone(&notices));
+        let hook_queue = Arc::<HookQueue>::default();
+        machine.subscribers.tell(Arc::clone(&hook_queue));
         let mut model = Model::default();
         for step in steps {
             match step {
-                Step::Publish(kinds) => model.publish(&kinds, &mut hub),
-                Step::Come { types, answers, from } => model.come(types, answers, &from, &mut hub),
+                Step::Publish(kinds) => model.publish(&kinds, &mut machine),
+                Step::Come { types, answers, from } => model.come(types, answers, &from, &mut machine),
                 Step::Go(number) => {
                     if let Some(client) = model.clients.get(number % model.clients.len().max(1)) {
                         client.wire.state().closed = true;
                     }
                 }
-                Step::SendTo(number) => model.send_to(number, &mut hub),
-                Step::Disconnect(number) => model.disconnect(number, &mut hub),
-                Step::Pass(millis) => hub.pass(Duration::from_millis(millis)),
+                Step::SendTo(number) => model.send_to(number, &mut machine),
+                Step::Disconnect(number) => model.disconnect(number, &mut machine),
+                Step::Pass(millis) => machine.pass(Duration::from_millis(millis)),
                 Step::Retry(times) => (0..times).for_each(|_| {
-                    hub.audience.retry_one(hub.moment);
+                    machine.subscribers.retry_one(machine.now);
                 }),
-                Step::Sweep => hub.sweep(),
+                Step::Sweep => machine.sweep(),
             }
-            model.settle(&mut hub);
+            model.settle(&mut machine);
         }
-        model.check(&mut hub);
-        model.check_notices(&hub, &notices);
+        model.check(&mut machine);
+        model.check_notices(&machine, &hook_queue);
     }
 }
