@@ -15,3 +15,12 @@ pub(crate) fn survive<T>(work: impl FnOnce() -> T) -> Option<T> {
     }
     None
 }
+
+/// Does something at the end of a scope, however the scope ends.
+pub(crate) struct AtEnd<F: Fn()>(pub(crate) F);
+
+impl<F: Fn()> Drop for AtEnd<F> {
+    fn drop(&mut self) {
+        (self.0)();
+    }
+}

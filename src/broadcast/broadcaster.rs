@@ -16,14 +16,21 @@ use crate::{
     broadcast::{
         arrival::{Arrival, Via},
         clock::Now,
+        history::History,
         hook_queue::HookQueue,
         inbox::{Inbox, Taken, Wait},
         log::Step,
+        options::Options,
         registry::Registry,
+        shared::Shared,
         stats::Stats,
         subscribers::Subscribers,
     },
-    message::event_types::{EventTypes, TypeId},
+    message::{
+        event_types::{EventTypes, TypeId},
+        id::epoch,
+    },
+    panics::AtEnd,
     socket::Socket,
 };
 
@@ -61,20 +68,9 @@ pub struct ShutdownReport {
     pub undelivered: usize,
     /// Clients cut off before they had everything that was sent.
     pub cut_streams: usize,
-    /// HookQueue of clients coming and going that the [hooks](crate::Builder::on_connect) were not
+    /// Notices of clients coming and going that the [hooks](crate::Builder::on_connect) were not
     /// given any more.
     pub untold: usize,
-}
-
-/// What a broadcaster works with.
-pub(crate) struct Parts {
-    pub(crate) inbox: Arc<Inbox>,
-    pub(crate) registry: Arc<Registry>,
-    pub(crate) hook_queue: Arc<HookQueue>,
-    pub(crate) subscribers: Subscribers<Socket>,
-    /// Read by [`Server::stats`](crate::Server::stats); held for a copy only.
-    pub(crate) stats: Arc<Mutex<Stats>>,
-    pub(crate) presence: Option<Presence>,
 }
 
 /// The event that tells how many clients there are.
@@ -84,13 +80,6 @@ pub(crate) struct Presence {
     types: Arc<EventTypes>,
     /// Not again before this time.
     due: Instant,
-}
-
-impl Presence {
-    /// `None` where there is no such event type.
-    pub(crate) fn new(name: String, types: Arc<EventTypes>) -> Option<Self> {
-        Some(Self { kind: types.find(&name)?, name, types, due: Instant::now() })
-    }
 }
 
 pub(crate) struct Broadcaster {
@@ -115,15 +104,26 @@ pub(crate) struct Broadcaster {
 }
 
 impl Broadcaster {
-    pub(crate) fn new(parts: Parts) -> Self {
-        let Parts { inbox, registry, hook_queue, subscribers, stats, presence } = parts;
+    /// If `has_hooks`, puts clients that come and go into the hook queue.
+    pub(crate) fn new(shared: &Shared, has_hooks: bool) -> Self {
+        let Options { history, subscribers, presence, .. } = &shared.options;
+        let registry = Arc::clone(&shared.registry);
+        let history = History::new(history.clone(), epoch());
+        let mut subscribers = Subscribers::new(Arc::clone(&registry), subscribers.clone(), history);
+        if has_hooks {
+            subscribers.tell(Arc::clone(&shared.hook_queue));
+        }
         let started = Instant::now();
+        let types = Arc::clone(&shared.types);
+        let presence = presence.as_ref().and_then(|name| {
+            Some(Presence { kind: types.find(name)?, name: name.clone(), types, due: started })
+        });
         Self {
-            inbox,
+            inbox: Arc::clone(&shared.inbox),
             registry,
-            hook_queue,
+            hook_queue: Arc::clone(&shared.hook_queue),
             subscribers,
-            stats,
+            stats: Arc::clone(&shared.stats),
             presence,
             steps: None,
             arrivals: VecDeque::new(),
@@ -137,12 +137,14 @@ impl Broadcaster {
 
     /// Runs until the order to stop, and delivers what was accepted before it.
     pub(crate) fn run(mut self) -> ShutdownReport {
-        // Whatever happens here, nobody shall wait for a broadcaster that is gone.
-        let end = End {
-            inbox: Arc::clone(&self.inbox),
-            registry: Arc::clone(&self.registry),
-            hook_queue: Arc::clone(&self.hook_queue),
-        };
+        let (inbox, registry) = (Arc::clone(&self.inbox), Arc::clone(&self.registry));
+        let hook_queue = Arc::clone(&self.hook_queue);
+        // Whatever happens here, nothing must wait for a broadcaster that is gone.
+        let _end = AtEnd(|| {
+            registry.clear();
+            hook_queue.close();
+            inbox.stopped();
+        });
         let mut work = Taken::default();
         let deadline = loop {
             self.round(&mut work);
@@ -156,7 +158,8 @@ impl Broadcaster {
         self.close(deadline);
         let cut_streams = self.subscribers.cut_all();
         self.show_stats();
-        ShutdownReport { undelivered: end.stop(), cut_streams, untold: 0 }
+        registry.clear();
+        ShutdownReport { undelivered: inbox.stopped(), cut_streams, untold: 0 }
     }
 
     fn round(&mut self, work: &mut Taken) {
@@ -341,27 +344,5 @@ impl Broadcaster {
         let second = now.duration_since(self.started).as_secs();
         // Good for 136 years.
         Now { instant: now, second: u32::try_from(second).unwrap_or(u32::MAX) }
-    }
-}
-
-/// Closes the inbox and the notices, and empties the registry, when the broadcaster ends, by a panic too.
-struct End {
-    inbox: Arc<Inbox>,
-    registry: Arc<Registry>,
-    hook_queue: Arc<HookQueue>,
-}
-
-impl End {
-    /// Returns how many events are left in the queue.
-    fn stop(&self) -> usize {
-        self.registry.clear();
-        self.hook_queue.close();
-        self.inbox.stopped()
-    }
-}
-
-impl Drop for End {
-    fn drop(&mut self) {
-        self.stop();
     }
 }

@@ -14,9 +14,7 @@ use parking_lot::Mutex;
 use crate::{
     broadcast::{
         arrival::{Arrival, Resume, Via},
-        broadcaster::{Broadcaster, Parts, Presence},
         client::{ClientId, SendToError, UnknownClient},
-        history::History,
         hook_queue::HookQueue,
         inbox::{
             Inbox, Refused,
@@ -27,10 +25,10 @@ use crate::{
         per_address::AddressSlot,
         registry::{Kind, Registry, Seat},
         stats::{LogStats, Stats},
-        subscribers::{Command, Subscribers},
+        subscribers::Command,
     },
     error::{PublishAllError, PublishError, SubscribeError, TryPublishError},
-    message::{Message, MessageError, event_types::EventTypes, frame, id::epoch},
+    message::{Message, MessageError, event_types::EventTypes, frame},
     socket::Socket,
 };
 
@@ -41,7 +39,7 @@ pub(crate) struct Shared {
     pub(crate) hook_queue: Arc<HookQueue>,
     pub(crate) options: Options,
     /// The broadcaster's copy; held for a copy only.
-    stats: Arc<Mutex<Stats>>,
+    pub(super) stats: Arc<Mutex<Stats>>,
     made: Instant,
     /// Once it is open.
     pub(super) log: OnceLock<Arc<dyn Log>>,
@@ -71,28 +69,6 @@ impl Shared {
             is_primed: Arc::default(),
             options,
         }
-    }
-
-    /// What the dedicated thread runs. If `tells`, who comes and goes is put into the notices.
-    pub(crate) fn broadcaster(&self, tells: bool) -> Broadcaster {
-        let registry = Arc::clone(&self.registry);
-        let history = History::new(self.options.history.clone(), epoch());
-        let limits = self.options.subscribers.clone();
-        let mut subscribers = Subscribers::new(Arc::clone(&registry), limits, history);
-        if tells {
-            subscribers.tell(Arc::clone(&self.hook_queue));
-        }
-        let presence = self.options.presence.as_ref();
-        let presence =
-            presence.and_then(|name| Presence::new(name.clone(), Arc::clone(&self.types)));
-        Broadcaster::new(Parts {
-            inbox: Arc::clone(&self.inbox),
-            registry,
-            hook_queue: Arc::clone(&self.hook_queue),
-            subscribers,
-            stats: Arc::clone(&self.stats),
-            presence,
-        })
     }
 
     /// Ends the log: what this node has appended was read, or the deadline has come.

@@ -12,7 +12,7 @@ use crate::{
     error::{PublishError, TryPublishError},
     logs::{self, Level},
     message::Message,
-    panics::survive,
+    panics::{AtEnd, survive},
 };
 
 /// Publishes to a server without keeping it alive; [`Server::publisher`](crate::Server::publisher)
@@ -112,7 +112,8 @@ impl Hooks {
 
     /// What the hooks' thread does.
     pub(crate) fn run(&self, shared: Arc<Shared>) {
-        let _end = End(Arc::clone(&shared.hook_queue));
+        let hook_queue = Arc::clone(&shared.hook_queue);
+        let _end = AtEnd(|| hook_queue.end());
         let publisher = Publisher::new(shared);
         let mut told = HashMap::new();
         while let Some(event) = publisher.shared.hook_queue.next() {
@@ -167,14 +168,5 @@ impl fmt::Display for Named<'_> {
         let Client { id, peer, .. } = self.0;
         write!(f, "client {id}")?;
         peer.map_or(Ok(()), |peer| write!(f, " ({peer})"))
-    }
-}
-
-/// Says that the hooks' thread has ended, however it does.
-struct End(Arc<HookQueue>);
-
-impl Drop for End {
-    fn drop(&mut self) {
-        self.0.end();
     }
 }

@@ -24,7 +24,11 @@ pub use self::{
 
 use self::hooks::Hooks;
 use crate::{
-    broadcast::{broadcaster::ShutdownReport, shared::Shared, stats::Stats},
+    broadcast::{
+        broadcaster::{Broadcaster, ShutdownReport},
+        shared::Shared,
+        stats::Stats,
+    },
     error::{PublishAllError, PublishError, RunError, TryPublishError},
     logs::{self, Level},
     message::{Message, event_types::RegisterError},
@@ -161,7 +165,7 @@ impl Server {
         let mut thread = self.thread.lock();
         let spawned = shared.inbox.start(|| {
             let tells = self.start_hooks()?;
-            let mut broadcaster = shared.broadcaster(tells);
+            let mut broadcaster = Broadcaster::new(shared, tells);
             shared.open_log(&mut broadcaster)?;
             let named = thread::Builder::new().name("websse-broadcaster".to_owned());
             named.spawn(|| broadcaster.run()).inspect_err(|_| shared.stop_log(Instant::now()))
