@@ -1,4 +1,27 @@
 //! The one thread that writes all streams, and what it owns.
+//!
+//! | file | owns |
+//! |---|---|
+//! | `shared` | what server, handlers and broadcaster share: `publish`, `register`, `admit` begin here |
+//! | `options` | the limits and times of a server, with their defaults |
+//! | `inbox/` | the lock that orders all that waits for the broadcaster; `queue`: the events |
+//! | `broadcaster` | the thread: what a round does, in which order, and for how long |
+//! | `subscribers/` | the clients: admit, deliver, catch up, replay, overload, close |
+//! | `subscription_sets` | clients with equal subscriptions, and which of a batch they get |
+//! | `stream/` | one socket: caught up, or behind; `backlog`: what is left to write |
+//! | `local_sink` | one subscription within the program, as the broadcaster sees it |
+//! | `mailbox` | what waits for a client, and the memory in use by all of it |
+//! | `history/` | the events that are kept; `from_log`: those that have an entry in a log |
+//! | `log/` | the seam for a log outside of memory: `trait Log` |
+//! | `registry` | the mutex-guarded map of clients with the senders of their mailboxes |
+//! | `arrival` | a client on its way to the broadcaster, and where it begins |
+//! | `client` | a client as the embedding program sees it |
+//! | `per_address` | how many streams each address has |
+//! | `hook_queue` | what waits for the embedding program's hooks |
+//! | `stats` | the figures of a server, and why clients are disconnected |
+//! | `clock` | the time of one step, and a client's read rate |
+//!
+//! Imports nothing of `http`, `server`, `handlers` or `redis`.
 
 pub(crate) mod arrival;
 pub(crate) mod broadcaster;

@@ -1,4 +1,13 @@
 //! Handlers for the server's HTTP side: the event stream, publishing, figures and health.
+//!
+//! | file | owns |
+//! |---|---|
+//! | `event_stream` | GET: the parameters of a stream, refusals, handing the socket over |
+//! | `send_message` | POST: a message, or many, from the query and the body |
+//! | `metrics` | Prometheus, JSON and health |
+//! | `access` | `authorize`: what the embedding program decides |
+//!
+//! The only folder that imports both `http` and `broadcast`; nothing of `redis`.
 
 mod access;
 mod event_stream;

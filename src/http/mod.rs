@@ -26,6 +26,28 @@
 //! What begins as no request does is refused at once, and TLS, the PROXY protocol and HTTP/2 by their
 //! names. [`Limits`] names the rest.
 
+// | file | owns |
+// |---|---|
+// | `(this file)` | `HttpServer`: routes, limits, policies, binding |
+// | `listener` | binding, and accepting whatever goes wrong |
+// | `leader/` | which thread accepts: the leader/followers pattern, and a walk through all its states |
+// | `service` | the threads of one listener |
+// | `slots` | how many connections hold a thread, and which one gives way |
+// | `connection` | one connection, from its first byte to its orderly close |
+// | `transport` | its socket: what may block comes after another thread leads |
+// | `read_buffer` | the bytes between socket and parser |
+// | `beginning` | the first bytes: another protocol is refused at once |
+// | `request` | a request, and the strict reading of its head |
+// | `target` | path and query |
+// | `body` | bodies: their length, chunks and form |
+// | `response` | a response, and how it looks on the wire |
+// | `router` | which handler a request goes to |
+// | `policy` | origins, CORS and host names |
+// | `limits` | every limit of one client, with its default |
+// | `refusals` | the requests that were refused: counts and log lines |
+//
+// Imports nothing of `broadcast`, `server`, `handlers` or `redis`.
+
 mod beginning;
 mod body;
 mod connection;

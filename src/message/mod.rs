@@ -1,4 +1,16 @@
 //! What a publisher says: a [`Message`], with an [`EventId`] where it has one of its own.
+//!
+//! | file | owns |
+//! |---|---|
+//! | `(this file)` | `Message` and `MessageError` |
+//! | `id` | `EventId`, and the ids that the server makes: a name for the run, and base 36 |
+//! | `entry_id` | the ids of entries in a log outside of memory |
+//! | `event_types` | the registered event types, and what a client subscribes to |
+//! | `frame` | `Frame`: the bytes of one block, from a message and from the server |
+//! | `json` | messages from JSON and to it |
+//! | `json_text` | a text as JSON writes it |
+//!
+//! Imports nothing of the other folders.
 
 #[cfg(any(feature = "outside-log", test))]
 pub(crate) mod entry_id;

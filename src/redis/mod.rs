@@ -161,6 +161,24 @@
 //!   [`retry`](crate::Builder::retry) and [`reconnect_spread`](crate::Builder::reconnect_spread) of a
 //!   minute.
 
+// | file | owns |
+// |---|---|
+// | `config` | `RedisConfig`: which stream the nodes share |
+// | `queue` | what waits to be appended |
+// | `writer` | the thread that appends |
+// | `acknowledgement` | the answers that publishers wait for |
+// | `reader/` | the thread that reads; `feeder` gives the broadcaster what is read |
+// | `classify` | what an entry is to this node |
+// | `entry` | a message as an entry, and marks of a gap |
+// | `resume` | clients that come back: waiting for the node, and replay out of the stream |
+// | `pages, page_size` | reading the stream for them, in parts of a bounded size |
+// | `slots` | how many of them have a thread |
+// | `link` | a connection to Redis |
+// | `backoff` | how long to wait before the next try |
+// | `shared` | what the threads share |
+//
+// Imports nothing of `http` or `handlers`. Nothing else names it but the crate's root.
+
 mod acknowledgement;
 mod backoff;
 mod classify;

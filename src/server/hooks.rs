@@ -5,7 +5,7 @@ use std::{collections::HashMap, fmt, sync::Arc};
 use crate::{
     broadcast::{
         client::{Client, ClientId, SendToError, UnknownClient},
-        hook_queue::{Connected, HookEvent, HookQueue},
+        hook_queue::{Connected, HookEvent},
         shared::Shared,
         stats::Disconnect,
     },

@@ -1,4 +1,14 @@
 //! The face of the core: [`Server`].
+//!
+//! | file | owns |
+//! |---|---|
+//! | `(this file)` | `Server`: run, publish, shut down |
+//! | `clients` | `Server`: subscriptions, messages to one client, disconnecting |
+//! | `builder` | `Builder`: every limit and time, with its default |
+//! | `subscription` | `Subscription`: a listener within the program |
+//! | `hooks` | `Publisher`, and the thread that calls the hooks |
+//!
+//! Imports nothing of `handlers`.
 
 mod builder;
 mod clients;
