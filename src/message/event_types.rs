@@ -57,7 +57,7 @@ impl fmt::Display for RegisterError {
 
 impl Error for RegisterError {}
 
-/// What a client subscribes to; equal ones are interned by the [registry](crate::broadcast::registry).
+/// What a client subscribes to; equal ones are interned by the registry.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Subscribed {
     All,
