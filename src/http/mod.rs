@@ -31,7 +31,8 @@
 // | `(this file)` | `HttpServer`: routes, limits, policies, binding |
 // | `listener` | binding, and accepting whatever goes wrong |
 // | `leader/` | which thread accepts: the leader/followers pattern, and a walk through all its states |
-// | `service` | the threads of one listener |
+// | `service` | a listener with its rules and threads, and which of them leads |
+// | `accepting` | what the threads do |
 // | `slots` | how many connections hold a thread, and which one gives way |
 // | `connection` | one connection, from its first byte to its orderly close |
 // | `transport` | its socket: what may block comes after another thread leads |
@@ -40,6 +41,7 @@
 // | `request` | a request, and the strict reading of its head |
 // | `target` | path and query |
 // | `body` | bodies: their length, chunks and form |
+// | `date` | dates as HTTP writes them |
 // | `response` | a response, and how it looks on the wire |
 // | `router` | which handler a request goes to |
 // | `policy` | origins, CORS and host names |
@@ -48,9 +50,11 @@
 //
 // Imports nothing of `broadcast`, `server`, `handlers` or `redis`.
 
+mod accepting;
 mod beginning;
 mod body;
 mod connection;
+mod date;
 mod leader;
 mod limits;
 mod listener;
@@ -195,7 +199,7 @@ impl HttpServer {
     /// ```
     pub fn serve(mut self, listener: impl Into<Listener>) -> io::Result<Self> {
         let acceptor = Acceptor::new(listener.into())?;
-        self.services.push(Service::start(self.rules.clone(), acceptor)?);
+        self.services.push(Service::start(self.rules.clone(), acceptor, accepting::work)?);
         Ok(self)
     }
 

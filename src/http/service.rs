@@ -1,9 +1,9 @@
-//! The threads of one listener.
+//! A listener with its rules and threads, and which of the threads leads.
 
 use std::{
     cell::Cell,
     collections::HashMap,
-    fmt, io,
+    io,
     sync::Arc,
     thread::{self, JoinHandle, ThreadId},
     time::{Duration, Instant},
@@ -12,28 +12,11 @@ use std::{
 use parking_lot::Mutex;
 
 use super::{
-    body::Budget,
-    connection::{Buffers, serve},
-    leader::Leadership,
-    limits::Limits,
-    listener::Acceptor,
-    policy::Policy,
-    refusals::Refusals,
-    router::Router,
-    slots::Slots,
+    body::Budget, leader::Leadership, limits::Limits, listener::Acceptor, policy::Policy,
+    refusals::Refusals, router::Router, slots::Slots,
 };
-use crate::{
-    logs::{self, Level},
-    panics::survive,
-};
-
-/// The pauses after errors of `accept` that follow each other, from the first to the longest.
-const FIRST_PAUSE: Duration = Duration::from_millis(1);
-const LONGEST_PAUSE: Duration = Duration::from_millis(500);
 /// How long threads may take to notice that their connections were cut.
 const AFTER_CUT: Duration = Duration::from_millis(250);
-/// Trouble with accepting is told to the log this often at most.
-const WARNED: Duration = Duration::from_secs(10);
 
 /// What holds for the connections of a listener.
 #[derive(Clone, Debug, Default)]
@@ -52,21 +35,28 @@ pub(super) struct Service {
     pub(super) connections: Arc<Slots>,
     pub(super) leadership: Leadership,
     pub(super) acceptor: Acceptor,
+    /// What each thread does.
+    work: fn(&Arc<Self>),
     /// The threads that have not ended. Held while one is started, so that it cannot end before
     /// it stands here.
     threads: Mutex<HashMap<ThreadId, JoinHandle<()>>>,
     /// When the log was last told of trouble with accepting.
-    warned: Mutex<Option<Instant>>,
+    pub(super) warned: Mutex<Option<Instant>>,
 }
 
 impl Service {
     /// Starts to listen.
-    pub(super) fn start(rules: Rules, acceptor: Acceptor) -> io::Result<Arc<Self>> {
+    pub(super) fn start(
+        rules: Rules,
+        acceptor: Acceptor,
+        work: fn(&Arc<Self>),
+    ) -> io::Result<Arc<Self>> {
         let service = Arc::new(Self {
             bodies: Budget::new(rules.limits.bodies_bytes),
             connections: Arc::new(Slots::new(rules.limits.connections)),
             leadership: Leadership::default(),
             acceptor,
+            work,
             threads: Mutex::default(),
             warned: Mutex::default(),
             rules,
@@ -82,74 +72,14 @@ impl Service {
             thread = thread.stack_size(bytes);
         }
         let mut threads = self.threads.lock();
-        let thread = thread.spawn(move || service.work())?;
+        let thread = thread.spawn(move || service.run())?;
         threads.insert(thread.thread().id(), thread);
         Ok(())
     }
 
-    /// What each thread does.
-    fn work(self: &Arc<Self>) {
-        let mut buffers = Buffers::new(self.rules.limits.head_bytes);
-        while self.leadership.wait() {
-            if !self.accept_while_in_turn(&mut buffers) {
-                self.leadership.end();
-                break;
-            }
-        }
+    fn run(self: &Arc<Self>) {
+        (self.work)(self);
         self.threads.lock().remove(&thread::current().id());
-    }
-
-    /// Accepts and serves until the turn has been passed on; false when all are to stop.
-    fn accept_while_in_turn(self: &Arc<Self>, buffers: &mut Buffers) -> bool {
-        let leader = Leader { service: self, held: Cell::new(true) };
-        let mut pause = FIRST_PAUSE;
-        while leader.held.get() {
-            let accepted = self.acceptor.accept();
-            if self.leadership.is_stopping() {
-                return false;
-            }
-            let accepted = match accepted {
-                Ok(accepted) => accepted,
-                Err(error) => {
-                    self.leadership.pause(Instant::now() + pause);
-                    pause = (pause * 2).min(LONGEST_PAUSE);
-                    self.warn(&leader, format_args!("cannot accept connections: {error}"));
-                    continue;
-                }
-            };
-            pause = FIRST_PAUSE;
-            let spare = accepted.spare;
-            // Should this crate have a bug that panics, it costs the connection, not the turn.
-            let _ = survive(|| serve(self, &leader, accepted, buffers));
-            if spare {
-                self.acceptor.restore_reserve();
-                self.warn(&leader, format_args!("no descriptors left; connections are refused"));
-            }
-        }
-        true
-    }
-
-    /// Tells the log of trouble with accepting, which comes again and again. A logger is code of the
-    /// embedding program: the turn is passed on first.
-    fn warn(self: &Arc<Self>, leader: &Leader<'_>, trouble: fmt::Arguments<'_>) {
-        if !logs::enabled(Level::Warn) {
-            return;
-        }
-        let now = Instant::now();
-        let is_new = |last: Instant| now.saturating_duration_since(last) >= WARNED;
-        let before = {
-            let mut warned = self.warned.lock();
-            if !warned.is_none_or(is_new) {
-                return;
-            }
-            // Once the turn is passed on, the next one may have the same trouble.
-            warned.replace(now)
-        };
-        if leader.pass().is_ok() {
-            logs::write(Level::Warn, trouble);
-        } else {
-            *self.warned.lock() = before;
-        }
     }
 
     /// Stops listening and ends connections that are idle.
@@ -204,7 +134,16 @@ pub(super) struct Leader<'s> {
     held: Cell<bool>,
 }
 
-impl Leader<'_> {
+impl<'s> Leader<'s> {
+    /// For the thread that has the turn.
+    pub(super) fn new(service: &'s Arc<Service>) -> Self {
+        Self { service, held: Cell::new(true) }
+    }
+
+    pub(super) fn leads(&self) -> bool {
+        self.held.get()
+    }
+
     /// Passes the turn on; on an error it is still held.
     pub(super) fn pass(&self) -> io::Result<()> {
         if self.held.get() {

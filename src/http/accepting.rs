@@ -1,0 +1,86 @@
+//! What the threads of a listener do: lead, accept, serve.
+
+use std::{
+    fmt,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use super::{
+    connection::{Buffers, serve},
+    service::{Leader, Service},
+};
+use crate::{
+    logs::{self, Level},
+    panics::survive,
+};
+
+/// The pauses after errors of `accept` that follow each other, from the first to the longest.
+const FIRST_PAUSE: Duration = Duration::from_millis(1);
+const LONGEST_PAUSE: Duration = Duration::from_millis(500);
+/// Trouble with accepting is told to the log this often at most.
+const WARNED: Duration = Duration::from_secs(10);
+
+/// What each thread of a service does.
+pub(super) fn work(service: &Arc<Service>) {
+    let mut buffers = Buffers::new(service.rules.limits.head_bytes);
+    while service.leadership.wait() {
+        if !accept_while_leading(service, &mut buffers) {
+            service.leadership.end();
+            return;
+        }
+    }
+}
+
+/// Accepts and serves until the turn has been passed on; false when all are to stop.
+fn accept_while_leading(service: &Arc<Service>, buffers: &mut Buffers) -> bool {
+    let leader = Leader::new(service);
+    let mut pause = FIRST_PAUSE;
+    while leader.leads() {
+        let accepted = service.acceptor.accept();
+        if service.leadership.is_stopping() {
+            return false;
+        }
+        let accepted = match accepted {
+            Ok(accepted) => accepted,
+            Err(error) => {
+                service.leadership.pause(Instant::now() + pause);
+                pause = (pause * 2).min(LONGEST_PAUSE);
+                warn(service, &leader, format_args!("cannot accept connections: {error}"));
+                continue;
+            }
+        };
+        pause = FIRST_PAUSE;
+        let spare = accepted.spare;
+        // Should this crate have a bug that panics, it costs the connection, not the turn.
+        let _ = survive(|| serve(service, &leader, accepted, buffers));
+        if spare {
+            service.acceptor.restore_reserve();
+            warn(service, &leader, format_args!("no descriptors left; connections are refused"));
+        }
+    }
+    true
+}
+
+/// Tells the log of trouble with accepting, which comes again and again. A logger is code of the
+/// embedding program: the turn is passed on first.
+fn warn(service: &Service, leader: &Leader<'_>, trouble: fmt::Arguments<'_>) {
+    if !logs::enabled(Level::Warn) {
+        return;
+    }
+    let now = Instant::now();
+    let is_new = |last: Instant| now.saturating_duration_since(last) >= WARNED;
+    let before = {
+        let mut warned = service.warned.lock();
+        if !warned.is_none_or(is_new) {
+            return;
+        }
+        // Once the turn is passed on, the next one may have the same trouble.
+        warned.replace(now)
+    };
+    if leader.pass().is_ok() {
+        logs::write(Level::Warn, trouble);
+    } else {
+        *service.warned.lock() = before;
+    }
+}
