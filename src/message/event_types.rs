@@ -104,7 +104,7 @@ impl EventTypes {
         self.numbers.read().get(canonical(name)).copied()
     }
 
-    #[cfg(any(feature = "outside-log", test))]
+    #[cfg(feature = "outside-log")]
     /// How many there are; the next one gets this number.
     pub(crate) fn len(&self) -> TypeId {
         TypeId::try_from(self.numbers.read().len()).unwrap_or(TypeId::MAX)

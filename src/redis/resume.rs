@@ -17,7 +17,7 @@ use super::{
 use crate::{
     broadcast::{
         arrival::{Arrival, Via},
-        log::{Lack, Origin},
+        log::{Lack, input::Origin},
     },
     error::SubscribeError,
     message::{

@@ -104,6 +104,7 @@ impl LogInput {
     }
 
     /// How many event types are registered.
+    #[cfg(feature = "outside-log")]
     pub(crate) fn types(&self) -> TypeId {
         self.types.len()
     }

@@ -7,14 +7,15 @@
 #[cfg(not(any(feature = "outside-log", test)))]
 mod absent;
 #[cfg(any(feature = "outside-log", test))]
-mod input;
+#[cfg_attr(not(feature = "outside-log"), allow(dead_code, reason = "the fake needs less"))]
+pub(crate) mod input;
 
 use std::{fmt::Debug, io, sync::Arc, time::Instant};
 
 #[cfg(not(any(feature = "outside-log", test)))]
 pub(crate) use self::absent::{EntryId, FromLog, KnownLog, LogInput, Step};
 #[cfg(any(feature = "outside-log", test))]
-pub(crate) use self::input::{Entry, FromLog, LogInput, Origin, Step};
+pub(crate) use self::input::{Entry, FromLog, LogInput, Step};
 #[cfg(any(feature = "outside-log", test))]
 pub(crate) use crate::{
     broadcast::history::from_log::{KnownLog, Lack},
