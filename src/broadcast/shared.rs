@@ -88,13 +88,15 @@ impl Shared {
     }
 
     pub(crate) fn publish_all(&self, messages: &[Message]) -> Result<(), PublishAllError> {
-        let refuse = |index, accepted, error| PublishAllError { index, accepted, error };
+        let refuse =
+            |index, accepted, error| PublishAllError { index, accepted, unknown: 0, error };
         let event = |(at, message)| self.event(message).map_err(|error| refuse(at, 0, error));
         let events = messages.iter().enumerate().map(event).collect::<Result<Vec<Queued>, _>>()?;
         if let Some(log) = self.log.get() {
             self.inbox.accepts().map_err(|error| refuse(0, 0, error))?;
-            let refused = |NotAppended { index, error }| refuse(index, index, error);
-            return log.append(messages).map_err(refused);
+            return log.append(messages).map_err(|NotAppended { index, unknown, error }| {
+                PublishAllError { unknown, ..refuse(index, index, error) }
+            });
         }
         for (at, event) in events.into_iter().enumerate() {
             self.inbox.publish(event).map_err(|error| refuse(at, at, error))?;
@@ -191,6 +193,10 @@ impl Shared {
     /// Whether a publish into a queue with room does not wait for anything outside of the process.
     pub(crate) fn publishes_at_once(&self) -> bool {
         self.log.get().is_none()
+    }
+
+    pub(crate) fn log(&self) -> Option<&dyn Log> {
+        self.log.get().map(|log| &**log)
     }
 
     pub(crate) fn log_stats(&self) -> Option<LogStats> {

@@ -8,6 +8,7 @@ use std::{
 
 use crate::{
     broadcast::{
+        log::Log,
         shared::Shared,
         stats::{LogStats, Stats},
         subscribers::json_counts,
@@ -59,8 +60,9 @@ impl Server {
 
     /// A handler that answers GET with status 200 where the broadcaster answers and there is room to
     /// publish, and with 503 where that is not so for a second: for load balancers and service
-    /// managers. A node of several answers 503 as well while the log is not connected that they
-    /// share; its streams stay open meanwhile.
+    /// managers. A node of several answers 503 as well while the log that they share is not connected,
+    /// would take no event, or would not let events be read for clients that come back, and says which;
+    /// its streams stay open meanwhile. The log is asked once a second at most.
     ///
     /// ```
     /// # use websse::{Server, http::HttpServer};
@@ -290,28 +292,32 @@ pub struct HealthHandler {
 }
 
 /// The health of a node that can do its own work.
-fn health_with(log: &LogStats) -> Response {
-    let lag = log.lag.as_secs_f32();
-    if log.connected {
-        return Response::text(200, format!("ok, the log is read up to {lag:.1} s ago"));
+fn health_with(log: &dyn Log, until: Instant) -> Result<String, String> {
+    let stats = log.stats();
+    let lag = stats.lag.as_secs_f32();
+    if !stats.connected {
+        let text = "the log cannot be read or written now; it was read up to";
+        return Err(format!("{text} {lag:.1} s ago"));
     }
-    let text = format!("the log cannot be read or written now; it was read up to {lag:.1} s ago");
-    Response::text(503, text).header("Retry-After", "1")
+    log.is_ready(until)?;
+    Ok(format!("ok, the log is read up to {lag:.1} s ago"))
 }
 
 impl Handler for HealthHandler {
     fn handle(&self, _: &Request) -> Response {
         let shared = Arc::clone(&self.shared);
         Response::deferred(move || {
-            let log = shared.log_stats();
-            let answer = if shared.answers(Instant::now() + PATIENCE) {
-                match log {
-                    None => Response::text(200, "ok"),
-                    Some(log) => health_with(&log),
+            let until = Instant::now() + PATIENCE;
+            let health = match shared.log() {
+                _ if !shared.answers(until) => {
+                    Err("the broadcaster does not run, or took nothing for a second".to_owned())
                 }
-            } else {
-                let text = "the broadcaster does not run, or took nothing for a second";
-                Response::text(503, text).header("Retry-After", "1")
+                None => Ok("ok".to_owned()),
+                Some(log) => health_with(log, until),
+            };
+            let answer = match health {
+                Ok(text) => Response::text(200, text),
+                Err(text) => Response::text(503, text).header("Retry-After", "1"),
             };
             answer.header("Cache-Control", "no-store")
         })

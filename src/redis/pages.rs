@@ -1,16 +1,13 @@
 //! Reading the stream for clients that come back, on their own threads over a few connections.
 
-use std::{
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::{sync::Arc, time::Instant};
 
 use parking_lot::{Condvar, Mutex};
 
 use super::{
     classify::{Found, classify},
     entry::Raw,
-    link::{Fault, Link},
+    link::{Fault, Link, left},
     page_size::PageSize,
     say,
     shared::Shared,
@@ -181,9 +178,4 @@ impl Pager {
         links.used += 1;
         true
     }
-}
-
-/// The time that is left; a socket's cannot be zero.
-fn left(until: Instant) -> Duration {
-    until.saturating_duration_since(Instant::now()).max(Duration::from_millis(1))
 }

@@ -97,6 +97,7 @@ impl Log for Handle {
         for (index, message) in messages.iter().enumerate() {
             self.try_append(message).map_err(|_| NotAppended {
                 index,
+                unknown: 0,
                 error: PublishError::LogUnavailable("it is full".to_owned()),
             })?;
         }
@@ -117,6 +118,10 @@ impl Log for Handle {
         let opened = self.0.opened();
         opened.admitted.lock().push(arrival.resume.last_event_id.clone());
         opened.input.hand_over(arrival)
+    }
+
+    fn is_ready(&self, _: Instant) -> Result<(), String> {
+        Ok(())
     }
 
     fn stats(&self) -> LogStats {

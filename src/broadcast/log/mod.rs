@@ -30,7 +30,8 @@ use crate::{
 
 /// A log that is open. Its threads feed the broadcaster by the [`LogInput`] that it was given.
 pub(crate) trait Log: Debug + Send + Sync {
-    /// Appends messages in their order, and returns when the log has them; waits for room.
+    /// Appends messages in their order, and returns when the log has them; waits for room. Appends
+    /// none behind one that was refused.
     fn append(&self, messages: &[Message]) -> Result<(), NotAppended>;
 
     /// As [`append`](Self::append) for one message, but does not wait for room.
@@ -39,6 +40,10 @@ pub(crate) trait Log: Debug + Send + Sync {
     /// Brings a client to the broadcaster, which it may have to wait for; sends it first what the
     /// history does not reach back to.
     fn admit(&self, arrival: Arrival<Socket>) -> Result<(), SubscribeError>;
+
+    /// Whether the log would take a message now, and serve a client that comes back; if not, or if
+    /// it does not tell by `until`, why, in a line for anybody.
+    fn is_ready(&self, until: Instant) -> Result<(), String>;
 
     /// The figures of this moment.
     fn stats(&self) -> LogStats;
@@ -58,7 +63,9 @@ pub(crate) trait LogFactory: Debug + Send + Sync {
 /// Messages that were not all appended.
 #[derive(Debug)]
 pub(crate) struct NotAppended {
-    /// The first that was not, and why.
+    /// The first that was not, as far as is known, and why. Those before it were.
     pub(crate) index: usize,
+    /// How many, from there on, may have been appended. None behind these was.
+    pub(crate) unknown: usize,
     pub(crate) error: PublishError,
 }
