@@ -23,12 +23,14 @@
 //!
 //! [`publish`](crate::Server::publish) appends an entry to the stream (`XADD`, with `MAXLEN ~`) and
 //! returns when Redis has acknowledged it. What many publishers of a node append at the same time goes
-//! in one round trip. A thread of each node reads the stream (`XREAD BLOCK`) and feeds the
-//! broadcaster. The id of an event is the id of its entry, with zeros before it where it is shorter
-//! than 13 digits, so that `Last-Event-ID` means the same everywhere. An id of a publisher's own
-//! works too, as long as the node that is asked remembers the event. Only events tell a client its
-//! place: where a client of a type that has one event a day comes back to a node that was started
-//! today, all that came since is read for it, though nothing of it is for it.
+//! in one round trip. A batch ([`publish_all`](crate::Server::publish_all), JSON lines) of up to 1024
+//! messages and 1 MiB is a transaction (`MULTI`), which Redis takes whole or not at all; a larger one is
+//! several, and none is sent behind one that was refused. A thread of each node reads the stream
+//! (`XREAD BLOCK`) and feeds the broadcaster. The id of an event is the id of its entry, with zeros
+//! before it where it is shorter than 13 digits, so that `Last-Event-ID` means the same everywhere.
+//! An id of a publisher's own works too, as long as the node that is asked remembers the event. Only
+//! events tell a client its place: where a client of a type that has one event a day comes back to a
+//! node that was started today, all that came since is read for it, though nothing of it is for it.
 //!
 //! An entry has the fields `data` and, where they are set, `event`, `id` and `retry`: other programs
 //! may append as well (`XADD news '*' event news data hello`). What is no event is passed over, with
@@ -94,8 +96,9 @@
 //! once when that is known, within about a [`timeout`](RedisConfig::timeout) where Redis just
 //! says nothing any more. A message whose acknowledgement was lost is
 //! [`OutcomeUnknown`](crate::PublishError::OutcomeUnknown) (status 504): it may be published or not,
-//! and is never sent again by itself. A node connects again after 50 ms to 2 s, and goes on after
-//! the entry that it read last.
+//! and is never sent again by itself. So is a batch of which a part may be published
+//! ([`PublishAllError`](crate::PublishAllError) tells how much): to send it again whole publishes that
+//! part twice. A node connects again after 50 ms to 2 s, and goes on after the entry that it read last.
 //!
 //! What concerns one node alone stays there: [`presence`](crate::Builder::presence) counts the clients
 //! of its own node, without an id, and [`send_to`](crate::Server::send_to) knows them only.
@@ -165,6 +168,7 @@ mod config;
 mod entry;
 mod link;
 mod pager;
+mod part;
 mod pause;
 mod places;
 mod queue;
@@ -184,7 +188,7 @@ use std::{
 
 pub use self::config::{RedisConfig, RedisConfigError};
 use self::{
-    entry::packed, pager::Pager, reader::Reader, receipt::Receipt, shared::Shared, writer::Writer,
+    pager::Pager, part::Parts, reader::Reader, receipt::Receipt, shared::Shared, writer::Writer,
 };
 use crate::{
     builder::Builder,
@@ -249,20 +253,23 @@ impl Journal for RedisLog {
         if IS_OF_LOG.get() {
             // A logger that publishes: nobody else would do what it waits for.
             let error = Refusal::Never(PublishError::OnBroadcaster);
-            return Err(Unappended { index: 0, error });
+            return Err(Unappended { index: 0, unknown: 0, error });
         }
         let receipt = Arc::new(Receipt::new(messages.len()));
-        let commands = messages.iter().map(|message| packed(&self.shared.config, message));
-        match self.shared.queue.push(commands.collect(), &receipt, wait) {
-            Ok(()) => {}
-            Err((index, Refusal::Full)) => return Err(Unappended { index, error: Refusal::Full }),
-            Err((index, Refusal::Never(error))) => {
-                let left = messages.len() - index;
-                self.shared.counts.refused(left);
-                receipt.give_up(index, left, error);
+        for part in Parts::new(&self.shared.config, messages) {
+            let index = part.first;
+            match self.shared.queue.push(part, &receipt, wait || index > 0) {
+                Ok(()) => {}
+                Err(Refusal::Never(error)) => {
+                    let left = messages.len() - index;
+                    self.shared.counts.refused(left);
+                    receipt.give_up(index, left, error);
+                    break;
+                }
+                Err(error) => return Err(Unappended { index, unknown: 0, error }),
             }
         }
-        receipt.wait().map_err(|(index, error)| Unappended { index, error: Refusal::Never(error) })
+        receipt.wait()
     }
 
     fn wait_primed(&self, until: Instant) -> bool {

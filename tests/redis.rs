@@ -4,6 +4,8 @@
 
 mod common;
 
+#[path = "redis/batch.rs"]
+mod batch;
 #[path = "redis/failure.rs"]
 mod failure;
 #[path = "redis/proxy.rs"]

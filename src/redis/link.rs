@@ -2,7 +2,7 @@
 
 use std::{fmt, time::Duration};
 
-use redis::{Client, Cmd, Connection, ErrorKind, RedisError, Value, cmd};
+use redis::{Client, Cmd, Connection, ErrorKind, RedisError, ServerError, Value, cmd};
 
 use super::{config::RedisConfig, entry::Raw};
 use crate::journal::EntryId;
@@ -67,10 +67,15 @@ impl Link {
     /// Receives the next answer. After a fault other than a refusal the connection is to be dropped:
     /// a late answer would be taken for another one.
     pub(super) fn receive(&mut self) -> Result<Value, Fault> {
-        match self.0.recv_response()? {
-            Value::ServerError(error) => Err(Fault::Refused(RedisError::from(error).to_string())),
+        match self.receive_any()? {
+            Value::ServerError(error) => Err(Fault::Refused(refusal(error))),
             value => Ok(value),
         }
+    }
+
+    /// Receives the next answer, which may be a refusal.
+    pub(super) fn receive_any(&mut self) -> Result<Value, Fault> {
+        Ok(self.0.recv_response()?)
     }
 
     pub(super) fn ask(&mut self, command: &Cmd) -> Result<Value, Fault> {
@@ -306,6 +311,11 @@ impl Extent {
     }
 }
 
+/// Why Redis says no, for people.
+pub(super) fn refusal(error: ServerError) -> String {
+    RedisError::from(error).to_string()
+}
+
 /// Whether a refusal says that there is no such stream yet.
 fn is_missing(reason: &str) -> bool {
     reason.contains("no such key")
@@ -339,7 +349,7 @@ fn entry(value: Value) -> Result<Raw, Fault> {
     Ok(Raw { id: id(first)?, fields })
 }
 
-fn array(value: Value) -> Result<Vec<Value>, Fault> {
+pub(super) fn array(value: Value) -> Result<Vec<Value>, Fault> {
     match value {
         Value::Array(values) => Ok(values),
         _ => Err(unexpected()),
@@ -368,7 +378,7 @@ pub(super) fn id(value: Value) -> Result<EntryId, Fault> {
 }
 
 /// The server does not speak as it should; what comes next cannot be told.
-fn unexpected() -> Fault {
+pub(super) fn unexpected() -> Fault {
     Fault::Lost("an answer of a form that is not expected".to_owned())
 }
 
