@@ -270,6 +270,10 @@ pub(crate) trait Journal: Debug + Send + Sync {
     /// that was refused. Where `wait` does not say so, does not wait for room for the first one.
     fn append(&self, messages: &[Message], wait: bool) -> Result<(), Unappended>;
 
+    /// Whether the log would take a message now, and serve a client that comes back; if not, or if
+    /// it does not tell by `until`, why, in a line for anybody.
+    fn is_ready(&self, until: Instant) -> Result<(), String>;
+
     /// Waits until `until` for the reader to have begun, which it does once.
     fn wait_primed(&self, until: Instant) -> bool;
 

@@ -113,9 +113,11 @@
 //! `websse_log_connected` (0 is an alarm), `websse_log_lag_seconds` (should be 0; a node that stays
 //! behind has too many clients or too little CPU), `websse_log_breaks_total` (Redis was not what it
 //! was before), `websse_log_malformed_total`. [`/healthz`](crate::Server::health_handler) is 503
-//! while Redis is not reached: as that is so for all nodes at a time, a load balancer that takes out
-//! unhealthy nodes should keep the last ones (nginx's `max_fails` looks at requests only and is
-//! fine).
+//! while Redis is not reached, is full, or does not allow this account to publish or to read back: as
+//! that is so for all nodes at a time, a load balancer that takes out unhealthy nodes should keep the
+//! last ones (nginx's `max_fails` looks at requests only and is fine). To find out, Redis is asked once
+//! a second at most to append an entry with the id `0-0`, which it always refuses: that counts as an
+//! error in its `INFO`.
 //!
 //! # What to give Redis
 //!
@@ -124,7 +126,7 @@
 //!   bytes (a million of 128 bytes: 180 MB), twice that while the AOF is rewritten.
 //! - Clients are told of no gap for as long as an entry stays: at 100 events/s the default of a
 //!   million entries is about 3 hours.
-//! - A node takes 2 connections, and 4 more for clients that come back.
+//! - A node takes 2 connections, 4 more for clients that come back, and one for `/healthz`.
 //! - Commands: `XADD`, `XREAD`, `XRANGE`, `XREVRANGE`, `XINFO STREAM`, `MULTI`, `EXEC`, `INFO`, `GET`,
 //!   `SET`, and `CONFIG GET` where restarts shall be no gap. Redis 7 or Valkey; with Redis 6.2 a
 //!   client that is older than the first entry is told of a gap even if nothing was ever taken out,
@@ -171,6 +173,7 @@ mod pager;
 mod part;
 mod pause;
 mod places;
+mod probe;
 mod queue;
 mod reader;
 mod receipt;
@@ -188,7 +191,8 @@ use std::{
 
 pub use self::config::{RedisConfig, RedisConfigError};
 use self::{
-    pager::Pager, part::Parts, reader::Reader, receipt::Receipt, shared::Shared, writer::Writer,
+    pager::Pager, part::Parts, probe::Probe, reader::Reader, receipt::Receipt, shared::Shared,
+    writer::Writer,
 };
 use crate::{
     builder::Builder,
@@ -238,7 +242,8 @@ impl Recipe for RedisConfig {
             .spawn(move || of_log(|| writer.run()))
             .inspect_err(|_| shared.end(Instant::now()))?;
         let pager = Pager::new(Arc::clone(&shared));
-        Ok(Arc::new(RedisLog { shared, pager }))
+        let probe = Probe::new(Arc::clone(&shared));
+        Ok(Arc::new(RedisLog { shared, pager, probe }))
     }
 }
 
@@ -246,6 +251,7 @@ impl Recipe for RedisConfig {
 struct RedisLog {
     shared: Arc<Shared>,
     pager: Pager,
+    probe: Probe,
 }
 
 impl Journal for RedisLog {
@@ -270,6 +276,10 @@ impl Journal for RedisLog {
             }
         }
         receipt.wait()
+    }
+
+    fn is_ready(&self, until: Instant) -> Result<(), String> {
+        self.probe.is_ready(until)
     }
 
     fn wait_primed(&self, until: Instant) -> bool {

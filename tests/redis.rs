@@ -8,6 +8,8 @@ mod common;
 mod batch;
 #[path = "redis/failure.rs"]
 mod failure;
+#[path = "redis/health.rs"]
+mod health;
 #[path = "redis/proxy.rs"]
 mod proxy;
 #[path = "redis/returning.rs"]

@@ -67,6 +67,13 @@ pub(super) fn pack(config: &RedisConfig, message: &Message, commands: &mut Vec<u
     command.write_packed_command(commands);
 }
 
+/// A command that meets all that an event's would, but one: its id is one that no entry can have.
+pub(super) fn probe(config: &RedisConfig) -> Cmd {
+    let mut command = append(config, "0-0");
+    command.arg("data").arg("");
+    command
+}
+
 /// The command that tells all nodes of a gap, right after this entry or where the stream ends.
 pub(super) fn gap(config: &RedisConfig, mark: &Mark, after: Option<EntryId>) -> Cmd {
     let id = after.map(|EntryId { millis, number }| match number.checked_add(1) {

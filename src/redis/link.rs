@@ -1,6 +1,9 @@
 //! A connection to Redis, and its answers as far as they are needed.
 
-use std::{fmt, time::Duration};
+use std::{
+    fmt,
+    time::{Duration, Instant},
+};
 
 use redis::{Client, Cmd, Connection, ErrorKind, RedisError, ServerError, Value, cmd};
 
@@ -209,7 +212,7 @@ impl Link {
 }
 
 /// Lines of a name, a colon and a value.
-struct Info(String);
+pub(super) struct Info(pub(super) String);
 
 impl Info {
     fn find(&self, name: &str) -> Option<&str> {
@@ -217,7 +220,7 @@ impl Info {
         lines.find(|(known, _)| *known == name).map(|(_, value)| value.trim())
     }
 
-    fn server(&self) -> Result<String, Fault> {
+    pub(super) fn server(&self) -> Result<String, Fault> {
         if self.find("role").is_some_and(|role| role != "master") {
             return Err(Fault::Refused("the server is a replica".to_owned()));
         }
@@ -277,7 +280,7 @@ pub(super) struct Extent {
 }
 
 impl Extent {
-    fn command(config: &RedisConfig) -> Cmd {
+    pub(super) fn command(config: &RedisConfig) -> Cmd {
         let mut command = cmd("XINFO");
         command.arg("STREAM").arg(&config.stream);
         command
@@ -316,8 +319,13 @@ pub(super) fn refusal(error: ServerError) -> String {
     RedisError::from(error).to_string()
 }
 
+/// The time that is left; a socket's cannot be zero.
+pub(super) fn left(until: Instant) -> Duration {
+    until.saturating_duration_since(Instant::now()).max(Duration::from_millis(1))
+}
+
 /// Whether a refusal says that there is no such stream yet.
-fn is_missing(reason: &str) -> bool {
+pub(super) fn is_missing(reason: &str) -> bool {
     reason.contains("no such key")
 }
 
@@ -364,7 +372,7 @@ fn bytes(value: Value) -> Result<Vec<u8>, Fault> {
     }
 }
 
-fn text(value: Value) -> Result<String, Fault> {
+pub(super) fn text(value: Value) -> Result<String, Fault> {
     String::from_utf8(bytes(value)?).map_err(|_| unexpected())
 }
 
