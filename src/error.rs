@@ -158,19 +158,40 @@ impl Error for TryPublishError {
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct PublishAllError {
-    /// Which message was refused, counted from 0.
+    /// Which message was refused first, counted from 0.
     pub index: usize,
-    /// How many were accepted before it: 0, unless the server was shut down meanwhile, or a log
-    /// that several nodes share failed. Of those behind it some may be in the log then.
+    /// How many were published: the first ones. It is 0, unless the server was shut down meanwhile, or
+    /// a log that several nodes share failed. Do not publish these again.
     pub accepted: usize,
+    /// How many, behind those, may be published or not, as the log did not answer
+    /// ([`OutcomeUnknown`](PublishError::OutcomeUnknown)): to publish them again may publish them
+    /// twice. What comes behind these was not published.
+    pub unknown: usize,
     /// Why.
     pub error: PublishError,
 }
 
+impl PublishAllError {
+    /// Whether some of the messages may be published: then the batch must not be sent again whole.
+    pub(crate) fn is_partial(&self) -> bool {
+        self.accepted + self.unknown > 0
+    }
+}
+
 impl fmt::Display for PublishAllError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { index, accepted, error } = self;
-        write!(f, "message {} of the batch: {error}; {accepted} were accepted", index + 1)
+        let Self { index, accepted, unknown, error } = self;
+        write!(f, "message {} of the batch: {error}; {accepted} were accepted", index + 1)?;
+        let next = accepted + unknown + 1;
+        match (accepted, unknown) {
+            (0, 0) => Ok(()),
+            (_, 0) => write!(f, ": do not send it all again, only from message {next} on"),
+            _ => write!(
+                f,
+                ", the next {unknown} may be: do not send these again, or they may come twice; what \
+                 follows, from message {next} on, was not published"
+            ),
+        }
     }
 }
 

@@ -172,17 +172,20 @@ impl Hub {
     }
 
     pub(crate) fn publish_all(&self, messages: &[Message]) -> Result<(), PublishAllError> {
-        let refuse = |index, accepted, error| PublishAllError { index, accepted, error };
+        let refuse =
+            |index, accepted, error| PublishAllError { index, accepted, unknown: 0, error };
         let event = |(at, message)| self.event(message).map_err(|error| refuse(at, 0, error));
         let events = messages.iter().enumerate().map(event).collect::<Result<Vec<Queued>, _>>()?;
         if let Some(journal) = self.journal() {
             self.inbox.accepts().map_err(|error| refuse(0, 0, error))?;
-            return journal.append(messages, true).map_err(|Unappended { index, error }| {
-                let Refusal::Never(error) = error else {
-                    unreachable!("a publisher that waits is not told that it has to")
-                };
-                refuse(index, index, error)
-            });
+            return journal.append(messages, true).map_err(
+                |Unappended { index, unknown, error }| {
+                    let Refusal::Never(error) = error else {
+                        unreachable!("a publisher that waits is not told that it has to")
+                    };
+                    PublishAllError { unknown, ..refuse(index, index, error) }
+                },
+            );
         }
         for (at, event) in events.into_iter().enumerate() {
             self.enqueue(event).map_err(|error| refuse(at, at, error))?;

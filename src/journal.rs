@@ -217,8 +217,10 @@ impl Item {
 /// Messages that were not all appended.
 #[derive(Debug)]
 pub(crate) struct Unappended {
-    /// The first that was not, and why.
+    /// The first that was not, as far as is known, and why. Those before it were.
     pub(crate) index: usize,
+    /// How many, from there on, may have been appended. None behind these was.
+    pub(crate) unknown: usize,
     pub(crate) error: Refusal,
 }
 
@@ -264,9 +266,13 @@ pub(crate) trait Recipe: Debug + Send + Sync {
 
 /// A log that is open.
 pub(crate) trait Journal: Debug + Send + Sync {
-    /// Appends messages in their order, and returns when the log has them. Where `wait` does not
-    /// say so, does not wait for room.
+    /// Appends messages in their order, and returns when the log has them. Appends none behind one
+    /// that was refused. Where `wait` does not say so, does not wait for room for the first one.
     fn append(&self, messages: &[Message], wait: bool) -> Result<(), Unappended>;
+
+    /// Whether the log would take a message now, and serve a client that comes back; if not, or if
+    /// it does not tell by `until`, why, in a line for anybody.
+    fn is_ready(&self, until: Instant) -> Result<(), String>;
 
     /// Waits until `until` for the reader to have begun, which it does once.
     fn wait_primed(&self, until: Instant) -> bool;

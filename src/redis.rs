@@ -23,12 +23,14 @@
 //!
 //! [`publish`](crate::Server::publish) appends an entry to the stream (`XADD`, with `MAXLEN ~`) and
 //! returns when Redis has acknowledged it. What many publishers of a node append at the same time goes
-//! in one round trip. A thread of each node reads the stream (`XREAD BLOCK`) and feeds the
-//! broadcaster. The id of an event is the id of its entry, with zeros before it where it is shorter
-//! than 13 digits, so that `Last-Event-ID` means the same everywhere. An id of a publisher's own
-//! works too, as long as the node that is asked remembers the event. Only events tell a client its
-//! place: where a client of a type that has one event a day comes back to a node that was started
-//! today, all that came since is read for it, though nothing of it is for it.
+//! in one round trip. A batch ([`publish_all`](crate::Server::publish_all), JSON lines) of up to 1024
+//! messages and 1 MiB is a transaction (`MULTI`), which Redis takes whole or not at all; a larger one is
+//! several, and none is sent behind one that was refused. A thread of each node reads the stream
+//! (`XREAD BLOCK`) and feeds the broadcaster. The id of an event is the id of its entry, with zeros
+//! before it where it is shorter than 13 digits, so that `Last-Event-ID` means the same everywhere.
+//! An id of a publisher's own works too, as long as the node that is asked remembers the event. Only
+//! events tell a client its place: where a client of a type that has one event a day comes back to a
+//! node that was started today, all that came since is read for it, though nothing of it is for it.
 //!
 //! An entry has the fields `data` and, where they are set, `event`, `id` and `retry`: other programs
 //! may append as well (`XADD news '*' event news data hello`). What is no event is passed over, with
@@ -94,8 +96,9 @@
 //! once when that is known, within about a [`timeout`](RedisConfig::timeout) where Redis just
 //! says nothing any more. A message whose acknowledgement was lost is
 //! [`OutcomeUnknown`](crate::PublishError::OutcomeUnknown) (status 504): it may be published or not,
-//! and is never sent again by itself. A node connects again after 50 ms to 2 s, and goes on after
-//! the entry that it read last.
+//! and is never sent again by itself. So is a batch of which a part may be published
+//! ([`PublishAllError`](crate::PublishAllError) tells how much): to send it again whole publishes that
+//! part twice. A node connects again after 50 ms to 2 s, and goes on after the entry that it read last.
 //!
 //! What concerns one node alone stays there: [`presence`](crate::Builder::presence) counts the clients
 //! of its own node, without an id, and [`send_to`](crate::Server::send_to) knows them only.
@@ -110,9 +113,11 @@
 //! `websse_log_connected` (0 is an alarm), `websse_log_lag_seconds` (should be 0; a node that stays
 //! behind has too many clients or too little CPU), `websse_log_breaks_total` (Redis was not what it
 //! was before), `websse_log_malformed_total`. [`/healthz`](crate::Server::health_handler) is 503
-//! while Redis is not reached: as that is so for all nodes at a time, a load balancer that takes out
-//! unhealthy nodes should keep the last ones (nginx's `max_fails` looks at requests only and is
-//! fine).
+//! while Redis is not reached, is full, or does not allow this account to publish or to read back: as
+//! that is so for all nodes at a time, a load balancer that takes out unhealthy nodes should keep the
+//! last ones (nginx's `max_fails` looks at requests only and is fine). To find out, Redis is asked once
+//! a second at most to append an entry with the id `0-0`, which it always refuses: that counts as an
+//! error in its `INFO`.
 //!
 //! # What to give Redis
 //!
@@ -121,7 +126,7 @@
 //!   bytes (a million of 128 bytes: 180 MB), twice that while the AOF is rewritten.
 //! - Clients are told of no gap for as long as an entry stays: at 100 events/s the default of a
 //!   million entries is about 3 hours.
-//! - A node takes 2 connections, and 4 more for clients that come back.
+//! - A node takes 2 connections, 4 more for clients that come back, and one for `/healthz`.
 //! - Commands: `XADD`, `XREAD`, `XRANGE`, `XREVRANGE`, `XINFO STREAM`, `MULTI`, `EXEC`, `INFO`, `GET`,
 //!   `SET`, and `CONFIG GET` where restarts shall be no gap. Redis 7 or Valkey; with Redis 6.2 a
 //!   client that is older than the first entry is told of a gap even if nothing was ever taken out,
@@ -165,8 +170,10 @@ mod config;
 mod entry;
 mod link;
 mod pager;
+mod part;
 mod pause;
 mod places;
+mod probe;
 mod queue;
 mod reader;
 mod receipt;
@@ -184,7 +191,8 @@ use std::{
 
 pub use self::config::{RedisConfig, RedisConfigError};
 use self::{
-    entry::packed, pager::Pager, reader::Reader, receipt::Receipt, shared::Shared, writer::Writer,
+    pager::Pager, part::Parts, probe::Probe, reader::Reader, receipt::Receipt, shared::Shared,
+    writer::Writer,
 };
 use crate::{
     builder::Builder,
@@ -234,7 +242,8 @@ impl Recipe for RedisConfig {
             .spawn(move || of_log(|| writer.run()))
             .inspect_err(|_| shared.end(Instant::now()))?;
         let pager = Pager::new(Arc::clone(&shared));
-        Ok(Arc::new(RedisLog { shared, pager }))
+        let probe = Probe::new(Arc::clone(&shared));
+        Ok(Arc::new(RedisLog { shared, pager, probe }))
     }
 }
 
@@ -242,6 +251,7 @@ impl Recipe for RedisConfig {
 struct RedisLog {
     shared: Arc<Shared>,
     pager: Pager,
+    probe: Probe,
 }
 
 impl Journal for RedisLog {
@@ -249,20 +259,27 @@ impl Journal for RedisLog {
         if IS_OF_LOG.get() {
             // A logger that publishes: nobody else would do what it waits for.
             let error = Refusal::Never(PublishError::OnBroadcaster);
-            return Err(Unappended { index: 0, error });
+            return Err(Unappended { index: 0, unknown: 0, error });
         }
         let receipt = Arc::new(Receipt::new(messages.len()));
-        let commands = messages.iter().map(|message| packed(&self.shared.config, message));
-        match self.shared.queue.push(commands.collect(), &receipt, wait) {
-            Ok(()) => {}
-            Err((index, Refusal::Full)) => return Err(Unappended { index, error: Refusal::Full }),
-            Err((index, Refusal::Never(error))) => {
-                let left = messages.len() - index;
-                self.shared.counts.refused(left);
-                receipt.give_up(index, left, error);
+        for part in Parts::new(&self.shared.config, messages) {
+            let index = part.first;
+            match self.shared.queue.push(part, &receipt, wait || index > 0) {
+                Ok(()) => {}
+                Err(Refusal::Never(error)) => {
+                    let left = messages.len() - index;
+                    self.shared.counts.refused(left);
+                    receipt.give_up(index, left, error);
+                    break;
+                }
+                Err(error) => return Err(Unappended { index, unknown: 0, error }),
             }
         }
-        receipt.wait().map_err(|(index, error)| Unappended { index, error: Refusal::Never(error) })
+        receipt.wait()
+    }
+
+    fn is_ready(&self, until: Instant) -> Result<(), String> {
+        self.probe.is_ready(until)
     }
 
     fn wait_primed(&self, until: Instant) -> bool {

@@ -210,8 +210,11 @@ impl Server {
     /// Publishes messages in their order, all of them or, where one is not valid, none. Others may
     /// publish in between. Blocks while the publish queue is full.
     ///
+    /// A shutdown meanwhile, or a log of several nodes that fails, may cut what is valid: nothing is
+    /// published behind the first message that was refused.
+    ///
     /// # Errors
-    /// [`PublishAllError`] says which message was refused, and why.
+    /// [`PublishAllError`] says which message was refused, why, and how many were published.
     ///
     /// ```
     /// # use websse::{Message, Server};

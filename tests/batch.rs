@@ -6,6 +6,8 @@ use std::time::Duration;
 
 use websse::{Message, PublishError};
 
+#[cfg(feature = "json")]
+use crate::common::eventually;
 use crate::common::{Answer, Hub};
 
 mod common;
@@ -120,6 +122,36 @@ fn a_line_is_refused_for_its_fields_as_a_form_is() {
     let body = r#"{"data":{"a":1,"a":2}}"#;
     assert_eq!(send(&hub, "", lines, body).status, 200);
     assert_eq!(client.event().data.as_deref(), Some(r#"{"a":1,"a":2}"#));
+}
+
+/// A shutdown falls into a batch nearly each time that it is tried.
+#[cfg(feature = "json")]
+#[test]
+fn a_batch_that_a_shutdown_cuts_is_not_to_be_sent_again() {
+    const LINES: u64 = 10_000;
+    let attempt = || {
+        let hub = Hub::with(&["a"], |b| b.history_events(0).publish_queue(1), |http| http);
+        let lines = "{\"event\":\"a\"}\n".repeat(10_000);
+        let answer = std::thread::scope(|scope| {
+            let sent = scope.spawn(|| send(&hub, "", "application/x-ndjson", &lines));
+            eventually(Duration::from_secs(5), true, || hub.server.stats().published > 0);
+            let report = hub.server.shutdown(Duration::from_secs(5));
+            assert_eq!(report.undelivered, 0);
+            sent.join().unwrap()
+        });
+        let published = hub.server.stats().published;
+        let expected = if published == LINES { (200, None) } else { (504, None) };
+        assert_eq!((answer.status, answer.field("retry-after")), expected, "{answer:?}");
+        if published == LINES {
+            return false;
+        }
+        answer.assert_explained();
+        let (text, next) = (answer.text(), published + 1);
+        assert!(text.contains(&format!("{published} were accepted")), "{published}: {text}");
+        assert!(text.contains(&format!("from message {next} on")), "{published}: {text}");
+        true
+    };
+    assert!((0..20).any(|_| attempt()), "each batch was faster than the shutdown");
 }
 
 #[cfg(not(feature = "json"))]

@@ -4,8 +4,12 @@
 
 mod common;
 
+#[path = "redis/batch.rs"]
+mod batch;
 #[path = "redis/failure.rs"]
 mod failure;
+#[path = "redis/health.rs"]
+mod health;
 #[path = "redis/proxy.rs"]
 mod proxy;
 #[path = "redis/returning.rs"]

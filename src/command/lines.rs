@@ -33,6 +33,9 @@ pub(crate) fn publish(server: &Server, mut input: impl BufRead, lines: Lines, ev
         match message(&line, lines, event).map(|message| server.publish(message)) {
             Ok(Ok(())) => {}
             Ok(Err(PublishError::ShutDown)) => return,
+            Ok(Err(error @ PublishError::OutcomeUnknown)) => {
+                warn!("standard input, line {number}: {error}");
+            }
             Ok(Err(error)) => warn!("standard input, line {number}: {error}; left out"),
             Err(error) => warn!("standard input, line {number}: {error}; left out"),
         }

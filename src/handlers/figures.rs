@@ -12,7 +12,7 @@ use crate::{
     frame::json_string,
     http::{Handler, HttpServer, Refusals, Request, Response},
     hub::Hub,
-    journal::LogStats,
+    journal::{Journal, LogStats},
     server::Server,
     stats::Stats,
 };
@@ -58,8 +58,9 @@ impl Server {
 
     /// A handler that answers GET with status 200 where the broadcaster answers and there is room to
     /// publish, and with 503 where that is not so for a second: for load balancers and service
-    /// managers. A node of several answers 503 as well while the log is not connected that they
-    /// share; its streams stay open meanwhile.
+    /// managers. A node of several answers 503 as well while the log that they share is not connected,
+    /// would take no event, or would not let events be read for clients that come back, and says which;
+    /// its streams stay open meanwhile. The log is asked once a second at most.
     ///
     /// ```
     /// # use websse::{Server, http::HttpServer};
@@ -289,28 +290,32 @@ pub struct HealthHandler {
 }
 
 /// The health of a node that can do its own work.
-fn health_with(log: &LogStats) -> Response {
+fn health_with(journal: &dyn Journal, until: Instant) -> Result<String, String> {
+    let log = journal.stats();
     let lag = log.lag.as_secs_f32();
-    if log.connected {
-        return Response::text(200, format!("ok, the log is read up to {lag:.1} s ago"));
+    if !log.connected {
+        let text = "the log cannot be read or written now; it was read up to";
+        return Err(format!("{text} {lag:.1} s ago"));
     }
-    let text = format!("the log cannot be read or written now; it was read up to {lag:.1} s ago");
-    Response::text(503, text).header("Retry-After", "1")
+    journal.is_ready(until)?;
+    Ok(format!("ok, the log is read up to {lag:.1} s ago"))
 }
 
 impl Handler for HealthHandler {
     fn handle(&self, _: &Request) -> Response {
         let hub = Arc::clone(&self.hub);
         Response::deferred(move || {
-            let log = hub.journal().map(|journal| journal.stats());
-            let answer = if hub.answers(Instant::now() + PATIENCE) {
-                match log {
-                    None => Response::text(200, "ok"),
-                    Some(log) => health_with(&log),
+            let until = Instant::now() + PATIENCE;
+            let health = match hub.journal() {
+                _ if !hub.answers(until) => {
+                    Err("the broadcaster does not run, or took nothing for a second".to_owned())
                 }
-            } else {
-                let text = "the broadcaster does not run, or took nothing for a second";
-                Response::text(503, text).header("Retry-After", "1")
+                None => Ok("ok".to_owned()),
+                Some(journal) => health_with(&**journal, until),
+            };
+            let answer = match health {
+                Ok(text) => Response::text(200, text),
+                Err(text) => Response::text(503, text).header("Retry-After", "1"),
             };
             answer.header("Cache-Control", "no-store")
         })

@@ -21,8 +21,10 @@ impl Server {
     ///
     /// An `application/x-ndjson` body is many messages, each a JSON object on a line of its own with
     /// `event`, `data`, `id` and `retry`, each once; data other than a string is sent as JSON. All,
-    /// 10,000 at most, are accepted or none, and the answer tells how many: `{"accepted":2}`. Needs the feature `json`, status 415
-    /// without.
+    /// 10,000 at most, are accepted or, where one is not valid, none, and the answer tells how many:
+    /// `{"accepted":2}`. Status 504, without `Retry-After`, says that some of them may be published and
+    /// which, as [`PublishAllError`](crate::PublishAllError) does: the server was shut down meanwhile, or a
+    /// log that several nodes share failed. Needs the feature `json`, status 415 without.
     ///
     /// ```
     /// # use websse::{Server, http::HttpServer};
@@ -147,6 +149,8 @@ impl SendMessageHandler {
             Ok(()) => Response::new(200)
                 .header("Content-Type", "application/json")
                 .with_body(format!("{{\"accepted\":{}}}\n", messages.len()).into_bytes()),
+            // Without a hint to try again: that would publish some twice.
+            Err(error) if error.is_partial() => Response::text(504, error.to_string()),
             Err(error) => refuse_as(&error.error, error.to_string()),
         })
     }

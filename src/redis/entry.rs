@@ -51,8 +51,8 @@ fn append(config: &RedisConfig, id: &str) -> Cmd {
     command
 }
 
-/// The command that appends a message.
-pub(super) fn packed(config: &RedisConfig, message: &Message) -> Vec<u8> {
+/// Writes the command that appends a message behind others.
+pub(super) fn pack(config: &RedisConfig, message: &Message, commands: &mut Vec<u8>) {
     let mut command = append(config, "*");
     if message.event_type() != GENERAL {
         command.arg("event").arg(message.event_type());
@@ -64,7 +64,14 @@ pub(super) fn packed(config: &RedisConfig, message: &Message) -> Vec<u8> {
     if let Some(retry) = message.retry_millis() {
         command.arg("retry").arg(retry);
     }
-    command.get_packed_command()
+    command.write_packed_command(commands);
+}
+
+/// A command that meets all that an event's would, but one: its id is one that no entry can have.
+pub(super) fn probe(config: &RedisConfig) -> Cmd {
+    let mut command = append(config, "0-0");
+    command.arg("data").arg("");
+    command
 }
 
 /// The command that tells all nodes of a gap, right after this entry or where the stream ends.
@@ -145,7 +152,9 @@ mod tests {
         let id = EventId::new("order-17").expect("it is good");
         let full = Message::new("a\nb").event("e").id(id).retry(Duration::from_millis(7));
         for message in [Message::new(""), full] {
-            let written = redis::parse_redis_value(&packed(&config, &message)).expect("RESP");
+            let mut packed = Vec::new();
+            pack(&config, &message, &mut packed);
+            let written = redis::parse_redis_value(&packed).expect("RESP");
             let redis::Value::Array(parts) = written else { panic!("{written:?}") };
             let fields = parts.into_iter().skip(6).map(|part| match part {
                 redis::Value::BulkString(bytes) => bytes,

@@ -1,8 +1,11 @@
 //! A connection to Redis, and its answers as far as they are needed.
 
-use std::{fmt, time::Duration};
+use std::{
+    fmt,
+    time::{Duration, Instant},
+};
 
-use redis::{Client, Cmd, Connection, ErrorKind, RedisError, Value, cmd};
+use redis::{Client, Cmd, Connection, ErrorKind, RedisError, ServerError, Value, cmd};
 
 use super::{config::RedisConfig, entry::Raw};
 use crate::journal::EntryId;
@@ -67,10 +70,15 @@ impl Link {
     /// Receives the next answer. After a fault other than a refusal the connection is to be dropped:
     /// a late answer would be taken for another one.
     pub(super) fn receive(&mut self) -> Result<Value, Fault> {
-        match self.0.recv_response()? {
-            Value::ServerError(error) => Err(Fault::Refused(RedisError::from(error).to_string())),
+        match self.receive_any()? {
+            Value::ServerError(error) => Err(Fault::Refused(refusal(error))),
             value => Ok(value),
         }
+    }
+
+    /// Receives the next answer, which may be a refusal.
+    pub(super) fn receive_any(&mut self) -> Result<Value, Fault> {
+        Ok(self.0.recv_response()?)
     }
 
     pub(super) fn ask(&mut self, command: &Cmd) -> Result<Value, Fault> {
@@ -204,7 +212,7 @@ impl Link {
 }
 
 /// Lines of a name, a colon and a value.
-struct Info(String);
+pub(super) struct Info(pub(super) String);
 
 impl Info {
     fn find(&self, name: &str) -> Option<&str> {
@@ -212,7 +220,7 @@ impl Info {
         lines.find(|(known, _)| *known == name).map(|(_, value)| value.trim())
     }
 
-    fn server(&self) -> Result<String, Fault> {
+    pub(super) fn server(&self) -> Result<String, Fault> {
         if self.find("role").is_some_and(|role| role != "master") {
             return Err(Fault::Refused("the server is a replica".to_owned()));
         }
@@ -272,7 +280,7 @@ pub(super) struct Extent {
 }
 
 impl Extent {
-    fn command(config: &RedisConfig) -> Cmd {
+    pub(super) fn command(config: &RedisConfig) -> Cmd {
         let mut command = cmd("XINFO");
         command.arg("STREAM").arg(&config.stream);
         command
@@ -306,8 +314,18 @@ impl Extent {
     }
 }
 
+/// Why Redis says no, for people.
+pub(super) fn refusal(error: ServerError) -> String {
+    RedisError::from(error).to_string()
+}
+
+/// The time that is left; a socket's cannot be zero.
+pub(super) fn left(until: Instant) -> Duration {
+    until.saturating_duration_since(Instant::now()).max(Duration::from_millis(1))
+}
+
 /// Whether a refusal says that there is no such stream yet.
-fn is_missing(reason: &str) -> bool {
+pub(super) fn is_missing(reason: &str) -> bool {
     reason.contains("no such key")
 }
 
@@ -339,7 +357,7 @@ fn entry(value: Value) -> Result<Raw, Fault> {
     Ok(Raw { id: id(first)?, fields })
 }
 
-fn array(value: Value) -> Result<Vec<Value>, Fault> {
+pub(super) fn array(value: Value) -> Result<Vec<Value>, Fault> {
     match value {
         Value::Array(values) => Ok(values),
         _ => Err(unexpected()),
@@ -354,7 +372,7 @@ fn bytes(value: Value) -> Result<Vec<u8>, Fault> {
     }
 }
 
-fn text(value: Value) -> Result<String, Fault> {
+pub(super) fn text(value: Value) -> Result<String, Fault> {
     String::from_utf8(bytes(value)?).map_err(|_| unexpected())
 }
 
@@ -368,7 +386,7 @@ pub(super) fn id(value: Value) -> Result<EntryId, Fault> {
 }
 
 /// The server does not speak as it should; what comes next cannot be told.
-fn unexpected() -> Fault {
+pub(super) fn unexpected() -> Fault {
     Fault::Lost("an answer of a form that is not expected".to_owned())
 }
 

@@ -1,15 +1,12 @@
 //! Reading the stream for clients that come back, on their own threads over a few connections.
 
-use std::{
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::{sync::Arc, time::Instant};
 
 use parking_lot::{Condvar, Mutex};
 
 use super::{
     entry::Raw,
-    link::{Fault, Link},
+    link::{Fault, Link, left},
     say,
     shared::Shared,
     sort::{Found, sort},
@@ -155,9 +152,4 @@ impl Pager {
         links.used += 1;
         true
     }
-}
-
-/// The time that is left; a socket's cannot be zero.
-fn left(until: Instant) -> Duration {
-    until.saturating_duration_since(Instant::now()).max(Duration::from_millis(1))
 }

@@ -1,15 +1,15 @@
 //! What waits to be appended: many publishers put it there, the writer takes all that there is.
 
-use std::{collections::VecDeque, sync::Arc, time::Instant};
+use std::{collections::VecDeque, iter, sync::Arc, time::Instant};
 
 use parking_lot::{Condvar, Mutex, MutexGuard};
 
-use super::receipt::Receipt;
+use super::{
+    link::{Fault, Link},
+    part::{Answer, BATCH_BYTES, BATCH_MESSAGES, Part},
+    receipt::Receipt,
+};
 use crate::{error::PublishError, journal::Refusal};
-
-/// What goes out in one round trip at most.
-const BATCH_MESSAGES: usize = 1024;
-const BATCH_BYTES: usize = 1024 * 1024;
 
 #[derive(Debug)]
 pub(super) struct Queue {
@@ -27,6 +27,8 @@ pub(super) struct Queue {
 struct State {
     line: Line,
     jobs: VecDeque<Job>,
+    /// How many these are, and bytes of their commands.
+    messages: usize,
     bytes: usize,
     /// How many the writer has taken and not answered.
     taken: usize,
@@ -44,31 +46,51 @@ enum Line {
     Closed,
 }
 
-/// A message on its way.
+/// Messages on their way, one or a transaction.
 #[derive(Debug)]
 pub(super) struct Job {
-    pub(super) command: Vec<u8>,
+    part: Part,
     /// Until it is answered.
     receipt: Option<Arc<Receipt>>,
-    index: usize,
 }
 
 impl Job {
-    pub(super) fn answer(mut self, result: Result<(), PublishError>) {
-        self.give(result);
+    pub(super) fn packed(&self) -> &[u8] {
+        &self.part.packed
     }
 
-    fn give(&mut self, result: Result<(), PublishError>) {
+    pub(super) fn messages(&self) -> usize {
+        self.part.messages
+    }
+
+    pub(super) fn receive(&self, link: &mut Link) -> Result<Vec<Answer>, Fault> {
+        self.part.receive(link)
+    }
+
+    /// The answers to all of it.
+    pub(super) fn answer(mut self, results: impl IntoIterator<Item = Result<(), PublishError>>) {
+        self.give(results);
+    }
+
+    fn give(&mut self, results: impl IntoIterator<Item = Result<(), PublishError>>) {
         if let Some(receipt) = self.receipt.take() {
-            receipt.answer(self.index, result);
+            receipt.answer(self.part.first, results);
         }
+    }
+
+    /// The same answer to all of it.
+    fn all<T>(&self, result: T) -> iter::RepeatN<T>
+    where
+        T: Clone,
+    {
+        iter::repeat_n(result, self.part.messages)
     }
 }
 
 impl Drop for Job {
     /// Whatever happens to the writer, the publisher shall not wait for ever.
     fn drop(&mut self) {
-        self.give(Err(PublishError::OutcomeUnknown));
+        self.give(self.all(Err(PublishError::OutcomeUnknown)));
     }
 }
 
@@ -87,41 +109,41 @@ pub(super) enum Work {
 impl Queue {
     pub(super) fn new(messages: usize, bytes: usize) -> Self {
         let (line, jobs) = (Line::Untried, VecDeque::new());
-        let state = State { line, jobs, bytes: 0, taken: 0, is_doubted: false };
+        let state = State { line, jobs, messages: 0, bytes: 0, taken: 0, is_doubted: false };
         let (work, room) = (Condvar::new(), Condvar::new());
         Self { messages, bytes, state: Mutex::new(state), work, room }
     }
 
-    /// Puts messages there, those together that find room together; waits for room if `wait` says
-    /// so. Returns the first that was not put there, and why.
+    /// Puts messages there; waits for room if `wait` says so.
     pub(super) fn push(
         &self,
-        commands: Vec<Vec<u8>>,
+        part: Part,
         receipt: &Arc<Receipt>,
         wait: bool,
-    ) -> Result<(), (usize, Refusal)> {
+    ) -> Result<(), Refusal> {
         let mut state = self.state.lock();
-        let mut result = Ok(());
-        for (index, command) in commands.into_iter().enumerate() {
-            if let Err(refusal) = self.wait_for_room(&mut state, command.len(), wait) {
-                result = Err((index, refusal));
-                break;
-            }
-            state.bytes += command.len();
-            state.jobs.push_back(Job { command, receipt: Some(Arc::clone(receipt)), index });
-        }
+        self.wait_for_room(&mut state, part.packed.len(), receipt, wait)?;
+        state.messages += part.messages;
+        state.bytes += part.packed.len();
+        state.jobs.push_back(Job { part, receipt: Some(Arc::clone(receipt)) });
         drop(state);
         self.work.notify_one();
-        result
+        Ok(())
     }
 
     fn wait_for_room(
         &self,
         state: &mut MutexGuard<'_, State>,
         bytes: usize,
+        receipt: &Receipt,
         wait: bool,
     ) -> Result<(), Refusal> {
         loop {
+            // Nothing goes behind what was refused. What is refused later than this takes with it all that
+            // waits here.
+            if let Some(failure) = receipt.failure() {
+                return Err(Refusal::Never(failure));
+            }
             let refused = match &state.line {
                 Line::Up if self.has_room(state, bytes) => return Ok(()),
                 Line::Up | Line::Untried if wait => {
@@ -155,16 +177,24 @@ impl Queue {
                 return Work::Idle;
             }
         }
-        let (mut jobs, mut bytes) = (Vec::new(), 0);
-        while let Some(job) = state.jobs.front()
+        let (mut jobs, mut messages, mut bytes) = (Vec::new(), 0, 0);
+        while let Some(Job { part, .. }) = state.jobs.front()
             && (jobs.is_empty()
-                || jobs.len() < BATCH_MESSAGES && bytes + job.command.len() <= BATCH_BYTES)
+                || messages + part.messages <= BATCH_MESSAGES
+                    && bytes + part.packed.len() <= BATCH_BYTES)
         {
-            bytes += job.command.len();
+            messages += part.messages;
+            bytes += part.packed.len();
+            let is_last = part.is_last;
             jobs.extend(state.jobs.pop_front());
+            if !is_last {
+                // What follows of the same call is not sent before this was taken.
+                break;
+            }
         }
+        state.messages -= messages;
         state.bytes -= bytes;
-        state.taken = jobs.len();
+        state.taken = messages;
         drop(state);
         self.room.notify_all();
         Work::Jobs(jobs)
@@ -221,19 +251,21 @@ impl Queue {
     fn fail(&self, error: &PublishError) -> usize {
         let mut state = self.state.lock();
         let jobs = std::mem::take(&mut state.jobs);
+        let count = std::mem::take(&mut state.messages);
         (state.bytes, state.taken) = (0, 0);
         drop(state);
-        let count = jobs.len();
         for job in jobs {
-            job.answer(Err(error.clone()));
+            let results = job.all(Err(error.clone()));
+            job.answer(results);
         }
         count
     }
 
     fn has_room(&self, state: &State, bytes: usize) -> bool {
-        // One message always fits, however small the limits.
+        // One message always fits, however small the limits; a transaction where one message would, or
+        // many small ones could keep it out for ever.
         state.jobs.is_empty()
-            || (state.jobs.len() < self.messages && state.bytes + bytes <= self.bytes)
+            || (state.messages < self.messages && state.bytes + bytes <= self.bytes)
     }
 }
 
@@ -241,14 +273,75 @@ impl Queue {
 mod tests {
     use super::*;
 
+    fn part(first: usize, messages: usize, is_last: bool) -> Part {
+        Part { packed: vec![0; messages], first, messages, is_last }
+    }
+
+    fn taken(queue: &Queue) -> Vec<Job> {
+        match queue.take(Instant::now()) {
+            Work::Jobs(jobs) => jobs,
+            other => panic!("{other:?}"),
+        }
+    }
+
     #[test]
     fn a_job_that_is_dropped_is_answered() {
-        let (queue, receipt) = (Queue::new(9, 999), Arc::new(Receipt::new(2)));
+        let (queue, receipt) = (Queue::new(9, 999), Arc::new(Receipt::new(3)));
         queue.connected();
-        queue.push(vec![vec![1], vec![2]], &receipt, true).expect("there is room");
-        let Work::Jobs(mut jobs) = queue.take(Instant::now()) else { panic!("they are there") };
-        jobs.remove(0).answer(Ok(()));
-        drop(jobs);
-        assert_eq!(receipt.wait(), Err((1, PublishError::OutcomeUnknown)));
+        queue.push(part(0, 1, false), &receipt, true).expect("there is room");
+        queue.push(part(1, 2, true), &receipt, true).expect("there is room");
+        taken(&queue).remove(0).answer([Ok(())]);
+        drop(taken(&queue));
+        let error = receipt.wait().expect_err("one was dropped");
+        assert_eq!((error.index, error.unknown), (1, 2));
+    }
+
+    #[test]
+    fn what_follows_of_a_call_waits_for_the_answer() {
+        let (queue, receipt) = (Queue::new(9, 999), Arc::new(Receipt::new(4)));
+        let others: Vec<_> = (0..3).map(|_| Arc::new(Receipt::new(1))).collect();
+        queue.connected();
+        queue.push(part(0, 1, true), &others[0], true).expect("there is room");
+        queue.push(part(0, 2, false), &receipt, true).expect("there is room");
+        queue.push(part(0, 1, true), &others[1], true).expect("there is room");
+        queue.push(part(2, 2, true), &receipt, true).expect("there is room");
+        queue.push(part(0, 1, true), &others[2], true).expect("there is room");
+        let firsts = |jobs: &[Job]| jobs.iter().map(|job| job.part.first).collect::<Vec<_>>();
+        assert_eq!(firsts(&taken(&queue)), [0, 0]);
+        assert_eq!(firsts(&taken(&queue)), [0, 2, 0]);
+    }
+
+    #[test]
+    fn nothing_goes_behind_what_was_refused() {
+        let (queue, receipt) = (Queue::new(9, 999), Arc::new(Receipt::new(6)));
+        let refused = || PublishError::LogUnavailable("full".to_owned());
+        queue.connected();
+        queue.push(part(0, 2, false), &receipt, true).expect("there is room");
+        let job = taken(&queue).remove(0);
+        queue.push(part(2, 2, false), &receipt, true).expect("nothing was refused yet");
+        let results = job.all(Err(refused()));
+        job.answer(results);
+        assert_eq!(queue.disconnected("full"), 2);
+        // There is a new connection, and room.
+        queue.connected();
+        let Err(Refusal::Never(error)) = queue.push(part(4, 2, true), &receipt, true) else {
+            panic!("it was taken")
+        };
+        assert_eq!(error, refused());
+        assert!(queue.is_empty());
+        receipt.give_up(4, 2, error);
+        let error = receipt.wait().expect_err("all were refused");
+        assert_eq!((error.index, error.unknown), (0, 0));
+    }
+
+    #[test]
+    fn a_transaction_is_let_in_where_one_message_is() {
+        let queue = Queue::new(2, 999);
+        let receipt = Arc::new(Receipt::new(99));
+        queue.connected();
+        queue.push(part(0, 1, true), &receipt, false).expect("it is empty");
+        queue.push(part(1, 50, true), &receipt, false).expect("there is room for one");
+        let refused = queue.push(part(51, 1, true), &receipt, false);
+        assert!(matches!(refused, Err(Refusal::Full)), "{refused:?}");
     }
 }

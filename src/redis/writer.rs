@@ -6,7 +6,8 @@ use std::{
 };
 
 use super::{
-    link::{Fate, Fault, Link, id},
+    link::{Fate, Fault, Link},
+    part::Answer,
     pause::Pause,
     queue::{Job, Work},
     reader::LOOK,
@@ -106,33 +107,31 @@ impl Writer {
 
     fn append(&self, link: &mut Link, jobs: Vec<Job>) -> Result<(), Fault> {
         let counts = &self.shared.counts;
-        let packed: Vec<&[u8]> = jobs.iter().map(|job| &*job.command).collect();
+        let packed: Vec<&[u8]> = jobs.iter().map(Job::packed).collect();
         let mut lost = link.send(&packed.concat()).err();
         let mut refused = None;
         for job in jobs {
-            if lost.is_some() {
-                // A part of it may have come through.
-                counts.outcome_unknown.fetch_add(1, Relaxed);
-                job.answer(Err(PublishError::OutcomeUnknown));
+            let answers = match lost {
+                // It may have come through.
+                Some(_) => None,
+                None => job.receive(link).map_err(|fault| lost = Some(fault)).ok(),
+            };
+            let Some(answers) = answers else {
+                // To drop it says so to its publisher.
+                counts.outcome_unknown.fetch_add(job.messages(), Relaxed);
                 continue;
+            };
+            let appended = answers.iter().flatten().count();
+            counts.appended.fetch_add(appended, Relaxed);
+            counts.refused(answers.len() - appended);
+            if let Some(newest) = answers.iter().flatten().max() {
+                self.shared.appended(*newest);
             }
-            match link.receive().and_then(id) {
-                Ok(entry) => {
-                    counts.appended.fetch_add(1, Relaxed);
-                    self.shared.appended(entry);
-                    job.answer(Ok(()));
-                }
-                Err(Fault::Refused(reason)) => {
-                    counts.refused(1);
-                    job.answer(Err(PublishError::LogUnavailable(reason.clone())));
-                    refused = Some(Fault::Refused(reason));
-                }
-                Err(fault) => {
-                    counts.outcome_unknown.fetch_add(1, Relaxed);
-                    job.answer(Err(PublishError::OutcomeUnknown));
-                    lost = Some(fault);
-                }
+            if let Some(reason) = answers.iter().find_map(|answer| answer.as_ref().err()) {
+                refused = Some(Fault::Refused(reason.clone()));
             }
+            let result = |answer: Answer| answer.map(drop).map_err(PublishError::LogUnavailable);
+            job.answer(answers.into_iter().map(result));
         }
         // What refuses may be a server that was the primary before: a new connection may lead to
         // the one that is now.

@@ -109,6 +109,16 @@ impl Store {
         self.run_bytes(&words)
     }
 
+    /// What the server tells of itself by this name.
+    pub(crate) fn info(&self, section: &str, name: &str) -> String {
+        let Value::BulkString(text) = self.run(&format!("INFO {section}")) else {
+            panic!("no text")
+        };
+        let text = String::from_utf8(text).unwrap();
+        let mut lines = text.lines().filter_map(|line| line.split_once(':'));
+        lines.find(|(known, _)| *known == name).expect("it is told").1.to_owned()
+    }
+
     pub(crate) fn run_bytes(&self, words: &[&[u8]]) -> Value {
         let mut command = redis::Cmd::new();
         for &word in words {

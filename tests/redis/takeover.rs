@@ -14,16 +14,8 @@ use super::{
 fn replica_of(port: u16) -> Store {
     let replica = Store::durable();
     replica.run(&format!("REPLICAOF 127.0.0.1 {port}"));
-    eventually(BACK, "up".to_owned(), || info(&replica, "replication", "master_link_status"));
+    eventually(BACK, "up".to_owned(), || replica.info("replication", "master_link_status"));
     replica
-}
-
-/// What the server tells of itself by this name.
-fn info(store: &Store, section: &str, name: &str) -> String {
-    let Value::BulkString(text) = store.run(&format!("INFO {section}")) else { panic!("no text") };
-    let text = String::from_utf8(text).unwrap();
-    let mut lines = text.lines().filter_map(|line| line.split_once(':'));
-    lines.find(|(known, _)| *known == name).expect("it is told").1.to_owned()
 }
 
 /// Appends events of others until the test is over, as fast as that goes with a pause of 5 ms.
@@ -274,7 +266,7 @@ fn what_was_lost_while_no_node_was_there_is_told_as_a_gap() {
     assert_eq!(store.run("XLEN websse"), Value::Int(1));
     drop(node(&store));
     assert_eq!(store.run("XLEN websse"), Value::Int(1));
-    eventually(SOON, "0".to_owned(), || info(&store, "persistence", "aof_pending_bio_fsync"));
+    eventually(SOON, "0".to_owned(), || store.info("persistence", "aof_pending_bio_fsync"));
     store.kill();
     // Whoever has lost something makes sure that it does not happen again.
     store.start_with(&["--appendonly", "yes", "--appendfsync", "always"]);
@@ -327,7 +319,7 @@ fn a_stream_that_is_deleted_and_made_anew_at_once_is_told_as_a_gap() {
     eventually(SOON, 10, || node.server.stats().log.unwrap().read);
     // The node has looked since then how many there were.
     let looks = || -> u64 {
-        let calls = info(&store, "commandstats", "cmdstat_xinfo|stream");
+        let calls = store.info("commandstats", "cmdstat_xinfo|stream");
         calls.split(['=', ',']).nth(1).unwrap().parse().unwrap()
     };
     let seen = looks();
