@@ -14,8 +14,7 @@ use super::{
     say,
     shared::Shared,
 };
-use crate::error::PublishError;
-use crate::logs::Level;
+use crate::{error::PublishError, logs::Level, panics::AtEnd};
 
 pub(super) struct Writer {
     shared: Arc<Shared>,
@@ -28,8 +27,12 @@ impl Writer {
 
     pub(super) fn run(self) {
         let shared = &*self.shared;
-        // Whatever happens here, nobody shall wait for an answer that does not come.
-        let _end = End(shared);
+        // Whatever happens here, nothing must wait for an answer that does not come.
+        let _end = AtEnd(|| {
+            shared.queue.abandon();
+            shared.change(|state| state.is_writing = false);
+            shared.ends();
+        });
         let mut backoff = Backoff::new();
         let mut is_told = false;
         loop {
@@ -136,15 +139,5 @@ impl Writer {
         // What refuses may be a server that was the primary before: a new connection may lead to
         // the one that is now.
         lost.or(refused).map_or(Ok(()), Err)
-    }
-}
-
-struct End<'s>(&'s Shared);
-
-impl Drop for End<'_> {
-    fn drop(&mut self) {
-        self.0.queue.abandon();
-        self.0.change(|state| state.is_writing = false);
-        self.0.ends();
     }
 }

@@ -18,8 +18,7 @@ use super::{
     say,
     shared::Shared,
 };
-use crate::logs::Level;
-use crate::{broadcast::log::Step, message::entry_id::EntryId};
+use crate::{broadcast::log::Step, logs::Level, message::entry_id::EntryId, panics::AtEnd};
 
 /// How often it is looked whether the server still is what it was: not all that changes it ends
 /// connections.
@@ -91,7 +90,10 @@ impl Reader {
 
     pub(super) fn run(mut self) {
         let shared = Arc::clone(&self.shared);
-        let _end = End(&shared);
+        let _end = AtEnd(|| {
+            shared.change(|state| (state.is_reading, state.vouched) = (false, None));
+            shared.ends();
+        });
         let mut backoff = Backoff::new();
         let mut is_first = true;
         loop {
@@ -386,14 +388,5 @@ impl Reader {
         self.cursor = entry;
         self.shared.input.wake();
         self.shared.change(|state| state.reached = entry);
-    }
-}
-
-struct End<'s>(&'s Shared);
-
-impl Drop for End<'_> {
-    fn drop(&mut self) {
-        self.0.change(|state| (state.is_reading, state.vouched) = (false, None));
-        self.0.ends();
     }
 }
