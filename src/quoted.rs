@@ -1,6 +1,6 @@
-//! Text from outside, quoted in an error or a log line.
+//! Text from outside: quoted in an error or a log line, or read as a number.
 
-use std::fmt;
+use std::{fmt, str::FromStr};
 
 /// A text from outside as a message quotes it: on one line, and of a long one the beginning only.
 pub(crate) struct Quoted<'t>(pub(crate) &'t str);
@@ -13,4 +13,14 @@ impl fmt::Display for Quoted<'_> {
             None => write!(f, "{:?}", self.0),
         }
     }
+}
+
+/// A number in ASCII digits and nothing else. Rust's own parser takes `+5` as well.
+pub(crate) fn number<N: FromStr>(text: &str) -> Option<N> {
+    is_digits(text).then(|| text.parse().ok()).flatten()
+}
+
+/// Whether a text is one ASCII digit or more.
+pub(crate) fn is_digits(text: &str) -> bool {
+    !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit())
 }

@@ -13,7 +13,7 @@ use crate::{
     handlers::access::{Action, Authorize, Denied},
     http::{Fate, Handler, Request, Response},
     message::{GENERAL, canonical, frame},
-    quoted::Quoted,
+    quoted::{Quoted, number},
     server::Server,
 };
 
@@ -185,8 +185,7 @@ fn read_resume(request: &Request) -> Result<Resume, Response> {
         match &*name {
             "last_event_id" => resume.after(value.into_owned()),
             "replay" => {
-                let digits = value.bytes().all(|byte| byte.is_ascii_digit());
-                let events: Option<u64> = digits.then(|| value.parse().ok()).flatten();
+                let events: Option<u64> = number(&value);
                 let events = events.ok_or_else(|| {
                     let value = Quoted(&value);
                     let text = format!("replay is a number of events in digits, not {value}");

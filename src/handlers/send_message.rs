@@ -1,13 +1,16 @@
 //! Publishing over HTTP.
 
-use std::{borrow::Cow, sync::Arc, time::Duration};
+use std::{borrow::Cow, sync::Arc};
 
 use crate::{
     broadcast::shared::Shared,
     error::{PublishError, TryPublishError},
     handlers::access::{Action, Authorize, Denied},
     http::{Handler, Request, Response},
-    message::{Message, MessageError, id::EventId},
+    message::{
+        Message,
+        fields::{FieldError, Fields},
+    },
     quoted::Quoted,
     server::Server,
 };
@@ -187,47 +190,36 @@ fn refuse_as(error: &PublishError, text: String) -> Response {
     }
 }
 
-/// The parameters of a message, each given once at most.
-#[derive(Default)]
-struct Parameters<'r> {
-    event: Option<Cow<'r, str>>,
-    data: Option<Cow<'r, str>>,
-    id: Option<Cow<'r, str>>,
-    retry: Option<Cow<'r, str>>,
-}
-
-impl<'r> Parameters<'r> {
-    fn set(&mut self, name: &str, value: Cow<'r, str>) -> Result<(), Response> {
-        let parameter = match name {
-            "event" => &mut self.event,
-            "data" => &mut self.data,
-            "id" => &mut self.id,
-            "retry" => &mut self.retry,
-            _ => {
-                let name = Quoted(name);
-                let text = format!(
-                    "unknown parameter {name}; use event, data, id, retry, as in data=hello, or send \
-                     the data itself as text/plain"
-                );
-                return Err(Response::text(400, text));
-            }
-        };
-        if parameter.replace(value).is_some() {
-            return Err(Response::text(400, format!("{name} is given more than once")));
+fn refuse_field(name: &str, error: &FieldError<'_>) -> Response {
+    match error {
+        FieldError::Unknown => {
+            let name = Quoted(name);
+            let text = format!(
+                "unknown parameter {name}; use event, data, id, retry, as in data=hello, or send \
+                 the data itself as text/plain"
+            );
+            Response::text(400, text)
         }
-        Ok(())
+        FieldError::Repeated => Response::text(400, format!("{name} is given more than once")),
+        FieldError::Id(error) => Response::text(422, error.to_string()),
+        FieldError::Retry(text) => {
+            let text = Quoted(text);
+            Response::text(422, format!("retry is a number of milliseconds in digits, not {text}"))
+        }
     }
 }
 
 fn read_message(request: &Request) -> Result<Message, Response> {
-    let mut parameters = Parameters::default();
+    let mut fields = Fields::default();
+    let mut set =
+        |name: &str, value| fields.set(name, value).map_err(|error| refuse_field(name, &error));
     for (name, value) in request.query() {
-        parameters.set(&name, value)?;
+        set(&name, value)?;
     }
     let not_utf8 = || Response::text(400, "the body is not UTF-8");
     if request.has_form() {
         for (name, value) in request.form().ok_or_else(not_utf8)? {
-            parameters.set(&name, value)?;
+            set(&name, value)?;
         }
     } else if has_parts(request) {
         let text =
@@ -235,19 +227,9 @@ fn read_message(request: &Request) -> Result<Message, Response> {
         return Err(Response::text(415, text));
     } else if !request.body().is_empty() {
         let data = std::str::from_utf8(request.body()).map_err(|_| not_utf8())?;
-        parameters.set("data", Cow::Borrowed(data))?;
+        set("data", Cow::Borrowed(data))?;
     }
-    let Parameters { event, data, id, retry } = parameters;
-    let mut message = Message::new(data.unwrap_or_default()).event(event.unwrap_or_default());
-    // An empty id is none: clients would take it as the order to forget the last one.
-    if let Some(id) = id.filter(|id| !id.is_empty()) {
-        let refused = |error: MessageError| Response::text(422, error.to_string());
-        message = message.id(EventId::new(id).map_err(refused)?);
-    }
-    if let Some(retry) = retry {
-        message = message.retry(read_retry(&retry)?);
-    }
-    Ok(message)
+    fields.into_message().map_err(|error| refuse_field("", &error))
 }
 
 /// Whether the body is many messages.
@@ -259,14 +241,4 @@ fn is_json_lines(request: &Request) -> bool {
 fn has_parts(request: &Request) -> bool {
     let kind = request.header("content-type").unwrap_or_default();
     kind.get(..10).is_some_and(|kind| kind.eq_ignore_ascii_case(b"multipart/"))
-}
-
-/// Digits only, as clients read it (HTML standard, 9.2.6); Rust's own parser would take `+5`.
-fn read_retry(text: &str) -> Result<Duration, Response> {
-    let digits = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
-    let millis = digits.then(|| text.parse().ok()).flatten();
-    millis.map(Duration::from_millis).ok_or_else(|| {
-        let text = Quoted(text);
-        Response::text(422, format!("retry is a number of milliseconds in digits, not {text}"))
-    })
 }

@@ -4,6 +4,8 @@ use std::fmt;
 
 use super::id::{EPOCH_LENGTH, base_36};
 
+use crate::quoted::is_digits;
+
 /// The id of an entry, which orders the log: milliseconds, and a number among those of the same
 /// millisecond. It is the event's id at all nodes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -25,8 +27,6 @@ impl EntryId {
     /// Reads an id as clients send it back.
     pub(crate) fn parse(text: &str) -> Option<Self> {
         let (millis, number) = text.split_once('-')?;
-        let is_digits =
-            |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
         if millis.len() != EPOCH_LENGTH || !is_digits(number) {
             return None;
         }

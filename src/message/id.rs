@@ -7,6 +7,8 @@ use std::{
 
 use super::MessageError;
 
+use crate::quoted::is_digits;
+
 /// An event's id as its publisher chose it: 1 to 256 bytes, without control characters and without
 /// blanks at its ends.
 ///
@@ -76,8 +78,7 @@ fn is_generated_form(id: &str) -> bool {
     id.split_once('-').is_some_and(|(epoch, sequence)| {
         epoch.len() == EPOCH_LENGTH
             && epoch.bytes().all(|byte| byte.is_ascii_digit() || byte.is_ascii_lowercase())
-            && !sequence.is_empty()
-            && sequence.bytes().all(|byte| byte.is_ascii_digit())
+            && is_digits(sequence)
     })
 }
 

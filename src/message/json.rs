@@ -1,12 +1,15 @@
 //! Messages from JSON and to it (feature `json`).
 
-use std::{error::Error, fmt, time::Duration};
+use std::{borrow::Cow, error::Error, fmt};
 
 use serde::de::{Deserialize, Deserializer, IgnoredAny, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
 use crate::{
-    message::{Message, id::EventId},
+    message::{
+        Message,
+        fields::{FieldError, Fields},
+    },
     quoted::Quoted,
 };
 
@@ -68,9 +71,9 @@ const FIELDS: [&str; 4] = ["event", "data", "id", "retry"];
 
 /// The fields of an object, as text: a tree of values would take many times as much memory as what
 /// was sent. Else what is wrong with their names.
-struct Fields<'t>(Result<[Option<&'t str>; FIELDS.len()], String>);
+struct Raw<'t>(Result<[Option<&'t str>; FIELDS.len()], String>);
 
-impl<'de> Deserialize<'de> for Fields<'de> {
+impl<'de> Deserialize<'de> for Raw<'de> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         deserializer.deserialize_map(OfObject)
     }
@@ -79,7 +82,7 @@ impl<'de> Deserialize<'de> for Fields<'de> {
 struct OfObject;
 
 impl<'de> Visitor<'de> for OfObject {
-    type Value = Fields<'de>;
+    type Value = Raw<'de>;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("an object")
@@ -100,49 +103,51 @@ impl<'de> Visitor<'de> for OfObject {
             if let Some(wrong) = wrong {
                 // What is not JSON at all is said first, wherever it stands.
                 while object.next_entry::<IgnoredAny, IgnoredAny>()?.is_some() {}
-                return Ok(Fields(Err(wrong)));
+                return Ok(Raw(Err(wrong)));
             }
         }
-        Ok(Fields(Ok(fields)))
+        Ok(Raw(Ok(fields)))
     }
 }
 
 fn read(text: &[u8]) -> Result<Message, String> {
-    let Fields(fields) = serde_json::from_slice(text).map_err(|error| {
+    let Raw(fields) = serde_json::from_slice(text).map_err(|error| {
         format!("not a JSON object such as {{\"event\":\"news\",\"data\":\"hello\"}}: {error}")
     })?;
-    let mut message = Message::new("");
+    let mut message = Fields::default();
     for (name, value) in FIELDS.into_iter().zip(fields?) {
         // As if it were not there.
         let Some(value) = value.filter(|value| *value != "null") else { continue };
-        let text = || serde_json::from_str::<String>(value);
-        message = match name {
-            "data" => match text() {
-                Ok(text) => message.with_data(text),
-                // A string that is none: half a surrogate pair.
-                Err(error) if value.starts_with('"') => return Err(format!("data: {error}")),
-                // Line breaks stand between the tokens of JSON only.
-                Err(_) => message.with_data(value.replace(['\r', '\n'], " ")),
-            },
-            "event" => message.event(text().map_err(|_| "event is not a string")?),
-            "id" => match text().map_err(|_| "id is not a string")? {
-                id if id.is_empty() => message,
-                id => message.id(EventId::new(id).map_err(|error| error.to_string())?),
-            },
-            _ => {
-                let wrong = |_| "retry is not a whole number of milliseconds";
-                let millis = serde_json::from_str(value).map_err(wrong)?;
-                message.retry(Duration::from_millis(millis))
+        let text = || serde_json::from_str::<String>(value).map(Cow::Owned);
+        match name {
+            "data" => {
+                message.data = Some(match text() {
+                    Ok(text) => text,
+                    // A string that is none: half a surrogate pair.
+                    Err(error) if value.starts_with('"') => return Err(format!("data: {error}")),
+                    // Line breaks stand between the tokens of JSON only.
+                    Err(_) => value.replace(['\r', '\n'], " ").into(),
+                })
             }
-        };
+            "event" => message.event = Some(text().map_err(|_| "event is not a string")?),
+            "id" => message.id = Some(text().map_err(|_| "id is not a string")?),
+            _ => message.retry = Some(value.into()),
+        }
     }
+    let message = message.into_message().map_err(|error| match error {
+        FieldError::Id(error) => error.to_string(),
+        _ => "retry is not a whole number of milliseconds".to_owned(),
+    })?;
     message.check().map_err(|error| error.to_string())?;
     Ok(message)
 }
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
+    use crate::message::id::EventId;
 
     #[test]
     fn an_object_is_a_message() {

@@ -6,6 +6,7 @@
 //! | `id` | `EventId`, and the ids that the server makes: a name for the run, and base 36 |
 //! | `entry_id` | the ids of entries in a log outside of memory |
 //! | `event_types` | the registered event types, and what a client subscribes to |
+//! | `fields` | the fields of a message from outside: form, JSON, entry |
 //! | `frame` | `Frame`: the bytes of one block, from a message and from the server |
 //! | `json` | messages from JSON and to it |
 //! | `json_text` | a text as JSON writes it |
@@ -15,6 +16,7 @@
 #[cfg(any(feature = "outside-log", test))]
 pub(crate) mod entry_id;
 pub(crate) mod event_types;
+pub(crate) mod fields;
 pub(crate) mod frame;
 pub(crate) mod id;
 #[cfg(feature = "json")]
@@ -64,12 +66,6 @@ impl Message {
     /// A message of the general type.
     pub fn new(data: impl Into<String>) -> Self {
         Self { data: data.into(), event: None, id: None, retry: None, invalid: false }
-    }
-
-    /// The same message with other data.
-    #[cfg(feature = "json")]
-    pub(crate) fn with_data(self, data: String) -> Self {
-        Self { data, ..self }
     }
 
     /// Sets the event type; `""` and `message` are the general type.

@@ -2,12 +2,14 @@
 //! first where they are set. Others may write such entries too. And what nodes tell each other of a gap:
 //! the fields `gap` and `after`.
 
-use std::time::Duration;
-
 use redis::{Cmd, cmd};
 
 use super::config::RedisConfig;
-use crate::message::{GENERAL, Message, entry_id::EntryId, id::EventId};
+use crate::message::{
+    GENERAL, Message,
+    entry_id::EntryId,
+    fields::{FieldError, Fields},
+};
 
 const GAP: &str = "gap";
 const AFTER: &str = "after";
@@ -95,48 +97,48 @@ impl Raw {
 
     /// Reads it; what is wrong is a text for people. Fields of other names are left to others.
     pub(super) fn content(&self) -> Result<Content, &'static str> {
-        let [mut data, mut event, mut id, mut retry, mut gap, mut after] = [const { None }; 6];
+        let (mut fields, mut gap, mut after) = (Fields::default(), None, None);
         for pair in self.fields.chunks(2) {
             let [name, value] = pair else {
                 return Err("a field without a value");
             };
             let field = match &**name {
-                b"data" => &mut data,
-                b"event" => &mut event,
-                b"id" => &mut id,
-                b"retry" => &mut retry,
+                b"data" => &mut fields.data,
+                b"event" => &mut fields.event,
+                b"id" => &mut fields.id,
+                b"retry" => &mut fields.retry,
                 name if name == GAP.as_bytes() => &mut gap,
                 name if name == AFTER.as_bytes() => &mut after,
                 _ => continue,
             };
             let value = std::str::from_utf8(value).map_err(|_| "a field that is not UTF-8")?;
-            if field.replace(value).is_some() {
+            if field.replace(value.into()).is_some() {
                 return Err("a field that is there twice");
             }
         }
-        if let (Some(server), None) = (gap, data) {
-            let after = after.and_then(EntryId::parse).ok_or("a gap after no entry")?;
-            return Ok(Content::Gap(Mark { server: server.to_owned(), after }));
+        if let (Some(server), None) = (gap, &fields.data) {
+            let after = after.and_then(|id| EntryId::parse(&id)).ok_or("a gap after no entry")?;
+            return Ok(Content::Gap(Mark { server: server.into_owned(), after }));
         }
-        let mut message = Message::new(data.ok_or("no field data")?);
-        if let Some(event) = event {
-            message = message.event(event);
+        if fields.data.is_none() {
+            return Err("no field data");
         }
-        if let Some(id) = id {
-            message = message.id(EventId::new(id).map_err(|_| "an id that clients cannot have")?);
+        if fields.id.as_deref() == Some("") {
+            return Err("an id that clients cannot have");
         }
-        if let Some(retry) = retry {
-            let digits = !retry.is_empty() && retry.bytes().all(|byte| byte.is_ascii_digit());
-            let millis = digits.then(|| retry.parse().ok()).flatten();
-            message = message.retry(Duration::from_millis(millis.ok_or("a retry not in digits")?));
-        }
-        Ok(Content::Event(message))
+        fields.into_message().map(Content::Event).map_err(|error| match error {
+            FieldError::Retry(_) => "a retry not in digits",
+            _ => "an id that clients cannot have",
+        })
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
+    use crate::message::id::EventId;
 
     fn raw(fields: &[&str]) -> Raw {
         let fields = fields.iter().map(|field| field.as_bytes().to_vec()).collect();
