@@ -137,7 +137,7 @@
 //!
 //! On 2 processors that all shared (AMD EPYC; medians of 5 rounds, `benches/README.md`), Redis added to
 //! the 0.25 ms that a single event of 128 bytes takes from the publisher to a client 0.22 ms without
-//! AOF, 0.25 ms with `everysec` and 0.64 ms with `always`. `cargo bench --features redis --bench redis`
+//! AOF, 0.25 ms with `everysec` and 0.64 ms with `always`. The program `append` of `benches/fanout`
 //! tells how many events a second one node can append, and what Redis does for each: there 8 threads
 //! had 80,000, 76,000 and 20,000 acknowledged one at a time, for 5, 6 and 22 µs of Redis' CPU each,
 //! and 680,000, 430,000 and 200,000 by [`publish_all`](crate::Server::publish_all), 100 at a time, for

@@ -1,6 +1,7 @@
 //! Runs what was asked for, server by server and round by round, and keeps what came out.
 
 use std::{
+    collections::BTreeSet,
     fs,
     io::{self, Write},
     panic::{AssertUnwindSafe, catch_unwind},
@@ -8,9 +9,11 @@ use std::{
     time::Instant,
 };
 
+use anyhow::{Context, Result, anyhow};
+
 use super::{
     json, markdown,
-    metric::{Metric, Sample, Summary, shown},
+    metric::{FAULTS, Metric, Sample, Summary, shown},
     options::Options,
     peer::{Entrant, Kind},
     scenario::{Case, Work, catalogue},
@@ -30,6 +33,10 @@ impl Row {
         Summary::of(&self.samples, metric)
     }
 
+    pub(crate) fn is_faultless(&self) -> bool {
+        self.samples.iter().all(Sample::is_faultless)
+    }
+
     /// What went wrong, and in how many rounds it did.
     pub(crate) fn failure(&self) -> Option<String> {
         let mut failures = self.samples.iter().filter_map(|sample| sample.failure.as_ref());
@@ -45,19 +52,23 @@ pub(crate) struct Outcome {
 }
 
 impl Outcome {
+    pub(crate) fn rounds(&self) -> usize {
+        self.rows.iter().map(|row| row.samples.len()).max().unwrap_or(0)
+    }
+
+    pub(crate) fn first(&self, kind: Kind) -> Option<&Row> {
+        self.rows.iter().find(|row| row.kind == kind)
+    }
+
     /// The metrics that any row has, in their order.
-    pub(crate) fn metrics(&self) -> Vec<Metric> {
+    pub(crate) fn metrics(&self) -> BTreeSet<Metric> {
         let samples = self.rows.iter().flat_map(|row| &row.samples);
-        let mut metrics: Vec<Metric> =
-            samples.flat_map(|sample| sample.values.keys().copied()).collect();
-        metrics.sort_unstable();
-        metrics.dedup();
-        metrics
+        samples.flat_map(|sample| sample.values.keys().copied()).collect()
     }
 }
 
 /// Tells whether `websse` made no mistake.
-pub(crate) fn measure(options: &Options) -> Result<bool, String> {
+pub(crate) fn measure(options: &Options) -> Result<bool> {
     let is_chosen = |case: &Case| {
         options.scenarios.is_empty() || options.scenarios.iter().any(|name| name == case.scenario)
     };
@@ -66,9 +77,9 @@ pub(crate) fn measure(options: &Options) -> Result<bool, String> {
     for case in catalogue(options.is_quick).into_iter().filter(is_chosen) {
         eprintln!("{}: {}", case.scenario, case.about);
         let outcome = run(case, options);
-        let is_ours = |row: &&Row| matches!(row.kind, Kind::Websse | Kind::Node);
-        let ours = outcome.rows.iter().filter(is_ours);
-        is_faultless &= ours.flat_map(|row| &row.samples).all(Sample::is_faultless);
+        let mut ours =
+            outcome.rows.iter().filter(|row| matches!(row.kind, Kind::Websse | Kind::Node));
+        is_faultless &= ours.all(Row::is_faultless);
         outcomes.push(outcome);
         // After each case, so that an end before the last one does not cost all.
         if let Some(file) = &options.json {
@@ -119,12 +130,9 @@ fn run(case: Case, options: &Options) -> Outcome {
 
 fn once(case: &Case, entrant: &Entrant, window: usize) -> Sample {
     // The crowd panics where it does in tests; one run's trouble is not that of the next.
-    let outcome = catch_unwind(AssertUnwindSafe(|| case.run(entrant, window)));
-    match outcome {
-        Ok(Ok(sample)) => sample,
-        Ok(Err(failure)) => Sample::failed(failure),
-        Err(_) => Sample::failed("the benchmark itself panicked, see above".to_owned()),
-    }
+    catch_unwind(AssertUnwindSafe(|| case.run(entrant, window)))
+        .unwrap_or_else(|_| Err(anyhow!("the benchmark itself panicked, see above")))
+        .unwrap_or_else(|failure| Sample::default().with(Err(failure)))
 }
 
 fn told(case: &Case, sample: &Sample) -> String {
@@ -133,7 +141,7 @@ fn told(case: &Case, sample: &Sample) -> String {
         Some(format!("{} {}", metric.title(), shown(*value, metric.unit())))
     };
     let mut told: Vec<String> = case.headlines.iter().filter_map(headline).collect();
-    for metric in [Metric::Lost, Metric::Repeated, Metric::Late, Metric::Refused, Metric::Closed] {
+    for metric in FAULTS {
         if let Some(value) = sample.values.get(&metric).filter(|value| **value != 0.0) {
             told.push(format!("{} {value}", metric.title()));
         }
@@ -142,18 +150,18 @@ fn told(case: &Case, sample: &Sample) -> String {
     told.join(", ")
 }
 
-fn read(file: &Path) -> Result<String, String> {
-    fs::read_to_string(file).map_err(|error| format!("cannot read {}: {error}", file.display()))
+fn read(file: &Path) -> Result<String> {
+    fs::read_to_string(file).with_context(|| format!("cannot read {}", file.display()))
 }
 
-fn write(file: &Path, text: &str) -> Result<(), String> {
-    fs::write(file, text).map_err(|error| format!("cannot write {}: {error}", file.display()))
+fn write(file: &Path, text: &str) -> Result<()> {
+    fs::write(file, text).with_context(|| format!("cannot write {}", file.display()))
 }
 
-pub(crate) fn print(text: &str) -> Result<(), String> {
+pub(crate) fn print(text: &str) -> io::Result<()> {
     match io::stdout().write_all(text.as_bytes()) {
-        // Whoever reads the output has seen enough.
-        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(error.to_string()),
-        _ => Ok(()),
+        // Enough of it was read.
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+        outcome => outcome,
     }
 }

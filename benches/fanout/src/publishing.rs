@@ -1,24 +1,24 @@
 //! How fast one publisher can publish.
 
 use std::{
-    io::{self, Read, Write},
+    io::{Read, Write},
     net::{TcpListener, TcpStream},
-    ops::Range,
     thread,
     time::{Duration, Instant},
 };
 
+use anyhow::{Result, anyhow, ensure};
 use websse::Message;
 
 use super::{
     hub::{Hub, builder},
-    latency::{Heard, now},
+    latency::now,
     listener::compose,
     metric::{Metric, Sample, float, micros},
     peer::{Entrant, Kind},
     processes::Used,
     publisher::{Publisher, Speech},
-    stage::{LISTENERS, Settings, Stage, check},
+    stage::{LISTENERS, Settings, Stage, check, heard, put_down_faults},
 };
 use crate::crowd::Crowd;
 
@@ -33,7 +33,7 @@ pub(crate) struct OverHttp {
 }
 
 impl OverHttp {
-    pub(crate) fn run(&self, entrant: &Entrant, settings: Settings) -> Result<Sample, String> {
+    pub(crate) fn run(&self, entrant: &Entrant, settings: Settings) -> Result<Sample> {
         let window = self.window.unwrap_or(settings.window);
         if entrant.kind == Kind::Echo {
             return self.echo(window, settings.time);
@@ -51,20 +51,11 @@ impl OverHttp {
         after.put_down(before, Metric::CpuPerPublish, self.publishes.into(), &mut sample);
         stage.describe(&mut sample);
         sample.set(Metric::Refused, float(publisher.refused));
-        self.check_client(&mut stage.crowd, &clients, &mut sample);
-        sample.failure = outcome.err();
-        Ok(sample)
+        put_down_faults(&stage.crowd.report(&clients), self.publishes.into(), &mut sample);
+        Ok(sample.with(outcome))
     }
 
-    fn check_client(&self, crowd: &mut Crowd, clients: &Range<usize>, sample: &mut Sample) {
-        let report = crowd.report(clients);
-        sample.set(Metric::Lost, float(u64::from(self.publishes).saturating_sub(report.events)));
-        sample.set(Metric::Repeated, float(report.repeated));
-        sample.set(Metric::Late, float(report.late));
-        sample.set(Metric::Closed, float(report.clients - report.open));
-    }
-
-    fn publish(&self, publisher: &mut Publisher, window: usize) -> Result<Duration, String> {
+    fn publish(&self, publisher: &mut Publisher, window: usize) -> Result<Duration> {
         let started = Instant::now();
         for _ in 0..self.publishes {
             publisher.publish(0, window)?;
@@ -73,24 +64,23 @@ impl OverHttp {
         Ok(started.elapsed())
     }
 
-    fn echo(&self, window: usize, time: Duration) -> Result<Sample, String> {
-        let text = |error: io::Error| error.to_string();
-        let listener = TcpListener::bind("127.0.0.1:0").map_err(text)?;
-        let address = listener.local_addr().map_err(text)?;
-        let server = thread::spawn(move || listener.accept().and_then(|(socket, _)| echo(socket)));
+    fn echo(&self, window: usize, time: Duration) -> Result<Sample> {
+        let listener = TcpListener::bind("127.0.0.1:0")?;
+        let address = listener.local_addr()?;
+        let server = thread::spawn(move || echo(listener.accept()?.0));
         let mut publisher = Publisher::connect(address, Speech::Http, 1, Instant::now() + time)?;
         let took = self.publish(&mut publisher, window)?;
         let mut sample = Sample::default();
         sample.set(Metric::Publishes, f64::from(self.publishes) / took.as_secs_f64());
         sample.set(Metric::Refused, float(publisher.refused));
         drop(publisher);
-        server.join().map_err(|_| "the echo panicked".to_owned())?.map_err(text)?;
+        server.join().map_err(|_| anyhow!("the echo panicked"))??;
         Ok(sample)
     }
 }
 
 /// Answers every request of a connection with an empty 200.
-fn echo(mut socket: TcpStream) -> io::Result<()> {
+fn echo(mut socket: TcpStream) -> Result<()> {
     socket.set_nodelay(true)?;
     let mut buffer = vec![0; 64 << 10];
     let mut pending = Vec::new();
@@ -110,10 +100,10 @@ fn echo(mut socket: TcpStream) -> io::Result<()> {
 }
 
 /// The length of the first request, if it is there in whole.
-fn request(bytes: &[u8]) -> io::Result<Option<usize>> {
+fn request(bytes: &[u8]) -> Result<Option<usize>> {
     let mut headers = [httparse::EMPTY_HEADER; 64];
     let mut request = httparse::Request::new(&mut headers);
-    let httparse::Status::Complete(head) = request.parse(bytes).map_err(io::Error::other)? else {
+    let httparse::Status::Complete(head) = request.parse(bytes)? else {
         return Ok(None);
     };
     let length = request.headers.iter().find(|header| header.name == "Content-Length");
@@ -130,15 +120,13 @@ pub(crate) struct InProcess {
 }
 
 impl InProcess {
-    pub(crate) fn run(&self, settings: Settings) -> Result<Sample, String> {
+    pub(crate) fn run(&self, settings: Settings) -> Result<Sample> {
         let mut sample = Sample::default();
-        let hub = Hub::start(1, builder()).map_err(|error| error.to_string())?;
+        let hub = Hub::start(1, builder())?;
         let mut crowd = Crowd::with_ear(LISTENERS);
         let clients = crowd.connect(hub.address, "/event?event=t0", self.clients, self.clients);
         let joined = crowd.wait_heads(&clients, settings.time);
-        if joined.ok < joined.clients {
-            return Err(format!("no stream: {joined}"));
-        }
+        ensure!(joined.ok == joined.clients, "no stream: {joined}");
         let mut data = Vec::new();
         let messages: Vec<Message> = (0..self.publishes)
             .map(|number| {
@@ -150,12 +138,12 @@ impl InProcess {
         let before = Used::by(&own);
         let (began, started) = (now(), Instant::now());
         for message in messages {
-            hub.server.publish(message).map_err(|error| error.to_string())?;
+            hub.server.publish(message)?;
         }
         let took = started.elapsed();
         let report = crowd.wait_events(&clients, self.publishes.into(), settings.time);
         let used = Used::by(&own).since(before);
-        let heard: Heard = crowd.figures().parse()?;
+        let heard = heard(&mut crowd)?;
         let publishes = f64::from(self.publishes);
         sample.set(Metric::Publishes, publishes / took.as_secs_f64());
         sample.set(Metric::CpuPerPublish, used.as_secs_f64() * 1e6 / publishes);
@@ -163,11 +151,7 @@ impl InProcess {
             let took = micros(heard.end.saturating_sub(began)) / 1e6;
             sample.set(Metric::Deliveries, float(heard.deliveries) / took);
         }
-        let expected = u64::from(self.publishes) * report.clients;
-        sample.set(Metric::Lost, float(expected.saturating_sub(report.events)));
-        sample.set(Metric::Repeated, float(report.repeated));
-        sample.set(Metric::Late, float(report.late));
-        sample.failure = check(&report).err();
-        Ok(sample)
+        put_down_faults(&report, u64::from(self.publishes) * report.clients, &mut sample);
+        Ok(sample.with(check(&report)))
     }
 }

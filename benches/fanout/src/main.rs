@@ -1,9 +1,10 @@
 //! How fast, and at what cost, events reach many clients: `websse` alone, or side by side with
-//! other servers that speak the same small protocol (`fanout/peer.rs`).
+//! other servers that speak the same small protocol (`peer.rs`).
 //!
 //! ```console
-//! $ cargo bench --bench fanout -- --help
-//! $ cargo bench --bench fanout -- --scenario burst --peer axum=/path/to/peer-axum
+//! $ cargo run --release --manifest-path benches/fanout/Cargo.toml -- --help
+//! $ cargo run --release --manifest-path benches/fanout/Cargo.toml -- \
+//!     --scenario burst --peer axum=/path/to/peer-axum
 //! ```
 //!
 //! Three processes take part: this one leads, publishes and reports; the server under test is a
@@ -28,65 +29,66 @@
 //! | `metric.rs` | what is measured, in which unit, and what several rounds say together |
 //! | `results.rs`, `table.rs`, `json.rs`, `markdown.rs`, `svg.rs` | what came out |
 //! | `blocks.rs` | where it goes in files that are there |
+//! | `bin/append.rs` | another program: how much one node can append to a shared log |
 
-#![allow(clippy::print_stderr, reason = "the progress of a run that takes minutes")]
+mod blocks;
+mod check;
+mod delivery;
+mod hub;
+mod idle;
+mod json;
+mod latency;
+mod listener;
+mod markdown;
+mod metric;
+mod options;
+mod peer;
+mod processes;
+mod publisher;
+mod publishing;
+mod results;
+mod scenario;
+mod stage;
+#[cfg(feature = "redis")]
+mod store;
+mod storm;
+mod svg;
+mod table;
+
+#[path = "../../../tests/crowd/mod.rs"]
+mod crowd;
 
 use std::process::ExitCode;
 
-#[path = "../tests/crowd/mod.rs"]
-mod crowd;
-
-mod fanout {
-    pub(crate) mod blocks;
-    pub(crate) mod check;
-    pub(crate) mod delivery;
-    pub(crate) mod hub;
-    pub(crate) mod idle;
-    pub(crate) mod json;
-    pub(crate) mod latency;
-    pub(crate) mod listener;
-    pub(crate) mod markdown;
-    pub(crate) mod metric;
-    pub(crate) mod options;
-    pub(crate) mod peer;
-    pub(crate) mod processes;
-    pub(crate) mod publisher;
-    pub(crate) mod publishing;
-    pub(crate) mod results;
-    pub(crate) mod scenario;
-    pub(crate) mod stage;
-    #[cfg(feature = "redis")]
-    pub(crate) mod store;
-    pub(crate) mod storm;
-    pub(crate) mod svg;
-    pub(crate) mod table;
-}
-
-use fanout::{check, hub, listener::Listener, options, results, stage};
+use listener::Listener;
 
 fn main() -> ExitCode {
     // Also raises the limit of descriptors.
     if let Some(code) = crowd::run_as_child() {
         return code;
     }
-    match std::env::args().nth(1).as_deref() {
+    let outcome = match std::env::args().nth(1).as_deref() {
         Some(stage::LISTENERS) => return crowd::run_crowd::<Listener>(),
-        Some(hub::ARGUMENT) => return hub::run(),
-        _ => {}
-    }
-    let outcome = options::parse(std::env::args().skip(1)).and_then(|options| match options {
-        Some(options) => {
-            check::notices_what_is_wrong();
-            results::measure(&options)
-        }
-        None => results::print(options::USAGE).map(|()| true),
-    });
+        Some(hub::ARGUMENT) => hub::serve().map(|()| true),
+        _ => lead(),
+    };
     match outcome {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::FAILURE,
         Err(error) => {
-            eprintln!("fanout: {error}");
+            eprintln!("fanout: {error:#}");
             ExitCode::FAILURE
         }
     }
+}
+
+/// Tells whether `websse` made no mistake.
+fn lead() -> anyhow::Result<bool> {
+    // Its errors tell their sources themselves.
+    let Some(options) = options::parse().map_err(anyhow::Error::msg)? else {
+        results::print(options::USAGE)?;
+        return Ok(true);
+    };
+    check::notices_what_is_wrong();
+    results::measure(&options)
 }

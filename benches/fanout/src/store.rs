@@ -9,6 +9,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use anyhow::{Context, Result};
 use redis::{Client, Connection, RedisResult};
 
 /// When what was appended is on the disk: `no` is never.
@@ -26,26 +27,24 @@ pub(crate) struct Store {
 }
 
 impl Store {
-    pub(crate) fn start(policy: &str) -> Result<Self, String> {
-        let cannot = |error: &dyn std::fmt::Display| format!("cannot start redis-server: {error}");
-        let free = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).map_err(|error| cannot(&error))?;
-        let port = free.local_addr().map_err(|error| cannot(&error))?.port();
-        drop(free);
+    pub(crate) fn start(policy: &str) -> Result<Self> {
+        // Free again at once.
+        let port = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?.port();
         let dir = env::temp_dir().join(format!("websse-bench-{port}"));
-        fs::create_dir_all(&dir).map_err(|error| cannot(&error))?;
+        fs::create_dir_all(&dir)?;
         let mut command = Command::new("redis-server");
         command.args(["--bind", "127.0.0.1", "--port", &port.to_string(), "--save", "", "--dir"]);
         command.arg(&dir);
         if policy != POLICIES[0] {
             command.args(["--appendonly", "yes", "--appendfsync", policy]);
         }
-        let child = command.stdin(Stdio::null()).stdout(Stdio::null()).spawn();
-        let child = child.map_err(|error| cannot(&error))?;
+        command.stdin(Stdio::null()).stdout(Stdio::null());
+        let child = command.spawn().context("cannot start redis-server")?;
         let store = Self { dir, url: format!("redis://127.0.0.1:{port}"), child };
         let end = Instant::now() + START;
         while let Err(error) = store.connect() {
             if Instant::now() >= end {
-                return Err(cannot(&error));
+                return Err(error).context("cannot start redis-server");
             }
             thread::sleep(Duration::from_millis(10));
         }

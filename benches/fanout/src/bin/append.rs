@@ -1,14 +1,13 @@
 //! How much one node can append to a shared log, and what that costs Redis:
-//! `cargo bench --features redis --bench redis`. Starts a redis-server of its own for each setting; all
-//! on one machine, so that its processes share the processors.
+//! `cargo run --release --manifest-path benches/fanout/Cargo.toml --features redis --bin append`. Starts
+//! a redis-server of its own for each setting; all on one machine, so that its processes share the
+//! processors.
 
-#![allow(clippy::unwrap_used, clippy::print_stdout)]
-
-#[path = "fanout/store.rs"]
+#[path = "../store.rs"]
 mod store;
 
 use std::{
-    env, thread,
+    thread,
     time::{Duration, Instant},
 };
 
@@ -22,10 +21,6 @@ const PUBLISHERS: usize = 8;
 const SETTINGS: [usize; 2] = [1, 100];
 
 fn main() {
-    // `cargo test` runs benchmarks too, and wants none of it.
-    if !env::args().any(|argument| argument == "--bench") {
-        return;
-    }
     println!("128 bytes of data, {PUBLISHERS} threads that publish");
     for policy in POLICIES {
         for at_a_time in SETTINGS {

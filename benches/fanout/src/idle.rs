@@ -5,11 +5,13 @@ use std::{
     time::{Duration, Instant},
 };
 
+use anyhow::{Result, ensure};
+
 use super::{
-    metric::{Metric, Sample, amount, float},
+    metric::{Metric, Sample, float},
     peer::Entrant,
     processes,
-    stage::{Part, Settings, Stage},
+    stage::{Part, Settings, Stage, put_down_faults},
 };
 
 /// See the [module](self). Clients have small buffers, so that being behind takes the machine
@@ -30,7 +32,7 @@ const BYTES: usize = 4096;
 const MOMENT: Duration = Duration::from_millis(200);
 
 impl Idle {
-    pub(crate) fn run(&self, entrant: &Entrant, settings: Settings) -> Result<Sample, String> {
+    pub(crate) fn run(&self, entrant: &Entrant, settings: Settings) -> Result<Sample> {
         let mut sample = Sample::default();
         let mut stage = Stage::start(entrant, self.groups, settings.time)?;
         stage.fill_history(self.groups)?;
@@ -43,7 +45,7 @@ impl Idle {
             parts.push((stage.join_narrow(&format!("/event?event=t{group}"), count)?, 1));
         }
         self.settle(&stage);
-        let streams = amount(self.streams);
+        let streams = float(self.streams as u64);
         sample.set(Metric::Memory, stage.growth() / streams);
         // Of any use only where nothing else runs: it is the whole machine's, less the crowd's own.
         let used = float(available) - float(processes::available());
@@ -56,8 +58,7 @@ impl Idle {
         sample.set(Metric::MemoryAfter, stage.growth() / streams);
         let report = stage.crowd.report(&(0..self.streams));
         sample.set(Metric::Closed, float(report.clients - report.open));
-        sample.failure = behind.err();
-        Ok(sample)
+        Ok(sample.with(behind))
     }
 
     /// Each group in turn stops reading, and reads again when more waits than its sockets hold.
@@ -67,11 +68,11 @@ impl Idle {
         parts: &[Part],
         window: usize,
         sample: &mut Sample,
-    ) -> Result<(), String> {
+    ) -> Result<()> {
         // They are streams, not only sockets.
         let mut publisher = stage.publisher(self.groups)?;
         stage.warm_up(&mut publisher, self.groups, parts)?;
-        publisher.set_bytes(BYTES);
+        publisher.bytes = BYTES;
         let mut unread: f64 = 0.0;
         for (kind, (clients, _)) in parts.iter().enumerate() {
             stage.crowd.stop_reading(clients);
@@ -81,21 +82,17 @@ impl Idle {
             publisher.finish()?;
             let port = stage.peer.address.port();
             let held = until_still(stage, MOMENT, || processes::in_sockets(port));
-            unread = unread.max(float(held) / amount(clients.len()));
+            unread = unread.max(float(held) / float(clients.len() as u64));
             stage.crowd.read(clients);
             stage.wait_events(&[(clients.clone(), EVENTS.into())])?;
         }
         sample.set(Metric::Unread, unread);
         sample.set(Metric::Refused, float(publisher.refused));
         let report = stage.crowd.report(&(0..self.streams));
-        let expected = u64::from(EVENTS) * report.clients;
-        sample.set(Metric::Lost, float(expected.saturating_sub(report.events)));
-        sample.set(Metric::Repeated, float(report.repeated));
-        sample.set(Metric::Late, float(report.late));
-        if unread < amount(EVENTS as usize * BYTES) {
-            return Ok(());
-        }
-        Err("the sockets took everything: nobody was behind".into())
+        put_down_faults(&report, u64::from(EVENTS) * report.clients, sample);
+        let most = float(u64::from(EVENTS) * BYTES as u64);
+        ensure!(unread < most, "the sockets took everything: nobody was behind");
+        Ok(())
     }
 
     /// Threads that served the requests end when there is nothing more to do.

@@ -1,5 +1,7 @@
 //! Parts of a file that a run replaces, between two comments that name them (Markdown and SVG).
 
+use anyhow::{Context, Result};
+
 /// A part that [`find`] finds.
 pub(crate) fn make(name: &str, content: &str) -> String {
     let [begin, end] = marks(name);
@@ -14,8 +16,8 @@ pub(crate) fn find<'t>(text: &'t str, name: &str) -> Option<&'t str> {
 }
 
 /// The text with another content of a part.
-pub(crate) fn replace(text: &str, name: &str, content: &str) -> Result<String, String> {
-    let old = find(text, name).ok_or_else(|| format!("no lines {:?}", marks(name)))?;
+pub(crate) fn replace(text: &str, name: &str, content: &str) -> Result<String> {
+    let old = find(text, name).with_context(|| format!("no lines {:?}", marks(name)))?;
     Ok(text.replacen(&make(name, old), &make(name, content), 1))
 }
 

@@ -1,5 +1,7 @@
 //! Many clients that connect at once.
 
+use anyhow::{Result, anyhow};
+
 use super::{
     metric::{Metric, Sample, float},
     peer::Entrant,
@@ -13,7 +15,7 @@ pub(crate) struct Storm {
 }
 
 impl Storm {
-    pub(crate) fn run(self, entrant: &Entrant, settings: Settings) -> Result<Sample, String> {
+    pub(crate) fn run(self, entrant: &Entrant, settings: Settings) -> Result<Sample> {
         let mut sample = Sample::default();
         let mut stage = Stage::start(entrant, 1, settings.time)?;
         let address = stage.peer.address;
@@ -35,9 +37,8 @@ impl Storm {
                 .and_then(|mut publisher| stage.warm_up(&mut publisher, 1, &[(clients, 1)]))
         } else {
             let (all, some, trouble) = (report.clients, report.ok, &report.trouble);
-            Err(format!("{some} of {all} clients have a stream; {trouble}"))
+            Err(anyhow!("{some} of {all} clients have a stream; {trouble}"))
         };
-        sample.failure = outcome.err();
-        Ok(sample)
+        Ok(sample.with(outcome))
     }
 }

@@ -78,6 +78,10 @@ metrics! {
     Dropped, "stuck_or_slow_closed", "stuck closed", Count, Neither;
 }
 
+/// Mistakes: 0 of each, if nothing is wrong.
+pub(crate) const FAULTS: [Metric; 5] =
+    [Metric::Lost, Metric::Repeated, Metric::Late, Metric::Refused, Metric::Closed];
+
 /// What one run gave, and what was wrong with it.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Sample {
@@ -86,8 +90,10 @@ pub(crate) struct Sample {
 }
 
 impl Sample {
-    pub(crate) fn failed(failure: String) -> Self {
-        Self { values: BTreeMap::new(), failure: Some(failure) }
+    /// The same with what went wrong in the end, if anything did.
+    pub(crate) fn with(mut self, outcome: anyhow::Result<()>) -> Self {
+        self.failure = outcome.err().map(|error| format!("{error:#}"));
+        self
     }
 
     pub(crate) fn set(&mut self, metric: Metric, value: f64) {
@@ -96,10 +102,7 @@ impl Sample {
 
     pub(crate) fn is_faultless(&self) -> bool {
         let is_zero = |metric| self.values.get(&metric).is_none_or(|value| *value == 0.0);
-        self.failure.is_none()
-            && [Metric::Lost, Metric::Repeated, Metric::Late, Metric::Refused, Metric::Closed]
-                .into_iter()
-                .all(is_zero)
+        self.failure.is_none() && FAULTS.into_iter().all(is_zero)
     }
 }
 
@@ -117,14 +120,9 @@ impl Summary {
         let mut values: Vec<f64> =
             samples.iter().filter_map(|sample| sample.values.get(&metric).copied()).collect();
         values.sort_by(f64::total_cmp);
-        let (least, most) = (*values.first()?, *values.last()?);
-        let middle = values.len() / 2;
-        let median = if values.len() % 2 == 1 {
-            values[middle]
-        } else {
-            f64::midpoint(values[middle - 1], values[middle])
-        };
-        Some(Self { median, least, most })
+        let last = values.len().checked_sub(1)?;
+        let median = f64::midpoint(values[last / 2], values[last.div_ceil(2)]);
+        Some(Self { median, least: values[0], most: values[last] })
     }
 }
 
@@ -141,32 +139,22 @@ pub(crate) fn shown(value: f64, unit: Unit) -> String {
 
 /// Three digits and a suffix.
 fn scaled(mut value: f64, step: f64, suffixes: &[&str]) -> String {
-    let mut last = suffixes[0];
-    for suffix in suffixes {
-        last = suffix;
-        if value.abs() < step * 0.9995 {
-            break;
-        }
-        if suffix != &suffixes[suffixes.len() - 1] {
-            value /= step;
-        }
+    let mut times = 0;
+    while value.abs() >= step * 0.9995 && times + 1 < suffixes.len() {
+        value /= step;
+        times += 1;
     }
     let digits = match value.abs() {
         v if v >= 99.95 => 0,
         v if v >= 9.995 => 1,
         _ => 2,
     };
-    format!("{value:.digits$}{last}")
+    format!("{value:.digits$}{}", suffixes[times])
 }
 
 /// For figures: exact up to 2^53, which none of them reaches.
 #[allow(clippy::cast_precision_loss)]
 pub(crate) fn float(count: u64) -> f64 {
-    count as f64
-}
-
-#[allow(clippy::cast_precision_loss)]
-pub(crate) fn amount(count: usize) -> f64 {
     count as f64
 }
 

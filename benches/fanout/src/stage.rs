@@ -6,9 +6,11 @@ use std::{
     time::{Duration, Instant},
 };
 
+use anyhow::{Context, Result, bail, ensure};
+
 use super::{
     latency::Heard,
-    metric::{Metric, Sample, float, micros},
+    metric::{Metric, Sample, float},
     peer::{Entrant, Kind, Peer},
     processes::{self, Used},
     publisher::{Publisher, Speech},
@@ -49,7 +51,7 @@ pub(crate) struct Stage {
 }
 
 impl Stage {
-    pub(crate) fn start(entrant: &Entrant, types: usize, time: Duration) -> Result<Self, String> {
+    pub(crate) fn start(entrant: &Entrant, types: usize, time: Duration) -> Result<Self> {
         let peer = Peer::start(entrant, types)?;
         let crowd = Crowd::with_ear(LISTENERS);
         let resident = processes::resident(&peer.family());
@@ -61,38 +63,33 @@ impl Stage {
     }
 
     /// Connects so many clients and waits until each has its response head.
-    pub(crate) fn join(&mut self, target: &str, count: usize) -> Result<Range<usize>, String> {
+    pub(crate) fn join(&mut self, target: &str, count: usize) -> Result<Range<usize>> {
         let clients = self.crowd.connect(self.peer.address, target, count, WINDOW);
         self.joined(clients)
     }
 
     /// The same with small buffers.
-    pub(crate) fn join_narrow(
-        &mut self,
-        target: &str,
-        count: usize,
-    ) -> Result<Range<usize>, String> {
+    pub(crate) fn join_narrow(&mut self, target: &str, count: usize) -> Result<Range<usize>> {
         let clients = self.crowd.connect_narrow(self.peer.address, target, count, WINDOW);
         self.joined(clients)
     }
 
-    fn joined(&mut self, clients: Range<usize>) -> Result<Range<usize>, String> {
+    fn joined(&mut self, clients: Range<usize>) -> Result<Range<usize>> {
         let left = self.left();
         let report = self.crowd.wait_heads(&clients, left);
-        if report.ok == report.clients && report.trouble.is_empty() {
-            return Ok(clients);
-        }
-        Err(format!(
+        ensure!(
+            report.ok == report.clients && report.trouble.is_empty(),
             "{} of {} clients have a stream, {} have another answer, {} were refused or reset; {}",
             report.ok,
             report.clients,
             report.unavailable + report.other,
             report.failed,
             report.trouble
-        ))
+        );
+        Ok(clients)
     }
 
-    pub(crate) fn publisher(&self, types: usize) -> Result<Publisher, String> {
+    pub(crate) fn publisher(&self, types: usize) -> Result<Publisher> {
         let speech = if self.peer.kind == Kind::Limit { Speech::Records } else { Speech::Http };
         Publisher::connect(self.peer.address, speech, types, self.deadline)
     }
@@ -104,7 +101,7 @@ impl Stage {
         publisher: &mut Publisher,
         types: usize,
         parts: &[Part],
-    ) -> Result<(), String> {
+    ) -> Result<()> {
         const TRIES: u32 = 5;
         let mut missing = 0;
         for attempt in 0..TRIES {
@@ -127,11 +124,11 @@ impl Stage {
                 return check(&report);
             }
         }
-        Err(format!("{missing} clients get nothing; {}", self.crowd.restart().trouble))
+        bail!("{missing} clients get nothing; {}", self.crowd.restart().trouble)
     }
 
     /// Waits until each client has its events, or it is of no use to wait.
-    pub(crate) fn wait_events(&mut self, parts: &[Part]) -> Result<(), String> {
+    pub(crate) fn wait_events(&mut self, parts: &[Part]) -> Result<()> {
         let mut progress = (0, Instant::now());
         for (clients, count) in parts {
             loop {
@@ -142,35 +139,30 @@ impl Stage {
                     break;
                 }
                 let missing = format!("{} clients do not have all events", report.missing);
-                if !self.peer.is_running() {
-                    return Err(format!("the server has ended; {missing}"));
-                }
-                if asked.elapsed() < time {
-                    return Err(format!("{missing}, and their connections have ended"));
-                }
-                if self.left().is_zero() {
-                    return Err(format!("time-out; {missing}"));
-                }
+                ensure!(self.peer.is_running(), "the server has ended; {missing}");
+                let is_open = asked.elapsed() >= time;
+                ensure!(is_open, "{missing}, and their connections have ended");
+                ensure!(!self.left().is_zero(), "time-out; {missing}");
                 if report.events > progress.0 {
                     progress = (report.events, Instant::now());
-                } else if progress.1.elapsed() > QUIET {
-                    return Err(format!("{missing}, and nothing comes any more"));
                 }
+                let is_on = progress.1.elapsed() <= QUIET;
+                ensure!(is_on, "{missing}, and nothing comes any more");
             }
         }
         Ok(())
     }
 
-    pub(crate) fn heard(&mut self) -> Result<Heard, String> {
-        self.crowd.figures().parse()
+    pub(crate) fn heard(&mut self) -> Result<Heard> {
+        heard(&mut self.crowd)
     }
 
     /// Fills what the server keeps of each type for those who come back: it is no stream's memory.
-    pub(crate) fn fill_history(&mut self, types: usize) -> Result<(), String> {
+    pub(crate) fn fill_history(&mut self, types: usize) -> Result<()> {
         const BYTES: usize = 4096;
         const EVENTS: usize = 300;
         let mut publisher = self.publisher(types)?;
-        publisher.set_bytes(BYTES);
+        publisher.bytes = BYTES;
         for event in 0..EVENTS * types {
             publisher.publish(event % types, 1)?;
         }
@@ -185,33 +177,40 @@ impl Stage {
     }
 
     pub(crate) fn costs(&self) -> Costs {
-        Costs {
-            peer: Used::by(&self.peer.family()),
-            crowd: Used::by(&[self.crowd.pid()]),
-            driver: Used::by(&[process::id()]),
-        }
+        let family = self.peer.family();
+        Costs([&family[..], &[self.crowd.pid()], &[process::id()]].map(Used::by))
     }
 
     /// What can be said of the server after any run.
     pub(crate) fn describe(&self, sample: &mut Sample) {
         let family = self.peer.family();
         sample.set(Metric::Peak, float(processes::peak(&family)));
-        sample.set(Metric::Threads, super::metric::amount(processes::threads(&family)));
+        sample.set(Metric::Threads, float(processes::threads(&family)));
     }
 }
 
-/// Fails if anything wrong came to anyone.
-pub(crate) fn check(report: &Report) -> Result<(), String> {
-    if report.faulty == 0 { Ok(()) } else { Err(format!("wrong: {}", report.trouble)) }
+pub(crate) fn heard(crowd: &mut Crowd) -> Result<Heard> {
+    let line = crowd.figures();
+    line.parse().with_context(|| format!("no figures of a crowd: {line:?}"))
 }
 
-/// Processor time of all who take part.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Costs {
-    peer: Used,
-    crowd: Used,
-    driver: Used,
+/// Puts down what went wrong for clients that should have so many events in all.
+pub(crate) fn put_down_faults(report: &Report, expected: u64, sample: &mut Sample) {
+    sample.set(Metric::Lost, float(expected.saturating_sub(report.events)));
+    sample.set(Metric::Repeated, float(report.repeated));
+    sample.set(Metric::Late, float(report.late));
+    sample.set(Metric::Closed, float(report.clients - report.open));
 }
+
+/// Fails if anything wrong came to anyone.
+pub(crate) fn check(report: &Report) -> Result<()> {
+    ensure!(report.faulty == 0, "wrong: {}", report.trouble);
+    Ok(())
+}
+
+/// Processor time of the server, the crowd, and this process, which leads and publishes.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Costs([Used; 3]);
 
 impl Costs {
     /// Puts down what was used since `before`, divided by a number of things done.
@@ -219,11 +218,9 @@ impl Costs {
         if things == 0 {
             return;
         }
-        let each = |used: Used, before: Used| {
-            micros(u64::try_from(used.since(before).as_nanos()).unwrap_or(u64::MAX)) / float(things)
-        };
-        sample.set(metric, each(self.peer, before.peer));
-        sample.set(Metric::LoadCpu, each(self.crowd, before.crowd));
-        sample.set(Metric::DriverCpu, each(self.driver, before.driver));
+        let metrics = [metric, Metric::LoadCpu, Metric::DriverCpu];
+        for (metric, (used, before)) in metrics.into_iter().zip(self.0.into_iter().zip(before.0)) {
+            sample.set(metric, used.since(before).as_secs_f64() * 1e6 / float(things));
+        }
     }
 }

@@ -5,12 +5,14 @@ use std::{
     time::{Duration, Instant},
 };
 
+use anyhow::{Result, ensure};
+
 use super::{
     latency::now,
     metric::{Metric, Sample, float, micros},
     peer::Entrant,
     publisher::Publisher,
-    stage::{Part, Settings, Stage, check},
+    stage::{Part, Settings, Stage, check, put_down_faults},
 };
 use crate::crowd::{Crowd, measure::tcp_memory_pressures};
 
@@ -51,7 +53,7 @@ pub(crate) const SIP: usize = 1024;
 const MOST_TYPES: usize = 5;
 
 impl Delivery {
-    pub(crate) fn run(&self, entrant: &Entrant, settings: Settings) -> Result<Sample, String> {
+    pub(crate) fn run(&self, entrant: &Entrant, settings: Settings) -> Result<Sample> {
         let mut sample = Sample::default();
         let mut stage = Stage::start(entrant, self.types, settings.time)?;
         let parts = self.join(&mut stage)?;
@@ -59,7 +61,7 @@ impl Delivery {
         let slow = stage.join("/event?event=t0", self.slow)?;
         let others = stuck.start..slow.end;
         let mut publisher = stage.publisher(self.types)?;
-        publisher.set_bytes(self.bytes);
+        publisher.bytes = self.bytes;
         let all = [&parts[..], &[(others.clone(), 1)]].concat();
         stage.warm_up(&mut publisher, self.types, &all)?;
         stage.crowd.stop_reading(&others);
@@ -72,11 +74,7 @@ impl Delivery {
         let each = u64::from(self.load.events()) / self.types as u64;
         let expected: Vec<Part> =
             parts.into_iter().map(|(clients, types)| (clients, types * each)).collect();
-        let outcome = sent.and_then(|()| {
-            let delivered = stage.wait_events(&expected);
-            sample.set(Metric::Lost, lost(&mut stage.crowd, &expected));
-            delivered
-        });
+        let outcome = sent.and_then(|()| stage.wait_events(&expected));
         let after = stage.costs();
         if let (Some(before), Some(after)) = (pressures, tcp_memory_pressures()) {
             sample.set(Metric::Pressures, float(after - before));
@@ -87,29 +85,25 @@ impl Delivery {
         if took > 0.0 {
             sample.set(Metric::Deliveries, float(heard.deliveries) / took);
         }
-        for (metric, nanos) in [
-            (Metric::P50, heard.p50),
-            (Metric::P99, heard.p99),
-            (Metric::Max, heard.most),
-            (Metric::LastP50, heard.last_p50),
-            (Metric::LastP99, heard.last_p99),
-            (Metric::LastMax, heard.last_most),
+        for (metrics, nanos) in [
+            ([Metric::P50, Metric::P99, Metric::Max], heard.each),
+            ([Metric::LastP50, Metric::LastP99, Metric::LastMax], heard.last),
         ] {
-            sample.set(metric, micros(nanos));
+            sample.values.extend(metrics.into_iter().zip(nanos.map(micros)));
         }
         after.put_down(before, Metric::CpuPerDelivery, heard.deliveries, &mut sample);
         stage.describe(&mut sample);
         sample.set(Metric::Refused, float(publisher.refused));
-        let seen = self.check_readers(&mut stage, &mut sample);
+        let expected = expected.iter().map(|(clients, each)| clients.len() as u64 * each).sum();
+        let seen = self.check_readers(&mut stage, expected, &mut sample);
         if !others.is_empty() {
             sample.set(Metric::Dropped, closed(&mut stage, &others, self.load.events()));
         }
-        sample.failure = outcome.and(seen).err();
-        Ok(sample)
+        Ok(sample.with(outcome.and(seen)))
     }
 
     /// Connects those who read; each part says how many types each of its clients has.
-    fn join(&self, stage: &mut Stage) -> Result<Vec<Part>, String> {
+    fn join(&self, stage: &mut Stage) -> Result<Vec<Part>> {
         if self.types == 1 {
             return Ok(vec![(stage.join("/event?event=t0", self.readers)?, 1)]);
         }
@@ -134,7 +128,7 @@ impl Delivery {
         window: usize,
         crowd: &mut Crowd,
         slow: &Range<usize>,
-    ) -> Result<(), String> {
+    ) -> Result<()> {
         let kinds = (0..self.load.events()).map(|number| number as usize % self.types);
         match self.load {
             Load::Burst { .. } => {
@@ -166,16 +160,12 @@ impl Delivery {
     }
 
     /// Those who read are all connected, and what came to them has the right size.
-    fn check_readers(&self, stage: &mut Stage, sample: &mut Sample) -> Result<(), String> {
+    fn check_readers(&self, stage: &mut Stage, expected: u64, sample: &mut Sample) -> Result<()> {
         let report = stage.crowd.report(&(0..self.readers));
-        sample.set(Metric::Repeated, float(report.repeated));
-        sample.set(Metric::Late, float(report.late));
-        sample.set(Metric::Closed, float(report.clients - report.open));
-        let bytes = self.bytes as u64;
-        if report.events > 0 && (report.least_bytes, report.most_bytes) != (bytes, bytes) {
-            let (least, most) = (report.least_bytes, report.most_bytes);
-            return Err(format!("events of {least} to {most} bytes instead of {bytes}"));
-        }
+        put_down_faults(&report, expected, sample);
+        let (least, most, bytes) = (report.least_bytes, report.most_bytes, self.bytes as u64);
+        let is_right = report.events == 0 || (least, most) == (bytes, bytes);
+        ensure!(is_right, "events of {least} to {most} bytes instead of {bytes}");
         check(&report)
     }
 }
@@ -188,13 +178,4 @@ fn closed(stage: &mut Stage, others: &Range<usize>, events: u32) -> f64 {
     let time = LONG.min(stage.left());
     let report = stage.crowd.wait_events(others, events.into(), time);
     float(report.clients - report.open)
-}
-
-/// How many deliveries are missing.
-fn lost(crowd: &mut Crowd, expected: &[Part]) -> f64 {
-    let missing = expected.iter().map(|(clients, each)| {
-        let report = crowd.report(clients);
-        (each * report.clients).saturating_sub(report.events)
-    });
-    float(missing.sum())
 }

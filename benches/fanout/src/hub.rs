@@ -1,13 +1,12 @@
 //! `websse` as a server under test: the library with its defaults, but for the number of streams.
 
 use std::{
-    error::Error,
-    io::{self, Read, Write},
+    io::{self, Read},
     net::{SocketAddr, TcpListener},
-    process::ExitCode,
     time::Duration,
 };
 
+use anyhow::{Context, Result};
 use socket2::{Domain, Socket, Type};
 use websse::{Builder, Server, http::HttpServer};
 
@@ -26,19 +25,9 @@ const BACKLOG: i32 = 4096;
 const SHUTDOWN: Duration = Duration::from_secs(2);
 
 /// Serves until standard input ends.
-pub(crate) fn run() -> ExitCode {
-    match serve() {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("fanout: websse: {error}");
-            ExitCode::FAILURE
-        }
-    }
-}
-
-fn serve() -> Result<(), Box<dyn Error>> {
+pub(crate) fn serve() -> Result<()> {
     let argument = |name: &str| std::env::args().skip_while(|word| word != name).nth(1);
-    let types = argument("--types").ok_or("expected --types N")?.parse()?;
+    let types = argument("--types").context("expected --types N")?.parse()?;
     // Ends after the server.
     #[cfg(feature = "redis")]
     let store = argument(REDIS).map(|policy| Store::start(&policy)).transpose()?;
@@ -49,7 +38,7 @@ fn serve() -> Result<(), Box<dyn Error>> {
         None => builder,
     };
     let hub = Hub::start(types, builder)?;
-    writeln!(io::stdout(), "listening {}", hub.address)?;
+    println!("listening {}", hub.address);
     io::stdin().read_to_end(&mut Vec::new())?;
     // Whom it disconnected, and why: the crowd can only tell that it did.
     let disconnected = hub.server.stats().disconnected;
@@ -70,7 +59,7 @@ pub(crate) struct Hub {
 }
 
 impl Hub {
-    pub(crate) fn start(types: usize, builder: Builder) -> Result<Self, Box<dyn Error>> {
+    pub(crate) fn start(types: usize, builder: Builder) -> Result<Self> {
         let server = builder.build();
         server.register_events((0..types).map(|number| format!("t{number}")))?;
         server.run()?;
@@ -78,7 +67,7 @@ impl Hub {
             .get("/event", server.event_stream_handler())
             .post("/send", server.send_message_handler())
             .serve(listen()?)?;
-        let address = http.local_addr().ok_or("it listens over TCP")?;
+        let address = http.local_addr().context("it listens over TCP")?;
         Ok(Self { server, http, address })
     }
 }

@@ -10,6 +10,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use anyhow::{Context, Result, bail, ensure};
 use mio::{Events, Interest, Poll, Token, net::TcpStream};
 
 use super::{latency::now, listener::compose};
@@ -20,6 +21,7 @@ pub(crate) const UNANSWERED: usize = 64 << 10;
 const READ_BUFFER: usize = 16 << 10;
 /// No server takes longer to accept the connection.
 const CONNECT: Duration = Duration::from_secs(10);
+const LOST: &str = "the connection that publishes is lost";
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Speech {
@@ -34,7 +36,8 @@ pub(crate) struct Publisher {
     poll: Poll,
     events: Events,
     speech: Speech,
-    bytes: usize,
+    /// How long the data of the next events is.
+    pub(crate) bytes: usize,
     /// By type: the number of the next event.
     next: Vec<u32>,
     /// What the socket did not take yet.
@@ -55,18 +58,11 @@ impl Publisher {
         speech: Speech,
         types: usize,
         deadline: Instant,
-    ) -> Result<Self, String> {
-        let cannot = |error: io::Error| format!("cannot connect to publish: {error}");
-        let mut socket = std::net::TcpStream::connect_timeout(&address, CONNECT).map_err(cannot)?;
-        socket.set_nodelay(true).map_err(cannot)?;
-        if speech == Speech::Records {
-            upgrade(&mut socket).map_err(cannot)?;
-        }
-        socket.set_nonblocking(true).map_err(cannot)?;
-        let mut socket = TcpStream::from_std(socket);
-        let poll = Poll::new().map_err(cannot)?;
+    ) -> Result<Self> {
+        let mut socket = connect(address, speech).context("cannot connect to publish")?;
+        let poll = Poll::new()?;
         let interest = Interest::READABLE | Interest::WRITABLE;
-        poll.registry().register(&mut socket, Token(0), interest).map_err(cannot)?;
+        poll.registry().register(&mut socket, Token(0), interest)?;
         Ok(Self {
             socket,
             poll,
@@ -84,14 +80,9 @@ impl Publisher {
         })
     }
 
-    /// The data of events is so long from now on.
-    pub(crate) fn set_bytes(&mut self, bytes: usize) {
-        self.bytes = bytes;
-    }
-
     /// Publishes the next event of a type, once fewer than `window` requests, and no more than
     /// [so many](UNANSWERED) bytes, are unanswered.
-    pub(crate) fn publish(&mut self, kind: usize, window: usize) -> Result<(), String> {
+    pub(crate) fn publish(&mut self, kind: usize, window: usize) -> Result<()> {
         self.publish_as_of(kind, window, None)
     }
 
@@ -101,7 +92,7 @@ impl Publisher {
         kind: usize,
         window: usize,
         time: Option<u64>,
-    ) -> Result<(), String> {
+    ) -> Result<()> {
         let window = window.min((UNANSWERED / self.bytes).max(1));
         while self.in_flight >= window {
             self.pump(self.deadline)?;
@@ -121,10 +112,8 @@ impl Publisher {
                 self.unsent.extend_from_slice(head.as_bytes());
             }
             Speech::Records => {
-                let kind = u16::try_from(kind).map_err(|error| error.to_string())?;
-                let length = u32::try_from(length).map_err(|error| error.to_string())?;
-                self.unsent.extend_from_slice(&kind.to_le_bytes());
-                self.unsent.extend_from_slice(&length.to_le_bytes());
+                self.unsent.extend_from_slice(&u16::try_from(kind)?.to_le_bytes());
+                self.unsent.extend_from_slice(&u32::try_from(length)?.to_le_bytes());
             }
         }
         self.unsent.extend_from_slice(&self.data);
@@ -136,7 +125,7 @@ impl Publisher {
     }
 
     /// Takes answers until this time.
-    pub(crate) fn wait(&mut self, until: Instant) -> Result<(), String> {
+    pub(crate) fn wait(&mut self, until: Instant) -> Result<()> {
         while Instant::now() < until {
             self.pump(until)?;
         }
@@ -144,7 +133,7 @@ impl Publisher {
     }
 
     /// Waits until every request is answered.
-    pub(crate) fn finish(&mut self) -> Result<(), String> {
+    pub(crate) fn finish(&mut self) -> Result<()> {
         while self.in_flight > 0 {
             self.pump(self.deadline)?;
         }
@@ -152,35 +141,34 @@ impl Publisher {
     }
 
     /// Waits until something can be done or the time is up, and does it.
-    fn pump(&mut self, until: Instant) -> Result<(), String> {
+    fn pump(&mut self, until: Instant) -> Result<()> {
         let now = Instant::now();
-        if now >= self.deadline {
-            return Err(format!("time-out; {} publishes are not answered", self.in_flight));
-        }
+        let open = self.in_flight;
+        ensure!(now < self.deadline, "time-out; {open} publishes are not answered");
         let patience = until.min(self.deadline).saturating_duration_since(now);
         match self.poll.poll(&mut self.events, Some(patience)) {
-            Err(error) if error.kind() != io::ErrorKind::Interrupted => return Err(lost(&error)),
+            Err(error) if !is_passing(&error) => return Err(error).context(LOST),
             _ => {}
         }
         self.read_answers()?;
         self.flush()
     }
 
-    fn flush(&mut self) -> Result<(), String> {
+    fn flush(&mut self) -> Result<()> {
         while !self.unsent.is_empty() {
             match self.socket.write(&self.unsent) {
                 Ok(written) => drop(self.unsent.drain(..written)),
                 Err(error) if is_passing(&error) => return Ok(()),
-                Err(error) => return Err(lost(&error)),
+                Err(error) => return Err(error).context(LOST),
             }
         }
         Ok(())
     }
 
-    fn read_answers(&mut self) -> Result<(), String> {
+    fn read_answers(&mut self) -> Result<()> {
         loop {
             match self.socket.read(&mut self.buffer) {
-                Ok(0) => return Err("the server closed the connection that publishes".into()),
+                Ok(0) => bail!("the server closed the connection that publishes"),
                 Ok(read) => {
                     self.answers.extend_from_slice(&self.buffer[..read]);
                     self.count_answers()?;
@@ -190,16 +178,17 @@ impl Publisher {
                     }
                 }
                 Err(error) if is_passing(&error) => return Ok(()),
-                Err(error) => return Err(lost(&error)),
+                Err(error) => return Err(error).context(LOST),
             }
         }
     }
 
-    fn count_answers(&mut self) -> Result<(), String> {
+    fn count_answers(&mut self) -> Result<()> {
         let mut passed = 0;
         while let Some((status, length)) = answer(&self.answers[passed..])? {
             passed += length;
-            self.in_flight = self.in_flight.checked_sub(1).ok_or("more answers than requests")?;
+            let left = self.in_flight.checked_sub(1);
+            self.in_flight = left.context("more answers than requests")?;
             self.refused += u64::from(!(200..300).contains(&status));
         }
         self.answers.drain(..passed);
@@ -208,41 +197,39 @@ impl Publisher {
 }
 
 /// The status and length of the first answer, if it is there in whole.
-fn answer(bytes: &[u8]) -> Result<Option<(u16, usize)>, String> {
+fn answer(bytes: &[u8]) -> Result<Option<(u16, usize)>> {
     let mut headers = [httparse::EMPTY_HEADER; 64];
     let mut response = httparse::Response::new(&mut headers);
-    let parsed = response.parse(bytes).map_err(|error| format!("no answer: {error}"))?;
+    let parsed = response.parse(bytes).context("no answer")?;
     let httparse::Status::Complete(head) = parsed else { return Ok(None) };
     let mut body = 0;
     for header in response.headers.iter() {
-        if header.name.eq_ignore_ascii_case("transfer-encoding") {
-            return Err("an answer to a publish without Content-Length".into());
-        }
-        if header.name.eq_ignore_ascii_case("content-length") {
-            let length = std::str::from_utf8(header.value).map_err(|error| error.to_string())?;
-            body = length.trim().parse().map_err(|_| format!("a length of {length:?}"))?;
+        let is = |name: &str| header.name.eq_ignore_ascii_case(name);
+        ensure!(!is("transfer-encoding"), "an answer to a publish without Content-Length");
+        if is("content-length") {
+            let length = std::str::from_utf8(header.value)?;
+            body = length.trim().parse().with_context(|| format!("a length of {length:?}"))?;
         }
     }
     let length = head + body;
     Ok((length <= bytes.len()).then_some((response.code.unwrap_or(0), length)))
 }
 
-fn upgrade(socket: &mut std::net::TcpStream) -> io::Result<()> {
-    let expected = b"HTTP/1.1 101 x\r\n\r\n";
-    let mut answer = [0; 18];
-    socket.set_read_timeout(Some(CONNECT))?;
-    socket.write_all(b"POST /publish HTTP/1.1\r\nHost: 127.0.0.1\r\nUpgrade: raw\r\n\r\n")?;
-    socket.read_exact(&mut answer)?;
-    if &answer == expected {
-        return Ok(());
+fn connect(address: SocketAddr, speech: Speech) -> Result<TcpStream> {
+    let mut socket = std::net::TcpStream::connect_timeout(&address, CONNECT)?;
+    socket.set_nodelay(true)?;
+    if speech == Speech::Records {
+        let mut answer = [0; 18];
+        socket.set_read_timeout(Some(CONNECT))?;
+        socket.write_all(b"POST /publish HTTP/1.1\r\nHost: 127.0.0.1\r\nUpgrade: raw\r\n\r\n")?;
+        socket.read_exact(&mut answer)?;
+        let shown = String::from_utf8_lossy(&answer);
+        ensure!(shown == "HTTP/1.1 101 x\r\n\r\n", "no upgrade but {shown:?}");
     }
-    Err(io::Error::other(format!("no upgrade but {:?}", String::from_utf8_lossy(&answer))))
+    socket.set_nonblocking(true)?;
+    Ok(TcpStream::from_std(socket))
 }
 
 fn is_passing(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted)
-}
-
-fn lost(error: &io::Error) -> String {
-    format!("the connection that publishes is lost: {error}")
 }

@@ -17,6 +17,8 @@ use std::{
     time::{Duration, Instant},
 };
 
+use anyhow::{Context, Result, ensure};
+
 use super::{hub, processes};
 
 /// Within this time a server listens, and ends when its input does.
@@ -46,45 +48,38 @@ pub(crate) struct Entrant {
 }
 
 impl Entrant {
-    /// This very program as a `websse` server.
-    pub(crate) fn websse() -> Result<Self, String> {
-        let program = std::env::current_exe().map_err(|error| error.to_string())?;
-        let program = program.to_str().ok_or("the program's path is not UTF-8")?.to_owned();
-        let command = vec![program, hub::ARGUMENT.to_owned()];
-        Ok(Self { name: "websse".to_owned(), kind: Kind::Websse, only: None, command })
+    fn new(name: &str, kind: Kind, command: &[&str]) -> Self {
+        let command = command.iter().map(ToString::to_string).collect();
+        Self { name: name.to_owned(), kind, only: None, command }
     }
 
-    /// The same as a node over Redis, for each of its policies.
-    #[cfg(feature = "redis")]
-    pub(crate) fn nodes() -> Result<Vec<Self>, String> {
-        let node = |policy: &&str| {
-            let mut node = Self::websse()?;
-            node.command.extend([hub::REDIS, policy].map(str::to_owned));
-            Ok(Self { name: format!("redis, {policy}"), kind: Kind::Node, ..node })
-        };
-        super::store::POLICIES.iter().map(node).collect()
+    /// Those that take part always: this very program as a `websse` server, and as a node over
+    /// Redis for each of its policies.
+    pub(crate) fn always() -> Result<Vec<Self>> {
+        let program = std::env::current_exe()?;
+        let program = program.to_str().context("the program's path is not UTF-8")?;
+        let entrants = [Self::new("websse", Kind::Websse, &[program, hub::ARGUMENT])].into_iter();
+        #[cfg(feature = "redis")]
+        let entrants = entrants.chain(super::store::POLICIES.iter().map(|policy| {
+            let command = [program, hub::ARGUMENT, hub::REDIS, policy];
+            Self::new(&format!("redis, {policy}"), Kind::Node, &command)
+        }));
+        Ok(entrants.collect())
     }
 
     /// Of `NAME=COMMAND` or `NAME@SCENARIO=COMMAND`.
-    pub(crate) fn parse(text: &str) -> Result<Self, String> {
+    pub(crate) fn parse(text: &str) -> Result<Self> {
         let (name, command) = text.split_once('=').unwrap_or_default();
         let (name, only) =
             name.split_once('@').map_or((name, None), |(name, only)| (name, Some(only)));
-        let command: Vec<String> = command.split_whitespace().map(str::to_owned).collect();
-        if name.is_empty() || command.is_empty() {
-            return Err(format!("--peer {text}: expected NAME=COMMAND"));
-        }
+        let command: Vec<&str> = command.split_whitespace().collect();
+        ensure!(!name.is_empty() && !command.is_empty(), "expected NAME=COMMAND");
         let kind = if name.starts_with("limit") { Kind::Limit } else { Kind::Other };
-        Ok(Self { name: name.to_owned(), kind, only: only.map(str::to_owned), command })
+        Ok(Self { only: only.map(str::to_owned), ..Self::new(name, kind, &command) })
     }
 
     pub(crate) fn echo() -> Self {
-        Self {
-            name: "(httparse echo)".to_owned(),
-            kind: Kind::Echo,
-            only: None,
-            command: Vec::new(),
-        }
+        Self::new("(httparse echo)", Kind::Echo, &[])
     }
 }
 
@@ -97,26 +92,23 @@ pub(crate) struct Peer {
 }
 
 impl Peer {
-    pub(crate) fn start(entrant: &Entrant, types: usize) -> Result<Self, String> {
-        let cannot = |error: &dyn std::fmt::Display| format!("cannot start: {error}");
-        let (program, arguments) = entrant.command.split_first().ok_or("no command")?;
+    pub(crate) fn start(entrant: &Entrant, types: usize) -> Result<Self> {
+        let (program, arguments) = entrant.command.split_first().context("no command")?;
         let mut child = Command::new(program)
             .args(arguments)
             .args(["--types", &types.to_string()])
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()
-            .map_err(|error| cannot(&error))?;
+            .context("cannot start")?;
         let output = child.stdout.take();
         let unknown = SocketAddr::from(([127, 0, 0, 1], 0));
         // From here on it is ended in any case.
         let mut peer = Self { child, kind: entrant.kind, address: unknown };
-        peer.address = first_line(output.ok_or("no output")?)
-            .and_then(|line| {
-                let address = line.trim().strip_prefix("listening ").unwrap_or("").parse();
-                address.map_err(|_| format!("expected `listening ADDRESS`, got {line:?}"))
-            })
-            .map_err(|error| cannot(&error))?;
+        let line = first_line(output.context("no output")?).context("cannot start")?;
+        let address = line.trim().strip_prefix("listening ").and_then(|word| word.parse().ok());
+        peer.address = address
+            .with_context(|| format!("cannot start: expected `listening ADDRESS`, got {line:?}"))?;
         Ok(peer)
     }
 
@@ -142,9 +134,7 @@ impl Drop for Peer {
         }
         if runs() {
             eprintln!("fanout: processes {family:?} do not end with their input; they are ended");
-            if let Err(error) = processes::kill(&family) {
-                eprintln!("fanout: {error}");
-            }
+            processes::kill(&family);
         }
         // Both fail only if it has ended and been waited for.
         let _ = self.child.kill();
@@ -153,16 +143,16 @@ impl Drop for Peer {
 }
 
 /// The first line; the rest is read and dropped, so that the child never waits.
-fn first_line(output: impl Read + Send + 'static) -> Result<String, String> {
+fn first_line(output: impl Read + Send + 'static) -> Result<String> {
     let (sender, lines) = channel();
     thread::spawn(move || {
         let mut output = BufReader::new(output);
         let mut line = String::new();
-        let read = output.read_line(&mut line).map(|_| line).map_err(|error| error.to_string());
         // Nobody waits any more if it came too late.
-        let _ = sender.send(read);
+        let _ = sender.send(output.read_line(&mut line).map(|_| line));
         // It ends with the child.
         let _ = std::io::copy(&mut output, &mut std::io::sink());
     });
-    lines.recv_timeout(START).map_err(|_| format!("it does not listen within {START:?}"))?
+    let line = lines.recv_timeout(START);
+    Ok(line.with_context(|| format!("it does not listen within {START:?}"))??)
 }

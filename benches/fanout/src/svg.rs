@@ -1,10 +1,10 @@
 //! The results as a drawing: what each scenario is about, as bars, ours first.
 
-use std::fmt::Write;
+use std::fmt::Display;
 
 use super::{
     blocks,
-    metric::{Better, Metric, Sample, shown},
+    metric::{Better, Metric, Summary, shown},
     peer::Kind,
     results::{Outcome, Row},
 };
@@ -46,7 +46,7 @@ const STYLE: &str = "
 
 /// What was not measured now stays as it was before.
 pub(crate) fn of(before: &str, outcomes: &[Outcome]) -> String {
-    let mut charts = String::new();
+    let mut charts = Vec::new();
     for (index, (scenario, nth, metric, title)) in (0..).zip(CHARTS) {
         let name = format!("{scenario} {}", metric.key());
         let mut outcomes = outcomes.iter().filter(|outcome| outcome.case.scenario == scenario);
@@ -57,8 +57,9 @@ pub(crate) fn of(before: &str, outcomes: &[Outcome]) -> String {
         let x = MARGIN + index % COLUMNS * (WIDTH + MARGIN);
         let y = MARGIN + index / COLUMNS * HEIGHT;
         let block = blocks::make(&name, &content);
-        element(&mut charts, format_args!("<g transform=\"translate({x} {y})\">{block}</g>"));
+        charts.push(format!("<g transform=\"translate({x} {y})\">{block}</g>\n"));
     }
+    let charts = charts.concat();
     let width = MARGIN + COLUMNS * (WIDTH + MARGIN);
     let height = MARGIN + u32::try_from(CHARTS.len()).unwrap_or(0).div_ceil(COLUMNS) * HEIGHT;
     format!(
@@ -70,29 +71,26 @@ pub(crate) fn of(before: &str, outcomes: &[Outcome]) -> String {
 }
 
 fn chart(outcome: &Outcome, metric: Metric, title: &str) -> String {
-    let mut body = String::new();
     let better = match metric.better() {
         Better::More => " (more is better)",
         Better::Less => " (less is better)",
         Better::Neither => "",
     };
-    text(&mut body, (0, 14), "title", &format!("{title}{better}"));
-    text(&mut body, (0, 32), "about", &outcome.case.about);
+    let title = text(0, 14, "title", &format!("{title}{better}"));
+    let about = text(0, 32, "about", &outcome.case.about);
     let summaries = outcome.rows.iter().filter_map(|row| row.summary(metric));
     let most = summaries.map(|summary| summary.most).fold(f64::MIN_POSITIVE, f64::max);
     let rows = outcome.rows.iter().filter(|row| row.kind != Kind::Echo);
-    for (index, row) in (0..).zip(rows) {
-        bar(row, metric, most, FIRST_BAR + index * STEP, &mut body);
-    }
-    body
+    let tops = (0..).map(|index| FIRST_BAR + index * STEP);
+    let bars = tops.zip(rows).map(|(top, row)| bar(row, metric, most, top));
+    [title, about].into_iter().chain(bars).collect()
 }
 
-fn bar(row: &Row, metric: Metric, most: f64, top: u32, body: &mut String) {
-    let middle = top + BAR - 3;
-    text(body, (0, middle), "", &row.name);
-    let Some(summary) = row.summary(metric) else {
-        text(body, (LABELS, middle), "failed", "failed");
-        return;
+fn bar(row: &Row, metric: Metric, most: f64, top: u32) -> String {
+    let base = top + BAR - 3;
+    let name = text(0, base, "", &row.name);
+    let Some(Summary { median, least, most: own }) = row.summary(metric) else {
+        return name + &text(LABELS, base, "failed", "failed");
     };
     let class = match row.kind {
         Kind::Websse | Kind::Node => "ours",
@@ -100,43 +98,22 @@ fn bar(row: &Row, metric: Metric, most: f64, top: u32, body: &mut String) {
         Kind::Other => "other",
     };
     let scale = f64::from(WIDTH - LABELS - VALUES) / most;
-    let at = |value: f64| f64::from(LABELS) + value * scale;
-    element(
-        body,
-        format_args!(
-            "<rect class=\"{class}\" x=\"{LABELS}\" y=\"{top}\" width=\"{:.1}\" height=\"{BAR}\" rx=\"2\"/>",
-            (summary.median * scale).max(1.0)
-        ),
+    let [start, end] = [least, own].map(|value| f64::from(LABELS) + value * scale);
+    let (width, y) = ((median * scale).max(1.0), top + BAR / 2);
+    let bar = format!(
+        "<rect class=\"{class}\" x=\"{LABELS}\" y=\"{top}\" width=\"{width:.1}\" \
+         height=\"{BAR}\" rx=\"2\"/>\n"
     );
-    if summary.least < summary.most {
-        element(
-            body,
-            format_args!(
-                "<line class=\"range\" x1=\"{:.1}\" x2=\"{:.1}\" y1=\"{y}\" y2=\"{y}\"/>",
-                at(summary.least),
-                at(summary.most),
-                y = top + BAR / 2
-            ),
-        );
-    }
-    let is_whole = row.samples.iter().all(Sample::is_faultless);
-    let (class, failed) = if is_whole { ("", "") } else { ("failed", ", failed") };
-    let value = shown(summary.median, metric.unit());
-    element(
-        body,
-        format_args!(
-            "<text class=\"{class}\" x=\"{:.1}\" y=\"{middle}\">{value}{failed}</text>",
-            at(summary.most) + 6.0
-        ),
+    let range = format!(
+        "<line class=\"range\" x1=\"{start:.1}\" x2=\"{end:.1}\" y1=\"{y}\" y2=\"{y}\"/>\n"
     );
+    let range = if least < own { range } else { String::new() };
+    let (class, failed) = if row.is_faultless() { ("", "") } else { ("failed", ", failed") };
+    let value = shown(median, metric.unit()) + failed;
+    [name, bar, range, text(format!("{:.1}", end + 6.0), base, class, &value)].concat()
 }
 
-fn text(body: &mut String, (x, y): (u32, u32), class: &str, content: &str) {
+fn text(x: impl Display, y: u32, class: &str, content: &str) -> String {
     let content = content.replace('&', "&amp;").replace('<', "&lt;");
-    element(body, format_args!("<text class=\"{class}\" x=\"{x}\" y=\"{y}\">{content}</text>"));
-}
-
-fn element(body: &mut String, arguments: std::fmt::Arguments<'_>) {
-    // A string takes everything.
-    let _ = writeln!(body, "{arguments}");
+    format!("<text class=\"{class}\" x=\"{x}\" y=\"{y}\">{content}</text>\n")
 }

@@ -3,7 +3,9 @@
 //!
 //! Data of an event is `TYPE-NUMBER-TIME-PADDING`; see [`compose`].
 
-use std::{io::BufRead, ops::Range};
+use std::ops::Range;
+
+use memchr::memchr;
 
 use super::latency::{Latencies, now};
 use crate::crowd::{Ear, Tally};
@@ -193,8 +195,7 @@ struct Progress {
 impl Stream {
     fn take(&mut self, mut bytes: &[u8], hearing: &mut Hearing<'_>) -> Result<(), String> {
         if !self.line.is_empty() {
-            let mut rest = bytes;
-            let length = rest.skip_until(b'\n').map_err(|error| error.to_string())?;
+            let length = first_line(bytes);
             self.line.extend_from_slice(&bytes[..length]);
             if !self.line.ends_with(b"\n") {
                 return (self.line.len() < LONGEST).then_some(()).ok_or("an endless line".into());
@@ -203,7 +204,7 @@ impl Stream {
             self.lines(&line, hearing)?;
             line.clear();
             self.line = line;
-            bytes = rest;
+            bytes = &bytes[length..];
         }
         self.lines(bytes, hearing)
     }
@@ -219,8 +220,7 @@ impl Stream {
                     at += skip;
                     (&bytes[at..at + length - 1], length)
                 } else {
-                    let mut rest = &bytes[at..];
-                    let length = rest.skip_until(b'\n').map_err(|error| error.to_string())?;
+                    let length = first_line(&bytes[at..]);
                     match &bytes[at..at + length] {
                         [line @ .., b'\n'] => (line, length),
                         beginning => {
@@ -254,12 +254,9 @@ impl Stream {
 
     fn event(&mut self, data: &[u8], hearing: &mut Hearing<'_>) -> Result<(), String> {
         let damaged = || wrong("data that nobody sent", data);
-        let (kind, rest) = number(data).ok_or_else(damaged)?;
-        let (number, rest) = number(rest).ok_or_else(damaged)?;
-        let kind = u16::try_from(kind).map_err(|_| damaged())?;
-        if number > MOST_EVENTS {
-            return Err(damaged());
-        }
+        let (kind, rest) = read_number(data).ok_or_else(damaged)?;
+        let (number, rest) =
+            read_number(rest).filter(|(number, _)| *number <= MOST_EVENTS).ok_or_else(damaged)?;
         let known = self.progress.iter_mut().find(|known| known.kind == kind);
         let known = match known {
             Some(known) => known,
@@ -286,10 +283,15 @@ impl Stream {
         tally.events += 1;
         let Some(latencies) = &mut hearing.latencies else { return Ok(()) };
         latencies.add(kind, number, hearing.now, || {
-            let (published, _) = long_number(rest).ok_or_else(damaged)?;
+            let (published, _) = read_number(rest).ok_or_else(damaged)?;
             Ok(published)
         })
     }
+}
+
+/// The length of the first line with its end, or of its beginning.
+fn first_line(bytes: &[u8]) -> usize {
+    memchr(b'\n', bytes).map_or(bytes.len(), |at| at + 1)
 }
 
 /// A line that is not data.
@@ -317,17 +319,12 @@ impl Progress {
 }
 
 /// A number up to a hyphen, and what is behind it.
-fn number(data: &[u8]) -> Option<(u32, &[u8])> {
-    let (number, rest) = long_number(data)?;
-    Some((u32::try_from(number).ok()?, rest))
-}
-
-fn long_number(data: &[u8]) -> Option<(u64, &[u8])> {
+fn read_number<T: TryFrom<u64>>(data: &[u8]) -> Option<(T, &[u8])> {
     let mut number: u64 = 0;
     for (index, byte) in data.iter().enumerate() {
         match byte {
             b'0'..=b'9' => number = number.checked_mul(10)?.checked_add(u64::from(byte - b'0'))?,
-            b'-' if index > 0 => return Some((number, &data[index + 1..])),
+            b'-' if index > 0 => return Some((number.try_into().ok()?, &data[index + 1..])),
             _ => return None,
         }
     }

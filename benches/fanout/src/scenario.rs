@@ -1,0 +1,219 @@
+//! The catalogue: what is run, with which numbers.
+
+use std::time::Duration;
+
+use anyhow::Result;
+
+use super::{
+    delivery::{Delivery, Load, SIP},
+    idle::Idle,
+    metric::{Metric, Sample},
+    peer::{Entrant, Kind},
+    publishing::{InProcess, OverHttp},
+    stage::Settings,
+    storm::Storm,
+};
+
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Work {
+    Deliver(Delivery),
+    Idle(Idle),
+    Storm(Storm),
+    OverHttp(OverHttp),
+    InProcess(InProcess),
+}
+
+impl Work {
+    fn about(self) -> String {
+        match self {
+            Self::Deliver(delivery) => about(&delivery),
+            Self::Idle(Idle { streams, .. }) => {
+                format!("{streams} streams on which nothing happens; then each is behind once")
+            }
+            Self::Storm(Storm { clients }) => format!("{clients} clients connect at once"),
+            Self::OverHttp(OverHttp { publishes, window }) => {
+                let how = window.map_or("pipelined", |_| "each after the last one's answer");
+                format!(
+                    "{publishes} publishes of {SMALL} B over one HTTP connection, {how}; 1 client"
+                )
+            }
+            Self::InProcess(InProcess { publishes, clients }) => {
+                format!("{publishes} calls of publish with {SMALL} B, clients: {clients}")
+            }
+        }
+    }
+}
+
+/// One row of figures for each server.
+#[derive(Clone, Debug)]
+pub(crate) struct Case {
+    /// What chooses it on the command line; several cases may share it.
+    pub(crate) scenario: &'static str,
+    pub(crate) about: String,
+    pub(crate) work: Work,
+    /// What it is about: shown as a chart, and compared.
+    pub(crate) headlines: &'static [Metric],
+    /// A run that takes longer is given up.
+    pub(crate) time: Duration,
+}
+
+impl Case {
+    /// Whether a server can take part.
+    pub(crate) fn admits(&self, entrant: &Entrant) -> bool {
+        if entrant.only.as_ref().is_some_and(|only| only != self.scenario) {
+            return false;
+        }
+        if self.scenario == REDIS {
+            return matches!(entrant.kind, Kind::Websse | Kind::Node);
+        }
+        match self.work {
+            _ if entrant.kind == Kind::Node => false,
+            Work::Deliver(_) | Work::Idle(_) | Work::Storm(_) => entrant.kind != Kind::Echo,
+            Work::OverHttp(_) => entrant.kind != Kind::Limit,
+            Work::InProcess(_) => entrant.kind == Kind::Websse,
+        }
+    }
+
+    pub(crate) fn run(&self, entrant: &Entrant, window: usize) -> Result<Sample> {
+        let settings = Settings { window, time: self.time };
+        match self.work {
+            Work::Deliver(delivery) => delivery.run(entrant, settings),
+            Work::Idle(idle) => idle.run(entrant, settings),
+            Work::Storm(storm) => storm.run(entrant, settings),
+            Work::OverHttp(over_http) => over_http.run(entrant, settings),
+            Work::InProcess(in_process) => in_process.run(settings),
+        }
+    }
+}
+
+pub(crate) const SCENARIOS: &[&str] = &[
+    "burst",
+    "steady",
+    "idle",
+    "storm",
+    "stuck",
+    "types",
+    "scaling",
+    "publish",
+    #[cfg(feature = "redis")]
+    REDIS,
+];
+/// What a log costs that several nodes share.
+const REDIS: &str = "redis";
+
+const SMALL: usize = 128;
+const LARGE: usize = 4096;
+const SPEED: &[Metric] = &[Metric::Deliveries, Metric::CpuPerDelivery];
+const WAIT: &[Metric] = &[Metric::LastP50, Metric::P99, Metric::CpuPerDelivery];
+const SHARE: &[Metric] = &[Metric::LastP50, Metric::P99, Metric::CpuPerDelivery, Metric::Memory];
+const HOLDING: &[Metric] = &[Metric::Memory, Metric::MemoryAfter, Metric::Machine];
+const JOINING: &[Metric] = &[Metric::LastHead, Metric::CpuPerConnection];
+const ANSWERED: &[Metric] = &[Metric::Publishes, Metric::CpuPerPublish];
+
+/// All cases, in the order of [`SCENARIOS`]. `is_quick` is for a machine that only has to show
+/// that they run.
+pub(crate) fn catalogue(is_quick: bool) -> Vec<Case> {
+    let size = if is_quick { Size::QUICK } else { Size::FULL };
+    let mut cases = Vec::new();
+    let mut add = |scenario, headlines, work: Work| {
+        let time = if matches!(work, Work::Idle(_)) { size.time * 3 } else { size.time };
+        cases.push(Case { scenario, about: work.about(), work, headlines, time });
+    };
+    let steady = |per_second| Load::Steady { per_second, seconds: size.seconds };
+    let burst = |events: u32| Load::Burst { events: events.div_ceil(size.divisor).max(100) };
+    let clients = |clients: usize| clients / size.divisor as usize;
+
+    let small =
+        |readers, load| Delivery { types: 1, readers, stuck: 0, slow: 0, bytes: SMALL, load };
+    let many = clients(1000);
+    add("burst", SPEED, Work::Deliver(small(many, burst(1000))));
+    add("steady", WAIT, Work::Deliver(small(many, steady(20))));
+
+    let idle = Idle { streams: clients(10_000), groups: size.groups, settled: size.settled };
+    add("idle", HOLDING, Work::Idle(idle));
+    add("storm", JOINING, Work::Storm(Storm { clients: clients(5000) }));
+
+    for (readers, stuck, slow, load, headlines) in [
+        (500, 20, 0, burst(3000), &[Metric::Deliveries]),
+        (500, 100, 0, steady(200), &[Metric::P99]),
+        (900, 50, 50, steady(50), &[Metric::P99]),
+    ] {
+        let all_read = Delivery { bytes: LARGE, ..small(clients(readers), load) };
+        let [stuck, slow] = [stuck, slow].map(clients);
+        add("stuck", headlines, Work::Deliver(all_read));
+        add("stuck", headlines, Work::Deliver(Delivery { stuck, slow, ..all_read }));
+    }
+
+    let types = Delivery { types: 100, ..small(many, burst(5000)) };
+    add("types", SPEED, Work::Deliver(types));
+
+    // A million deliveries at most; and at 10,000 clients a rate that two processors can bear.
+    for (readers, events, per_second) in [(100, 1000, 20), (1000, 1000, 20), (10_000, 100, 5)] {
+        add("scaling", SPEED, Work::Deliver(small(clients(readers), burst(events))));
+        add("scaling", WAIT, Work::Deliver(small(clients(readers), steady(per_second))));
+    }
+
+    for (publishes, window) in [(10_000, Some(1)), (50_000, None)] {
+        let publishes = publishes / size.divisor;
+        add("publish", ANSWERED, Work::OverHttp(OverHttp { publishes, window }));
+    }
+    for clients in [0, 1, 100] {
+        let publishes = 200_000 / size.divisor;
+        add("publish", &ANSWERED[..1], Work::InProcess(InProcess { publishes, clients }));
+    }
+
+    if cfg!(feature = "redis") {
+        // One client, however small the run is; and 100,000 deliveries a second, a node's share.
+        let share = small(clients(10_000), steady(10));
+        add(REDIS, &[Metric::P50, Metric::P99], Work::Deliver(small(1, steady(20))));
+        add(REDIS, SHARE, Work::Deliver(share));
+    }
+    cases
+}
+
+/// How large a run is.
+#[derive(Clone, Copy, Debug)]
+struct Size {
+    /// Clients and events are divided by it.
+    divisor: u32,
+    seconds: u32,
+    groups: usize,
+    settled: Duration,
+    time: Duration,
+}
+
+impl Size {
+    const FULL: Self = Self {
+        divisor: 1,
+        seconds: 5,
+        groups: 10,
+        settled: Duration::from_secs(4),
+        time: Duration::from_secs(60),
+    };
+    const QUICK: Self = Self {
+        divisor: 20,
+        seconds: 1,
+        groups: 2,
+        settled: Duration::from_millis(300),
+        time: Duration::from_secs(15),
+    };
+}
+
+fn about(delivery: &Delivery) -> String {
+    let Delivery { types, readers, stuck, slow, bytes, load } = delivery;
+    let some = |count: &usize, what: String| if *count > 0 { what } else { String::new() };
+    let load = match load {
+        Load::Burst { events } => format!("{events} x {bytes} B at full speed"),
+        Load::Steady { per_second, seconds } => {
+            format!("{per_second} x {bytes} B a second for {seconds} s")
+        }
+    };
+    [
+        format!("{readers} client{}", if *readers == 1 { "" } else { "s" }),
+        some(&(types - 1), format!(" with 1 to 5 of {types} types")),
+        format!(", {load}"),
+        some(stuck, format!(", {stuck} more never read")),
+        some(slow, format!(", {slow} more read {SIP} B a second")),
+    ]
+    .concat()
+}
