@@ -27,15 +27,15 @@ use crate::{
     panics::survive,
 };
 
-/// The pauses after errors of `accept` that follow each other, from the first to the longest.
+/// The pauses after consecutive errors of `accept`: the first one and the longest one.
 const FIRST_PAUSE: Duration = Duration::from_millis(1);
 const LONGEST_PAUSE: Duration = Duration::from_millis(500);
 /// How long threads may take to notice that their connections were cut.
 const AFTER_CUT: Duration = Duration::from_millis(250);
-/// Trouble with accepting is told to the log this often at most.
+/// An error of `accept` is logged at most once in this time.
 const WARNED: Duration = Duration::from_secs(10);
 
-/// What holds for the connections of a listener.
+/// The rules for the connections of a listener.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Rules {
     pub(super) router: Router,
@@ -52,10 +52,10 @@ pub(super) struct Service {
     pub(super) connections: Arc<Slots>,
     pub(super) leadership: Leadership,
     pub(super) acceptor: Acceptor,
-    /// The threads that have not ended. Held while one is started, so that it cannot end before
-    /// it stands here.
+    /// The threads that have not ended. Locked while a thread is started, so that it cannot end
+    /// before it is entered here.
     threads: Mutex<HashMap<ThreadId, JoinHandle<()>>>,
-    /// When the log was last told of trouble with accepting.
+    /// When an error of `accept` was last logged.
     warned: Mutex<Option<Instant>>,
 }
 
@@ -87,11 +87,11 @@ impl Service {
         Ok(())
     }
 
-    /// What each thread does.
+    /// The loop of each thread.
     fn work(self: &Arc<Self>) {
         let mut buffers = Buffers::new(self.rules.limits.head_bytes);
         while self.leadership.wait() {
-            if !self.accept_while_in_turn(&mut buffers) {
+            if !self.accept_as_leader(&mut buffers) {
                 self.leadership.end();
                 break;
             }
@@ -99,8 +99,8 @@ impl Service {
         self.threads.lock().remove(&thread::current().id());
     }
 
-    /// Accepts and serves until the turn has been passed on; false when all are to stop.
-    fn accept_while_in_turn(self: &Arc<Self>, buffers: &mut Buffers) -> bool {
+    /// Accepts and serves until leadership is passed on; false if all threads must stop.
+    fn accept_as_leader(self: &Arc<Self>, buffers: &mut Buffers) -> bool {
         let leader = Leader { service: self, held: Cell::new(true) };
         let mut pause = FIRST_PAUSE;
         while leader.held.get() {
@@ -119,7 +119,7 @@ impl Service {
             };
             pause = FIRST_PAUSE;
             let spare = accepted.spare;
-            // Should this crate have a bug that panics, it costs the connection, not the turn.
+            // If a bug in this crate panics, it costs the connection, not the leadership.
             let _ = survive(|| serve(self, &leader, accepted, buffers));
             if spare {
                 self.acceptor.restore_reserve();
@@ -129,8 +129,8 @@ impl Service {
         true
     }
 
-    /// Tells the log of trouble with accepting, which comes again and again. A logger is code of the
-    /// embedding program: the turn is passed on first.
+    /// Logs trouble with accepting, which can occur again and again. A logger is code of the
+    /// embedding program, so leadership is passed on first.
     fn warn(self: &Arc<Self>, leader: &Leader<'_>, trouble: fmt::Arguments<'_>) {
         if !logs::enabled(Level::Warn) {
             return;
@@ -142,7 +142,7 @@ impl Service {
             if !warned.is_none_or(is_new) {
                 return;
             }
-            // Once the turn is passed on, the next one may have the same trouble.
+            // Set before leadership is passed on, since the next leader may have the same trouble.
             warned.replace(now)
         };
         if leader.pass().is_ok() {
@@ -154,15 +154,16 @@ impl Service {
 
     /// Stops listening and ends connections that are idle.
     pub(super) fn stop(&self) {
-        // Once only: later the address may belong to somebody else.
+        // Once only: later the address may belong to another program.
         if self.leadership.stop() {
             self.acceptor.close();
         }
         self.connections.stop();
     }
 
-    /// Waits until `end` for what is being worked on, then cuts it off; returns the number of
-    /// threads that run still, in code of the embedding program. A thread does not wait for itself.
+    /// Waits until `end` for requests in progress, then cuts their connections. Returns the number
+    /// of threads that still run, in code of the embedding program. A thread does not wait for
+    /// itself.
     pub(super) fn finish(&self, end: Instant) -> usize {
         let own = self.own_threads();
         if self.leadership.wait_ended(own, Some(end)) > 0 {
@@ -175,22 +176,22 @@ impl Service {
         left
     }
 
-    /// Waits until the listening has been stopped and everything is done.
+    /// Waits until the listening was stopped and everything is done.
     pub(super) fn wait(&self) {
         self.leadership.wait_ended(self.own_threads(), None);
     }
 
-    /// 1 on a thread of this service, which does not wait for itself.
+    /// 1 on a thread of this service, which does not wait for itself; else 0.
     fn own_threads(&self) -> usize {
         usize::from(self.threads.lock().contains_key(&thread::current().id()))
     }
 
-    /// Joins threads that have nothing left to do but to end.
+    /// Joins threads that have nothing left to do but end.
     fn join(&self, own: usize) {
         let current = thread::current().id();
         let threads = std::mem::take(&mut *self.threads.lock());
         for (id, thread) in threads {
-            // A panic there was told on stderr by the panic hook.
+            // The panic hook has reported a panic there.
             if own == 0 || id != current {
                 let _ = thread.join();
             }
@@ -198,14 +199,14 @@ impl Service {
     }
 }
 
-/// The turn to accept, as its thread holds it.
+/// The leadership, as its thread holds it.
 pub(super) struct Leader<'s> {
     service: &'s Arc<Service>,
     held: Cell<bool>,
 }
 
 impl Leader<'_> {
-    /// Passes the turn on; on an error it is still held.
+    /// Passes leadership on; on an error it is still held.
     pub(super) fn pass(&self) -> io::Result<()> {
         if self.held.get() {
             self.service.leadership.pass(|| self.service.spawn())?;
