@@ -1,4 +1,4 @@
-//! What a server tells of itself over HTTP: its figures, and whether it works.
+//! The server's stats, metrics and health over HTTP.
 
 use std::{
     fmt::{self, Write},
@@ -18,12 +18,13 @@ use crate::{
     server::Server,
 };
 
-/// How long the broadcaster may take to answer before it counts as stuck.
+/// How long the broadcaster may take to answer; if it takes longer, it counts as stuck.
 const PATIENCE: Duration = Duration::from_secs(1);
 
 impl Server {
-    /// A handler that answers GET with the server's figures in the text format of Prometheus
-    /// (version 0.0.4). They are those of [`stats`](Self::stats) and [`clients`](Self::clients).
+    /// Returns a handler that answers GET with the server's metrics in the text format of
+    /// Prometheus (version 0.0.4). They are those of [`stats`](Self::stats) and
+    /// [`clients`](Self::clients).
     ///
     /// ```
     /// # use websse::{Server, http::HttpServer};
@@ -36,7 +37,7 @@ impl Server {
         self.figures_handler(metrics, "text/plain; version=0.0.4; charset=utf-8")
     }
 
-    /// A handler that answers GET with the server's figures as a JSON object.
+    /// Returns a handler that answers GET with the server's stats as a JSON object.
     ///
     /// ```
     /// # use websse::{Server, http::HttpServer};
@@ -57,10 +58,10 @@ impl Server {
         }
     }
 
-    /// A handler that answers GET with status 200 where the broadcaster answers and there is room to
-    /// publish, and with 503 where that is not so for a second: for load balancers and service
-    /// managers. A node of several answers 503 as well while the log is not connected that they
-    /// share; its streams stay open meanwhile.
+    /// Returns a handler for load balancers and service managers. It answers GET with status 200 if
+    /// the broadcaster answers and the publish queue has room, and with 503 if that is not so for a
+    /// second. One of several nodes also answers 503 while the shared log is not connected; its
+    /// streams stay open meanwhile.
     ///
     /// ```
     /// # use websse::{Server, http::HttpServer};
@@ -72,7 +73,7 @@ impl Server {
     }
 }
 
-/// Tells figures; made by [`Server::metrics_handler`] and [`Server::stats_handler`].
+/// Reports metrics or stats; made by [`Server::metrics_handler`] and [`Server::stats_handler`].
 ///
 /// ```
 /// use websse::{Denied, Server, http::{Handler, HttpServer, Request}};
@@ -100,14 +101,14 @@ pub struct FiguresHandler {
 type Format = fn(&mut String, &Figures) -> fmt::Result;
 
 impl FiguresHandler {
-    /// Adds the requests that this HTTP server has refused, by status. Of several servers the last one
-    /// counts.
+    /// Adds the number of requests that this HTTP server has refused, by status. If it is called
+    /// several times, the last server counts.
     pub fn with_http(self, http: &HttpServer) -> Self {
         Self { refusals: http.refusals(), ..self }
     }
 
-    /// Lets `decide` say who may read them, by [`Action::Stats`]. Given several times, all must agree:
-    /// they are asked in their order, and the first refusal is the answer.
+    /// Lets `decide` allow or refuse a reader, by [`Action::Stats`]. If there are several, all must
+    /// agree: they are called in their order, and the first refusal is the answer.
     pub fn authorize(
         self,
         decide: impl Fn(&Request, Action<'_>) -> Result<(), Denied> + Send + Sync + 'static,
@@ -216,7 +217,7 @@ fn metrics(text: &mut String, figures: &Figures) -> fmt::Result {
     family("http_refused_total", "counter", help, &refused.collect::<Vec<_>>())
 }
 
-/// Counts since the start, each with what it counts.
+/// Counts since the start: a name, a description, the number.
 fn log_counts(log: &LogStats) -> [(&'static str, &'static str, u64); 9] {
     [
         ("appended", "Messages appended to the log.", log.appended),
@@ -231,7 +232,7 @@ fn log_counts(log: &LogStats) -> [(&'static str, &'static str, u64); 9] {
     ]
 }
 
-/// A label's value, as it stands between quotes.
+/// A label's value, escaped for its quotes.
 fn escaped(value: &str) -> String {
     value.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n")
 }
@@ -275,7 +276,7 @@ fn json(text: &mut String, figures: &Figures) -> fmt::Result {
     writeln!(text, "{}", object(fields))
 }
 
-/// Tells whether the server works; made by [`Server::health_handler`].
+/// Reports whether the server works; made by [`Server::health_handler`].
 ///
 /// ```
 /// use websse::{HealthHandler, Server, http::HttpServer};
@@ -289,7 +290,7 @@ pub struct HealthHandler {
     shared: Arc<Shared>,
 }
 
-/// The health of a node that can do its own work.
+/// The health of a node with a log, if its broadcaster answers.
 fn health_with(log: &LogStats) -> Response {
     let lag = log.lag.as_secs_f32();
     if log.connected {
