@@ -35,9 +35,9 @@
 //! - Every event that [`publish`](Server::publish) accepted reaches every client whose response
 //!   head had arrived before the call, once and in order, or that client is disconnected. There is
 //!   never a silent gap.
-//! - A client that does not read, or reads slowly, delays no other. A client that is more than [1
-//!   MiB](Builder::mailbox_bytes) behind is disconnected once it has taken nothing for 3 s, or at
-//!   once if [memory](Builder::mailboxes_bytes) is short. A client that takes nothing for [10
+//! - A client that does not read, or reads slowly, delays no other client. A client that is more
+//!   than [1 MiB](Builder::mailbox_bytes) behind is disconnected once it has taken nothing for 3 s,
+//!   or at once if [memory](Builder::mailboxes_bytes) is short. A client that takes nothing for [10
 //!   s](Builder::stall_timeout) is disconnected in any case. Its browser reconnects by itself. If
 //!   most of the clients are far behind and go on reading, the publisher is too fast: `publish`
 //!   blocks until they have caught up ([`try_publish`](Server::try_publish) returns an error
