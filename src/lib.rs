@@ -37,9 +37,9 @@
 //!   never a silent gap.
 //! - A client that does not read, or reads slowly, delays no other client. A client that is more
 //!   than [1 MiB](Builder::mailbox_bytes) behind is disconnected once it has taken nothing for 3 s,
-//!   or at once if [memory](Builder::mailboxes_bytes) is short. A client that takes nothing for [10
-//!   s](Builder::stall_timeout) is disconnected in any case. Its browser reconnects by itself. If
-//!   most of the clients are far behind and go on reading, the publisher is too fast: `publish`
+//!   or at once if [memory](Builder::mailboxes_bytes) is short. A client that takes nothing for
+//!   [10 s](Builder::stall_timeout) is disconnected in any case. Its browser reconnects by itself.
+//!   If most of the clients are far behind and go on reading, the publisher is too fast: `publish`
 //!   blocks until they have caught up ([`try_publish`](Server::try_publish) returns an error
 //!   instead).
 //! - A client that reconnects with its last event's id gets exactly what it missed, or a
@@ -281,8 +281,8 @@
 //! ```
 //!
 //! The example `sensors` was seen to take 4 MB with 16 clients. For thousands of streams, on the
-//! other hand, raise the limit of open descriptors (`ulimit -n`), and listen with a [larger
-//! backlog](http::HttpServer::bind).
+//! other hand, raise the limit of open descriptors (`ulimit -n`), and listen with a
+//! [larger backlog](http::HttpServer::bind).
 //!
 //! # Shutting down
 //!

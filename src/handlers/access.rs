@@ -64,8 +64,8 @@ enum Kind {
 }
 
 impl Denied {
-    /// The request has no credentials, or none that are valid: status 401, with `WWW-Authenticate:
-    /// Bearer`. The reason is the answer's text.
+    /// The request has no credentials, or none that are valid: status 401, with
+    /// `WWW-Authenticate: Bearer`. The reason is the answer's text.
     pub fn unauthorized(reason: impl Into<Cow<'static, str>>) -> Self {
         Self { kind: Kind::Unauthorized, reason: reason.into() }
     }

@@ -80,8 +80,9 @@ impl Builder {
     }
 
     /// How many bytes may wait for all clients together; default 256 MiB. Bytes that several
-    /// clients wait for count once. Above half of this limit, every client is held to its [own
-    /// limit](Self::mailbox_bytes). Above all of it, the clients furthest behind are disconnected.
+    /// clients wait for count once. Above half of this limit, every client is held to its
+    /// [own limit](Self::mailbox_bytes). Above all of it, the clients furthest behind are
+    /// disconnected.
     pub fn mailboxes_bytes(mut self, bytes: usize) -> Self {
         self.options.subscribers.mailboxes_bytes = bytes;
         self

@@ -13,7 +13,7 @@ use super::{
     tokens::Tokens,
 };
 
-/// The name of a flag, in capitals and after this, is that of its environment variable.
+/// The prefix of an environment variable; the name of its flag follows, in capitals.
 const PREFIX: &str = "WEBSSE_";
 
 /// An error in a build without Redis: otherwise several nodes would know nothing of each other.
