@@ -117,8 +117,8 @@ impl Builder {
     }
 
     /// How many of the last events of each type are kept for clients that reconnect; default 1024.
-    /// 0 keeps none: then events get no ids, and a `stream-gap` event tells a client that reconnects
-    /// with an id that it may have missed some.
+    /// 0 keeps none: then events get no ids, and a client that reconnects with an id gets a
+    /// `stream-gap` event.
     pub fn history_events(mut self, events: usize) -> Self {
         self.options.history.events = events;
         self
