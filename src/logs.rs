@@ -1,8 +1,8 @@
-//! What the library tells the `log` facade; without the feature `log`, nothing.
+//! Writes to the `log` facade; without the feature `log`, does nothing.
 //!
-//! A logger is code of the embedding program. It is called where that may run: on the caller's thread,
-//! on that of the hooks, and on a connection's own once it has passed the turn to accept; never on
-//! the broadcaster, in the leader, or under a lock.
+//! A logger is code of the embedding program, so it is called only where such code may run: on the
+//! caller's thread, on the hooks' thread, and on a connection's own thread after it has passed
+//! leadership on. It is never called on the broadcaster, by the leader, or under a lock.
 
 use std::fmt;
 
@@ -21,7 +21,7 @@ pub(crate) enum Level {
     Debug,
 }
 
-/// Whether anything of this level is wanted, as far as can be told without asking the logger.
+/// Whether this level is enabled, as far as is known without asking the logger.
 #[cfg(feature = "log")]
 pub(crate) fn enabled(level: Level) -> bool {
     level <= log::STATIC_MAX_LEVEL && level <= log::max_level()
@@ -32,7 +32,7 @@ pub(crate) fn enabled(_: Level) -> bool {
     false
 }
 
-/// A logger that panics costs nothing but its line.
+/// If the logger panics, only its line is lost.
 #[cfg(feature = "log")]
 pub(crate) fn write(level: Level, text: fmt::Arguments<'_>) {
     survive(|| log::log!(target: "websse", level, "{text}"));

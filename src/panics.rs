@@ -1,15 +1,15 @@
-//! Code of the embedding program that panics.
+//! Panics in code of the embedding program.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-/// Runs what may panic; `None` where it did, of which the panic hook has told. What it has half done
-/// is its own.
+/// Runs code that may panic; `None` if it did. The panic hook has reported the panic. The code
+/// itself is responsible for what it has left half done.
 pub(crate) fn survive<T>(work: impl FnOnce() -> T) -> Option<T> {
     let panic = match catch_unwind(AssertUnwindSafe(work)) {
         Ok(result) => return Some(result),
         Err(panic) => panic,
     };
-    // What a panic carries may panic when it is dropped, and what that carries as well.
+    // The payload of a panic may panic when it is dropped, and the payload of that panic too.
     if let Err(again) = catch_unwind(AssertUnwindSafe(|| drop(panic))) {
         std::mem::forget(again);
     }

@@ -2,7 +2,7 @@
 
 use std::{fmt, str::FromStr};
 
-/// A text from outside as a message quotes it: on one line, and of a long one the beginning only.
+/// Quotes a text from outside: on one line, and only the beginning of a long one.
 pub(crate) struct Quoted<'t>(pub(crate) &'t str);
 
 impl fmt::Display for Quoted<'_> {

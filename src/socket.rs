@@ -8,9 +8,9 @@ use std::{
     time::Duration,
 };
 
-/// What a stream needs of its socket, which never blocks; tests script it.
+/// What a stream needs of its socket, which never blocks. Tests use a scripted one.
 pub(crate) trait Wire: Read + Write {
-    /// Tells the peer that nothing more follows, while what it sends can still be read.
+    /// Ends the sending direction; what the peer sends can still be read.
     fn finish(&self) -> io::Result<()>;
 }
 
@@ -22,7 +22,7 @@ pub(crate) enum Socket {
     Unix(UnixStream),
 }
 
-/// Runs the same call on whichever socket it is.
+/// Makes the same call on either kind of socket.
 macro_rules! either {
     ($self:expr, $socket:ident => $call:expr) => {
         match $self {
@@ -46,7 +46,7 @@ impl Socket {
         either!(self, socket => socket.set_write_timeout(Some(timeout)))
     }
 
-    /// Ends one or both directions; a thread that is blocked in a read or a write returns.
+    /// Ends one or both directions. A thread that is blocked in a read or a write returns.
     pub(crate) fn shutdown(&self, how: Shutdown) -> io::Result<()> {
         either!(self, socket => socket.shutdown(how))
     }
@@ -58,8 +58,8 @@ impl Wire for Socket {
     }
 }
 
-// Reading and writing need no exclusive access to a socket, so that one thread can wait in a read
-// while another ends it by `shutdown`.
+// Reading and writing need no exclusive access to a socket. So one thread can wait in a read while
+// another one ends it by `shutdown`.
 impl Read for &Socket {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         either!(self, socket => { let mut socket = socket; socket.read(buffer) })

@@ -1,10 +1,10 @@
-//! Who may do what, as the embedding program decides.
+//! Access control: the embedding program decides what a request may do.
 
 use std::{borrow::Cow, fmt, sync::Arc, time::Duration};
 
 use crate::http::{Request, Response};
 
-/// What a request asks to be allowed.
+/// What a request wants to do.
 ///
 /// ```
 /// use websse::{Action, Denied, http::Request};
@@ -27,11 +27,11 @@ pub enum Action<'a> {
     Subscribe(&'a [&'a str]),
     /// To publish to this event type; `message` is the general one.
     Publish(&'a str),
-    /// To read the server's figures.
+    /// To read the server's stats.
     Stats,
 }
 
-/// Why a request is not allowed, and with it the status of the answer.
+/// Why a request is not allowed; it decides the status of the answer.
 ///
 /// ```
 /// use websse::{Action, Denied, Server, http::{HttpServer, Request}};
@@ -64,19 +64,19 @@ enum Kind {
 }
 
 impl Denied {
-    /// The request does not say who sends it, or not in a way that can be believed: status 401, with
+    /// The request has no credentials, or none that are valid: status 401, with
     /// `WWW-Authenticate: Bearer`. The reason is the answer's text.
     pub fn unauthorized(reason: impl Into<Cow<'static, str>>) -> Self {
         Self { kind: Kind::Unauthorized, reason: reason.into() }
     }
 
-    /// Whoever sends it may not: status 403.
+    /// The sender is not allowed to do this: status 403.
     pub fn forbidden(reason: impl Into<Cow<'static, str>>) -> Self {
         Self { kind: Kind::Forbidden, reason: reason.into() }
     }
 
-    /// Not now: status 429, with the time after which to try again as `Retry-After`. A stream is
-    /// refused in the way that lets browsers come back by themselves.
+    /// The request is refused for now: status 429, with the time to wait as `Retry-After`. A stream
+    /// is refused in a way that lets browsers reconnect by themselves.
     ///
     /// ```
     /// use std::time::Duration;
@@ -89,7 +89,7 @@ impl Denied {
         Self { kind: Kind::TryLater(after), reason: reason.into() }
     }
 
-    /// The reason, where the refusal is for now only.
+    /// The reason, if the request is refused for now only.
     pub(crate) fn for_now(&self) -> Option<&str> {
         matches!(self.kind, Kind::TryLater(_)).then_some(&self.reason)
     }
@@ -100,7 +100,7 @@ impl Denied {
             Kind::Unauthorized => text(401).header("WWW-Authenticate", "Bearer"),
             Kind::Forbidden => text(403),
             Kind::TryLater(after) => {
-                // Whole seconds (RFC 9110, section 10.2.3), not too early.
+                // Whole seconds (RFC 9110, section 10.2.3), rounded up.
                 let seconds = after.as_secs() + u64::from(after.subsec_nanos() > 0);
                 text(429).header("Retry-After", seconds.to_string())
             }
@@ -108,14 +108,14 @@ impl Denied {
     }
 }
 
-/// The embedding program's decisions, which have to agree; without one everybody may do everything.
+/// The embedding program's decisions, which must all agree. Without any, everything is allowed.
 #[derive(Clone, Default)]
 pub(crate) struct Authorize(Vec<Arc<Decide>>);
 
 type Decide = dyn Fn(&Request, Action<'_>) -> Result<(), Denied> + Send + Sync;
 
 impl Authorize {
-    /// Adds a decision: in place of those before, a rule would be lost in silence.
+    /// Adds a decision. If it replaced the earlier ones, a rule would be lost in silence.
     pub(crate) fn and(
         mut self,
         decide: impl Fn(&Request, Action<'_>) -> Result<(), Denied> + Send + Sync + 'static,
@@ -124,12 +124,12 @@ impl Authorize {
         self
     }
 
-    /// Whether there is code of the embedding program to be asked.
+    /// Whether code of the embedding program must be called.
     pub(crate) fn asks(&self) -> bool {
         !self.0.is_empty()
     }
 
-    /// Asks in the order given, up to the first refusal.
+    /// Asks in the given order, until the first refusal.
     pub(crate) fn decide(&self, request: &Request, action: Action<'_>) -> Result<(), Denied> {
         self.0.iter().try_for_each(|decide| decide(request, action))
     }

@@ -18,19 +18,19 @@ use crate::{
 };
 
 impl Server {
-    /// The handler that streams events, to be mounted for GET at any path.
+    /// Returns the handler that streams events; mount it for GET at any path.
     ///
-    /// `?event=NAME` chooses an event type; it may come several times, and `*` means all types.
-    /// Without it the stream is of the general type. A type that is not registered gets status 400.
+    /// `?event=NAME` chooses an event type. It may be repeated; `*` means all types. Without it the
+    /// stream is of the general type. A type that is not registered gets status 400.
     ///
-    /// A client that comes back with the `Last-Event-ID` header, as browsers do by themselves, or
-    /// with `?last_event_id=`, gets what it has missed, as long as it is
-    /// [kept](crate::Builder::history_events); else a `stream-gap` event tells it. `?replay=N`
-    /// begins a first connection with the last N events.
+    /// A client that reconnects sends the `Last-Event-ID` header, as browsers do by themselves, or
+    /// `?last_event_id=`. It gets the events that it missed, as long as they are
+    /// [kept](crate::Builder::history_events); otherwise a `stream-gap` event reports the gap.
+    /// `?replay=N` begins a first connection with the last N events.
     ///
-    /// Where the stream is refused for now only (too many clients, or the server is shut down), the
-    /// answer is a stream that says why in a comment and ends: any status but 200 would make a
-    /// browser's `EventSource` give up for good.
+    /// If a stream is refused for now only (too many clients, or the server is shut down), the
+    /// answer is a stream that gives the reason in a comment and ends. Any status but 200 would
+    /// make a browser's `EventSource` give up for good.
     ///
     /// ```
     /// # use websse::{Server, http::HttpServer};
@@ -80,9 +80,9 @@ impl fmt::Debug for PerAddress {
 }
 
 impl EventStreamHandler {
-    /// Lets `decide` say who may listen to what, by [`Action::Subscribe`]. It runs on the
-    /// connection's own thread, and may take its time. Given several times, all must agree: they are
-    /// asked in their order, and the first refusal is the answer.
+    /// Lets `decide` allow or refuse a stream, by [`Action::Subscribe`]. It runs on the
+    /// connection's own thread and may block. If there are several, all must agree: they are called
+    /// in their order, and the first refusal is the answer.
     ///
     /// ```
     /// # use websse::{Action, Denied, Server, http::Request};
@@ -99,10 +99,10 @@ impl EventStreamHandler {
         Self { authorize: self.authorize.and(decide), ..self }
     }
 
-    /// Lets each client listen over at most `limit` connections at a time; a further one has to
-    /// come back later. `address` tells whose they are, `None` is not limited. Behind a proxy the peer
-    /// is the proxy, and the client's address is what the proxy says it is. Given several times, all
-    /// the limits hold: one for each host and one for its network, for example.
+    /// Limits each client to `limit` connections at a time; one more is refused for now. `address`
+    /// returns the client's address; `None` is not limited. Behind a proxy the peer is the proxy,
+    /// and the proxy names the client's address. If there are several limits, all hold: for example
+    /// one for each host and one for its network.
     ///
     /// ```
     /// # use websse::{Server, http::{HttpServer, Request}};
@@ -165,7 +165,8 @@ impl Handler for EventStreamHandler {
         let admits_at_once = shared.admits_at_once(&resume);
         let answer = move || {
             event_stream().take_over(move |socket, head| {
-                // Refused only where the client was told, or the server has ended; it comes back.
+                // An error means that the client was told, or that the server has ended; the client
+                // reconnects.
                 let _ = shared.admit(seat, head, resume, Via::Wire(socket));
             })
         };
@@ -177,8 +178,8 @@ impl Handler for EventStreamHandler {
     }
 }
 
-/// Where the client wants to begin. The header comes when a browser reconnects, and wins over the
-/// parameter, which is for the first connection.
+/// Where the client wants to begin. A browser sends the header when it reconnects. The header wins
+/// over the parameter, which is for the first connection.
 fn read_resume(request: &Request) -> Result<Resume, Response> {
     let mut resume = Resume::default();
     for (name, value) in request.query() {
@@ -191,7 +192,7 @@ fn read_resume(request: &Request) -> Result<Resume, Response> {
                     let text = format!("replay is a number of events in digits, not {value}");
                     Response::text(400, text)
                 })?;
-                // More than a 32-bit host can count is all there is.
+                // A number too large for a 32-bit host means all events.
                 resume.replay = usize::try_from(events).unwrap_or(usize::MAX);
             }
             _ => {}
@@ -203,16 +204,16 @@ fn read_resume(request: &Request) -> Result<Resume, Response> {
     Ok(resume)
 }
 
-/// The head of every answer on the stream endpoint that a client shall come back from.
+/// The head of every answer after which a client reconnects.
 fn event_stream() -> Response {
     Response::new(200)
         .header("Content-Type", "text/event-stream")
-        // Proxies and compression would hold events back.
+        // Proxies and compression would delay events.
         .header("Cache-Control", "no-cache, no-transform")
         .header("X-Accel-Buffering", "no")
 }
 
-/// A stream that ends at once, and is to be asked for again.
+/// A stream that ends at once, so that the client reconnects later.
 fn refuse_for_now(reason: &str) -> Response {
     event_stream()
         .with_body(frame::refusal(reason).into_bytes())

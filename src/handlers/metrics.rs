@@ -1,4 +1,4 @@
-//! What a server tells of itself over HTTP: its figures, and whether it works.
+//! The server's stats, metrics and health over HTTP.
 
 use std::{
     fmt::{self, Write},
@@ -19,12 +19,13 @@ use crate::{
     server::Server,
 };
 
-/// How long the broadcaster may take to answer before it counts as stuck.
+/// How long the broadcaster may take to answer; if it takes longer, it counts as stuck.
 const PATIENCE: Duration = Duration::from_secs(1);
 
 impl Server {
-    /// A handler that answers GET with the server's figures in the text format of Prometheus
-    /// (version 0.0.4). They are those of [`stats`](Self::stats) and [`clients`](Self::clients).
+    /// Returns a handler that answers GET with the server's metrics in the text format of
+    /// Prometheus (version 0.0.4). They are those of [`stats`](Self::stats) and
+    /// [`clients`](Self::clients).
     ///
     /// ```
     /// # use websse::{Server, http::HttpServer};
@@ -37,7 +38,7 @@ impl Server {
         self.figures_handler(metrics, "text/plain; version=0.0.4; charset=utf-8")
     }
 
-    /// A handler that answers GET with the server's figures as a JSON object.
+    /// Returns a handler that answers GET with the server's stats as a JSON object.
     ///
     /// ```
     /// # use websse::{Server, http::HttpServer};
@@ -58,11 +59,11 @@ impl Server {
         }
     }
 
-    /// A handler that answers GET with status 200 where the broadcaster answers and there is room to
-    /// publish, and with 503 where that is not so for a second: for load balancers and service
-    /// managers. A node of several answers 503 as well while the log that they share is not connected,
-    /// would take no event, or would not let events be read for clients that come back, and says which;
-    /// its streams stay open meanwhile. The log is asked once a second at most.
+    /// Returns a handler for load balancers and service managers. It answers GET with status 200 if
+    /// the broadcaster answers and the publish queue has room, and with 503 if that is not so for a
+    /// second. One of several nodes also answers 503 while the shared log is not connected, would
+    /// refuse an event, or would not let events be read for clients that come back, and says which;
+    /// its streams stay open meanwhile. The log is asked at most once a second.
     ///
     /// ```
     /// # use websse::{Server, http::HttpServer};
@@ -74,7 +75,7 @@ impl Server {
     }
 }
 
-/// Tells figures; made by [`Server::metrics_handler`] and [`Server::stats_handler`].
+/// Reports metrics or stats; made by [`Server::metrics_handler`] and [`Server::stats_handler`].
 ///
 /// ```
 /// use websse::{Denied, Server, http::{Handler, HttpServer, Request}};
@@ -102,14 +103,14 @@ pub struct FiguresHandler {
 type Format = fn(&mut String, &Figures) -> fmt::Result;
 
 impl FiguresHandler {
-    /// Adds the requests that this HTTP server has refused, by status. Of several servers the last one
-    /// counts.
+    /// Adds the number of requests that this HTTP server has refused, by status. If it is called
+    /// several times, the last server counts.
     pub fn with_http(self, http: &HttpServer) -> Self {
         Self { refusals: http.refusals(), ..self }
     }
 
-    /// Lets `decide` say who may read them, by [`Action::Stats`]. Given several times, all must agree:
-    /// they are asked in their order, and the first refusal is the answer.
+    /// Lets `decide` allow or refuse a reader, by [`Action::Stats`]. If there are several, all must
+    /// agree: they are called in their order, and the first refusal is the answer.
     pub fn authorize(
         self,
         decide: impl Fn(&Request, Action<'_>) -> Result<(), Denied> + Send + Sync + 'static,
@@ -218,7 +219,7 @@ fn metrics(text: &mut String, figures: &Figures) -> fmt::Result {
     family("http_refused_total", "counter", help, &refused.collect::<Vec<_>>())
 }
 
-/// Counts since the start, each with what it counts.
+/// Counts since the start: a name, a description, the number.
 fn log_counts(log: &LogStats) -> [(&'static str, &'static str, u64); 9] {
     [
         ("appended", "Messages appended to the log.", log.appended),
@@ -233,7 +234,7 @@ fn log_counts(log: &LogStats) -> [(&'static str, &'static str, u64); 9] {
     ]
 }
 
-/// A label's value, as it stands between quotes.
+/// A label's value, escaped for its quotes.
 fn escaped(value: &str) -> String {
     value.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n")
 }
@@ -277,7 +278,7 @@ fn json(text: &mut String, figures: &Figures) -> fmt::Result {
     writeln!(text, "{}", object(fields))
 }
 
-/// Tells whether the server works; made by [`Server::health_handler`].
+/// Reports whether the server works; made by [`Server::health_handler`].
 ///
 /// ```
 /// use websse::{HealthHandler, Server, http::HttpServer};
@@ -291,7 +292,7 @@ pub struct HealthHandler {
     shared: Arc<Shared>,
 }
 
-/// The health of a node that can do its own work.
+/// The health of a node with a log, if its broadcaster answers.
 fn health_with(log: &dyn Log, until: Instant) -> Result<String, String> {
     let stats = log.stats();
     let lag = stats.lag.as_secs_f32();

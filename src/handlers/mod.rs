@@ -1,4 +1,4 @@
-//! Handlers for the server's HTTP side: the event stream, publishing, figures and health.
+//! Handlers for the HTTP server: the event stream, publishing, stats and health.
 //!
 //! | file | owns |
 //! |---|---|

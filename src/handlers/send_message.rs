@@ -16,19 +16,20 @@ use crate::{
 };
 
 impl Server {
-    /// The handler that publishes, to be mounted for POST at any path.
+    /// Returns the handler that publishes; mount it for POST at any path.
     ///
     /// `event`, `data`, `id` and `retry` (milliseconds) come in the query, in an
-    /// `application/x-www-form-urlencoded` body, or in both, each once; without data it is empty. A
-    /// body of any other type is the data itself, in UTF-8, JSON as well. Status 200 means that the
-    /// message was accepted, as [`publish`](Self::publish) means it.
+    /// `application/x-www-form-urlencoded` body, or in both, each at most once. Without `data` the
+    /// data is empty. A body of any other type, JSON too, is the data itself, in UTF-8. Status 200
+    /// means that the message was accepted, as by [`publish`](Self::publish).
     ///
-    /// An `application/x-ndjson` body is many messages, each a JSON object on a line of its own with
-    /// `event`, `data`, `id` and `retry`, each once; data other than a string is sent as JSON. All,
-    /// 10,000 at most, are accepted or, where one is not valid, none, and the answer tells how many:
+    /// An `application/x-ndjson` body has at most 10,000 messages. Each is a JSON object on its own
+    /// line with `event`, `data`, `id` and `retry`, each at most once; data that is not a string is
+    /// sent as JSON. All are accepted or, if one is not valid, none, and the answer gives their number:
     /// `{"accepted":2}`. Status 504, without `Retry-After`, says that some of them may be published and
-    /// which, as [`PublishAllError`](crate::PublishAllError) does: the server was shut down meanwhile, or a
-    /// log that several nodes share failed. Needs the feature `json`, status 415 without.
+    /// which, as [`PublishAllError`](crate::PublishAllError) does: the server was shut down meanwhile, or
+    /// a log that several nodes share failed. This needs the feature `json`; without it the status is
+    /// 415.
     ///
     /// ```
     /// # use websse::{Server, http::HttpServer};
@@ -64,8 +65,8 @@ pub struct SendMessageHandler {
 }
 
 impl SendMessageHandler {
-    /// Lets `decide` say who may publish what, by [`Action::Publish`]. It runs on the connection's
-    /// own thread, and may take its time. Given several times, all must agree: they are asked in their
+    /// Lets `decide` allow or refuse a message, by [`Action::Publish`]. It runs on the connection's
+    /// own thread and may block. If there are several, all must agree: they are called in their
     /// order, and the first refusal is the answer.
     ///
     /// ```
@@ -115,7 +116,7 @@ impl Handler for SendMessageHandler {
     }
 }
 
-/// Messages in one request: each takes some hundred bytes of memory, and its line as little as 3.
+/// The most messages in one request: a line of 3 bytes may become some hundred bytes of memory.
 #[cfg(feature = "json")]
 const MOST_LINES: usize = 10_000;
 
@@ -185,7 +186,7 @@ fn refuse_as(error: &PublishError, text: String) -> Response {
         | PublishError::ShutDown
         | PublishError::OnBroadcaster
         | PublishError::LogUnavailable(_) => Response::text(503, text).header("Retry-After", "1"),
-        // Without a hint to try again: that may publish it twice.
+        // No `Retry-After`: trying again may publish it twice.
         PublishError::OutcomeUnknown => Response::text(504, text),
     }
 }
@@ -232,12 +233,12 @@ fn read_message(request: &Request) -> Result<Message, Response> {
     fields.into_message().map_err(|error| refuse_field("", &error))
 }
 
-/// Whether the body is many messages.
+/// Whether the body has one message on each line.
 fn is_json_lines(request: &Request) -> bool {
     ["application/x-ndjson", "application/jsonl"].iter().any(|kind| request.has_type(kind))
 }
 
-/// Whether the body is a form of the kind that carries files; as data it would be nobody's wish.
+/// Whether the body is a form that can carry files; as data nobody would want it.
 fn has_parts(request: &Request) -> bool {
     let kind = request.header("content-type").unwrap_or_default();
     kind.get(..10).is_some_and(|kind| kind.eq_ignore_ascii_case(b"multipart/"))

@@ -15,10 +15,10 @@ use crate::{
     panics::survive,
 };
 
-/// The pauses after errors of `accept` that follow each other, from the first to the longest.
+/// The pauses after consecutive errors of `accept`: the first one and the longest one.
 const FIRST_PAUSE: Duration = Duration::from_millis(1);
 const LONGEST_PAUSE: Duration = Duration::from_millis(500);
-/// Trouble with accepting is told to the log this often at most.
+/// An error of `accept` is logged at most once in this time.
 const WARNED: Duration = Duration::from_secs(10);
 
 /// What each thread of a service does.
@@ -32,7 +32,7 @@ pub(super) fn work(service: &Arc<Service>) {
     }
 }
 
-/// Accepts and serves until the turn has been passed on; false when all are to stop.
+/// Accepts and serves until leadership is passed on; false if all threads must stop.
 fn accept_while_leading(service: &Arc<Service>, buffers: &mut Buffers) -> bool {
     let leader = Leader::new(service);
     let mut pause = FIRST_PAUSE;
@@ -52,7 +52,7 @@ fn accept_while_leading(service: &Arc<Service>, buffers: &mut Buffers) -> bool {
         };
         pause = FIRST_PAUSE;
         let spare = accepted.spare;
-        // Should this crate have a bug that panics, it costs the connection, not the turn.
+        // If a bug in this crate panics, it costs the connection, not the leadership.
         let _ = survive(|| serve(service, &leader, accepted, buffers));
         if spare {
             service.acceptor.restore_reserve();
@@ -62,8 +62,8 @@ fn accept_while_leading(service: &Arc<Service>, buffers: &mut Buffers) -> bool {
     true
 }
 
-/// Tells the log of trouble with accepting, which comes again and again. A logger is code of the
-/// embedding program: the turn is passed on first.
+/// Logs trouble with accepting, which can occur again and again. A logger is code of the
+/// embedding program, so leadership is passed on first.
 fn warn(service: &Service, leader: &Leader<'_>, trouble: fmt::Arguments<'_>) {
     if !logs::enabled(Level::Warn) {
         return;
@@ -75,7 +75,7 @@ fn warn(service: &Service, leader: &Leader<'_>, trouble: fmt::Arguments<'_>) {
         if !warned.is_none_or(is_new) {
             return;
         }
-        // Once the turn is passed on, the next one may have the same trouble.
+        // Set before leadership is passed on, since the next leader may have the same trouble.
         warned.replace(now)
     };
     if leader.pass().is_ok() {

@@ -1,4 +1,4 @@
-//! What a request begins with. Another protocol is refused at the byte that shows it, since there is
+//! Checks how a request begins. Another protocol is refused at its first wrong byte, since there is
 //! nothing to wait for.
 
 use super::{
@@ -8,10 +8,10 @@ use super::{
     target,
 };
 
-/// Refuses what cannot become a request any more: no method comes first, or no target follows it.
-/// All of that [`parse`](super::request::parse) would refuse too. The answer depends on nothing
-/// behind the first wrong byte, so it is the same in however many pieces the bytes came.
-/// `empty_lines` is how many stood before them.
+/// Refuses bytes that cannot become a request: they do not begin with a method, or no target
+/// follows it. [`parse`](super::request::parse) would refuse all of them too. The answer depends on
+/// no byte after the first wrong one, so it is the same however the bytes were split. `empty_lines`
+/// is the number of empty lines before them.
 pub(super) fn refuse(bytes: &[u8], empty_lines: usize, limits: &Limits) -> Option<Refusal> {
     // A longer line is refused for its length.
     let line = &bytes[..bytes.len().min(longest_line(limits).saturating_add(1))];
@@ -20,8 +20,8 @@ pub(super) fn refuse(bytes: &[u8], empty_lines: usize, limits: &Limits) -> Optio
         (b"PRI", [b' ', b'*', ..]) => {
             Refusal::new(505, "this looks like HTTP/2; use HTTP/1.1 or HTTP/1.0")
         }
-        // More has to come; after a CR, too, as an empty line may stand before a request. A target
-        // begins as a path does, as `*`, or as the scheme of a URL.
+        // More bytes must come. This is also true after a CR, since an empty line may precede a
+        // request. A target begins with a slash, with `*`, or with the scheme of a URL.
         (_, []) | ([], [b'\r']) | ([_, ..], [b' '] | [b' ', b'/' | b'*' | b'h' | b'H', ..]) => {
             return None;
         }

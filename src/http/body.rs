@@ -1,4 +1,4 @@
-//! Request bodies: how long they are, and their decoding (RFC 9112, sections 6 and 7).
+//! Request bodies: their length and their decoding (RFC 9112, sections 6 and 7).
 
 use std::sync::{
     Arc,
@@ -11,24 +11,24 @@ use super::{
     response::{Refusal, is_token},
 };
 
-/// A line that announces a chunk, its extensions included.
+/// The longest line that announces a chunk, with its extensions.
 const CHUNK_LINE_BYTES: usize = 256;
-/// What a chunked body may have beside its data: this much, and as much again as its data several
-/// times over, for small chunks.
+/// A chunked body may have this many bytes besides its data, plus [`OVERHEAD_FACTOR`] times its
+/// data, so that small chunks are possible.
 const OVERHEAD_BYTES: usize = 16 * 1024;
 const OVERHEAD_FACTOR: usize = 8;
 
-/// How a body's end is told.
+/// How the end of a body is found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Framing {
-    /// So many bytes; 0 without a body.
+    /// The number of bytes; 0 without a body.
     Length(usize),
     Chunked,
 }
 
 impl Framing {
-    /// Reads it from the head. What is ambiguous is refused: a proxy in front might see it the
-    /// other way, and so another request (request smuggling).
+    /// Reads the framing from the head. An ambiguous head is refused: a proxy in front might read
+    /// it differently and see another request (request smuggling).
     pub(super) fn of(request: &Request, is_1_1: bool, limits: &Limits) -> Result<Self, Refusal> {
         let mut lengths = request.headers("content-length");
         let mut encodings = request.headers("transfer-encoding");
@@ -68,7 +68,8 @@ fn too_large(limits: &Limits) -> Refusal {
     Refusal::new(413, format!("the request body is larger than {limit} bytes"))
 }
 
-/// Digits only; a number too large for the machine is one too large for the limit.
+/// Accepts digits only. A number too large for the machine becomes the largest one, which exceeds
+/// the limit.
 fn parse_length(text: &[u8]) -> Result<usize, Refusal> {
     if text.is_empty() || !text.iter().all(u8::is_ascii_digit) {
         return Err(Refusal::new(400, "Content-Length is a decimal number of bytes"));
@@ -79,17 +80,17 @@ fn parse_length(text: &[u8]) -> Result<usize, Refusal> {
     Ok(text.iter().fold(0, digit))
 }
 
-/// Decodes a body as it comes in.
+/// Decodes a body as it arrives.
 #[derive(Debug)]
 pub(super) struct Decoder {
     state: State,
-    /// Bytes that were not data.
+    /// The number of bytes that were not data.
     overhead: usize,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum State {
-    /// So many bytes are still to come, and nothing else.
+    /// The number of data bytes still to come; nothing follows them.
     Length(usize),
     ChunkLine,
     Chunk(usize),
@@ -112,8 +113,8 @@ impl Decoder {
         self.state == State::Done
     }
 
-    /// Decodes what it can of `input` into `body`; returns how much of `input` that was. What it
-    /// leaves is the beginning of a line, to be offered again with more behind it.
+    /// Decodes as much of `input` into `body` as it can, and returns the number of bytes used. The
+    /// rest is the beginning of a line: call it again with the rest and more bytes.
     pub(super) fn decode(
         &mut self,
         input: &[u8],
@@ -168,7 +169,7 @@ impl Decoder {
                 return Err(Refusal::new(400, "a chunk is longer than its size says"));
             }
             State::Trailer if line.is_empty() => State::Done,
-            // Trailer fields are allowed and mean nothing here.
+            // Trailer fields are allowed and ignored.
             State::Trailer if is_field(line) => State::Trailer,
             State::Trailer => return Err(Refusal::new(400, "malformed trailer field")),
             other => other,
@@ -183,10 +184,10 @@ fn is_field(line: &[u8]) -> bool {
     name.len() < line.len() && std::str::from_utf8(name).is_ok_and(is_token)
 }
 
-/// A line without its end, and what follows.
+/// A line without its end, and the bytes after it.
 type Split<'b> = (&'b [u8], &'b [u8]);
 
-/// Splits off a line that ends with CRLF; `None` where its end is not there yet.
+/// Splits off a line that ends with CRLF; `None` if its end has not arrived.
 fn split_line(bytes: &[u8]) -> Result<Option<Split<'_>>, Refusal> {
     let read_buffer = &bytes[..bytes.len().min(CHUNK_LINE_BYTES)];
     match read_buffer.iter().position(|&byte| byte == b'\n') {
@@ -209,7 +210,7 @@ fn split_line(bytes: &[u8]) -> Result<Option<Split<'_>>, Refusal> {
     }
 }
 
-/// The size in a chunk's line, whose extensions mean nothing here.
+/// Reads the size from a chunk's line and ignores the line's extensions.
 fn chunk_size(line: &[u8]) -> Result<usize, Refusal> {
     let digits = line.split(|&byte| byte == b';').next().unwrap_or_default();
     let blanks = digits.iter().rev().take_while(|byte| matches!(byte, b' ' | b'\t')).count();
@@ -221,7 +222,7 @@ fn chunk_size(line: &[u8]) -> Result<usize, Refusal> {
         .ok_or_else(|| Refusal::new(400, "a chunk's size is 1 to 8 hexadecimal digits"))
 }
 
-/// What the bodies of all clients may take together.
+/// The memory that the bodies of all clients may use together.
 #[derive(Clone, Debug)]
 pub(super) struct Budget {
     used: Arc<AtomicUsize>,
@@ -238,7 +239,7 @@ impl Budget {
     }
 }
 
-/// One body's part of the budget, given back when dropped.
+/// One body's share of the budget; dropping it gives the share back.
 #[derive(Debug)]
 pub(super) struct Share {
     budget: Budget,
@@ -246,11 +247,12 @@ pub(super) struct Share {
 }
 
 impl Share {
-    /// Grows to `bytes`, or says that there is no room.
+    /// Grows to `bytes`, or refuses if the budget has no room.
     pub(super) fn grow(&mut self, bytes: usize) -> Result<(), Refusal> {
         let more = bytes.saturating_sub(self.bytes);
         let limit = self.budget.limit;
-        // What is refused is never counted, or another body that fits would be refused with it.
+        // Bytes are counted only if they fit: otherwise a body that is refused could push out one
+        // that fits.
         let grown = |used: usize| Some(used + more).filter(|&used| used <= limit);
         self.budget
             .used

@@ -13,14 +13,14 @@ use super::{
     response::{Body, Refusal, Response},
     router::Routed,
     service::{Leader, Service},
-    slots::For,
+    slots::WaitingFor,
     transport::{End, Transport},
 };
 use crate::panics::survive;
 
-/// Responses of pipelined requests are gathered up to this size.
+/// Responses to pipelined requests are gathered up to this size.
 const GATHER: usize = 16 * 1024;
-/// What a thread keeps from one connection to the next.
+/// The buffers that a thread reuses for its next connection.
 pub(super) struct Buffers {
     read_buffer: ReadBuffer,
     out: Vec<u8>,
@@ -32,7 +32,7 @@ impl Buffers {
     }
 }
 
-/// Serves a connection until it ends. The turn may be passed on meanwhile.
+/// Serves a connection until it ends. Meanwhile the thread may pass leadership on.
 pub(super) fn serve(
     service: &Service,
     leader: &Leader<'_>,
@@ -79,7 +79,7 @@ struct Connection<'c> {
 }
 
 impl Connection<'_> {
-    /// Serves one request after the other; returns why that ends.
+    /// Serves one request after the other; returns why the connection ends.
     fn exchange(&mut self) -> End {
         let mut first = true;
         loop {
@@ -91,11 +91,12 @@ impl Connection<'_> {
     }
 
     fn serve_one(&mut self, first: bool) -> Result<(), End> {
-        if !first && self.io.has_turn() {
-            // The answer first: passing the turn on takes its time.
+        if !first && self.io.is_leader() {
+            // The answer is sent first: passing leadership on takes time.
             self.io.flush()?;
-            // Without room to keep the connection alive, a client that asks nothing is told nothing.
-            self.io.pass_turn().map_err(|end| match self.io.read_buffer.data() {
+            // If there is no slot for the connection, a client that has sent nothing gets no
+            // refusal.
+            self.io.pass_leadership().map_err(|end| match self.io.read_buffer.data() {
                 [] => End::Close,
                 _ => end,
             })?;
@@ -141,8 +142,8 @@ impl Connection<'_> {
                 }
                 Body::Deferred(work) => {
                     self.io.flush()?;
-                    self.io.pass_turn()?;
-                    // What waits in there counts as the body that it came in.
+                    self.io.pass_leadership()?;
+                    // The body's share stays counted: it stands for what waits in this work.
                     response = guarded(work);
                 }
                 Body::TakeOver(take) => {
@@ -170,7 +171,7 @@ impl Connection<'_> {
             Routed::Handler(handler) => {
                 if handler.may_block() {
                     self.io.flush()?;
-                    self.io.pass_turn()?;
+                    self.io.pass_leadership()?;
                 }
                 Ok(guarded(|| handler.handle(request)))
             }
@@ -180,8 +181,8 @@ impl Connection<'_> {
     fn read_head(&mut self, first: bool) -> Result<Head, End> {
         let limits = &self.service.rules.limits;
         let start = Instant::now();
-        // The first request's time runs from the connection's beginning, that of a later one from
-        // its first byte.
+        // The time for the first request runs from the start of the connection, for a later one
+        // from its first byte.
         let mut head_deadline = first.then(|| start + limits.head_timeout);
         let mut scanned = 0;
         let mut empty_lines = 0_usize;
@@ -212,9 +213,9 @@ impl Connection<'_> {
                 *head_deadline.get_or_insert_with(|| Instant::now() + limits.head_timeout)
             };
             let what = match (idle, first) {
-                (true, true) => For::FirstRequest,
-                (true, false) => For::AnotherRequest,
-                (false, _) => For::TheRest,
+                (true, true) => WaitingFor::FirstRequest,
+                (true, false) => WaitingFor::AnotherRequest,
+                (false, _) => WaitingFor::TheRest,
             };
             match self.io.fill(deadline, what)? {
                 Some(0) => return Err(End::Close),
@@ -244,15 +245,16 @@ impl Connection<'_> {
         }
         loop {
             let data = self.io.read_buffer.data();
-            // What the data can add at most; the budget is asked before memory is.
+            // The most that this data can add; the budget is asked before memory is allocated.
             share.grow(body.len() + data.len())?;
             let used = decoder.decode(data, &mut body, limits)?;
             self.io.read_buffer.consume(used);
             if decoder.is_done() {
                 return Ok(body);
             }
-            // Of what has come: a client that sends nothing has no time for its whole body.
-            match self.io.fill(start + limits.time_for_body(body.len()), For::TheRest)? {
+            // Only bytes that have arrived extend the time: a client that sends nothing does not
+            // get the time for the body that it announced.
+            match self.io.fill(start + limits.time_for_body(body.len()), WaitingFor::TheRest)? {
                 Some(0) => return Err(End::Close),
                 Some(_) => {}
                 None => {
@@ -263,7 +265,7 @@ impl Connection<'_> {
     }
 }
 
-/// Calls code of the embedding program; a panic there is its client's loss only.
+/// Calls code of the embedding program; if it panics, only its own client gets an error.
 fn guarded(answer: impl FnOnce() -> Response) -> Response {
     survive(answer).unwrap_or_else(|| Response::text(500, "the handler failed"))
 }

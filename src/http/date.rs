@@ -6,17 +6,17 @@ use std::{
     time::{SystemTime, UNIX_EPOCH},
 };
 
-/// A point in time as HTTP writes it (RFC 9110, section 5.6.7).
+/// A time as HTTP writes it (RFC 9110, section 5.6.7).
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) struct Date(u64);
 
 thread_local! {
-    /// The last date that this thread wrote: many responses are of the same second.
+    /// The last date that this thread wrote: many responses fall into the same second.
     static LAST_DATE: RefCell<(Date, String)> = const { RefCell::new((Date(0), String::new())) };
 }
 
 impl Date {
-    /// Hands out the date as text.
+    /// Passes the date to `take` as text.
     pub(super) fn with(self, take: impl FnOnce(&str)) {
         LAST_DATE.with_borrow_mut(|(date, text)| {
             if *date != self || text.is_empty() {
@@ -27,7 +27,7 @@ impl Date {
     }
 
     pub(super) fn now() -> Self {
-        // A clock before 1970 is a host without a clock; it says 1970.
+        // A clock before 1970 means that the host has no clock; then the date is 1970.
         Self(SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs()))
     }
 }
@@ -40,7 +40,7 @@ impl fmt::Display for Date {
         const DAYS_BEFORE_MONTH: [u64; 12] =
             [0, 31, 61, 92, 122, 153, 184, 214, 245, 275, 306, 337];
         let (days, second) = (self.0 / 86_400, self.0 % 86_400);
-        // Years that begin in March have their leap day at the end; 400 of them are 146,097 days.
+        // A year that begins in March has its leap day at the end; 400 such years are 146,097 days.
         // 719,468 days lie between March of the year 0 and 1970.
         let shifted = days + 719_468;
         let (era, day) = (shifted / 146_097, shifted % 146_097);

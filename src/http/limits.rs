@@ -1,22 +1,24 @@
-//! What one client may ask of an HTTP server, in bytes, numbers and seconds.
+//! The limits for what one client may ask of an HTTP server, in bytes, numbers and seconds.
 
 use std::time::Duration;
 
 const KIB: usize = 1024;
-/// Longer than this nobody waits.
+/// The longest time-out; a longer one is cut to this.
 const YEAR: Duration = Duration::from_secs(31_536_000);
-/// The least and the most that a head may be limited to.
+/// The lowest and the highest limit that can be set for a head.
 const HEAD_BYTES: (usize, usize) = (512, 1024 * KIB);
-/// The most header fields that a request may be limited to.
+/// The highest limit that can be set for header fields.
 const MOST_HEADERS: usize = 1024;
-/// The least stack of a thread. In a build without optimisation, 40 KiB served every handler of this
-/// crate and a panic with its backtrace (x86-64 Linux; `tests/stacks.rs`), and 32 KiB did not.
+/// The smallest stack of a thread. In a build without optimisation, 40 KiB were enough for every
+/// handler of this crate and for a panic with its backtrace (x86-64 Linux; `tests/stacks.rs`); 32
+/// KiB were not.
 const LEAST_STACK: usize = 64 * KIB;
-/// A body may take as long as its size takes at this rate, beyond the time every body has.
+/// The slowest rate of a body, in bytes a second. A body may take as long as its size takes at this
+/// rate, plus the time that every body has.
 const SLOWEST_BODY: usize = 16 * KIB;
 
-/// Limits of an [`HttpServer`](super::HttpServer); each is for one client unless it says
-/// otherwise. A request over a limit is answered with the status named here.
+/// Limits of an [`HttpServer`](super::HttpServer). Each limit is for one client unless it says
+/// otherwise. A request over a limit is answered with the status in parentheses.
 ///
 /// ```
 /// use std::time::Duration;
@@ -52,7 +54,7 @@ pub struct Limits {
     body_timeout: Duration,
     pub(super) write_timeout: Duration,
     pub(super) idle_timeout: Duration,
-    /// The default is that of the standard library.
+    /// `None` is the default of the standard library.
     pub(super) stack_bytes: Option<usize>,
 }
 
@@ -75,7 +77,7 @@ impl Default for Limits {
 }
 
 impl Limits {
-    /// Request line and header fields together; default 16 KiB, 512 bytes to 1 MiB (431).
+    /// Request line and header fields together; default 16 KiB, from 512 bytes to 1 MiB (431).
     pub fn head_bytes(mut self, bytes: usize) -> Self {
         self.head_bytes = bytes.clamp(HEAD_BYTES.0, HEAD_BYTES.1);
         self
@@ -105,24 +107,24 @@ impl Limits {
         self
     }
 
-    /// Slots of a listener that hold a thread: those whose request is not complete, is being
-    /// worked on, or that are kept alive; default 1024. For a further one, the connection that has
-    /// waited longest for its client gives way, with 503 if it has sent a part of a request; where
-    /// all are being worked on, the new one gets 503. Event streams do not count.
+    /// Connections of a listener that hold a thread; default 1024. Such a connection is receiving a
+    /// request, being answered, or kept alive; event streams do not count. If one more connection
+    /// comes, the connection that has waited longest for its client is closed, with 503 if it has
+    /// sent a part of a request. If all are being answered, the new one gets 503.
     pub fn connections(mut self, connections: usize) -> Self {
         self.connections = connections;
         self
     }
 
-    /// Time for a whole request head, from its first byte or the connection's beginning; default
-    /// 10 s (408, or just the end where nothing was sent).
+    /// Time for a whole request head; default 10 s (408; a connection on which nothing was sent is
+    /// just closed). It runs from the start of the connection, for a later request from its first
+    /// byte.
     pub fn head_timeout(mut self, timeout: Duration) -> Self {
         self.head_timeout = timeout.min(YEAR);
         self
     }
 
-    /// Time for a whole request body, beside one second for every 16 KiB that has come; default 30 s
-    /// (408).
+    /// Time for a whole request body; default 30 s (408). Every 16 KiB received adds one second.
     pub fn body_timeout(mut self, timeout: Duration) -> Self {
         self.body_timeout = timeout.min(YEAR);
         self
@@ -141,16 +143,19 @@ impl Limits {
         self
     }
 
-    /// Stack of each connection thread, on which your handlers run too; default as for every thread
-    /// ([`std::thread`], 2 MiB unless `RUST_MIN_STACK` says otherwise), at least 64 KiB, which is enough for the handlers of this crate. Memory is used as far as the stack has
-    /// ever been; where the address space is small (a 32-bit host), or all memory that could be used
-    /// must be there (`vm.overcommit_memory=2`), [`connections`](Self::connections) times this counts.
+    /// Stack of each connection thread in bytes, at least 64 KiB, which is enough for the handlers
+    /// of this crate. Your handlers run on it too. The default is that of every thread
+    /// ([`std::thread`]), 2 MiB unless `RUST_MIN_STACK` says otherwise.
+    ///
+    /// Only the part of a stack that was ever used takes memory. In two cases the whole stack
+    /// counts, times [`connections`](Self::connections): if the address space is small (a 32-bit
+    /// host), and if all memory must be reserved (`vm.overcommit_memory=2`).
     pub fn stack_bytes(mut self, bytes: usize) -> Self {
         self.stack_bytes = Some(bytes.max(LEAST_STACK));
         self
     }
 
-    /// How long a body of this size may take.
+    /// The time that a body of this size may take.
     pub(super) fn time_for_body(&self, bytes: usize) -> Duration {
         let seconds = bytes / SLOWEST_BODY;
         self.body_timeout + Duration::from_secs(u64::try_from(seconds).unwrap_or(u64::MAX))

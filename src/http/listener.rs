@@ -1,4 +1,4 @@
-//! Accepting connections, whatever goes wrong.
+//! Accepts connections, whatever goes wrong.
 
 #[cfg(feature = "socket2")]
 use std::time::Duration;
@@ -19,15 +19,16 @@ use parking_lot::Mutex;
 
 use crate::socket::Socket;
 
-/// After this time without a sign of life from a peer's machine its connection is given up.
+/// A connection is given up if the peer's machine has shown no sign of life for this long.
 #[cfg(all(feature = "socket2", target_os = "linux"))]
 const LIFELESS: Duration = Duration::from_secs(30);
-/// After this silence a peer's machine is asked whether it lives, and from then on every so often.
+/// After the first time without traffic the peer's machine is asked for a sign of life, then again
+/// after each second time.
 #[cfg(feature = "socket2")]
 const QUIET: (Duration, Duration) = (Duration::from_secs(15), Duration::from_secs(5));
 
-/// A listening socket, TCP or Unix-domain, that [`HttpServer::serve`](super::HttpServer::serve)
-/// takes; made from the standard library's listeners by `into`.
+/// A listening socket, TCP or Unix-domain, for [`HttpServer::serve`](super::HttpServer::serve). It
+/// is made from the standard library's listeners by `into`.
 ///
 /// ```
 /// use std::net::TcpListener;
@@ -89,14 +90,14 @@ impl Listener {
         }
     }
 
-    /// The same socket once more, to end the listening with.
+    /// A second handle of the socket, to end the listening with.
     #[cfg(unix)]
     fn closer(&self) -> io::Result<Socket> {
         Ok(match &self.0 {
             Kind::Tcp(listener) => {
                 let socket = TcpStream::from(OwnedFd::from(listener.try_clone()?));
-                // Events are written when they happen; waiting for more to fill a packet would
-                // delay them. Linux hands the option on to the connections accepted.
+                // Events must be written at once; waiting for more to fill a packet would delay
+                // them. On Linux the accepted connections inherit the option.
                 socket.set_nodelay(true)?;
                 #[cfg(feature = "socket2")]
                 notice_dead_peers(&socket)?;
@@ -109,11 +110,11 @@ impl Listener {
     }
 }
 
-/// A connection that was accepted.
+/// An accepted connection.
 pub(super) struct Accepted {
     pub(super) socket: Socket,
     pub(super) peer: Option<SocketAddr>,
-    /// It was accepted with the last descriptor, and must be answered and closed at once.
+    /// It took the last descriptor, and must be answered and closed at once.
     pub(super) spare: bool,
 }
 
@@ -121,11 +122,11 @@ pub(super) struct Accepted {
 #[derive(Debug)]
 pub(super) struct Acceptor {
     listener: Listener,
-    /// Ends the listening: `accept` then returns, on Linux for TCP and Unix-domain sockets.
+    /// Ends the listening: on Linux it makes `accept` return, for TCP and Unix-domain sockets.
     #[cfg(unix)]
     closer: Socket,
-    /// A descriptor to give up when there is no other, so that a client can at least be told.
-    /// Touched by the accepting thread only.
+    /// A descriptor to give up when there is no other, so that a client can still be answered. Only
+    /// the accepting thread uses it.
     reserve: Mutex<Option<Listener>>,
 }
 
@@ -151,8 +152,8 @@ impl Acceptor {
     /// Waits for a connection.
     ///
     /// # Errors
-    /// Those that say something about the listener or the machine; a connection that was gone
-    /// before it could be accepted is passed over.
+    /// Errors of the listener or the machine. A connection that was gone before it could be
+    /// accepted is skipped.
     pub(super) fn accept(&self) -> io::Result<Accepted> {
         loop {
             match self.listener.accept() {
@@ -168,12 +169,13 @@ impl Acceptor {
     fn accept_spare(&self, error: io::Error) -> io::Result<Accepted> {
         let mut reserve = self.reserve.lock();
         if reserve.take().is_none() {
-            // Somebody else took the descriptor that was given up; try to get one back.
+            // Another thread took the descriptor that was given up; try to get one back.
             *reserve = self.listener.try_clone().ok();
             return Err(error);
         }
         let connection = self.listener.accept();
-        // While it waited others may have closed; then this connection is one like any other.
+        // While `accept` waited, other descriptors may have been closed. Then this connection is
+        // like any other.
         *reserve = self.listener.try_clone().ok();
         let spare = reserve.is_none();
         drop(reserve);
@@ -181,7 +183,7 @@ impl Acceptor {
         Ok(accepted(socket, peer, spare))
     }
 
-    /// Gets the reserve back once a spare connection is closed.
+    /// Gets the reserve back after a spare connection was closed.
     pub(super) fn restore_reserve(&self) {
         let mut reserve = self.reserve.lock();
         if reserve.is_none() {
@@ -189,14 +191,14 @@ impl Acceptor {
         }
     }
 
-    /// Makes a blocked `accept` return, and those after it fail.
+    /// Makes a blocked `accept` return, and later calls fail.
     pub(super) fn close(&self) {
         #[cfg(unix)]
         let closed = self.closer.shutdown(Shutdown::Both).is_ok();
         #[cfg(not(unix))]
         let closed = false;
-        // Elsewhere a connection does it: the thread that accepts it sees that it is to stop. A
-        // failure means that nobody listens any more.
+        // On other systems a connection does it: the thread that accepts it sees that it must stop.
+        // An error means that nothing listens any more.
         if (!closed || !cfg!(target_os = "linux"))
             && let Some(address) = self.local_addr()
         {
@@ -206,7 +208,8 @@ impl Acceptor {
 }
 
 fn accepted(socket: Socket, peer: Option<SocketAddr>, spare: bool) -> Accepted {
-    // Linux hands the listener's option on. A socket that fails here fails at its first read too.
+    // On Linux connections inherit the listener's option. A socket that fails here also fails at
+    // its first read.
     #[cfg(not(target_os = "linux"))]
     match &socket {
         Socket::Tcp(socket) => {
@@ -220,8 +223,9 @@ fn accepted(socket: Socket, peer: Option<SocketAddr>, spare: bool) -> Accepted {
     Accepted { socket, peer, spare }
 }
 
-/// A peer that vanishes without a word (its power or its network fails) is noticed after about 30 s:
-/// the kernel asks when nothing is to be sent, and counts the time when something is (RFC 5482).
+/// Notices after about 30 s a peer that vanished without a word, because its power or its network
+/// failed. The kernel asks it for a sign of life when nothing is to be sent, and otherwise counts
+/// the time that data stays unacknowledged (RFC 5482).
 #[cfg(feature = "socket2")]
 fn notice_dead_peers(socket: &TcpStream) -> io::Result<()> {
     let socket = socket2::SockRef::from(socket);
@@ -233,13 +237,13 @@ fn notice_dead_peers(socket: &TcpStream) -> io::Result<()> {
     Ok(())
 }
 
-/// EMFILE and ENFILE, which have no kind of their own in the standard library; the numbers are the
-/// same on every Unix, and Windows' WSAEMFILE is 10024.
+/// EMFILE and ENFILE, for which the standard library has no `ErrorKind`. The numbers are the same
+/// on every Unix; 10024 is WSAEMFILE on Windows.
 fn is_out_of_descriptors(error: &io::Error) -> bool {
     matches!(error.raw_os_error(), Some(23 | 24 | 10_024))
 }
 
-/// The client gave up before its connection was accepted, or its network did (accept(2)).
+/// The client or its network gave up before the connection was accepted (accept(2)).
 fn is_about_one_connection(error: &io::Error) -> bool {
     matches!(
         error.kind(),

@@ -1,5 +1,5 @@
-//! A small, strict HTTP/1.1 server with a thread per connection, for the two handlers of this
-//! crate and for an embedding program's own pages.
+//! A small, strict HTTP/1.1 server with a thread per connection, for the two handlers of this crate
+//! and for your program's own pages.
 //!
 //! ```
 //! use websse::http::{HttpServer, Request, Response};
@@ -14,17 +14,17 @@
 //!
 //! # Threads
 //!
-//! Connection threads take turns accepting: the thread that accepts a connection serves it itself,
-//! after it has passed the turn on if anything could hold it up. A connection holds a thread while
-//! it has work that blocks: a request that is still on its way, a handler of yours, a connection
-//! kept alive. An event stream holds none.
+//! Connection threads take turns accepting: the thread that accepts a connection also serves it.
+//! Before anything that may block, it lets another thread accept. A connection holds a thread while
+//! it has work that blocks: a request that is still arriving, a handler of yours, a connection kept
+//! alive. An event stream holds none.
 //!
 //! # What is refused
 //!
-//! Everything that two readers could read differently, with status 400: bare line feeds, folded
-//! header fields, `Content-Length` together with `Transfer-Encoding` or twice, and so on (RFC 9112).
-//! What begins as no request does is refused at once, and TLS, the PROXY protocol and HTTP/2 by their
-//! names. [`Limits`] names the rest.
+//! Everything that two readers could read differently gets status 400: bare line feeds, folded
+//! header fields, `Content-Length` twice or together with `Transfer-Encoding`, and so on (RFC
+//! 9112). Bytes that cannot begin a request are refused at once; if they are TLS, the PROXY
+//! protocol or HTTP/2, the answer says so. [`Limits`] names the rest.
 
 // | file | owns |
 // |---|---|
@@ -91,14 +91,14 @@ use self::{
     service::{Rules, Service},
 };
 
-/// How long dropping a server may take to finish what it is working on.
+/// How long dropping a server may wait for requests in progress.
 const DROP_DEADLINE: Duration = Duration::from_secs(5);
 
 /// An HTTP server: routes, limits, and any number of listeners.
 ///
-/// Routes and limits set so far hold for each [`bind`](Self::bind) or [`serve`](Self::serve); what
-/// is set after it holds for the next one, so that, say, a second port can have more routes.
-/// Dropping it shuts it down; requests that are being worked on have 5 s.
+/// Each [`bind`](Self::bind) or [`serve`](Self::serve) uses the routes and limits that were set
+/// before it. What is set after it holds for the next listener; so a second port can have more
+/// routes, for example. Dropping the server shuts it down; requests in progress have 5 s.
 ///
 /// ```
 /// use std::time::Duration;
@@ -129,25 +129,25 @@ impl HttpServer {
         Self::default()
     }
 
-    /// Sets the limits, all of them: of several the last one counts.
+    /// Sets all limits. If it is called several times, the last call counts.
     pub fn limits(mut self, limits: Limits) -> Self {
         self.rules.limits = limits;
         self
     }
 
-    /// Sets which web pages may use the server, and by which names it goes. Of several policies the
-    /// last one counts, and nothing of those before; what one policy
+    /// Sets which web pages may use the server, and which host names it answers to. If it is called
+    /// several times, only the last policy counts. Within one policy, what it
     /// [allows](Policy::allow_host) adds up.
     pub fn policy(mut self, policy: Policy) -> Self {
         self.rules.policy = policy;
         self
     }
 
-    /// Answers GET, and HEAD, for exactly this path, or with `/*` at its end for all the paths under
-    /// it that have no route of their own and no longer one above them. Of several handlers for one
-    /// path the last one counts.
+    /// Answers GET and HEAD for exactly this path. A path that ends with `/*` stands for all paths
+    /// below it that have no route of their own and no longer `/*` route. Of several handlers for
+    /// one path the last one counts.
     ///
-    /// [`Request::path`] is percent-decoded: a handler that opens files has to look out for `..`.
+    /// [`Request::path`] is percent-decoded: a handler that opens files must look out for `..`.
     ///
     /// ```
     /// # use websse::http::{HttpServer, Request, Response};
@@ -166,13 +166,14 @@ impl HttpServer {
         self
     }
 
-    /// Listens on an address; port 0 means any free one.
+    /// Listens on an address; port 0 means any free port.
     ///
-    /// The standard library listens with a backlog of 128 connections. Where thousands may connect
-    /// in the same second, make a listener with a larger one and use [`serve`](Self::serve).
+    /// The standard library listens with a backlog of 128 connections. If thousands of clients may
+    /// connect in the same second, make a listener with a larger backlog and use
+    /// [`serve`](Self::serve).
     ///
     /// # Errors
-    /// Those of the operating system: the address is in use, may not be used, and so on.
+    /// Those of the operating system, for example because the address is in use or not permitted.
     pub fn bind(self, address: impl ToSocketAddrs) -> io::Result<Self> {
         self.serve(TcpListener::bind(address)?)
     }
@@ -180,8 +181,8 @@ impl HttpServer {
     /// Serves a listener made elsewhere, a `TcpListener` or a `UnixListener`.
     ///
     /// # Errors
-    /// Where the operating system gives no thread, or no descriptors to end the listening with. The
-    /// listeners so far end with the server then.
+    /// If the operating system gives no thread, or no descriptors to end the listening with. The
+    /// earlier listeners then end with the server.
     ///
     /// ```
     /// # #[cfg(unix)] {
@@ -213,23 +214,23 @@ impl HttpServer {
         self.services.iter().find_map(|service| service.acceptor.local_addr())
     }
 
-    /// Stops listening, ends connections without a request, and waits for the others until
-    /// `deadline`; then it cuts them off. Returns how many threads are still busy in handlers of
-    /// the embedding program, which cannot be interrupted; 0 means that all threads have ended, but
-    /// for the caller's own if it is one of them.
+    /// Stops listening, closes connections without a request, and waits for the others for at most
+    /// `deadline`; then it cuts them off. Returns the number of threads that are still in handlers
+    /// of your program, which cannot be interrupted. 0 means that all threads have ended, except
+    /// the caller's own if it is one of them.
     ///
     /// Event streams go on: [`Server::shutdown`](crate::Server::shutdown) ends them, before or
     /// after. Calling it again does no harm.
     pub fn shutdown(&self, deadline: Duration) -> usize {
         let now = Instant::now();
-        // A deadline beyond what a clock can hold is none; a year is as good.
+        // A deadline beyond the clock's range counts as a year.
         let end = now.checked_add(deadline).unwrap_or(now + Duration::from_secs(31_536_000));
         self.services.iter().for_each(|service| service.stop());
         self.services.iter().map(|service| service.finish(end)).sum()
     }
 
     /// Waits until another thread has called [`shutdown`](Self::shutdown) and everything is done.
-    /// Returns at once where nothing listens.
+    /// Returns at once if nothing listens.
     ///
     /// ```
     /// # use std::{sync::Arc, thread, time::Duration};

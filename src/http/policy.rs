@@ -1,14 +1,14 @@
-//! Which web pages may use a server, and by which names it goes.
+//! Which web pages may use a server, and which host names it answers to.
 
 use super::{Request, Response, target::split_scheme};
 use crate::quoted::Quoted;
 
-/// Which web pages may use an [`HttpServer`](super::HttpServer) by way of their visitors' browsers,
-/// and by which host names it may be asked.
+/// Which web pages may use an [`HttpServer`](super::HttpServer) through their visitors' browsers,
+/// and which host names it answers to.
 ///
-/// Without any, pages of other origins cannot read what the server answers, and a POST of theirs is
-/// refused (403): else every page on the web could publish to a server on its visitor's machine. A
-/// request that is not from a page, such as curl's, has no `Origin`, and passes.
+/// By default, pages of other origins cannot read the server's answers, and their POSTs are refused
+/// (403). Otherwise every page on the web could publish to a server on its visitor's machine. A
+/// request that does not come from a page, such as curl's, has no `Origin` and passes.
 ///
 /// ```
 /// use websse::http::{HttpServer, Policy};
@@ -22,14 +22,14 @@ use crate::quoted::Quoted;
 pub struct Policy {
     origins: Vec<String>,
     any_origin: bool,
-    /// None: any.
+    /// Empty: every host.
     hosts: Vec<String>,
 }
 
 impl Policy {
-    /// Lets the pages of an origin, such as `https://app.example.org` or `http://localhost:3000`,
-    /// read the answers and send POSTs, with their visitor's cookies (CORS, Fetch standard, 3.2).
-    /// `*` lets all pages do so, without cookies.
+    /// Allows the pages of an origin, such as `https://app.example.org` or `http://localhost:3000`,
+    /// to read the answers and to send POSTs, with their visitor's cookies (CORS, Fetch standard,
+    /// 3.2). `*` allows all pages, without cookies.
     pub fn allow_origin(mut self, origin: impl Into<String>) -> Self {
         let origin = origin.into();
         if origin == "*" {
@@ -40,15 +40,17 @@ impl Policy {
         self
     }
 
-    /// Answers requests for this [host](Request::host), a name or an address without a port; once
-    /// called, those for any other are refused (403). It protects a server that only its own machine
-    /// or network can reach from pages whose name was made to point there (DNS rebinding).
+    /// Answers requests for this [host](Request::host), a name or an address without a port. Once a
+    /// host is allowed, requests for any other are refused (403). This protects a server that only
+    /// its own machine or network can reach: a page cannot use it by pointing a host name at it
+    /// (DNS rebinding).
     pub fn allow_host(mut self, host: impl Into<String>) -> Self {
         self.hosts.push(host.into().to_ascii_lowercase());
         self
     }
 
-    /// Answers a request that may not be served, and one that asks whether it would be.
+    /// Answers a request that is not allowed, and one that asks whether another would be
+    /// (preflight).
     pub(super) fn answer(&self, request: &Request, grant: &Grant) -> Option<Response> {
         let authority = request.host().unwrap_or_default().to_ascii_lowercase();
         let host = host_of(&authority);
@@ -60,7 +62,7 @@ impl Policy {
         let origin = text(request, "origin").to_ascii_lowercase();
         match request.method() {
             "POST" if !origin.is_empty() && *grant == Grant::None => {
-                // Through a proxy that changes `Host` the browser's own word still tells.
+                // If a proxy changes `Host`, the browser's own header field still tells.
                 let own = split_scheme(&origin).is_some_and(|(_, own)| own == authority)
                     || text(request, "sec-fetch-site") == "same-origin";
                 let text = || {
@@ -82,7 +84,7 @@ impl Policy {
         }
     }
 
-    /// What the page that sends a request is granted.
+    /// What the page that sent the request may do.
     pub(super) fn grant(&self, request: &Request) -> Grant {
         let origin = text(request, "origin");
         if self.origins.iter().any(|known| known.eq_ignore_ascii_case(origin)) {
@@ -94,12 +96,12 @@ impl Policy {
         }
     }
 
-    /// Whether answers depend on the page that asks.
+    /// Whether answers depend on the page.
     fn varies(&self) -> bool {
         !self.origins.is_empty()
     }
 
-    /// Adds to a response what the browser needs to know.
+    /// Adds the header fields that the browser needs.
     pub(super) fn mark(&self, response: Response, grant: &Grant) -> Response {
         let response = if self.varies() { response.header("Vary", "Origin") } else { response };
         match grant {
@@ -115,14 +117,14 @@ impl Policy {
 /// What a page of another origin may do.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Grant {
-    /// Nothing more than a browser allows it by itself.
+    /// Only what every browser allows by itself.
     None,
     Any,
-    /// As the page of this origin, with its visitor's cookies.
+    /// What a page of this origin may do, with its visitor's cookies.
     Origin(String),
 }
 
-/// A header field's value; one that is no text is nobody's.
+/// A header field's value; if it is not text, a value that matches nothing.
 fn text<'r>(request: &'r Request, name: &str) -> &'r str {
     request.header(name).map_or("", |value| std::str::from_utf8(value).unwrap_or("?"))
 }

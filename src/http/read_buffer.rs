@@ -17,7 +17,7 @@ impl ReadBuffer {
         &self.bytes[self.start..self.end]
     }
 
-    /// Room to read into; empty only when the window is full of data.
+    /// Room to read into; empty only if the buffer is full of data.
     pub(super) fn space(&mut self) -> &mut [u8] {
         if self.end == self.bytes.len() {
             self.bytes.copy_within(self.start..self.end, 0);
@@ -27,7 +27,7 @@ impl ReadBuffer {
         &mut self.bytes[self.end..]
     }
 
-    /// Notes that `length` bytes were read into the [`space`](Self::space).
+    /// Records that `length` bytes were read into the [`space`](Self::space).
     pub(super) fn fill(&mut self, length: usize) {
         self.end += length;
     }

@@ -1,4 +1,4 @@
-//! Requests that were refused: how many, by status, and which, for the log.
+//! Refused requests: their number by status, and a line for the log.
 
 use std::{collections::BTreeMap, fmt, net::SocketAddr, sync::Arc};
 
@@ -10,8 +10,8 @@ use crate::{
     quoted::Quoted,
 };
 
-/// Counts the answers with a status of 400 or more of an [`HttpServer`](super::HttpServer), all its
-/// listeners together. Cloning shares the counts.
+/// Counts the answers of an [`HttpServer`](super::HttpServer) with a status of 400 or more, for all
+/// its listeners together. Clones share the counts.
 ///
 /// ```
 /// let http = websse::http::HttpServer::new();
@@ -22,7 +22,7 @@ use crate::{
 pub struct Refusals(Arc<Mutex<Vec<(u16, u64)>>>);
 
 impl Refusals {
-    /// Answers since the start, by status; a status that never was is not there.
+    /// Answers since the start, by status; a status that has not occurred is missing.
     pub fn counts(&self) -> BTreeMap<u16, u64> {
         self.0.lock().iter().copied().collect()
     }
@@ -38,8 +38,8 @@ impl Refusals {
     }
 }
 
-/// A request as the log names it: without its query, which may hold a token. Made only where the log
-/// wants to know.
+/// A request as the log names it: without its query, which may contain a token. It is made only if
+/// the log is enabled.
 pub(super) struct Asked(Option<String>);
 
 impl Asked {
@@ -60,7 +60,7 @@ impl Asked {
         self.0.is_some()
     }
 
-    /// Tells the log how the request was refused. Calls code of the embedding program.
+    /// Logs how the request was refused. The logger is code of the embedding program.
     pub(super) fn log(&self, status: u16, reason: Option<&str>) {
         let Some(asked) = &self.0 else { return };
         let level = match status {
@@ -77,7 +77,7 @@ impl Asked {
     }
 }
 
-/// Where a request comes from, if that has a name.
+/// The peer of a request, if it has an address.
 struct From(Option<SocketAddr>);
 
 impl fmt::Display for From {

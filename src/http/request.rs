@@ -1,4 +1,4 @@
-//! A request, and the strict reading of its head (RFC 9112).
+//! A request, and the strict parsing of its head (RFC 9112).
 
 use std::{borrow::Cow, net::SocketAddr, ops::Range};
 
@@ -38,11 +38,11 @@ use super::{
 #[derive(Clone, Debug)]
 pub struct Request {
     method: String,
-    /// Host and port, where the target is a whole URL.
+    /// Host and port, if the target is a whole URL.
     authority: Option<String>,
     /// Percent-decoded.
     path: String,
-    /// As it came, without the question mark.
+    /// As it arrived, without the question mark.
     query: String,
     /// Names and values of the header fields, one after the other.
     text: Vec<u8>,
@@ -52,29 +52,29 @@ pub struct Request {
     fate: Fate,
 }
 
-/// Where a header field stands in the request's text.
+/// The position of a header field in the request's text.
 #[derive(Clone, Debug)]
 struct Field {
     name: Range<usize>,
     value: Range<usize>,
 }
 
-/// What can become of the connection that a request came over.
+/// What can happen to the connection of a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Fate {
     /// There is none: the request was made by hand.
     None,
-    /// It has to be closed after the response, for want of descriptors.
+    /// It must be closed after the response, because descriptors have run out.
     Close,
-    /// It can be taken over, for a stream.
+    /// A stream can take it over.
     Open,
 }
 
 impl Request {
-    /// A request without a connection, to try handlers in tests.
+    /// A request without a connection, to test handlers with.
     ///
     /// # Errors
-    /// [`RequestError`] where the target is not one that a client could send.
+    /// [`RequestError`] if no client could send the target.
     pub fn new(method: &str, target: &str) -> Result<Self, RequestError> {
         let target =
             Target::parse(method, target).map_err(|refusal| RequestError(refusal.reason))?;
@@ -103,14 +103,14 @@ impl Request {
         self
     }
 
-    /// The method, as it came.
+    /// The method, as it arrived.
     pub fn method(&self) -> &str {
         &self.method
     }
 
-    /// The host that is asked, with its port where that was sent: of a target that is a whole URL its
-    /// own, whatever `Host` says (RFC 9112, section 3.2.2), else that of `Host`. `None` where there is
-    /// neither, as HTTP/1.0 allows.
+    /// The requested host, with its port if that was sent. It is taken from the target if that is a
+    /// whole URL, else from `Host` (RFC 9112, section 3.2.2). `None` if there is neither, as
+    /// HTTP/1.0 allows.
     pub fn host(&self) -> Option<&str> {
         let field = || std::str::from_utf8(self.header("host")?).ok();
         self.authority.as_deref().or_else(field)
@@ -127,26 +127,25 @@ impl Request {
     }
 
     /// The parameters of an `application/x-www-form-urlencoded` body, decoded, in their order;
-    /// `None` where the body is of another type, or is not UTF-8 once decoded.
+    /// `None` if the body has another type, or is not UTF-8 once decoded.
     pub fn form(&self) -> Option<impl Iterator<Item = (Cow<'_, str>, Cow<'_, str>)>> {
         let decodes = self.has_form() && is_utf8_once_decoded(&self.body);
         decodes.then(|| form_urlencoded::parse(&self.body))
     }
 
-    /// Whether the body says that it is a form.
+    /// Whether the type of the body is `application/x-www-form-urlencoded`.
     pub fn has_form(&self) -> bool {
         self.has_type("application/x-www-form-urlencoded")
     }
 
-    /// Whether the body says that it is of this media type, whatever its parameters.
+    /// Whether the body has this media type, with any parameters.
     pub fn has_type(&self, media_type: &str) -> bool {
         let kind = self.header("content-type").unwrap_or_default();
         let kind = kind.split(|&byte| byte == b';').next().unwrap_or_default();
         kind.trim_ascii().eq_ignore_ascii_case(media_type.as_bytes())
     }
 
-    /// The value of a header field; the first, where it came several times. The name's case does
-    /// not matter.
+    /// The value of a header field, or the first of several. The case of the name does not matter.
     pub fn header(&self, name: &str) -> Option<&[u8]> {
         let field = self.fields.iter().find(|field| self.is_named(field, name))?;
         Some(&self.text[field.value.clone()])
@@ -158,7 +157,7 @@ impl Request {
         named.map(|field| &self.text[field.value.clone()])
     }
 
-    /// The body; empty where there is none.
+    /// The body; empty if there is none.
     pub fn body(&self) -> &[u8] {
         &self.body
     }
@@ -189,7 +188,7 @@ impl Request {
     }
 }
 
-/// [`Request::new`] was given a target that no client could send.
+/// [`Request::new`] got a target that no client could send.
 ///
 /// ```
 /// let error = websse::http::Request::new("GET", "no slash").unwrap_err();
@@ -206,32 +205,32 @@ impl std::fmt::Display for RequestError {
 
 impl std::error::Error for RequestError {}
 
-/// A complete head, read.
+/// A complete head, parsed.
 #[derive(Debug)]
 pub(super) struct Head {
     pub(super) request: Request,
     pub(super) framing: Framing,
     /// Whether the client can use the connection again.
     pub(super) keep_alive: bool,
-    /// The client waits for a word before it sends the body.
+    /// The client waits for `100 Continue` before it sends the body.
     pub(super) expects_continue: bool,
 }
 
-/// Where the head ends in `bytes`: behind its blank line. Looks from `scanned` on, and notes there
-/// how far it has looked.
+/// Finds the end of the head in `bytes`, after its blank line. Starts at `scanned`, and sets it to
+/// the position that it has reached.
 pub(super) fn find_end(bytes: &[u8], scanned: &mut usize) -> Option<usize> {
     let from = *scanned;
     *scanned = bytes.len().saturating_sub(2).max(from);
     let line_ends = (from..bytes.len()).filter(|&at| bytes[at] == b'\n');
     line_ends.map(|at| at + 1).find_map(|next| match bytes[next..] {
-        // A bare line feed ends the head too, so that it can be refused at once.
+        // A bare line feed also ends the head, so that it can be refused at once.
         [b'\n', ..] => Some(next + 1),
         [b'\r', b'\n', ..] => Some(next + 2),
         _ => None,
     })
 }
 
-/// What is wrong with a head that is not complete although the buffer is full.
+/// Refuses an incomplete head if its request line is too long, or if the buffer is full.
 pub(super) fn refuse_unfinished(bytes: &[u8], limits: &Limits) -> Option<Refusal> {
     if has_long_line(bytes, limits) {
         return Some(target_too_long(limits));
@@ -239,17 +238,17 @@ pub(super) fn refuse_unfinished(bytes: &[u8], limits: &Limits) -> Option<Refusal
     (bytes.len() >= limits.head_bytes).then(|| head_too_long(limits))
 }
 
-/// Room for a method, the version and the spaces beside the target in a request line.
+/// Room in a request line for the method, the version and the spaces.
 const METHOD_BYTES: usize = 32;
 
-/// Whether the request line, complete or not, has no room for a target within the limit. Asked of a
-/// complete head too, so that the answer is the same in however many pieces it came.
+/// Whether the request line, complete or not, is too long for a target within the limit. It is
+/// called for a complete head too, so that the answer is the same however the bytes were split.
 fn has_long_line(bytes: &[u8], limits: &Limits) -> bool {
     let line = bytes.iter().position(|&byte| byte == b'\n').unwrap_or(bytes.len());
     line > longest_line(limits)
 }
 
-/// The longest request line that is read.
+/// The longest request line that is accepted.
 pub(super) fn longest_line(limits: &Limits) -> usize {
     limits.target_bytes.saturating_add(METHOD_BYTES)
 }
@@ -264,7 +263,7 @@ fn head_too_long(limits: &Limits) -> Refusal {
     Refusal::new(431, format!("the request head is longer than {limit} bytes"))
 }
 
-/// Reads a complete head.
+/// Parses a complete head.
 pub(super) fn parse(
     bytes: &[u8],
     limits: &Limits,
@@ -277,7 +276,7 @@ pub(super) fn parse(
     if bytes.len() > limits.head_bytes {
         return Err(head_too_long(limits));
     }
-    // The parser takes bare line feeds; a proxy in front may not, and see another request.
+    // The parser accepts bare line feeds; a proxy in front may not, and see another request.
     let is_bare = |pair: &[u8]| pair[1] == b'\n' && pair[0] != b'\r';
     if bytes.starts_with(b"\n") || bytes.windows(2).any(is_bare) {
         return Err(bare_line_feed());
@@ -369,7 +368,7 @@ fn expects(request: &Request, is_1_1: bool) -> Result<bool, Refusal> {
     }
 }
 
-/// Whether a header field that is a list has `token` in it.
+/// Whether a header field that is a list contains `token`.
 fn has_token(request: &Request, name: &str, token: &str) -> bool {
     request.headers(name).any(|value| {
         value

@@ -1,11 +1,11 @@
-//! A response, and how it looks on the wire.
+//! A response, and its form on the wire.
 
 use std::{borrow::Cow, fmt};
 
 use super::date::Date;
 use crate::socket::Socket;
 
-/// A response, whole: status, header fields, body.
+/// A complete response: status, header fields, body.
 ///
 /// The server adds `Date`, `Content-Length` and `Connection`.
 ///
@@ -26,16 +26,16 @@ pub struct Response {
     close: bool,
     /// A header field cannot be sent.
     invalid: bool,
-    /// It refuses what was asked, for now, for this reason, though its status does not say so.
+    /// Why it refuses the request for now, if its status does not show that.
     refused: Option<Cow<'static, str>>,
 }
 
 /// What follows the head.
 pub(crate) enum Body {
     Bytes(Cow<'static, [u8]>),
-    /// The rest of the work may block; what it returns is the response.
+    /// Work that may block; it returns the response.
     Deferred(Deferred),
-    /// The socket is handed over, non-blocking, together with the head to send.
+    /// Takes the socket over, non-blocking, together with the head to send.
     TakeOver(TakeOver),
 }
 
@@ -49,7 +49,7 @@ impl Response {
         Self { status, fields: Vec::new(), body, close: false, invalid: false, refused: None }
     }
 
-    /// Plain text in UTF-8. A line feed is added to its end, for people who read it in a terminal.
+    /// Plain text in UTF-8. A line feed is added at the end, for reading in a terminal.
     pub fn text(status: u16, text: impl Into<String>) -> Self {
         let mut text = text.into();
         if !text.ends_with('\n') {
@@ -60,7 +60,7 @@ impl Response {
             .with_body(text.into_bytes())
     }
 
-    /// A page, status 200.
+    /// An HTML page, with status 200.
     pub fn html(page: impl Into<Cow<'static, str>>) -> Self {
         let body = match page.into() {
             Cow::Borrowed(page) => Cow::Borrowed(page.as_bytes()),
@@ -77,10 +77,12 @@ impl Response {
 
     /// Adds a header field.
     ///
-    /// A field that cannot be sent turns the response into a 500 that says so: a name that is not
-    /// a token or that the server sets by itself (`Content-Length`, `Transfer-Encoding`,
-    /// `Connection`, `Date`), or a value with control characters, which would let whoever chose it
-    /// write header fields of its own. So does a status that is not one of 200 to 599.
+    /// A response becomes a 500 that gives the reason if it has:
+    ///
+    /// - a name that is not a token, or that the server sets itself (`Content-Length`,
+    ///   `Transfer-Encoding`, `Connection`, `Date`);
+    /// - a value with control characters, which could add header fields of its own;
+    /// - a status outside 200 to 599.
     pub fn header(
         mut self,
         name: impl Into<Cow<'static, str>>,
@@ -94,7 +96,7 @@ impl Response {
         self
     }
 
-    /// The status; 200 as long as it is not known, since the publish queue is full, say.
+    /// The status; 200 as long as it is not known, for example while the publish queue is full.
     pub fn status(&self) -> u16 {
         self.status
     }
@@ -105,7 +107,7 @@ impl Response {
         fields.find(|(known, _)| known.eq_ignore_ascii_case(name)).map(|(_, value)| &**value)
     }
 
-    /// The body as far as it is known before the response is sent; a stream's is empty.
+    /// The body, as far as it is known before the response is sent; empty for a stream.
     pub fn body(&self) -> &[u8] {
         match &self.body {
             Body::Bytes(bytes) => bytes,
@@ -113,40 +115,40 @@ impl Response {
         }
     }
 
-    /// A response that takes work which may block.
+    /// A response that `work` makes, which may block.
     pub(crate) fn deferred(work: impl FnOnce() -> Self + Send + 'static) -> Self {
         let body = Body::Deferred(Box::new(work));
         Self { body, ..Self::new(200) }
     }
 
-    /// A response whose body ends with the connection, written by whoever takes the socket over.
+    /// A response whose body ends with the connection. `take` takes the socket over and writes it.
     pub(crate) fn take_over(self, take: impl FnOnce(Socket, &[u8]) + Send + 'static) -> Self {
         Self { body: Body::TakeOver(Box::new(take)), close: true, ..self }
     }
 
-    /// Ends the connection after this response.
+    /// Closes the connection after this response.
     pub(crate) fn close(mut self) -> Self {
         self.close = true;
         self
     }
 
-    /// Says in the log that this refuses what was asked, and why.
+    /// Marks this as a refusal, with its reason, for the log.
     pub(crate) fn refusing(mut self, reason: impl Into<Cow<'static, str>>) -> Self {
         self.refused = Some(reason.into());
         self
     }
 
-    /// Whether this refuses what was asked, as far as it is known.
+    /// Whether this refuses the request, as far as it is known.
     pub(super) fn refuses(&self) -> bool {
         self.status >= 400 || self.refused.is_some()
     }
 
-    /// Whether this refuses what was asked, or may turn out to.
+    /// Whether this refuses the request, or may do so once its work is done.
     pub(super) fn may_refuse(&self) -> bool {
         self.refuses() || self.invalid || matches!(self.body, Body::Deferred(_))
     }
 
-    /// Why this refuses what was asked, if its status does not say so.
+    /// Why this refuses the request, if its status does not show that.
     pub(super) fn refused(&self) -> Option<&str> {
         self.refused.as_deref()
     }
@@ -155,7 +157,7 @@ impl Response {
         self.close
     }
 
-    /// Splits off the body; a response that cannot be sent becomes one that says why.
+    /// Splits off the body. A response that cannot be sent is replaced by one that says why.
     pub(super) fn split(self) -> (Self, Body) {
         if self.invalid || !(200..600).contains(&self.status) {
             let text =
@@ -172,7 +174,8 @@ impl Response {
         !matches!(self.status, 204 | 304)
     }
 
-    /// Writes the head. `length` is that of the body, unless it ends with the connection.
+    /// Writes the head. `length` is the length of the body; `None` if the body ends with the
+    /// connection.
     pub(super) fn write_head(&self, length: Option<usize>, close: bool, out: &mut Vec<u8>) {
         let mut push = |parts: &[&str]| push(out, parts);
         push(&["HTTP/1.1 ", &self.status.to_string(), " ", reason(self.status), "\r\n"]);
@@ -208,22 +211,22 @@ impl fmt::Debug for Response {
     }
 }
 
-/// What the server sets by itself.
+/// The header fields that the server sets itself.
 const OWN_FIELDS: [&str; 4] = ["Content-Length", "Transfer-Encoding", "Connection", "Date"];
 
-/// Whether a name can be a header field's (RFC 9110, section 5.6.2).
+/// Whether a name can be that of a header field (RFC 9110, section 5.6.2).
 pub(super) fn is_token(name: &str) -> bool {
     !name.is_empty() && name.bytes().all(is_token_byte)
 }
 
-/// Whether a byte can stand in a token, such as a method.
+/// Whether a byte can be part of a token, such as a method.
 pub(super) fn is_token_byte(byte: u8) -> bool {
     byte.is_ascii_alphanumeric()
         || matches!(byte, b'!' | b'#'..=b'\'' | b'*' | b'+' | b'-' | b'.' | b'^'..=b'`' | b'|' | b'~')
 }
 
-/// A request that is not served: status and one line of text. The connection is closed after it,
-/// as nobody knows where the next request would begin.
+/// A refused request: a status and one line of text. The connection is closed after it, since the
+/// start of the next request is unknown.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Refusal {
     pub(super) status: u16,
@@ -241,7 +244,7 @@ impl Refusal {
     }
 }
 
-/// The status' name (RFC 9110, section 15); an unknown one has none.
+/// The name of a status (RFC 9110, section 15); an unknown one has none.
 fn reason(status: u16) -> &'static str {
     match status {
         200 => "OK",

@@ -1,19 +1,19 @@
-//! Which handler a request goes to.
+//! Finds the handler for a request.
 
 use std::{fmt, sync::Arc};
 
 use super::{Request, Response};
 use crate::quoted::Quoted;
 
-/// Answers requests. Any closure `Fn(&Request) -> Response` that threads can share is one.
+/// Answers requests. Any closure `Fn(&Request) -> Response` that threads can share is a handler.
 ///
-/// A handler runs on its connection's own thread and may take its time. If it panics, its client
-/// gets status 500 and the server goes on.
+/// A handler runs on its connection's own thread and may block. If it panics, its client gets
+/// status 500 and the server goes on.
 ///
-/// Give a closure's argument its type, `|request: &Request|`; without it the compiler says that
+/// Give a closure's argument its type, `|request: &Request|`. Otherwise the compiler reports that
 /// the *implementation of `FnOnce` is not general enough*.
 ///
-/// A handler can be wrapped, to allow or to add:
+/// A handler can be wrapped, to check or to add something:
 ///
 /// ```
 /// use websse::{Server, http::{Handler, HttpServer, Request, Response}};
@@ -28,7 +28,7 @@ use crate::quoted::Quoted;
 /// });
 /// ```
 ///
-/// A type of yours can be one as well:
+/// Your own type can be a handler too:
 ///
 /// ```
 /// use websse::http::{Handler, HttpServer, Request, Response};
@@ -52,8 +52,8 @@ pub trait Handler: Send + Sync + 'static {
     fn handle(&self, request: &Request) -> Response;
 
     /// Whether [`handle`](Self::handle) may block; default true. Return false only if it never
-    /// blocks and takes microseconds: it is then spared a change of threads, and while it runs no
-    /// new client is accepted.
+    /// blocks and takes microseconds. It then runs without a change of threads, but no new client
+    /// is accepted meanwhile.
     fn may_block(&self) -> bool {
         true
     }
@@ -84,12 +84,12 @@ struct Route {
 /// Where a request goes.
 pub(super) enum Routed<'r> {
     Handler(&'r dyn Handler),
-    /// Nobody but the router is needed for the answer.
+    /// The router answers by itself.
     Answer(Response),
 }
 
 impl Router {
-    /// The route of a path, made where there is none. Paths begin with a slash, said or not.
+    /// The route of a path; makes one if there is none. A missing slash at the beginning is added.
     fn route(&mut self, path: &str) -> &mut Route {
         let path = &format!("/{}", path.strip_prefix('/').unwrap_or(path));
         let at = self.routes.iter().position(|route| route.path == *path);
@@ -108,7 +108,7 @@ impl Router {
         self.route(path).post = Some(handler);
     }
 
-    /// The route of exactly this path; else the longest of those that it lies under.
+    /// The route of exactly this path; else the longest `/*` route above it.
     fn route_of(&self, path: &str) -> Option<&Route> {
         let exact = self.routes.iter().find(|route| route.path == path);
         let is_above = |route: &&Route| {

@@ -18,7 +18,7 @@ use super::{
 /// How long threads may take to notice that their connections were cut.
 const AFTER_CUT: Duration = Duration::from_millis(250);
 
-/// What holds for the connections of a listener.
+/// The rules for the connections of a listener.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Rules {
     pub(super) router: Router,
@@ -37,10 +37,10 @@ pub(super) struct Service {
     pub(super) acceptor: Acceptor,
     /// What each thread does.
     work: fn(&Arc<Self>),
-    /// The threads that have not ended. Held while one is started, so that it cannot end before
-    /// it stands here.
+    /// The threads that have not ended. Locked while a thread is started, so that it cannot end
+    /// before it is entered here.
     threads: Mutex<HashMap<ThreadId, JoinHandle<()>>>,
-    /// When the log was last told of trouble with accepting.
+    /// When an error of `accept` was last logged.
     pub(super) warned: Mutex<Option<Instant>>,
 }
 
@@ -84,15 +84,16 @@ impl Service {
 
     /// Stops listening and ends connections that are idle.
     pub(super) fn stop(&self) {
-        // Once only: later the address may belong to somebody else.
+        // Once only: later the address may belong to another program.
         if self.leadership.stop() {
             self.acceptor.close();
         }
         self.connections.stop();
     }
 
-    /// Waits until `end` for what is being worked on, then cuts it off; returns the number of
-    /// threads that run still, in code of the embedding program. A thread does not wait for itself.
+    /// Waits until `end` for requests in progress, then cuts their connections. Returns the number
+    /// of threads that still run, in code of the embedding program. A thread does not wait for
+    /// itself.
     pub(super) fn finish(&self, end: Instant) -> usize {
         let own = self.own_threads();
         if self.leadership.wait_ended(own, Some(end)) > 0 {
@@ -105,22 +106,22 @@ impl Service {
         left
     }
 
-    /// Waits until the listening has been stopped and everything is done.
+    /// Waits until the listening was stopped and everything is done.
     pub(super) fn wait(&self) {
         self.leadership.wait_ended(self.own_threads(), None);
     }
 
-    /// 1 on a thread of this service, which does not wait for itself.
+    /// 1 on a thread of this service, which does not wait for itself; else 0.
     fn own_threads(&self) -> usize {
         usize::from(self.threads.lock().contains_key(&thread::current().id()))
     }
 
-    /// Joins threads that have nothing left to do but to end.
+    /// Joins threads that have nothing left to do but end.
     fn join(&self, own: usize) {
         let current = thread::current().id();
         let threads = std::mem::take(&mut *self.threads.lock());
         for (id, thread) in threads {
-            // A panic there was told on stderr by the panic hook.
+            // The panic hook has reported a panic there.
             if own == 0 || id != current {
                 let _ = thread.join();
             }
@@ -128,14 +129,14 @@ impl Service {
     }
 }
 
-/// The turn to accept, as its thread holds it.
+/// The leadership, as its thread holds it.
 pub(super) struct Leader<'s> {
     service: &'s Arc<Service>,
     held: Cell<bool>,
 }
 
 impl<'s> Leader<'s> {
-    /// For the thread that has the turn.
+    /// For the thread that leads.
     pub(super) fn new(service: &'s Arc<Service>) -> Self {
         Self { service, held: Cell::new(true) }
     }
@@ -144,7 +145,7 @@ impl<'s> Leader<'s> {
         self.held.get()
     }
 
-    /// Passes the turn on; on an error it is still held.
+    /// Passes leadership on; on an error it is still held.
     pub(super) fn pass(&self) -> io::Result<()> {
         if self.held.get() {
             self.service.leadership.pass(|| self.service.spawn())?;

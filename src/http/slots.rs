@@ -1,4 +1,4 @@
-//! Slots that hold a thread: how many there may be, and how to end them from outside.
+//! Slots for the connections that hold a thread: their limit, and how to end them from outside.
 
 use std::{collections::HashMap, io, net::Shutdown, sync::Arc, time::Instant};
 
@@ -9,7 +9,7 @@ use crate::socket::Socket;
 #[derive(Debug)]
 pub(super) struct Slots {
     limit: usize,
-    /// Held for `shutdown` of a socket, which does not block, and never longer.
+    /// Held at most for the `shutdown` of a socket, which does not block.
     state: Mutex<State>,
 }
 
@@ -26,10 +26,10 @@ struct Entry {
     wait: Wait,
 }
 
-/// Whether a connection waits for its client.
+/// Whether a connection waits for its client, and for what.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Wait {
-    /// It is being worked on.
+    /// It does not wait: a request is being answered.
     No,
     /// For its first request.
     First(Instant),
@@ -37,9 +37,9 @@ enum Wait {
     Idle(Instant),
     /// For the rest of a request.
     Request(Instant),
-    /// For the client to close; it was answered for the last time.
+    /// For the client to close: the last response was sent.
     Leaving(Instant),
-    /// It has waited longest when there was no room for another, and is to end.
+    /// It had waited longest when the limit was reached, and must end.
     Over,
 }
 
@@ -48,11 +48,10 @@ impl Slots {
         Self { limit, state: Mutex::default() }
     }
 
-    /// Counts a connection in. Where there are too many, the one that has waited for its client the
-    /// longest gives way, one that was answered for the last time before one that may ask again, and
-    /// that before one whose request is not complete, or has not begun: clients that send nothing,
-    /// or byte by byte, or do not leave, so cannot keep others out. `None` where all are being
-    /// worked on.
+    /// Registers a connection. If the limit is reached, the connection that has waited longest for
+    /// its client must end, in this order: closing, idle, receiving a request. So clients that send
+    /// nothing, send byte by byte, or do not close cannot keep others out. `None`: all are being
+    /// answered.
     pub(super) fn enter(self: &Arc<Self>, socket: &Arc<Socket>) -> Option<Slot> {
         let mut state = self.state.lock();
         if state.sockets.len() >= self.limit {
@@ -60,7 +59,7 @@ impl Slots {
             let longest = |entry: &&mut Entry| match entry.wait {
                 Wait::Leaving(since) => (0, since),
                 Wait::Idle(since) => (1, since),
-                // A newcomer is the youngest of these.
+                // A new connection is the youngest of these.
                 Wait::First(since) | Wait::Request(since) => (2, since),
                 Wait::No | Wait::Over => (3, Instant::now()),
             };
@@ -75,7 +74,7 @@ impl Slots {
         Some(Slot { connections: Arc::clone(self), number })
     }
 
-    /// Ends the connections that are idle, and each other one as soon as it becomes so.
+    /// Ends the idle connections, and each other one as soon as it is idle.
     pub(super) fn stop(&self) {
         let mut state = self.state.lock();
         state.stopping = true;
@@ -83,7 +82,7 @@ impl Slots {
         state.sockets.values().filter(idle).for_each(Entry::end);
     }
 
-    /// Ends all connections, whatever they do; a thread that waits for its client goes on.
+    /// Ends all connections, whatever they do. A thread that waits for its client wakes up.
     pub(super) fn cut(&self) {
         self.state.lock().sockets.values().for_each(Entry::end);
     }
@@ -91,21 +90,21 @@ impl Slots {
 
 impl Entry {
     fn end(&self) {
-        // One that the client has ended already has nothing left to end.
+        // If the client has already ended it, nothing is left to end.
         let _: io::Result<()> = self.socket.shutdown(Shutdown::Both);
     }
 }
 
 /// What a connection waits for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum For {
+pub(super) enum WaitingFor {
     FirstRequest,
     AnotherRequest,
-    /// What is missing of a request.
+    /// The rest of a request.
     TheRest,
 }
 
-/// A connection's place among those counted; dropping it counts the connection out.
+/// A connection's slot; dropping it frees the slot.
 #[derive(Debug)]
 pub(super) struct Slot {
     connections: Arc<Slots>,
@@ -113,25 +112,25 @@ pub(super) struct Slot {
 }
 
 impl Slot {
-    /// Notes that the connection waits for its client; false means that it is to end instead.
-    pub(super) fn begin_wait(&self, what: For) -> bool {
+    /// Records that the connection waits for its client. False: it must end instead.
+    pub(super) fn begin_wait(&self, what: WaitingFor) -> bool {
         let mut state = self.connections.state.lock();
         let stopping = state.stopping;
         if let Some(entry) = state.sockets.get_mut(&self.number) {
             let now = Instant::now();
             entry.wait = match (entry.wait, what) {
                 (Wait::Over, _) => Wait::Over,
-                (_, For::FirstRequest) => Wait::First(now),
-                (_, For::AnotherRequest) => Wait::Idle(now),
-                // A wait that goes on is as old as it was.
-                (Wait::Request(since), For::TheRest) => Wait::Request(since),
-                (_, For::TheRest) => Wait::Request(now),
+                (_, WaitingFor::FirstRequest) => Wait::First(now),
+                (_, WaitingFor::AnotherRequest) => Wait::Idle(now),
+                // A wait that goes on keeps its age.
+                (Wait::Request(since), WaitingFor::TheRest) => Wait::Request(since),
+                (_, WaitingFor::TheRest) => Wait::Request(now),
             };
         }
-        !stopping || what == For::TheRest
+        !stopping || what == WaitingFor::TheRest
     }
 
-    /// Notes that something came; true means that the connection had to give way meanwhile.
+    /// Records that bytes arrived. True: the connection had to give way meanwhile.
     pub(super) fn end_wait(&self) -> bool {
         let mut state = self.connections.state.lock();
         state.sockets.get_mut(&self.number).is_some_and(|entry| match entry.wait {
@@ -145,12 +144,12 @@ impl Slot {
         })
     }
 
-    /// Notes that the last answer is sent, and that the client is to close.
+    /// Records that the last response was sent, and that the client must close.
     pub(super) fn leave(&self) {
         self.change(Wait::Leaving(Instant::now()));
     }
 
-    /// Notes that a request is complete and is being worked on.
+    /// Records that a request is complete and is being answered.
     pub(super) fn work(&self) {
         self.change(Wait::No);
     }
@@ -177,7 +176,7 @@ mod tests {
 
     use super::*;
 
-    /// A connection that was counted in, and the client's end.
+    /// A registered connection, and the client's end.
     fn enter(connections: &Arc<Slots>) -> Option<(Slot, UnixStream)> {
         let (server, client) = UnixStream::pair().expect("descriptors can be had");
         connections.enter(&Arc::new(Socket::Unix(server))).map(|slot| (slot, client))
@@ -188,20 +187,24 @@ mod tests {
         let connections = Arc::new(Slots::new(4));
         let four: Vec<_> = (0..4).filter_map(|_| enter(&connections)).collect();
         let [busy, request, older, newer] = &four[..] else { panic!("there is room for four") };
-        assert!(request.0.begin_wait(For::TheRest));
-        assert!(older.0.begin_wait(For::AnotherRequest));
-        assert!(newer.0.begin_wait(For::AnotherRequest));
+        assert!(request.0.begin_wait(WaitingFor::TheRest));
+        assert!(older.0.begin_wait(WaitingFor::AnotherRequest));
+        assert!(newer.0.begin_wait(WaitingFor::AnotherRequest));
         for gives_way in [older, newer, request] {
             assert!(!gives_way.0.end_wait());
             let idle = gives_way.0.number != request.0.number;
-            assert!(gives_way.0.begin_wait(if idle { For::AnotherRequest } else { For::TheRest }));
+            assert!(gives_way.0.begin_wait(if idle {
+                WaitingFor::AnotherRequest
+            } else {
+                WaitingFor::TheRest
+            }));
         }
-        // Those waits are new; again the first is the longest of its kind.
+        // These waits are new; again the first one is the longest of its kind.
         for gives_way in [older, newer, request] {
             let more = enter(&connections);
             assert!(more.is_some(), "somebody gives way");
             assert!(gives_way.0.end_wait(), "{gives_way:?}");
-            // Its place is the newcomer's, which is being worked on.
+            // The new connection has this slot, and is being answered.
             std::mem::forget(more);
         }
         assert!(enter(&connections).is_none(), "all are being worked on");
@@ -213,12 +216,14 @@ mod tests {
         let connections = Arc::new(Slots::new(2));
         let dribbles = enter(&connections).expect("room");
         let later = enter(&connections).expect("room");
-        assert!(dribbles.0.begin_wait(For::TheRest) && later.0.begin_wait(For::TheRest));
+        assert!(
+            dribbles.0.begin_wait(WaitingFor::TheRest) && later.0.begin_wait(WaitingFor::TheRest)
+        );
         // One more byte came.
-        assert!(!dribbles.0.end_wait() && dribbles.0.begin_wait(For::TheRest));
+        assert!(!dribbles.0.end_wait() && dribbles.0.begin_wait(WaitingFor::TheRest));
         let _more = enter(&connections).expect("somebody gives way");
         assert!(dribbles.0.end_wait() && !later.0.end_wait());
-        // A request that is complete is worked on, and the next one is waited for anew.
+        // A complete request is being answered; the wait for the next one starts anew.
         later.0.work();
         assert!(enter(&connections).is_none());
     }
@@ -228,10 +233,10 @@ mod tests {
         let connections = Arc::new(Slots::new(2));
         let mut idle = enter(&connections).expect("room");
         let busy = enter(&connections).expect("room");
-        assert!(idle.0.begin_wait(For::AnotherRequest));
+        assert!(idle.0.begin_wait(WaitingFor::AnotherRequest));
         connections.stop();
         assert_eq!(idle.1.read(&mut [0]).expect("it ends in order"), 0);
-        assert!(busy.0.begin_wait(For::TheRest), "a request on its way may come");
-        assert!(!busy.0.begin_wait(For::AnotherRequest));
+        assert!(busy.0.begin_wait(WaitingFor::TheRest), "a request on its way may come");
+        assert!(!busy.0.begin_wait(WaitingFor::AnotherRequest));
     }
 }

@@ -1,4 +1,4 @@
-//! What a request asks for: a path and a query, percent-decoded where that is told.
+//! The target of a request: a path, percent-decoded, and a query as it arrived.
 
 use std::borrow::Cow;
 
@@ -6,7 +6,7 @@ use super::response::Refusal;
 
 /// The target's parts (RFC 9112, section 3.2).
 pub(super) struct Target {
-    /// Host and port, where the target is a whole URL.
+    /// Host and port, if the target is a whole URL.
     pub(super) authority: Option<String>,
     pub(super) path: String,
     pub(super) query: String,
@@ -29,7 +29,8 @@ impl Target {
             if !scheme_fits || authority.is_empty() {
                 return Err(malformed());
             }
-            // A user's name before the host makes it look like another one (RFC 9110, section 4.2.4).
+            // A user name before the host could make it look like another host (RFC 9110, section
+            // 4.2.4).
             if authority.starts_with(':') || !authority.bytes().all(is_host_byte) {
                 return Err(Refusal::new(400, "a URL's host is a name or an address, and a port"));
             }
@@ -51,24 +52,24 @@ pub(super) fn malformed() -> Refusal {
     Refusal::new(400, "the request target is a path that begins with a slash, or a whole URL")
 }
 
-/// What can stand in a host and a port (RFC 3986, section 3.2.2).
+/// Whether a byte can be part of a host and a port (RFC 3986, section 3.2.2).
 pub(super) fn is_host_byte(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || b"-._~%!$&'()*+;=:[]".contains(&byte)
 }
 
-/// Parts a URL into its scheme and what follows the two slashes (RFC 3986, section 3).
+/// Splits a URL into its scheme and the part after the two slashes (RFC 3986, section 3).
 pub(super) fn split_scheme(url: &str) -> Option<(&str, &str)> {
     let (scheme, rest) = url.split_once(':')?;
     Some((scheme, rest.strip_prefix("//")?))
 }
 
-/// Whether a form is valid UTF-8 once decoded; the form parser would replace what is not. The
-/// separators are ASCII, so what is valid as a whole is valid in its parts.
+/// Whether a form is valid UTF-8 once decoded; the form parser would replace invalid bytes. The
+/// separators are ASCII, so if the whole is valid, its parts are valid.
 pub(super) fn is_utf8_once_decoded(form: &[u8]) -> bool {
     std::str::from_utf8(&percent_decode(form)).is_ok()
 }
 
-/// Decodes `%` and two hexadecimal digits (RFC 3986, section 2.1); anything else stays.
+/// Decodes `%` and two hexadecimal digits (RFC 3986, section 2.1); everything else stays.
 fn percent_decode(bytes: &[u8]) -> Cow<'_, [u8]> {
     if !bytes.contains(&b'%') {
         return Cow::Borrowed(bytes);

@@ -1,5 +1,5 @@
-//! A connection's socket, with the thread that serves it: what may block does so only after the
-//! turn to accept has been passed on.
+//! A connection's socket, and the thread that serves it: it blocks only after it has passed
+//! leadership on.
 
 use std::{
     io::{self, ErrorKind, Read, Write},
@@ -12,29 +12,29 @@ use super::{
     read_buffer::ReadBuffer,
     response::{Refusal, TakeOver},
     service::{Leader, Service},
-    slots::{For, Slot},
+    slots::{Slot, WaitingFor},
 };
 use crate::socket::Socket;
 
-/// What a thread that has the turn reads of a connection before it passes the turn on.
-const READ_IN_TURN: usize = 64 * 1024;
-/// How long, and how much, the server reads on after it has closed its side.
+/// How many bytes of a connection the leader reads before it passes leadership on.
+const READ_AS_LEADER: usize = 64 * 1024;
+/// How long, and how many bytes, the server reads on after it has closed its side.
 const LINGER: Duration = Duration::from_secs(1);
 const LINGER_BYTES: usize = 1024 * 1024;
-/// What one call writes at most.
+/// The most bytes that one call writes.
 const WRITE_BYTES: usize = 32 * 1024;
-/// What is kept of the buffers from one connection to the next.
+/// The most memory of a buffer that is kept for the next connection.
 const KEPT_BYTES: usize = 64 * 1024;
 /// Read time-outs are multiples of this.
 const READ_TIMEOUT_STEP: Duration = Duration::from_millis(100);
 
 /// Why a connection ends.
 pub(super) enum End {
-    /// Its last response was sent, or nobody is there to be answered.
+    /// Its last response was sent, or the client is gone.
     Close,
-    /// The request is not served; what the client still sends is not read as a request.
+    /// The request is refused. What the client still sends is not read as a request.
     Refuse(Refusal),
-    /// Somebody else takes the socket, to send this head and what follows.
+    /// The socket is taken over, with this head to send first.
     TakeOver(Vec<u8>, TakeOver),
 }
 
@@ -45,7 +45,7 @@ impl From<Refusal> for End {
 }
 
 impl From<io::Error> for End {
-    /// A socket that fails has nobody behind it.
+    /// If the socket fails, the client is gone.
     fn from(_: io::Error) -> Self {
         Self::Close
     }
@@ -56,22 +56,22 @@ pub(super) struct Transport<'c> {
     service: &'c Service,
     leader: &'c Leader<'c>,
     socket: Arc<Socket>,
-    /// Held once the connection has the thread for itself: the socket blocks from then on.
+    /// Held once the connection has the thread for itself. From then on the socket blocks.
     slot: Option<Slot>,
-    /// The descriptor is the last one; the connection must not be kept.
+    /// The socket has the last descriptor; the connection must not be kept.
     pub(super) spare: bool,
     /// What was read and not yet used.
     pub(super) read_buffer: &'c mut ReadBuffer,
-    /// What is to be written.
+    /// Bytes to be written.
     pub(super) out: &'c mut Vec<u8>,
     /// Bytes read so far.
     read: usize,
-    /// The read time-out that the socket has.
+    /// The socket's current read time-out.
     read_timeout: Option<Duration>,
 }
 
 impl<'c> Transport<'c> {
-    /// Takes a socket that was just accepted, by a thread that has the turn and so must not block.
+    /// Takes a socket that was just accepted. Its thread is the leader, so it must not block.
     pub(super) fn new(
         service: &'c Service,
         leader: &'c Leader<'c>,
@@ -89,11 +89,15 @@ impl<'c> Transport<'c> {
         Ok(Self { service, leader, socket, slot, spare, read_buffer, out, read, read_timeout })
     }
 
-    /// Reads more; 0 is the end of what the client sends, `None` that the deadline has passed.
-    pub(super) fn fill(&mut self, deadline: Instant, what: For) -> Result<Option<usize>, End> {
+    /// Reads more. 0: the client sends nothing more. `None`: the deadline has passed.
+    pub(super) fn fill(
+        &mut self,
+        deadline: Instant,
+        what: WaitingFor,
+    ) -> Result<Option<usize>, End> {
         self.flush()?;
-        if self.read >= READ_IN_TURN {
-            self.pass_turn()?;
+        if self.read >= READ_AS_LEADER {
+            self.pass_leadership()?;
         }
         loop {
             if let Some(slot) = &self.slot {
@@ -101,7 +105,7 @@ impl<'c> Transport<'c> {
                 if left.is_zero() {
                     return Ok(None);
                 }
-                // Rounded up, so that a wait of the same length needs no call to set it.
+                // Rounded up, so that a wait of the same length need not set it again.
                 let step = READ_TIMEOUT_STEP.as_millis();
                 let rounded = u64::try_from((left.as_millis() / step + 1) * step);
                 let timeout = Duration::from_millis(rounded.unwrap_or(u64::MAX));
@@ -120,7 +124,7 @@ impl<'c> Transport<'c> {
                 let reason =
                     "too many connections, and this one had waited longest; try again later";
                 let refusal = || Refusal::new(503, reason).into();
-                return Err(if what == For::TheRest { refusal() } else { End::Close });
+                return Err(if what == WaitingFor::TheRest { refusal() } else { End::Close });
             }
             match read {
                 Ok(length) => {
@@ -130,16 +134,16 @@ impl<'c> Transport<'c> {
                 }
                 Err(error) => match error.kind() {
                     ErrorKind::Interrupted => {}
-                    // With the turn it means to pass it on, else that the time is over.
-                    ErrorKind::WouldBlock | ErrorKind::TimedOut => self.pass_turn()?,
+                    // The leader passes leadership on; for any other thread the time is over.
+                    ErrorKind::WouldBlock | ErrorKind::TimedOut => self.pass_leadership()?,
                     _ => return Err(End::Close),
                 },
             }
         }
     }
 
-    /// Writes what is gathered; on an error nobody is there to take it. Whatever happens it is not
-    /// written again: a part of a response cannot be followed by another one.
+    /// Writes the gathered bytes; an error means that the client is gone. They are never written
+    /// again: a part of a response cannot be followed by another one.
     pub(super) fn flush(&mut self) -> Result<(), End> {
         if self.out.is_empty() {
             return Ok(());
@@ -160,7 +164,7 @@ impl<'c> Transport<'c> {
                 }
                 self.socket.set_write_timeout(left)?;
             }
-            // A Unix-domain socket's time-out begins anew with each part that it takes.
+            // A Unix-domain socket restarts its time-out with each part that it takes.
             let next = &self.out[written..self.out.len().min(written + WRITE_BYTES)];
             match (&*self.socket).write(next) {
                 Ok(0) => return Err(End::Close),
@@ -168,7 +172,7 @@ impl<'c> Transport<'c> {
                 Err(error) => match error.kind() {
                     ErrorKind::Interrupted => {}
                     ErrorKind::WouldBlock | ErrorKind::TimedOut => {
-                        self.pass_turn().map_err(|_| End::Close)?;
+                        self.pass_leadership().map_err(|_| End::Close)?;
                     }
                     _ => return Err(End::Close),
                 },
@@ -184,13 +188,13 @@ impl<'c> Transport<'c> {
         }
     }
 
-    /// Whether the thread has the turn, and so must not block.
-    pub(super) fn has_turn(&self) -> bool {
+    /// Whether the thread is the leader, and so must not block.
+    pub(super) fn is_leader(&self) -> bool {
         self.slot.is_none()
     }
 
-    /// Makes sure that this thread may block: passes the turn on if it has it.
-    pub(super) fn pass_turn(&mut self) -> Result<(), End> {
+    /// Makes sure that this thread may block: passes leadership on if it is the leader.
+    pub(super) fn pass_leadership(&mut self) -> Result<(), End> {
         if self.slot.is_some() {
             return Ok(());
         }
@@ -206,42 +210,42 @@ impl<'c> Transport<'c> {
         Ok(())
     }
 
-    /// Sends what is gathered and passes the turn on, before code of the embedding program runs that
-    /// the client need not wait for; false where that cannot be.
+    /// Sends the gathered bytes and passes leadership on, before code of the embedding program runs
+    /// for which the client need not wait. False: leadership cannot be passed on.
     pub(super) fn let_block(&mut self) -> Result<bool, End> {
         self.flush()?;
-        Ok(self.pass_turn().is_ok())
+        Ok(self.pass_leadership().is_ok())
     }
 
-    /// Gives the socket away, non-blocking.
+    /// Hands the socket over, non-blocking.
     pub(super) fn hand_over(self, head: &[u8], take: TakeOver) {
         if self.slot.is_some() && self.socket.set_nonblocking(true).is_err() {
             return;
         }
         drop(self.slot);
-        // The ticket's was the only other reference.
+        // The slot had the only other reference.
         if let Some(socket) = Arc::into_inner(self.socket) {
             take(socket, head);
         }
     }
 
-    /// Sends what is left and closes, so that the client gets all of it: if anything unread came
-    /// in afterwards, closing at once would destroy what the client has not yet taken.
+    /// Sends the rest and closes, so that the client gets all of it. Closing at once would destroy
+    /// what the client has not yet read, if anything unread arrives afterwards.
     pub(super) fn close(mut self, all_was_read: bool) {
         if self.flush().is_err() || self.socket.shutdown(Shutdown::Write).is_err() {
             return;
         }
-        // A short answer to a request that is read whole can be left to itself; with a thread for
-        // the connection alone there is no need to trust the client.
-        if all_was_read && self.has_turn() {
+        // If the request was read completely, the leader closes at once. With a thread of its own
+        // the connection need not trust the client, and reads on.
+        if all_was_read && self.is_leader() {
             return;
         }
-        // Without a thread to wait in, what has come already is all that can be dropped.
-        let may_wait = self.pass_turn().is_ok();
+        // Without a thread that may wait, only what has arrived already can be dropped.
+        let may_wait = self.pass_leadership().is_ok();
         self.linger(may_wait);
     }
 
-    /// Reads and drops until the client closes, or has to give way.
+    /// Reads and drops bytes until the client closes, or the connection must give way.
     fn linger(&mut self, may_wait: bool) {
         if let Some(slot) = &self.slot {
             slot.leave();

@@ -1,4 +1,4 @@
-//! The ids of entries of a log outside of memory.
+//! The ids of the entries of a log outside the process.
 
 use std::fmt;
 
@@ -6,7 +6,7 @@ use super::id::{EPOCH_LENGTH, base_36};
 
 use crate::quoted::is_digits;
 
-/// The id of an entry, which orders the log: milliseconds, and a number among those of the same
+/// The id of an entry, which orders the log: milliseconds, and a number within the same
 /// millisecond. It is the event's id at all nodes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct EntryId {
@@ -14,17 +14,17 @@ pub(crate) struct EntryId {
     pub(crate) number: u64,
 }
 
-/// The milliseconds take so many characters: the form that is reserved for the server. Those of a time
-/// after the year 2286 have 13 digits in base 36, the first one put off so that none is all decimal:
-/// foreign writers may give microseconds.
+/// The milliseconds always have [`EPOCH_LENGTH`] characters, the form reserved for the server.
+/// After the year 2286 they do not fit in decimal. Then they are in base 36, and their first digit
+/// becomes a letter, so that none of them looks decimal: foreign writers may give microseconds.
 const LAST_DECIMAL: u64 = 9_999_999_999_999;
 const FIRST_DIGIT: u8 = b'w';
 
 impl EntryId {
-    /// Before all entries.
+    /// The id before all entries.
     pub(crate) const ZERO: Self = Self { millis: 0, number: 0 };
 
-    /// Reads an id as clients send it back.
+    /// Reads an id that a client sends back.
     pub(crate) fn parse(text: &str) -> Option<Self> {
         let (millis, number) = text.split_once('-')?;
         if millis.len() != EPOCH_LENGTH || !is_digits(number) {
@@ -34,13 +34,13 @@ impl EntryId {
         Some(Self { millis, number: number.parse().ok()? })
     }
 
-    /// Reads milliseconds that are too many for decimals.
+    /// Reads milliseconds above [`LAST_DECIMAL`].
     fn far(text: &str) -> Option<u64> {
         let (first, rest) = text.split_at_checked(1)?;
         let digit = first.bytes().next()?.checked_sub(FIRST_DIGIT)?;
         let rest = u64::from_str_radix(rest, 36).ok()?;
         let millis = u64::from(digit).checked_mul(36_u64.pow(12))?.checked_add(rest)?;
-        // What is written otherwise was not written here.
+        // Any other way to write the number was not written here.
         let is_far = millis > LAST_DECIMAL && Self { millis, number: 0 }.millis_text() == text;
         is_far.then_some(millis)
     }
@@ -54,12 +54,12 @@ impl EntryId {
         }
     }
 
-    /// Whether it is this entry's place or the one right before it.
+    /// Whether `place` is this id or the one right before it.
     pub(crate) fn is_at_or_after(self, place: Self) -> bool {
         self == place || self.before() == place
     }
 
-    /// The part that stands before the hyphen.
+    /// The part before the hyphen.
     pub(crate) fn millis_text(self) -> String {
         if self.millis <= LAST_DECIMAL {
             return format!("{:0EPOCH_LENGTH$}", self.millis);

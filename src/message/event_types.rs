@@ -17,7 +17,7 @@ use crate::{
 /// An event type's number: the order in which it was registered.
 pub(crate) type TypeId = u32;
 
-/// Subscribes to every type, those included that are registered later.
+/// Subscribes to every type, also to those registered later.
 const ALL: &str = "*";
 /// Names with a meaning of their own: `*` subscribes to all, `stream-gap` is the server's own
 /// event, and an `EventSource` dispatches `open` and `error` by itself (HTML standard, 9.2.2).
@@ -34,7 +34,7 @@ const RESERVED: [&str; 4] = [ALL, frame::GAP, "open", "error"];
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum RegisterError {
-    /// The name holds CR, LF or NUL, which would break the stream's lines.
+    /// The name contains CR, LF or NUL, which would break the stream's lines.
     LineBreak(String),
     /// `*`, `stream-gap`, `open` and `error` have a meaning of their own for the server or for
     /// browsers. Use another name.
@@ -57,11 +57,11 @@ impl fmt::Display for RegisterError {
 
 impl Error for RegisterError {}
 
-/// What a client subscribes to; equal ones are interned by the registry.
+/// What a client subscribes to. Equal ones are interned by the registry.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Subscribed {
     All,
-    /// Sorted, each once.
+    /// Sorted, without duplicates.
     Types(Box<[TypeId]>),
 }
 
@@ -77,12 +77,12 @@ impl Subscribed {
 /// The registered event types.
 #[derive(Debug, Default)]
 pub(crate) struct EventTypes {
-    /// Guards the names only; nothing is called while it is held.
+    /// Guards the names only; nothing else is called while it is held.
     numbers: RwLock<BTreeMap<String, TypeId>>,
 }
 
 impl EventTypes {
-    /// Registers all of these names, or none where one is refused.
+    /// Registers all of these names; if one is refused, none.
     pub(crate) fn register(&self, names: &[&str]) -> Result<(), RegisterError> {
         for name in names {
             if !is_one_line(name) {
@@ -104,13 +104,13 @@ impl EventTypes {
         self.numbers.read().get(canonical(name)).copied()
     }
 
+    /// The number of types, which is the number that the next one gets.
     #[cfg(feature = "outside-log")]
-    /// How many there are; the next one gets this number.
     pub(crate) fn len(&self) -> TypeId {
         TypeId::try_from(self.numbers.read().len()).unwrap_or(TypeId::MAX)
     }
 
-    /// What a client that names these types subscribes to; no name at all is the general type.
+    /// What a client that names these types subscribes to; without a name it is the general type.
     pub(crate) fn subscribe<'n>(
         &self,
         names: impl IntoIterator<Item = &'n str>,
@@ -122,7 +122,7 @@ impl EventTypes {
                 all = true;
             } else {
                 let kind = self.find_or_refuse(name)?;
-                // Few, and mostly in order.
+                // They are few, and mostly in order.
                 if let Err(place) = types.binary_search(&kind) {
                     types.insert(place, kind);
                 }
@@ -152,7 +152,7 @@ impl EventTypes {
         chosen.map(|(name, _)| name.clone()).collect()
     }
 
-    /// Adds the clients up by name of event type, in the order of the names.
+    /// Counts the clients by event type, in the order of the names.
     pub(crate) fn count(&self, subscribed: &[(Arc<Subscribed>, usize)]) -> Vec<(String, usize)> {
         let mut by_number: HashMap<TypeId, usize> = HashMap::new();
         let mut all = 0;

@@ -1,4 +1,4 @@
-//! From message to wire bytes: encoded once, then shared by everyone who sends or keeps them.
+//! Encodes a message into the bytes of the wire, once; all streams and the history share them.
 //!
 //! The format is that of the HTML standard, section 9.2.5: lines of `field: value`, each ended by
 //! LF, and a blank line that dispatches the event.
@@ -16,9 +16,8 @@ use crate::{
 /// One block of a stream as it goes over the wire: an event, what the stream begins with, or a
 /// comment that keeps it alive. Cloning shares the bytes.
 ///
-/// [`is_event`](Self::is_event) says which; what the other methods tell is what a client reads in
-/// the block (HTML standard, section 9.2.6). An event is one of those that were published, or a
-/// `stream-gap`.
+/// [`is_event`](Self::is_event) says which. The other methods return what a client reads in the
+/// block (HTML standard, section 9.2.6). An event is a published one or a `stream-gap`.
 ///
 /// ```
 /// # use websse::{Message, Server};
@@ -43,23 +42,24 @@ impl Frame {
         &self.0
     }
 
-    /// Whether clients dispatch an event at this block: it has data, if only an empty line of it.
+    /// Whether clients dispatch an event at this block: it has data, even if only an empty line.
     pub fn is_event(&self) -> bool {
         self.fields("data").next().is_some()
     }
 
-    /// The event type; `message` for the general one, and for a block that is no event.
+    /// The event type; `message` for the general one, and for a block that is not an event.
     pub fn event_type(&self) -> &str {
         self.fields("event").next().map_or(GENERAL, text)
     }
 
-    /// The data as clients see it, with `\n` between its lines; empty for a block that is no event.
+    /// The data as clients see it, with `\n` between its lines; empty for a block that is not an
+    /// event.
     pub fn data(&self) -> String {
         self.fields("data").map(text).collect::<Vec<_>>().join("\n")
     }
 
-    /// The id; of the first block, the position at which its listener begins. `None` where there
-    /// is none, as without a [history](crate::Builder::history_events).
+    /// The id. In the first block it is the position where the stream begins. `None` if there is
+    /// none, for example without a [history](crate::Builder::history_events).
     pub fn id(&self) -> Option<&str> {
         self.fields("id").next().map(text)
     }
@@ -76,20 +76,20 @@ impl Frame {
         self.0.len()
     }
 
-    /// Takes a block that is complete already. What waits for a socket alone may be any bytes: a
-    /// response head with the first block, several events.
+    /// Takes a complete block. Bytes for one socket alone may also be a response head with the
+    /// first block, or several events.
     pub(crate) fn from_bytes(bytes: &[u8]) -> Self {
         Self(bytes.into())
     }
 }
 
-/// A part of a frame as text; all of a block is made of text.
+/// A part of a frame as text; every block is made of text.
 fn text(part: &[u8]) -> &str {
     std::str::from_utf8(part).unwrap_or_default()
 }
 
-/// A message's lines, encoded by its publisher; the end, with an id where it has none of its own,
-/// is added by the broadcaster, which knows the order.
+/// A message's lines, encoded by its publisher. The broadcaster knows the order and adds the end,
+/// with an id if the message has none.
 #[derive(Clone, Debug)]
 pub(crate) struct Encoded {
     pub(crate) lines: Vec<u8>,
@@ -97,8 +97,8 @@ pub(crate) struct Encoded {
 }
 
 impl Encoded {
-    /// Encodes a message, unless its frame would take more than `limit` bytes; the size is known
-    /// before a byte of it is allocated.
+    /// Encodes a message, unless its frame would take more than `limit` bytes. The size is computed
+    /// before anything is allocated.
     pub(crate) fn new(message: &Message, limit: usize) -> Result<Self, PublishError> {
         message.check()?;
         let size = framed_size(message);
@@ -136,8 +136,8 @@ impl Encoded {
     }
 }
 
-/// Completes a frame: with the id of this place in the order, and the blank line. `buffer` is only
-/// used for its memory.
+/// Completes a frame: adds an id with this position in the order, and the blank line. `buffer` is
+/// used only for its memory.
 pub(crate) fn seal(lines: &[u8], place: Option<(&str, u64)>, buffer: &mut Vec<u8>) -> Frame {
     buffer.clear();
     buffer.extend_from_slice(lines);
@@ -152,7 +152,7 @@ pub(crate) fn seal(lines: &[u8], place: Option<(&str, u64)>, buffer: &mut Vec<u8
     Frame(buffer.as_slice().into())
 }
 
-/// The id that the server gives an event, and that stands for its place in the order.
+/// The id that the server gives an event, for its position in the order.
 pub(crate) fn generated_id(epoch: &str, sequence: u64) -> String {
     format!("{epoch}-{sequence}")
 }
@@ -160,26 +160,26 @@ pub(crate) fn generated_id(epoch: &str, sequence: u64) -> String {
 /// A comment that keeps proxies from cutting a silent connection (HTML standard, 9.2.7).
 pub(crate) const HEARTBEAT: &[u8] = b":\n\n";
 
-/// What a stream begins with: a comment, so that clients and proxies see the body start at once,
-/// and the reconnection time, since a client may still hold one from an earlier refusal.
+/// The beginning of a stream: a comment, so that clients and proxies see the body start at once;
+/// and the reconnection time, since a client may still have one from an earlier refusal.
 pub(crate) fn preamble(retry_millis: u64) -> String {
     format!(": websse\nretry: {retry_millis}\n")
 }
 
-/// Tells a client when to come back, and nothing else.
+/// Sets the client's reconnection time, and nothing else.
 pub(crate) fn retry(millis: u64) -> String {
     format!("retry: {millis}\n\n")
 }
 
-/// A stream that says why it ends, and when to come back: at a random time, so that clients that
-/// were refused together do not come back together.
+/// A stream that gives a reason and ends. The reconnection time is random, so that clients refused
+/// together do not return together.
 pub(crate) fn refusal(reason: &str) -> String {
     let retry = 2000 + RandomState::new().hash_one(0) % 8000;
     format!(": {reason}\nretry: {retry}\n\n")
 }
 
-/// How the beginning ends: with the client's position, so that it can come back to it even if it is
-/// cut off before its first event. Without data nothing is dispatched.
+/// The end of the first block: the client's position, so that the client can resume from it even if
+/// it is cut off before its first event. Without data nothing is dispatched.
 pub(crate) fn position(id: Option<&str>) -> String {
     id.map_or_else(|| "\n".to_owned(), |id| format!("id: {id}\n\n"))
 }
@@ -187,8 +187,8 @@ pub(crate) fn position(id: Option<&str>) -> String {
 /// The event that tells a client that it has missed something.
 pub(crate) const GAP: &str = "stream-gap";
 
-/// Tells a client that came back with the id `requested` that what is kept begins at `oldest`.
-/// Without an id of its own: the client's position does not change by it.
+/// Tells a client that reconnected with the id `requested` that the history begins at `oldest`. The
+/// event has no id, so the client's position does not change.
 pub(crate) fn gap(requested: &str, oldest: Option<&str>) -> Frame {
     let oldest = oldest.map_or_else(|| "null".to_owned(), json_string);
     let data = format!("{{\"requested\":{},\"oldest\":{oldest}}}", json_string(requested));
@@ -214,8 +214,8 @@ fn push_number(bytes: &mut Vec<u8>, mut number: u64) {
     bytes[begin..].reverse();
 }
 
-/// Splits at CR, LF and CRLF; there is always at least one line, and a text that ends with a line
-/// ending has an empty last one, so that the client gets back what was published.
+/// Splits at CR, LF and CRLF. There is always at least one line. A text that ends with a line
+/// ending has an empty last line, so that the client gets back what was published.
 fn split_lines(data: &[u8]) -> impl Iterator<Item = &[u8]> {
     let mut rest = Some(data);
     std::iter::from_fn(move || {
@@ -229,7 +229,7 @@ fn split_lines(data: &[u8]) -> impl Iterator<Item = &[u8]> {
     })
 }
 
-/// Where the first CR or LF is. Looks at many bytes at a time, since most lines are long.
+/// The position of the first CR or LF. Checks many bytes at a time, since most lines are long.
 fn line_end(bytes: &[u8]) -> Option<usize> {
     let is_end = |byte: u8| byte == b'\r' || byte == b'\n';
     let is_plain = |chunk: &&[u8; 32]| !chunk.iter().fold(false, |end, &byte| end | is_end(byte));

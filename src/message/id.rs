@@ -1,4 +1,4 @@
-//! The ids of events: those that a publisher chose, those that the server makes, and those of a log.
+//! Event ids: those that a publisher chooses, and the form of those that the server makes.
 
 use std::{
     hash::{BuildHasher, RandomState},
@@ -9,12 +9,12 @@ use super::MessageError;
 
 use crate::quoted::is_digits;
 
-/// An event's id as its publisher chose it: 1 to 256 bytes, without control characters and without
+/// An event id chosen by its publisher: 1 to 256 bytes, without control characters, and without
 /// blanks at its ends.
 ///
-/// Clients send the id of the last event back in the `Last-Event-ID` header, so an id must survive
-/// as a header's value. Ids of the form that the server makes itself (13 characters `0-9a-z`, a
-/// hyphen, digits) are refused, so that the two cannot be mixed up.
+/// Clients send the id of the last event back in the `Last-Event-ID` header, so an id must be valid
+/// as a header's value. Ids in the form of the server's own (13 characters `0-9a-z`, a hyphen,
+/// digits) are refused, so that the two cannot be confused.
 ///
 /// ```
 /// use websse::EventId;
@@ -34,10 +34,10 @@ impl std::borrow::Borrow<str> for EventId {
 }
 
 impl EventId {
-    /// Longest id in bytes.
+    /// The longest id in bytes.
     pub const MAX_BYTES: usize = 256;
 
-    /// Checks and takes an id.
+    /// Checks an id and takes it.
     ///
     /// # Errors
     /// [`MessageError::IdLength`], [`MessageError::IdCharacters`] or [`MessageError::IdReserved`].
@@ -61,7 +61,7 @@ impl EventId {
     }
 }
 
-/// Characters in the part of a server's own id that names its run.
+/// The length of the part of a server's own id that names its run.
 pub(crate) const EPOCH_LENGTH: usize = 13;
 
 /// The last `length` digits of a number in base 36.
@@ -82,8 +82,8 @@ fn is_generated_form(id: &str) -> bool {
     })
 }
 
-/// A name for this run: the time at its start and random digits, since hosts without a clock start
-/// at the same time every day.
+/// A name for this run: its start time and random digits, since hosts without a clock start at the
+/// same time every day.
 pub(crate) fn epoch() -> String {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     let millis = u64::try_from(since.as_millis()).unwrap_or(u64::MAX);

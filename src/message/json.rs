@@ -18,7 +18,7 @@ impl Message {
     /// `json`.
     ///
     /// # Errors
-    /// Where the value cannot be written as JSON: a map whose keys are no strings, say.
+    /// If the value cannot be written as JSON, for example a map whose keys are not strings.
     ///
     /// ```
     /// use websse::Message;
@@ -31,8 +31,9 @@ impl Message {
         serde_json::to_string(value).map(Self::new)
     }
 
-    /// Reads a message that is a JSON object with `event`, `data`, `id` and `retry` (milliseconds),
-    /// each once at most, and nothing else. Data that is not a string stays the JSON that it is, on one line. Needs the feature `json`.
+    /// Reads a message from a JSON object with `event`, `data`, `id` and `retry` (milliseconds),
+    /// each at most once, and nothing else. Data that is not a string stays JSON, on one line.
+    /// Needs the feature `json`.
     ///
     /// # Errors
     /// [`JsonError`] says what is wrong, in one line.
@@ -49,7 +50,7 @@ impl Message {
     }
 }
 
-/// A text is not a message as [`Message::from_json`] reads it.
+/// [`Message::from_json`] cannot read the text as a message.
 ///
 /// ```
 /// let error = websse::Message::from_json(b"[1]").unwrap_err();
@@ -69,8 +70,8 @@ impl Error for JsonError {}
 /// The names of a message's fields.
 const FIELDS: [&str; 4] = ["event", "data", "id", "retry"];
 
-/// The fields of an object, as text: a tree of values would take many times as much memory as what
-/// was sent. Else what is wrong with their names.
+/// The fields of an object as text, or what is wrong with their names. A tree of values would take
+/// many times the memory of the text.
 struct Raw<'t>(Result<[Option<&'t str>; FIELDS.len()], String>);
 
 impl<'de> Deserialize<'de> for Raw<'de> {
@@ -93,7 +94,7 @@ impl<'de> Visitor<'de> for OfObject {
         while let Some(name) = object.next_key::<String>()? {
             let wrong = if let Some(at) = FIELDS.iter().position(|known| *known == name) {
                 let value = object.next_value::<&RawValue>()?;
-                // Two readers could take the one or the other.
+                // Two readers could choose different ones of the two.
                 let before = fields[at].replace(value.get());
                 before.map(|_| format!("{name} is given more than once"))
             } else {
@@ -101,7 +102,7 @@ impl<'de> Visitor<'de> for OfObject {
                 Some(format!("unknown field {}; use event, data, id, retry", Quoted(&name)))
             };
             if let Some(wrong) = wrong {
-                // What is not JSON at all is said first, wherever it stands.
+                // Invalid JSON is reported first, wherever it is in the text.
                 while object.next_entry::<IgnoredAny, IgnoredAny>()?.is_some() {}
                 return Ok(Raw(Err(wrong)));
             }
@@ -116,16 +117,16 @@ fn read(text: &[u8]) -> Result<Message, String> {
     })?;
     let mut message = Fields::default();
     for (name, value) in FIELDS.into_iter().zip(fields?) {
-        // As if it were not there.
+        // `null` counts as a missing field.
         let Some(value) = value.filter(|value| *value != "null") else { continue };
         let text = || serde_json::from_str::<String>(value).map(Cow::Owned);
         match name {
             "data" => {
                 message.data = Some(match text() {
                     Ok(text) => text,
-                    // A string that is none: half a surrogate pair.
+                    // An invalid string: half a surrogate pair.
                     Err(error) if value.starts_with('"') => return Err(format!("data: {error}")),
-                    // Line breaks stand between the tokens of JSON only.
+                    // Line breaks occur only between JSON tokens.
                     Err(_) => value.replace(['\r', '\n'], " ").into(),
                 })
             }

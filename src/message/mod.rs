@@ -1,4 +1,4 @@
-//! What a publisher says: a [`Message`], with an [`EventId`] where it has one of its own.
+//! A [`Message`] to publish, and an [`EventId`] if its publisher chooses one.
 //!
 //! | file | owns |
 //! |---|---|
@@ -30,7 +30,7 @@ use self::id::EventId;
 /// A message to publish: data, and optionally an event type, an id and a reconnection time.
 ///
 /// `data` may be any text. Its line endings (CR, LF, CRLF) arrive as `\n`, as the format demands;
-/// everything else arrives as it is. Without [`event`](Self::event) the message is of the general
+/// everything else arrives unchanged. Without [`event`](Self::event) the message is of the general
 /// type, which browsers dispatch as `message`.
 ///
 /// ```
@@ -58,7 +58,7 @@ pub struct Message {
     id: Option<EventId>,
     /// Milliseconds.
     retry: Option<u64>,
-    /// The event type cannot be sent; told when the message is published.
+    /// The event type cannot be sent; publishing reports it.
     invalid: bool,
 }
 
@@ -70,8 +70,8 @@ impl Message {
 
     /// Sets the event type; `""` and `message` are the general type.
     ///
-    /// A name with CR, LF or NUL makes the message one that cannot be published:
-    /// [`check`](Self::check) says so at once, and publishing does.
+    /// A message whose event type contains CR, LF or NUL cannot be published:
+    /// [`check`](Self::check) reports it at once, and publishing refuses it.
     pub fn event(mut self, name: impl Into<String>) -> Self {
         let name = name.into();
         self.invalid = !is_one_line(&name);
@@ -85,17 +85,17 @@ impl Message {
         self
     }
 
-    /// Tells clients how long to wait before they reconnect, in whole milliseconds. It lasts until
-    /// the client is told another value.
+    /// Tells clients how long to wait before they reconnect, in whole milliseconds. This holds
+    /// until the client gets another value.
     pub fn retry(mut self, delay: Duration) -> Self {
         self.retry = Some(u64::try_from(delay.as_millis()).unwrap_or(u64::MAX));
         self
     }
 
-    /// Whether the message can be published as far as it can be told without a server.
+    /// Whether the message can be published, as far as this is known without a server.
     ///
     /// # Errors
-    /// [`MessageError::EventType`] where the event type holds CR, LF or NUL.
+    /// [`MessageError::EventType`] if the event type contains CR, LF or NUL.
     ///
     /// ```
     /// use websse::{Message, MessageError};
@@ -117,26 +117,27 @@ impl Message {
         self.event.as_deref().unwrap_or(GENERAL)
     }
 
-    /// The id, where the publisher set one.
+    /// The id, if the publisher set one.
     pub fn event_id(&self) -> Option<&EventId> {
         self.id.as_ref()
     }
 
-    /// The reconnection time in milliseconds, where the publisher set one.
+    /// The reconnection time in milliseconds, if the publisher set one.
     pub fn retry_millis(&self) -> Option<u64> {
         self.retry
     }
 }
 
-/// The general event type, to which browsers give this name when a stream names none
-/// (HTML standard, 9.2.6).
+/// The general event type. Browsers give it this name if a stream names none (HTML standard,
+/// 9.2.6).
 pub(crate) const GENERAL: &str = "message";
 
-/// A [`Message`](crate::Message) or an [`EventId`](crate::EventId) cannot be what was asked for.
+/// A [`Message`](crate::Message) or an [`EventId`](crate::EventId) is not valid.
 ///
 /// A line break in these fields would let a publisher write lines of its own into the stream, and
-/// clients ignore an id that holds NUL
-/// ([HTML standard, 9.2.6](https://html.spec.whatwg.org/multipage/server-sent-events.html#event-stream-interpretation)).
+/// clients ignore an id that contains NUL ([HTML standard, 9.2.6][1]).
+///
+/// [1]: https://html.spec.whatwg.org/multipage/server-sent-events.html#event-stream-interpretation
 ///
 /// ```
 /// use websse::{EventId, MessageError};
@@ -146,18 +147,18 @@ pub(crate) const GENERAL: &str = "message";
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum MessageError {
-    /// The event type holds CR, LF or NUL. Use a name of one line.
+    /// The event type contains CR, LF or NUL. Use a name of one line.
     EventType,
     /// The id is empty or longer than 256 bytes. Leave the id out, or use a shorter one.
     IdLength(usize),
-    /// The id holds a control character, or begins or ends with a blank. Browsers send an id back
-    /// as a header field, where it would arrive changed or not at all.
+    /// The id contains a control character, or begins or ends with a blank. Browsers send an id
+    /// back as a header field, where it would arrive changed or not at all.
     IdCharacters,
-    /// The id has the form of those that the server makes itself (13 characters `0-9a-z`, a
-    /// hyphen, digits), and would be mistaken for one. Put a letter behind the last digit.
+    /// The id has the form of the server's own ids (13 characters `0-9a-z`, a hyphen, digits) and
+    /// could be mistaken for one. Put a letter after the last digit.
     IdReserved,
-    /// A message to one client has an id. Leave it out: the client would come back with it, and it is
-    /// no position in the order of events.
+    /// A message to one client has an id. Leave it out: the client would reconnect with it, but it
+    /// is not a position in the order of events.
     IdToOne,
 }
 
@@ -188,12 +189,12 @@ pub(crate) fn is_general(name: &str) -> bool {
     name.is_empty() || name == GENERAL
 }
 
-/// The one name of an event type: `""` and `message` are the same.
+/// The canonical name of an event type: `""` and `message` are the same.
 pub(crate) fn canonical(name: &str) -> &str {
     if is_general(name) { GENERAL } else { name }
 }
 
-/// Whether `text` can stand in one line of a stream.
+/// Whether `text` can be part of one line of a stream.
 pub(crate) fn is_one_line(text: &str) -> bool {
     !text.bytes().any(|byte| matches!(byte, b'\r' | b'\n' | 0))
 }

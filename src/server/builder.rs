@@ -7,11 +7,12 @@ use crate::{
     server::hooks::{Hooks, Publisher},
 };
 
-/// Sets a server's limits before it is made; [`Server::builder`](crate::Server::builder) starts from the defaults.
+/// Sets a server's limits before it is made. [`Server::builder`](crate::Server::builder) starts
+/// with the defaults.
 ///
-/// Every limit exists so that nobody can make the server use memory or time without bound. On a
-/// small host lower them; the defaults suit a server of some thousand clients. Of a setting given
-/// several times the last one counts, a hook included.
+/// Each limit bounds the memory or the time that others can make the server use. The defaults suit
+/// a server with some thousand clients; lower them on a small host. If a setting or a hook is given
+/// several times, the last one counts.
 ///
 /// ```
 /// use std::time::Duration;
@@ -59,18 +60,18 @@ impl Builder {
         self
     }
 
-    /// The largest framed event in bytes; default 1 MiB. Every line of the data costs 7 bytes
-    /// beside its text.
+    /// The largest framed event in bytes; default 1 MiB. Every line of the data adds 7 bytes to its
+    /// text.
     pub fn max_frame_bytes(mut self, bytes: usize) -> Self {
         self.options.max_frame_bytes = bytes;
         self
     }
 
-    /// How many bytes may wait for one client beyond the frame being written; default 1 MiB. A
+    /// How many bytes may wait for one client, besides the frame being written; default 1 MiB. A
     /// client that is further behind is disconnected ([`Disconnect::Behind`]) once it has taken
-    /// nothing for 3 s; as long as it reads it may have more, until half of
-    /// [`mailboxes_bytes`](Self::mailboxes_bytes) is used. When most clients that read are more than
-    /// half of this behind, publishers wait for them.
+    /// nothing for 3 s. As long as it reads, more may wait for it, until half of
+    /// [`mailboxes_bytes`](Self::mailboxes_bytes) is used. If most of the clients that read are
+    /// more than half of this limit behind, publishers wait for them.
     ///
     /// [`Disconnect::Behind`]: crate::Disconnect::Behind
     pub fn mailbox_bytes(mut self, bytes: usize) -> Self {
@@ -78,30 +79,31 @@ impl Builder {
         self
     }
 
-    /// How many bytes may wait for all clients together, those counted once that several wait for;
-    /// default 256 MiB. Over half of it every client is held to its
-    /// [own budget](Self::mailbox_bytes); over all of it, those furthest behind are disconnected.
+    /// How many bytes may wait for all clients together; default 256 MiB. Bytes that several
+    /// clients wait for count once. Above half of this limit, every client is held to its
+    /// [own limit](Self::mailbox_bytes). Above all of it, the clients furthest behind are
+    /// disconnected.
     pub fn mailboxes_bytes(mut self, bytes: usize) -> Self {
         self.options.subscribers.mailboxes_bytes = bytes;
         self
     }
 
     /// How long a client's socket may accept nothing while something waits for it; default 10 s.
-    /// Then it is disconnected ([`Disconnect::Stalled`](crate::Disconnect::Stalled)).
+    /// After that the client is disconnected ([`Disconnect::Stalled`](crate::Disconnect::Stalled)).
     pub fn stall_timeout(mut self, timeout: Duration) -> Self {
         self.options.subscribers.stall_timeout = timeout;
         self
     }
 
-    /// After which silence a client is sent a comment; default 15 s, checked once a second.
-    /// Proxies cut connections that are silent for 60 s or so.
+    /// The silence after which a client is sent a comment; default 15 s, checked once a second.
+    /// Proxies cut connections that are silent for about 60 s.
     pub fn heartbeat(mut self, silence: Duration) -> Self {
         self.options.subscribers.heartbeat = silence;
         self
     }
 
-    /// How many clients may listen over connections at a time; default 10,000. A further one is
-    /// told to come back later, in a way that lets browsers do so. Subscriptions do not count.
+    /// How many clients may listen over connections at a time; default 10,000. One more is refused
+    /// in a way that lets browsers try again later. Subscriptions do not count.
     pub fn max_streams(mut self, streams: usize) -> Self {
         self.options.max_streams = streams;
         self
@@ -114,43 +116,45 @@ impl Builder {
         self
     }
 
-    /// How many of the last events of each type are kept for clients that come back; default 1024.
-    /// 0 keeps none: events then get no ids, and a client that comes back is told that it may have
-    /// missed some.
+    /// How many of the last events of each type are kept for clients that reconnect; default 1024.
+    /// 0 keeps none: then events get no ids, and a client that reconnects with an id gets a
+    /// `stream-gap` event.
     pub fn history_events(mut self, events: usize) -> Self {
         self.options.history.events = events;
         self
     }
 
-    /// How many bytes of the last events of each type are kept; default 1 MiB. 0 keeps none. An
-    /// event larger than this is delivered and not kept.
+    /// How many bytes of the last events of each type are kept; default 1 MiB. 0 keeps none. A
+    /// larger event is delivered, but not kept.
     pub fn history_bytes(mut self, bytes: usize) -> Self {
         self.options.history.bytes = bytes;
         self
     }
 
-    /// How many bytes of events of all types together are kept; default 64 MiB. Over it, the oldest
-    /// go first. 0 keeps none.
+    /// How many bytes of events of all types together are kept; default 64 MiB. Above it, the
+    /// oldest events are dropped first. 0 keeps none.
     pub fn history_all_bytes(mut self, bytes: usize) -> Self {
         self.options.history.all_bytes = bytes;
         self
     }
 
-    /// Over which time clients shall come back after a shutdown; default zero, when each comes back
-    /// after its [`retry`](Self::retry). With it the last thing that a stream says is a reconnection
-    /// time of its own within this range, so that thousands of clients do not return in the same
-    /// second. The next stream sets the usual time again.
+    /// The time over which clients reconnect after a shutdown; default zero: each reconnects after
+    /// its [`retry`](Self::retry). Otherwise each stream ends with its own reconnection time within
+    /// this range, so that thousands of clients do not return in the same second. The next stream
+    /// sets the usual time again.
     pub fn reconnect_spread(mut self, spread: Duration) -> Self {
         self.options.subscribers.reconnect_spread = spread;
         self
     }
 
-    /// Publishes how many clients there are as events of this type, which [`run`](crate::Server::run)
-    /// registers; default none. The data is a JSON object with the number of clients of each event
-    /// type, as [`clients`](crate::Server::clients) counts them: `{"*":0,"clients":1,"news":7}`.
+    /// Publishes the number of clients as events of this type; default none.
+    /// [`run`](crate::Server::run) registers the type. The data is a JSON object with the number of
+    /// clients of each event type, as [`clients`](crate::Server::clients) counts them:
+    /// `{"*":0,"clients":1,"news":7}`.
     ///
-    /// One is published after clients have come or gone, at most once a second, and only while
-    /// somebody listens to it. It is an event like others: it has an id, is kept, and `*` includes it.
+    /// One is published after clients have come or gone, at most once a second, and only while a
+    /// client listens to the type. It is an event like others: it has an id, is kept, and `*`
+    /// includes it.
     ///
     /// ```
     /// # use websse::Server;
@@ -169,16 +173,17 @@ impl Builder {
     }
 
     /// Calls `hook` for each client that begins to listen, over a connection or by a
-    /// [`Subscription`](crate::Subscription): it gets every event that is published from then on.
+    /// [`Subscription`](crate::Subscription). The client gets every event published from then on.
     ///
-    /// Hooks run one after the other on a thread of their own, which there is only where a hook is
-    /// set, or the [log](crate#cargo-features) wants to know who comes and goes. They may take their time, block and publish: nobody waits for them, but later hooks do.
-    /// Of each client they are told once that it came and then once that it is gone; only while more
-    /// than 8192 notices wait, clients that have gone again are passed over
-    /// ([`Stats::untold`](crate::Stats::untold)). A panic in a hook ends that call and nothing else.
+    /// Hooks run one after the other on their own thread. The thread exists only if a hook is set,
+    /// or if the [log](crate#cargo-features) reports clients that come and go. A hook may block and
+    /// publish: only later hooks wait for it. For each client the hooks are called once when it has
+    /// come, then once when it is gone. Only while more than 8192 calls wait, clients that have
+    /// left again are skipped ([`Stats::untold`](crate::Stats::untold)). A panic in a hook ends
+    /// that call and nothing else.
     ///
-    /// Do not keep an `Arc` of the server in a hook, which would keep it alive for ever; the hook is
-    /// given a [`Publisher`].
+    /// Do not keep an `Arc` of the server in a hook: it would keep the server alive for ever. Use
+    /// the [`Publisher`] that the hook gets.
     ///
     /// ```
     /// # use websse::{Message, Server};
@@ -203,9 +208,9 @@ impl Builder {
         self
     }
 
-    /// Calls `hook` for each client that is gone, with the reason, as
-    /// [`on_connect`](Self::on_connect) calls its own. At a [shutdown](crate::Server::shutdown) it is
-    /// called for each client that is left, within the deadline; what it publishes is refused then.
+    /// Calls `hook` for each client that is gone, with the reason; otherwise as
+    /// [`on_connect`](Self::on_connect). At a [shutdown](crate::Server::shutdown) it is called for
+    /// each remaining client, within the deadline; what it publishes then is refused.
     ///
     /// ```
     /// # use websse::{Message, Server};

@@ -1,4 +1,4 @@
-//! Those who listen: one by one, or within the program.
+//! Commands to single clients, and subscriptions within the program.
 
 use std::sync::Arc;
 
@@ -14,15 +14,15 @@ use crate::{
 };
 
 impl Server {
-    /// Sends a message to one client, whatever it listens to. It takes its place among the published
-    /// events, and comes after those that were published before; a client that is still being sent
-    /// what it has missed gets it after that. Blocks while the publish queue is full.
+    /// Sends a message to one client, whatever types it listens to. The message is queued like a
+    /// published one, and arrives after those published before. If the client is still being sent
+    /// events that it missed, the message comes after them. Blocks while the publish queue is full.
     ///
-    /// It is not kept for clients that come back, and has no id: what the client comes back with is
+    /// The message is not kept for clients that reconnect, and has no id: a client reconnects with
     /// the id of an event.
     ///
     /// # Errors
-    /// [`SendToError`] where there is no such client, or the message could not be published.
+    /// [`SendToError`] if there is no such client, or if the message could not be published.
     ///
     /// ```
     /// # use websse::{Message, Server};
@@ -41,14 +41,15 @@ impl Server {
     }
 
     /// Disconnects a client. It gets what was published and [sent](Self::send_to) before, as far as
-    /// its socket has taken it by then, and nothing of what follows. Blocks while the publish queue is
-    /// full.
+    /// its socket has taken it by then, and nothing of what follows. Blocks while the publish queue
+    /// is full.
     ///
-    /// A browser's `EventSource` comes back by itself, as another client, and gets what it has missed;
-    /// [`authorize`](crate::EventStreamHandler::authorize) can keep it out.
+    /// A browser's `EventSource` reconnects by itself, as another client, and gets what it missed;
+    /// [`authorize`](crate::EventStreamHandler::authorize) can refuse it.
     ///
     /// # Errors
-    /// [`UnknownClient`] where there is no such client, as after a [shutdown](Self::shutdown).
+    /// [`UnknownClient`] if there is no such client, for example after a
+    /// [shutdown](Self::shutdown).
     ///
     /// ```
     /// # use websse::{Disconnect, Message, Server};
@@ -66,7 +67,7 @@ impl Server {
         self.shared.disconnect(client)
     }
 
-    /// Publishes to this server without keeping it alive.
+    /// Returns a handle that publishes to this server without keeping it alive.
     ///
     /// ```
     /// # use std::{thread, time::Duration};
@@ -88,11 +89,11 @@ impl Server {
         Publisher::new(Arc::clone(&self.shared))
     }
 
-    /// Listens within the program: to these event types, or to all with `*`; without any, to the
-    /// general type. Every event published from now on is received.
+    /// Subscribes within the program to these event types. `*` means all types; without any, the
+    /// subscription is to the general type. It receives every event published from now on.
     ///
     /// # Errors
-    /// [`SubscribeError`] where a type is not registered or the server does not run.
+    /// [`SubscribeError`] if a type is not registered or the server does not run.
     ///
     /// ```
     /// # use websse::{Message, Server};
@@ -100,7 +101,8 @@ impl Server {
     /// # server.register_event("")?;
     /// # server.run()?;
     /// let events = server.subscribe([""])?.filter(|frame| frame.is_event());
-    /// let listener = std::thread::spawn(move || events.map(|event| event.data()).collect::<Vec<_>>());
+    /// let data = events.map(|event| event.data());
+    /// let listener = std::thread::spawn(move || data.collect::<Vec<_>>());
     /// server.publish(Message::new("hello"))?;
     /// drop(server);
     /// assert_eq!(listener.join().expect("it does not panic"), ["hello"]);
@@ -114,7 +116,8 @@ impl Server {
         self.subscription(types).open()
     }
 
-    /// Listens within the program from an earlier event on: `last_event_id` or `replay` say which.
+    /// Subscribes within the program from an earlier event on, chosen by `last_event_id` or
+    /// `replay`.
     ///
     /// ```
     /// # use websse::{Message, Server};

@@ -15,8 +15,8 @@ use crate::{
     panics::{AtEnd, survive},
 };
 
-/// Publishes to a server without keeping it alive; [`Server::publisher`](crate::Server::publisher)
-/// makes one, and hooks are given one. Once the server is shut down or dropped it is refused.
+/// Publishes to a server without keeping it alive. [`Server::publisher`](crate::Server::publisher)
+/// makes one, and hooks get one. After the server is shut down or dropped, it refuses everything.
 ///
 /// ```
 /// # use websse::{Message, PublishError, Server};
@@ -88,7 +88,7 @@ impl fmt::Debug for Publisher {
 type OnConnect = dyn Fn(&Publisher, &Client) + Send + Sync;
 type OnDisconnect = dyn Fn(&Publisher, &Client, Disconnect) + Send + Sync;
 
-/// What the embedding program wants to be told.
+/// The hooks that the embedding program has set.
 #[derive(Clone, Default)]
 pub(crate) struct Hooks {
     pub(crate) connect: Option<Arc<OnConnect>>,
@@ -105,19 +105,19 @@ impl fmt::Debug for Hooks {
 }
 
 impl Hooks {
-    /// Whether anybody wants to be told, the log included.
+    /// Whether a hook is set, or the log is enabled for clients that come and go.
     pub(crate) fn are_wanted(&self) -> bool {
         self.connect.is_some() || self.disconnect.is_some() || logs::enabled(Level::Info)
     }
 
-    /// What the hooks' thread does.
+    /// The loop of the hooks' thread.
     pub(crate) fn run(&self, shared: Arc<Shared>) {
         let hook_queue = Arc::clone(&shared.hook_queue);
         let _end = AtEnd(|| hook_queue.end());
         let publisher = Publisher::new(shared);
         let mut told = HashMap::new();
         while let Some(event) = publisher.shared.hook_queue.next() {
-            // A logger may panic as well; its panic is told by nobody else.
+            // The logger may panic as well; only the panic hook reports that.
             survive(|| self.tell(&publisher, event, &mut told));
         }
     }

@@ -1,4 +1,4 @@
-//! The face of the core: [`Server`].
+//! [`Server`], the type through which a program uses the core.
 //!
 //! | file | owns |
 //! |---|---|
@@ -44,17 +44,17 @@ use crate::{
     message::{Message, event_types::RegisterError},
 };
 
-/// How long dropping a server may take to deliver what it has accepted.
+/// How long dropping a server may take to deliver the accepted messages.
 const DROP_DEADLINE: Duration = Duration::from_secs(5);
-/// Longer than this nobody waits.
+/// Stands for a deadline beyond the clock's range.
 const YEAR: Duration = Duration::from_secs(31_536_000);
 
-/// The hub: event types, clients, and the broadcaster thread between publishers and clients.
+/// The server: event types, clients, and the broadcaster thread between publishers and clients.
 ///
-/// Register the event types, [`run`](Self::run), mount the two handlers and publish, from any
-/// thread; to publish from several, share it as `Arc<Server>`. The handlers hold what they need by
-/// themselves: dropping the `Server` shuts it down, even while they are mounted, and gives what it
-/// has accepted 5 s to be delivered.
+/// Register the event types, call [`run`](Self::run), mount the two handlers, and publish from any
+/// thread. To publish from several threads, share it as `Arc<Server>`. The handlers do not keep it
+/// alive: dropping the `Server` shuts it down, even while they are mounted. Accepted messages then
+/// have 5 s to be delivered.
 ///
 /// ```
 /// use websse::{Message, Server, http::HttpServer};
@@ -72,7 +72,7 @@ const YEAR: Duration = Duration::from_secs(31_536_000);
 /// ```
 pub struct Server {
     shared: Arc<Shared>,
-    /// The broadcaster's thread. Held while it is waited for, so that a second shutdown waits too.
+    /// The broadcaster's thread. Locked while it is joined, so that a second shutdown waits too.
     thread: Mutex<Option<JoinHandle<ShutdownReport>>>,
     hooks: Hooks,
     /// The thread that calls the hooks, if there is one.
@@ -90,7 +90,7 @@ impl Server {
         Self::builder().build()
     }
 
-    /// Sets limits before the server is made.
+    /// Returns a builder, which sets limits before the server is made.
     ///
     /// ```
     /// let server = websse::Server::builder().max_streams(50).build();
@@ -109,7 +109,7 @@ impl Server {
     /// the general type. Registering a name again changes nothing.
     ///
     /// # Errors
-    /// [`RegisterError`] where the name cannot stand in a stream or has another meaning there.
+    /// [`RegisterError`] if the name cannot be sent in a stream, or is reserved.
     ///
     /// ```
     /// # use websse::{RegisterError, Server};
@@ -122,7 +122,7 @@ impl Server {
         self.shared.types.register(&[name])
     }
 
-    /// Registers several event types, or none of them where one is refused.
+    /// Registers several event types; if one of them is refused, none.
     ///
     /// # Errors
     /// As [`register_event`](Self::register_event).
@@ -155,10 +155,10 @@ impl Server {
         self.shared.types.find(name).is_some()
     }
 
-    /// Starts the broadcaster thread, and that of the hooks where there are any.
+    /// Starts the broadcaster thread, and the hooks' thread if there are hooks.
     ///
     /// # Errors
-    /// [`RunError`] where it runs already, was shut down, or no thread is to be had.
+    /// [`RunError`] if it runs already, was shut down, or no thread can be started.
     ///
     /// ```
     /// # use websse::{RunError, Server};
@@ -195,13 +195,13 @@ impl Server {
         }
     }
 
-    /// Starts the thread that calls the hooks; false where nobody needs it.
+    /// Starts the hooks' thread; false if none is needed.
     fn start_hooks(&self) -> io::Result<bool> {
         let mut thread = self.hook_thread.lock();
         if !self.hooks.are_wanted() {
             return Ok(false);
         }
-        // It may be there since a time when there was no thread for the broadcaster.
+        // It may exist already, if an earlier call got no thread for the broadcaster.
         if thread.is_none() {
             let (hooks, shared) = (self.hooks.clone(), Arc::clone(&self.shared));
             let spawned = thread::Builder::new().name("websse-hooks".to_owned());
@@ -210,11 +210,11 @@ impl Server {
         Ok(true)
     }
 
-    /// Publishes a message: `Ok` means that every client that listens to its type will be sent it,
+    /// Publishes a message. `Ok` means that every client that listens to its type will be sent it,
     /// in the order of publishing, or is disconnected. Blocks while the publish queue is full.
     ///
     /// # Errors
-    /// [`PublishError`] says why the message was not accepted; nobody is sent it then.
+    /// [`PublishError`] says why the message was not accepted; then no client is sent it.
     ///
     /// ```
     /// # use websse::{Message, Server};
@@ -230,8 +230,8 @@ impl Server {
         self.shared.publish(&message)
     }
 
-    /// Publishes messages in their order, all of them or, where one is not valid, none. Others may
-    /// publish in between. Blocks while the publish queue is full.
+    /// Publishes messages in their order: all of them, or none if one is not valid. Messages of
+    /// other publishers may come in between. Blocks while the publish queue is full.
     ///
     /// A shutdown meanwhile, or a log of several nodes that fails, may cut what is valid: nothing is
     /// published behind the first message that was refused.
@@ -256,8 +256,8 @@ impl Server {
     /// Publishes a message if that is possible without waiting.
     ///
     /// # Errors
-    /// [`TryPublishError::Full`] gives the message back when the publish queue is full;
-    /// [`TryPublishError::Refused`] where it could not be accepted later either.
+    /// [`TryPublishError::Full`] returns the message if the publish queue is full;
+    /// [`TryPublishError::Refused`] if the message would not be accepted later either.
     ///
     /// ```
     /// # use websse::{Message, Server, TryPublishError};
@@ -274,7 +274,7 @@ impl Server {
         self.shared.try_publish(message)
     }
 
-    /// Figures of this moment and counts since the start.
+    /// The current state, and counts since the start.
     ///
     /// ```
     /// # use websse::Server;
@@ -290,8 +290,9 @@ impl Server {
         self.shared.stats()
     }
 
-    /// How many clients listen to each event type now, in the order of the names. A client of
-    /// several types counts for each of them; `*` is those that listen to all.
+    /// The number of clients that listen to each event type now, in the order of the names. A
+    /// client of several types counts for each of them; `*` counts the clients that listen to all
+    /// types.
     ///
     /// ```
     /// # use websse::Server;
@@ -319,8 +320,7 @@ impl Server {
         self.shared.event_types()
     }
 
-    /// Whether the broadcaster answers and there is room to publish, at once or after `patience` at
-    /// most.
+    /// Whether the broadcaster answers and the publish queue has room, now or within `patience`.
     ///
     /// ```
     /// # use websse::Server;
@@ -334,12 +334,12 @@ impl Server {
         self.shared.answers(Instant::now() + patience.min(YEAR))
     }
 
-    /// Ends the server: refuses what comes from now on, delivers what was accepted, ends every
-    /// stream and subscription and the broadcaster thread. What is not delivered after `deadline`
-    /// is given up and reported; the call returns soon after it at the latest.
+    /// Ends the server. It refuses everything new, delivers what was accepted, and ends every
+    /// stream, every subscription and the broadcaster thread. After `deadline` it gives up what is
+    /// not delivered and reports it; the call returns soon after that at the latest.
     ///
-    /// Calling it again does no harm; a shorter deadline then counts. Only one of the calls has the
-    /// report, the others have an empty one. The server cannot be run again.
+    /// Calling it again does no harm; a shorter deadline then counts. Only one of the calls returns
+    /// the report, the others an empty one. The server cannot be run again.
     ///
     /// ```
     /// # use std::time::Duration;
@@ -354,7 +354,7 @@ impl Server {
     /// ```
     pub fn shutdown(&self, deadline: Duration) -> ShutdownReport {
         let now = Instant::now();
-        // A deadline beyond what a clock can hold is none; a year is as good.
+        // A deadline beyond the clock's range counts as a year.
         let deadline = now.checked_add(deadline).unwrap_or(now + YEAR);
         self.shared.registry.close();
         let own_thread = self.shared.inbox.is_own_thread();
@@ -368,7 +368,7 @@ impl Server {
             let mut thread = self.thread.lock();
             thread.take().map(|handle| handle.join().unwrap_or_default())
         };
-        // It may have been opened meanwhile.
+        // The log may have been opened meanwhile.
         self.shared.stop_log(deadline);
         let untold = self.end_hooks();
         let Some(ended) = ended else { return ShutdownReport::default() };
@@ -377,20 +377,20 @@ impl Server {
         report
     }
 
-    /// Waits until the hooks have been told everything, or their time is over; returns how many
-    /// notices are left. A hook does not wait for itself.
+    /// Waits until the hook queue is empty, or its time is over; returns how many events are left
+    /// in it. A hook does not wait for itself.
     fn end_hooks(&self) -> usize {
-        // Where the broadcaster never ran, nobody else has.
+        // If the broadcaster never ran, nothing else has closed it.
         self.shared.hook_queue.close();
         let thread = self.hook_thread.lock().as_ref().map(|thread| thread.thread().id());
         if thread.is_none() || thread == Some(thread::current().id()) {
             return 0;
         }
         let (ended, left) = self.shared.hook_queue.wait_ended();
-        // A hook that is still busy cannot be interrupted.
+        // A hook that is still running cannot be interrupted.
         let thread = if ended { self.hook_thread.lock().take() } else { None };
         if let Some(thread) = thread {
-            // It has nothing left to do.
+            // The thread has nothing left to do.
             let _ = thread.join();
         }
         left

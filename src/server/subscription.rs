@@ -1,4 +1,4 @@
-//! Events for the embedding program itself, or for another synchronous server to pass on.
+//! Subscriptions: events for the embedding program, or for another synchronous server.
 
 use std::{
     fmt,
@@ -23,22 +23,28 @@ use crate::{
     message::frame::Frame,
 };
 
-/// A listener in the same program: a blocking iterator of [`Frame`]s, in the order of publishing.
+/// A subscriber in the same program: a blocking iterator of [`Frame`]s, in the order of publishing.
 ///
-/// [`Server::subscribe`](crate::Server::subscribe) makes one. It yields what a browser would be
-/// sent, each block as a frame of its own: the first block, which is no event and tells where the
-/// listener begins; a `stream-gap` event, where it comes back and has missed something that is not
-/// kept; then the events, those it has missed first; and a comment every
-/// [heartbeat](crate::Builder::heartbeat) of silence, so that a foreign server that passes the
-/// frames on notices when its client has left. [`Frame::is_event`] tells events from the rest.
+/// [`Server::subscribe`](crate::Server::subscribe) makes one. It yields the blocks that a browser
+/// would be sent, each as a frame:
 ///
-/// A subscription has the same budget as any client
-/// ([`Builder::mailbox_bytes`](crate::Builder::mailbox_bytes)): one that stops reading is
-/// disconnected when too much waits for it. The iterator ends when it is disconnected or the server is shut down, and
-/// [`end_reason`](Self::end_reason) says which. Dropping it ends it.
+/// - the first block, which is not an event and gives the position where the subscription begins;
+/// - a `stream-gap` event, if it resumes and has missed events that are not kept;
+/// - the events, missed ones first;
+/// - a comment after every [heartbeat](crate::Builder::heartbeat) of silence, so that a server that
+///   passes the frames on notices when its client has left.
 ///
-/// As [`Read`] it is the same bytes without their frames, as the body of a response. What `read` has
-/// not handed out of a frame, the iterator passes over; [`stream_to`](Self::stream_to) does not.
+/// [`Frame::is_event`] tells events from the rest.
+///
+/// A subscription has the same limit as any client
+/// ([`Builder::mailbox_bytes`](crate::Builder::mailbox_bytes)): if it stops reading, it is
+/// disconnected when too much waits for it. The iterator ends when the subscription is disconnected
+/// or the server is shut down; [`end_reason`](Self::end_reason) says which. Dropping the
+/// subscription ends it.
+///
+/// As [`Read`] it yields the same bytes without their frames, as the body of a response. If `read`
+/// has returned only a part of a frame, the iterator skips the rest; [`stream_to`](Self::stream_to)
+/// does not.
 ///
 /// ```
 /// use websse::{Message, Server};
@@ -55,7 +61,7 @@ pub struct Subscription {
     id: ClientId,
     mailbox: Receiver<Pending>,
     counts: Arc<SharedCounts>,
-    /// What `read` has begun to hand out, and how much of it.
+    /// The frame that `read` has begun to return, and how many of its bytes.
     begun: Option<(Frame, usize)>,
     ended: bool,
 }
@@ -65,16 +71,16 @@ impl Subscription {
         Self { id, mailbox, counts, begun: None, ended: false }
     }
 
-    /// Its number among the server's clients.
+    /// The id of this client.
     pub fn id(&self) -> ClientId {
         self.id
     }
 
-    /// Waits for the next frame, but not longer than `timeout`.
+    /// Waits for the next frame, for at most `timeout`.
     ///
     /// # Errors
-    /// [`RecvTimeoutError::Timeout`] when nothing came in that time;
-    /// [`RecvTimeoutError::Ended`] when nothing will come any more.
+    /// [`RecvTimeoutError::Timeout`] if nothing came in that time; [`RecvTimeoutError::Ended`] if
+    /// nothing will come any more.
     ///
     /// ```
     /// # use std::time::Duration;
@@ -99,8 +105,8 @@ impl Subscription {
         }
     }
 
-    /// Waits for the next event, but not longer than `timeout`. Frames that are no event are passed
-    /// over; a `stream-gap` is one.
+    /// Waits for the next event, for at most `timeout`. Frames that are not events are skipped; a
+    /// `stream-gap` is an event.
     ///
     /// # Errors
     /// As [`recv_timeout`](Self::recv_timeout).
@@ -128,7 +134,7 @@ impl Subscription {
         }
     }
 
-    /// Why the subscription ended; `None` as long as it has not.
+    /// Why the subscription ended; `None` if it has not.
     ///
     /// ```
     /// # use websse::{Disconnect, Server};
@@ -149,11 +155,12 @@ impl Subscription {
     }
 
     /// Writes every frame to `sink` and flushes it, until the subscription ends; returns why it
-    /// ended. With this any synchronous server that lets you write a response yourself can stream.
+    /// ended. With this, any synchronous server can stream if its handlers write the response
+    /// themselves.
     ///
     /// # Errors
-    /// [`StreamError::StreamingNotSupported`] where the sink cannot flush;
-    /// [`StreamError::Io`] where writing fails, which most often means that the client has left.
+    /// [`StreamError::StreamingNotSupported`] if the sink cannot flush; [`StreamError::Io`] if
+    /// writing fails, usually because the client has left.
     ///
     /// ```
     /// # use std::time::Duration;
@@ -183,8 +190,8 @@ impl Subscription {
         Ok(self.reason())
     }
 
-    /// Whether the mailbox was emptied because too much waited: a frame found there now may come
-    /// from behind others that are gone. The reason is set before the first of them goes.
+    /// Whether the mailbox was emptied because too much waited. Then frames before the next one may
+    /// be missing. The reason is set before the first of them is removed.
     fn is_cut_off(&self) -> bool {
         self.counts.reason() == Some(Disconnect::Behind)
     }
@@ -194,7 +201,7 @@ impl Subscription {
         pending.frame().clone()
     }
 
-    /// Without a reason of its own the client went down with the broadcaster.
+    /// Without a reason of its own, the client ended with the broadcaster.
     fn reason(&self) -> Disconnect {
         self.counts.reason().unwrap_or(Disconnect::Shutdown)
     }
@@ -246,8 +253,7 @@ impl fmt::Debug for Subscription {
     }
 }
 
-/// A subscription about to begin; made by
-/// [`Server::subscription`](crate::Server::subscription).
+/// Prepares a subscription; made by [`Server::subscription`](crate::Server::subscription).
 ///
 /// ```
 /// # use websse::{Message, Server};
@@ -277,21 +283,21 @@ impl<'s> SubscriptionBuilder<'s> {
         Self { shared, types, resume: Resume::default() }
     }
 
-    /// Begins after the event with this id, the last that the listener has. Where something that
-    /// came after it is not kept any more, or the id is not known, the first event is a
-    /// `stream-gap`. Default: none, and only new events come; so with an empty id.
+    /// Begins after the event with this id, the last one that the subscriber has. If the id is
+    /// unknown, or events after it are not kept any more, the first event is a `stream-gap`.
+    /// Default: no id, and only new events come; an empty id does the same.
     pub fn last_event_id(mut self, id: impl Into<String>) -> Self {
         self.resume.after(id.into());
         self
     }
 
-    /// Begins with the last `events` events; default 0. Without effect beside an id.
+    /// Begins with the last `events` events; default 0. It has no effect together with an id.
     pub fn replay(mut self, events: usize) -> Self {
         self.resume.replay = events;
         self
     }
 
-    /// Begins to listen.
+    /// Begins to receive events.
     ///
     /// # Errors
     /// As [`Server::subscribe`](crate::Server::subscribe).
@@ -326,7 +332,7 @@ impl<'s> SubscriptionBuilder<'s> {
 pub enum RecvTimeoutError {
     /// Nothing came in time. Call again.
     Timeout,
-    /// The subscription has ended. Everything was taken, unless the reason is
+    /// The subscription has ended. All frames were returned, unless the reason is
     /// [`Disconnect::Behind`].
     Ended(Disconnect),
 }

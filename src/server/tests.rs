@@ -1,4 +1,4 @@
-//! The core's half of a log, with one that is a list in memory.
+//! Tests of the core's half of a log, with a fake log in memory.
 
 use std::{
     io,
@@ -24,7 +24,7 @@ use crate::{
 
 const LONG: Duration = Duration::from_secs(10);
 
-/// What the factory has opened, as the tests see it.
+/// The fake log, as the tests see it.
 #[derive(Debug, Default)]
 struct Fake {
     opened: OnceLock<Opened>,
@@ -54,7 +54,7 @@ impl Opened {
         self.input.wake();
     }
 
-    /// As a reader that has read everything: from now on the node serves clients.
+    /// Acts like a reader that has read everything: from now on the node serves clients.
     fn begin(&self, floor: EntryId) {
         self.give(Step::Begin { floor, is_first: true });
         *self.newest.lock() = floor;

@@ -1,4 +1,4 @@
-//! Who asks, by address, and how often.
+//! Clients by address: where a request comes from, and how often.
 
 use std::{
     collections::HashMap,
@@ -9,11 +9,11 @@ use std::{
 use parking_lot::Mutex;
 use websse::http::Request;
 
-/// Proxies whose word about the client's address is taken.
+/// Proxies that are trusted to name the client's address.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Proxies {
     addresses: Vec<IpAddr>,
-    /// Whoever connects to a Unix-domain socket is one.
+    /// Every peer over a Unix-domain socket is trusted.
     pub(crate) unix: bool,
 }
 
@@ -29,8 +29,8 @@ impl Proxies {
         Ok(())
     }
 
-    /// The client's address: the peer's own, or behind a trusted proxy the last that none of them
-    /// has in `X-Forwarded-For`. What stands before that the client may have made up.
+    /// The client's address. Behind trusted proxies it is the last address in `X-Forwarded-For`
+    /// that is not one of theirs; the client may have made up the addresses before it.
     pub(crate) fn client(&self, request: &Request) -> Option<IpAddr> {
         let mut address = request.peer().map(|peer| peer.ip().to_canonical());
         let named = request.headers("x-forwarded-for").collect::<Vec<_>>().into_iter().rev();
@@ -39,7 +39,7 @@ impl Proxies {
             let Some(next) = named.next() else {
                 break;
             };
-            // What is no address ends the chain: no trusted proxy wrote it.
+            // An entry that is not an address ends the chain: no trusted proxy wrote it.
             let Some(next) = std::str::from_utf8(next).ok().and_then(read) else {
                 break;
             };
@@ -49,9 +49,9 @@ impl Proxies {
     }
 }
 
-/// Reads an entry of `X-Forwarded-For`, which no standard describes: an address, with a port or
-/// without, and an IPv6 one in brackets or without. The port is another for each connection, and
-/// the zone of a link-local address is the proxy's own name for a network: both are left out.
+/// Reads an entry of `X-Forwarded-For`, which no standard describes: an address with or without a
+/// port, an IPv6 one with or without brackets. Two parts are left out: the port, which differs for
+/// each connection, and the zone of a link-local address, which only the proxy knows.
 fn read(entry: &str) -> Option<IpAddr> {
     let entry = entry.trim();
     if let Some((bracketed, port)) = entry.strip_prefix('[').and_then(|rest| rest.split_once(']')) {
@@ -83,7 +83,8 @@ fn network(address: IpAddr) -> IpAddr {
     }
 }
 
-/// Lets each address do something so often in a second, and as much at once (a token bucket).
+/// Limits how often each address may do something in a second; a second's allowance may be used at
+/// once (a token bucket).
 #[derive(Debug)]
 pub(crate) struct Rate {
     per_second: u32,
@@ -92,17 +93,17 @@ pub(crate) struct Rate {
 
 #[derive(Debug)]
 struct Allowances {
-    /// When each address will have all of its own again.
+    /// When each address will have its whole allowance again.
     full_at: HashMap<IpAddr, Instant>,
-    /// With so many addresses, those that have their whole allowance are forgotten.
+    /// At this number of addresses, those with their whole allowance are forgotten.
     crowd: usize,
 }
 
-/// The least number of addresses to be looked through.
+/// The least number of addresses at which they are looked through.
 const CROWD: usize = 1024;
 
 impl Rate {
-    /// At least one a second.
+    /// Allows at least one a second.
     pub(crate) fn new(per_second: u32) -> Self {
         Self {
             per_second: per_second.max(1),
@@ -110,13 +111,13 @@ impl Rate {
         }
     }
 
-    /// Takes one from the allowance of an address; else tells when to come back.
+    /// Takes one from the allowance of an address; else returns how long to wait.
     pub(crate) fn take(&self, address: IpAddr, now: Instant) -> Result<(), Duration> {
         let mut allowances = self.allowances.lock();
         let Allowances { full_at, crowd } = &mut *allowances;
         if full_at.len() >= *crowd {
             full_at.retain(|_, at| *at > now);
-            // So that looking through them stays cheap for each that comes.
+            // This keeps the search cheap for each new address.
             *crowd = CROWD.max(full_at.len() * 2);
         }
         let at = full_at.entry(address).or_insert(now);
@@ -148,7 +149,7 @@ mod tests {
         assert!(proxies.add("example.org").is_err());
         let client = |fields: &[&str]| {
             let request = Request::new("GET", "/").expect("the target is good");
-            // Made by hand it has no peer, as over a Unix-domain socket.
+            // A request made by hand has no peer, like one over a Unix-domain socket.
             let request = fields
                 .iter()
                 .fold(request, |request, value| request.with_header("X-Forwarded-For", value));
@@ -175,7 +176,7 @@ mod tests {
         ] {
             assert_eq!(client(fields), Some(ip(expected)), "{fields:?}");
         }
-        // What is malformed ends the chain: the client is the last that was named.
+        // A malformed entry ends the chain: the client is the last address that was read.
         for malformed in [
             "",
             "unknown",

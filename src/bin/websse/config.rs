@@ -1,4 +1,4 @@
-//! What the command is to do, from its flags and from the environment.
+//! The configuration of the command, from its flags and the environment.
 
 use std::{collections::HashMap, ffi::OsString, fmt::Write, time::Duration};
 
@@ -13,10 +13,10 @@ use super::{
     tokens::Tokens,
 };
 
-/// What goes before the name of a flag, in capitals, to make an environment variable of it.
+/// The prefix of an environment variable; the name of its flag follows, in capitals.
 const PREFIX: &str = "WEBSSE_";
 
-/// Who sets it and has a build without it would have several nodes that know nothing of each other.
+/// An error in a build without Redis: otherwise several nodes would know nothing of each other.
 const REDIS: &str = "WEBSSE_REDIS";
 const NO_REDIS: &str = "needs a build with the features cli,redis";
 
@@ -26,7 +26,7 @@ Server-Sent Events for browsers and curl
 usage: websse [--listen ADDRESS]... [--event NAME]... [FLAG]...
 ";
 
-/// What there is over HTTP; also the answer at `/` where there is no page.
+/// The endpoints; also the answer at `/` if there is no page.
 pub(crate) const ENDPOINTS: &str = "\
 GET  /         the live page, for browsers
 GET  /event    streams events; ?event=NAME chooses a type, again another, * all
@@ -91,7 +91,7 @@ pub(crate) struct Config {
     pub(crate) limits: Limits,
     pub(crate) shutdown_timeout: Duration,
     pub(crate) check: bool,
-    /// The texts of the flags in effect, to be shown.
+    /// The texts of the flags in effect, to show them.
     texts: HashMap<&'static str, Vec<String>>,
 }
 
@@ -132,7 +132,7 @@ impl Config {
         Ok((read(&self.publish_tokens)?, read(&self.subscribe_tokens)?))
     }
 
-    /// The configuration in effect, a flag a line.
+    /// The configuration in effect, one flag on each line.
     pub(crate) fn shown(&self) -> String {
         let mut shown = String::new();
         for flag in flags::all().filter(|flag| !flag.value.is_empty() || flag.name == "no-page") {
@@ -148,7 +148,7 @@ impl Config {
     }
 }
 
-/// Reads the command line; what is not there comes from the environment, and else is the default.
+/// Reads the command line. A flag that is not there comes from the environment, or has its default.
 pub(crate) fn read(
     arguments: impl IntoIterator<Item = OsString>,
     environment: impl Fn(&str) -> Option<OsString>,
@@ -221,7 +221,7 @@ fn read_arguments(
     Ok(texts)
 }
 
-/// The values of a flag in the environment, those of one that may be repeated between blanks.
+/// The values of a flag in the environment. Those of a repeatable flag are separated by blanks.
 fn from_environment(
     flag: &Flag,
     environment: &impl Fn(&str) -> Option<OsString>,

@@ -14,18 +14,18 @@ use super::{
     units::{count, size, time},
 };
 
-/// A flag, which is an environment variable as well: `--log-format` is `WEBSSE_LOG_FORMAT`.
+/// A flag, which is also an environment variable: `--log-format` is `WEBSSE_LOG_FORMAT`.
 #[derive(Clone, Copy)]
 pub(crate) struct Flag {
     pub(crate) name: &'static str,
-    /// What its value is; a switch has none.
+    /// The name of its value; empty for a switch.
     pub(crate) value: &'static str,
-    /// Its value where it is not given; empty where there is none.
+    /// Its value if it is not given; empty if there is none.
     pub(crate) default: &'static str,
     pub(crate) help: &'static str,
     /// It may be given several times.
     pub(crate) many: bool,
-    /// Its value is not to be shown.
+    /// Its value must not be shown.
     pub(crate) secret: bool,
     pub(crate) set: fn(&mut Config, &str) -> Result<(), String>,
 }
@@ -50,7 +50,7 @@ const fn secret(flag: Flag) -> Flag {
     Flag { secret: true, ..flag }
 }
 
-/// Sets what is built by value: `config.part = config.part.method(read(text)?)`.
+/// Sets a part that is built by value: `config.part = config.part.method(read(text)?)`.
 macro_rules! set {
     ($part:ident . $method:ident ($read:ident)) => {
         |config, text| {
@@ -132,7 +132,7 @@ pub(crate) fn all() -> impl Iterator<Item = &'static Flag> {
     GROUPS.iter().flat_map(|(_, flags)| flags.iter())
 }
 
-/// What a setter returns; the error says what would be right.
+/// The result of a setter; the error says what would be right.
 type Done = Result<(), String>;
 
 fn listen(config: &mut Config, text: &str) -> Done {
@@ -266,7 +266,7 @@ fn redis_maxlen(config: &mut Config, text: &str) -> Done {
     with_redis(config, text == "1000000", |redis| redis.max_len(entries))
 }
 
-/// Sets what is of use only with an address, which comes before it.
+/// Changes a setting that needs the address of Redis, which is set before it.
 #[cfg(feature = "redis")]
 fn with_redis(
     config: &mut Config,
@@ -280,7 +280,8 @@ fn with_redis(
     Ok(())
 }
 
-/// The lines of a file that are not blank; none of them is an error, as nothing would be guarded.
+/// The lines of a file that are not blank. A file without any is an error, as it would guard
+/// nothing.
 fn lines_of(path: &str) -> Result<Vec<String>, String> {
     let text = std::fs::read_to_string(path).map_err(|error| error.to_string())?;
     let lines = text.lines().map(str::trim).filter(|line| !line.is_empty());

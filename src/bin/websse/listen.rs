@@ -17,10 +17,10 @@ use std::{
 use socket2::{Domain, Protocol, Socket, Type};
 use websse::http::Listener;
 
-/// Connections that may wait to be accepted: enough for all clients to come back at once.
+/// Connections that may wait to be accepted: enough for all clients to reconnect at once.
 const BACKLOG: i32 = 4096;
 
-/// Something to listen on.
+/// An address to listen on.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Address {
     Tcp(SocketAddr),
@@ -37,11 +37,12 @@ impl Address {
         }
         let wrong = |error: &dyn fmt::Display| format!("{error}; an example: 127.0.0.1:8080");
         let mut addresses = text.to_socket_addrs().map_err(|error| wrong(&error))?;
-        // The first: `localhost` may have two, and a port 0 would be another for each.
+        // The first one only: `localhost` may have two, and port 0 would be a different port for
+        // each.
         addresses.next().map(Self::Tcp).ok_or_else(|| wrong(&"no such address"))
     }
 
-    /// Listens; a Unix-domain socket has these permissions.
+    /// Listens; a Unix-domain socket gets these permissions.
     pub(crate) fn listen(&self, mode: u32) -> io::Result<Bound> {
         match self {
             Self::Tcp(address) => {
@@ -77,7 +78,7 @@ impl fmt::Display for Address {
     }
 }
 
-/// An address that is listened on; a socket's file goes with it.
+/// An address that is listened on. Dropping it removes the file of a Unix-domain socket.
 #[derive(Debug)]
 pub(crate) struct Bound {
     pub(crate) address: Address,
@@ -98,8 +99,8 @@ impl Drop for Bound {
 
 fn listen_tcp(address: SocketAddr) -> io::Result<TcpListener> {
     let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
-    // So that a restart need not wait for the last connections to time out. On Windows the option
-    // would let two programs share the port.
+    // A restart need not wait until the last connections time out. On Windows the option would let
+    // two programs share the port.
     #[cfg(unix)]
     socket.set_reuse_address(true)?;
     socket.bind(&address.into())?;
@@ -107,14 +108,14 @@ fn listen_tcp(address: SocketAddr) -> io::Result<TcpListener> {
     Ok(socket.into())
 }
 
-/// Makes the socket out of everybody's reach, and moves it to its place with its permissions; what a
-/// program that was killed has left there is replaced.
+/// Makes the socket where nobody else can reach it, sets its permissions and moves it to its path.
+/// It replaces a socket that a killed program has left there.
 #[cfg(unix)]
 fn listen_unix(path: &Path, mode: u32) -> io::Result<UnixListener> {
     match fs::symlink_metadata(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => {}
         Err(error) => return Err(error),
-        // To connect to a file is refused as well, and it may be precious.
+        // Connecting to an ordinary file is refused too, and the file may be precious.
         Ok(found) if !found.file_type().is_socket() => {
             return Err(io::Error::new(io::ErrorKind::AlreadyExists, "there is a file, no socket"));
         }
@@ -122,7 +123,7 @@ fn listen_unix(path: &Path, mode: u32) -> io::Result<UnixListener> {
             Ok(_) => {
                 return Err(io::Error::new(io::ErrorKind::AddrInUse, "somebody listens there"));
             }
-            // Left behind: nobody listens.
+            // A killed program left it: nothing listens there.
             Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => {}
             Err(error) => return Err(error),
         },

@@ -1,5 +1,5 @@
-//! The log on standard error. Whoever logs never waits for it: a thread of its own writes the lines,
-//! and what standard error does not take is dropped and counted.
+//! The log on standard error. Logging never blocks: a thread of its own writes the lines. Lines
+//! that standard error does not take are dropped and counted.
 
 use std::{
     io::{self, Write},
@@ -13,16 +13,16 @@ use log::{Level, LevelFilter, Log, Metadata, Record};
 
 use super::config::Format;
 
-/// So many lines may wait to be written.
+/// The most lines that may wait to be written.
 const LINES: usize = 1024;
-/// How long the end of the program waits for what is still to be written.
+/// How long the end of the program waits for the lines that are not yet written.
 const PATIENCE: Duration = Duration::from_secs(1);
 
 static LOST: AtomicUsize = AtomicUsize::new(0);
 
 enum Entry {
     Line(String),
-    /// Everything before it is written when the other end sees this dropped.
+    /// When the other end sees this dropped, everything before it is written.
     Flush(Sender<()>),
 }
 
@@ -44,11 +44,11 @@ impl Log for Lines {
         }
     }
 
-    /// Waits until what was logged so far is written, but not for long.
+    /// Waits until the earlier lines are written, but not for long.
     fn flush(&self) {
         let (written, wait) = bounded(0);
         if self.queue.send_timeout(Entry::Flush(written), PATIENCE).is_ok() {
-            // It ends by a time-out, or by the other end being dropped.
+            // The wait ends with a time-out, or when the other end is dropped.
             let _ = wait.recv_timeout(PATIENCE);
         }
     }
@@ -73,7 +73,7 @@ impl Format {
 }
 
 fn write(lines: &Receiver<Entry>, format: Format) {
-    // Where standard error is gone, or its disk full, there is nobody to tell.
+    // If standard error is gone or its disk is full, the error cannot be reported.
     let put = |line: &str| drop(io::stderr().write_all(line.as_bytes()));
     for entry in lines {
         let waits = match entry {
@@ -92,14 +92,14 @@ fn write(lines: &Receiver<Entry>, format: Format) {
     }
 }
 
-/// Writes what is logged from now on to standard error.
+/// Writes the log to standard error from now on.
 pub(crate) fn to_stderr(format: Format, level: LevelFilter) {
     log::set_max_level(level);
     let (queue, lines) = bounded(LINES);
-    // Without a thread every line is lost, as it would be without standard error. It ends with the
+    // Without a thread every line is lost, as without standard error. The thread ends with the
     // process.
     let writer = thread::Builder::new().name("websse-log".to_owned());
     let _ = writer.spawn(move || write(&lines, format));
-    // Fails only where a logger is set already, which nobody else does here.
+    // Fails only if a logger is set already; nothing else sets one here.
     let _ = log::set_boxed_logger(Box::new(Lines { format, queue }));
 }

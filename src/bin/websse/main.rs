@@ -1,4 +1,4 @@
-//! The `websse` command: a hub for Server-Sent Events, to be tried with curl.
+//! The `websse` command: a server for Server-Sent Events, to be tried with curl.
 
 #[cfg(not(unix))]
 compile_error!(
@@ -41,7 +41,7 @@ use crate::{
     tokens::Tokens,
 };
 
-/// How long a shutdown may take to answer requests that are on their way.
+/// How long a shutdown may take to answer requests in progress.
 const ANSWER: Duration = Duration::from_secs(1);
 
 fn main() -> ExitCode {
@@ -71,7 +71,7 @@ fn main() -> ExitCode {
 
 fn print(text: &str) -> Result<(), String> {
     match io::stdout().write_all(text.as_bytes()) {
-        // Whoever reads the output has seen enough.
+        // The reader of the output has seen enough.
         Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
             Err(format!("cannot write to standard output: {error}"))
         }
@@ -79,7 +79,7 @@ fn print(text: &str) -> Result<(), String> {
     }
 }
 
-/// A server with the event types.
+/// Makes a server with the event types.
 fn register(config: &Config) -> Result<Server, String> {
     let server = config.server.clone().build();
     server.register_event("").map_err(|error| error.to_string())?;
@@ -89,7 +89,7 @@ fn register(config: &Config) -> Result<Server, String> {
 }
 
 fn serve(config: &Config) -> Result<(), String> {
-    // Before anything is accepted: a signal from here on ends the program in good order.
+    // Before anything is accepted: from here on a signal ends the program in good order.
     let mut signals = Signals::new([SIGINT, SIGTERM])
         .map_err(|error| format!("cannot wait for signals: {error}"))?;
     raise_descriptor_limit();
@@ -108,7 +108,7 @@ fn serve(config: &Config) -> Result<(), String> {
     print(&what_next(&bound, config))?;
     if let Some(lines) = config.stdin {
         let (server, event) = (Arc::clone(&server), first_event(config).to_owned());
-        // It ends with the process: nothing interrupts a read.
+        // The thread ends with the process: nothing interrupts a read.
         thread::spawn(move || stdin::publish(&server, io::stdin().lock(), lines, &event));
     }
     if let Some(signal) = signals.forever().next() {
@@ -164,8 +164,8 @@ fn routes(config: &Config, server: &Server) -> Result<HttpServer, String> {
         .get("/", move |request: &Request| root(request, shows_page)))
 }
 
-/// A handler that asks the decisions above, which take microseconds and wait for nobody: the thread
-/// that accepts can run it by itself.
+/// A handler whose decisions take microseconds and never block, so that the accepting thread can
+/// run it by itself.
 struct AtOnce<H>(H);
 
 impl<H: Handler> Handler for AtOnce<H> {
@@ -178,7 +178,7 @@ impl<H: Handler> Handler for AtOnce<H> {
     }
 }
 
-/// The live page for browsers; for curl and others, and without the page, what there is.
+/// The live page for browsers; the endpoints for curl and others, and if there is no page.
 fn root(request: &Request, shows_page: bool) -> Response {
     let accepted = request.header("accept").unwrap_or_default();
     let is_browser = String::from_utf8_lossy(accepted).contains("text/html");
@@ -193,13 +193,13 @@ fn root(request: &Request, shows_page: bool) -> Response {
     response.header("Cache-Control", "no-cache").header("Vary", "Accept")
 }
 
-/// Whether a request may listen to these types; `*` are all of them.
+/// Whether a request may listen to these types; `*` means all of them.
 fn check_types(tokens: &Tokens, request: &Request, types: &[&str]) -> Result<(), Denied> {
     let types: Vec<_> = types.iter().map(|&kind| (kind != "*").then_some(kind)).collect();
     tokens.check(request, &types)
 }
 
-/// Whether a client may publish once more now.
+/// Whether a client may publish again now.
 fn check_rate(rate: Option<&Rate>, client: Option<IpAddr>) -> Result<(), Denied> {
     let (Some(rate), Some(client)) = (rate, client) else {
         return Ok(());
@@ -208,8 +208,8 @@ fn check_rate(rate: Option<&Rate>, client: Option<IpAddr>) -> Result<(), Denied>
     rate.take(client, Instant::now()).map_err(later)
 }
 
-/// Which pages may use the server. On loopback it goes by its own names only: a page whose name was
-/// made to point here is no visitor.
+/// Which pages may use the server. On loopback it answers only to its own names: it refuses a page
+/// whose host name was pointed at it.
 fn policy(config: &Config, address: &Address) -> Policy {
     let mut hosts = config.allow_hosts.clone();
     if let Address::Tcp(address) = address
@@ -223,7 +223,7 @@ fn policy(config: &Config, address: &Address) -> Policy {
     config.cors_origins.iter().fold(policy, Policy::allow_origin)
 }
 
-/// Lets the program hold as many streams as the system allows it.
+/// Raises the limit of open descriptors as far as the system allows.
 fn raise_descriptor_limit() {
     if let Err(error) = rlimit::increase_nofile_limit(u64::MAX) {
         warn!("cannot raise the limit of open descriptors: {error}");
@@ -235,7 +235,7 @@ fn first_event(config: &Config) -> &str {
     config.events.iter().find(|event| !event.is_empty()).map_or("", String::as_str)
 }
 
-/// What to type next, with the real addresses.
+/// The commands to try next, with the real addresses.
 fn what_next(bound: &[Bound], config: &Config) -> String {
     let listening = bound.iter().map(|one| match &one.address {
         Address::Tcp(address) => format!("websse listens on http://{address}\n"),

@@ -1,11 +1,11 @@
-//! The live page, within the program itself.
+//! The live page, built into the program.
 
-/// The page, whole: it needs nothing from anywhere else.
+/// The whole page: it loads nothing from anywhere else.
 pub(crate) const PAGE: &str = include_str!("page.html");
 
-/// Its `Content-Security-Policy`: nothing runs but the page's own script, nothing is asked but this
-/// server, and no text becomes markup (trusted types), so that what is published can do no harm
-/// even where the page has a fault. The hashes are those of its script and its style.
+/// Its `Content-Security-Policy`. Only the page's own script runs, only this server is contacted,
+/// and no text becomes markup (trusted types). So what is published can do no harm even if the page
+/// has a bug. The hashes are those of its script and its style.
 pub(crate) const CSP: &str = "default-src 'none'; \
     script-src 'sha256-KhPyhWVB15ZDaXuIUuSTygmoHY9oo6Hply0HiHPFdto='; \
     style-src 'sha256-ganm568wIV+c0UMCVK87iErFJszGfLbIOvW47C2RFc4='; \
@@ -29,7 +29,7 @@ mod tests {
         }
     }
 
-    /// What is between the tags of an element that is there once.
+    /// The text between the tags of an element that occurs once.
     fn text_of(element: &str) -> &'static str {
         let parts: Vec<_> = PAGE.split(&format!("<{element}>")).collect();
         assert_eq!(parts.len(), 2, "one {element}");

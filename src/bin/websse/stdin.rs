@@ -7,11 +7,11 @@ use websse::{Message, PublishError, Server};
 
 use super::config::Lines;
 
-/// A longer line is passed over.
+/// A longer line is skipped.
 const LONGEST: u64 = 1024 * 1024;
 
-/// Publishes each line that comes in, until there are no more or the server ends. Lines of text are
-/// of the type `event`.
+/// Publishes each line of the input until the input or the server ends. Lines of text have the type
+/// `event`.
 pub(crate) fn publish(server: &Server, mut input: impl BufRead, lines: Lines, event: &str) {
     let mut line = Vec::new();
     for number in 1_u64.. {
@@ -52,7 +52,7 @@ fn message(line: &[u8], lines: Lines, event: &str) -> Result<Message, String> {
     }
 }
 
-/// Reads a line without its end; false if it is too long, and none at the end.
+/// Reads a line without its end. False: it is too long. `None`: the input has ended.
 fn read_line(input: &mut impl BufRead, line: &mut Vec<u8>) -> io::Result<Option<bool>> {
     line.clear();
     if input.by_ref().take(LONGEST + 2).read_until(b'\n', line)? == 0 {

@@ -1,21 +1,21 @@
-//! Tokens that callers have to show.
+//! Tokens that requests must show.
 
 use std::{borrow::Cow, hint::black_box};
 
 use websse::{Denied, http::Request};
 
-/// The cookie that a browser's `EventSource` can send, which cannot set header fields.
+/// The cookie for a browser's `EventSource`, which cannot set header fields.
 const COOKIE: &str = "websse_token";
-/// The parameter for the same purpose.
+/// The query parameter for the same purpose.
 const PARAMETER: &str = "access_token";
 
-/// Tokens for one kind of action; without any it is open to all.
+/// Tokens for one kind of action. Without any, the action is open to all.
 #[derive(Clone, Default)]
 pub(crate) struct Tokens(Vec<Token>);
 
 #[derive(Clone)]
 struct Token {
-    /// Without it the token is good for all event types.
+    /// `None`: the token is good for all event types.
     kind: Option<String>,
     secret: String,
 }
@@ -44,10 +44,10 @@ impl Tokens {
         self.0.is_empty()
     }
 
-    /// Whether the request shows a token that is good for all of these types; `None` are figures,
-    /// and `*`, which only a token for all types opens.
+    /// Whether the request shows a token that is good for all of these types. `None` stands for the
+    /// stats and for `*`, which need a token for all types.
     pub(crate) fn check(&self, request: &Request, types: &[Option<&str>]) -> Result<(), Denied> {
-        // Types that no token is for, and no general one exists, are open.
+        // A type is open if no token is for it and none is for all types.
         let guarded = |kind: Option<&str>| {
             kind.is_none_or(|kind| {
                 self.0.iter().any(|token| token.kind.as_deref().is_none_or(|known| known == kind))
@@ -95,10 +95,10 @@ fn shown(request: &Request) -> Result<Option<Cow<'_, str>>, Denied> {
     Ok(request.query().find(|(name, _)| name == PARAMETER).map(|(_, token)| token))
 }
 
-/// Whether two texts are equal, in a time that does not tell where they differ.
+/// Whether two texts are equal, in a time that does not depend on where they differ.
 fn is_equal(one: &[u8], other: &[u8]) -> bool {
     let differences = one.iter().zip(other).fold(0, |differences, (a, b)| {
-        // Kept from being cut short.
+        // Keeps the compiler from ending the loop early.
         black_box(differences | (a ^ b))
     });
     one.len() == other.len() && differences == 0

@@ -1,4 +1,4 @@
-//! Sizes and times as people write them.
+//! Reads sizes and times as people write them.
 
 use std::time::Duration;
 

@@ -1,8 +1,9 @@
-//! Threads that take turns accepting (the leader/followers pattern).
+//! Threads take turns accepting (the leader/followers pattern).
 //!
-//! One thread has the turn: it accepts a connection and serves it itself. Before anything that
-//! could hold it up it passes the turn on, to a parked thread or a new one, and goes on alone. A
-//! thread that is done parks, and ends if it is not needed for a while.
+//! One thread is the leader: it accepts a connection and serves it itself. Before it does anything
+//! that may block, it passes leadership on to a parked thread or a new one, and then only serves
+//! its connection. When the connection is done, the thread parks; it ends if it is not needed for a
+//! while.
 
 #[cfg(test)]
 mod tests;
@@ -16,28 +17,28 @@ use std::{
 
 use parking_lot::{Condvar, Mutex};
 
-/// How long a parked thread waits for a turn before it ends.
+/// How long a thread stays parked before it ends.
 const PARKED: Duration = Duration::from_secs(3);
 
-/// Whose turn it is, and how threads wait for theirs.
+/// Which thread is the leader, and how the others wait to become it.
 #[derive(Debug, Default)]
 pub(super) struct Leadership {
     /// Never held while a thread is started or a connection is served.
     state: Mutex<State>,
     /// Parked threads wait here.
     vacant: Condvar,
-    /// Who waits for the threads to end waits here.
+    /// Threads that wait for all the others to end wait here.
     ended: Condvar,
 }
 
-/// Whose turn it is.
+/// The state of the leadership.
 ///
-/// Until it is stopped, exactly one of these holds: a thread has the turn; or the turn is vacant,
-/// and a parked thread was woken or a new one started to take it. A thread never ends without
-/// having looked whether the turn is vacant.
+/// Until it is stopped, exactly one of these is true: a thread is the leader; or leadership is
+/// vacant, and a parked thread was woken or a new one started to take it. No thread ends without
+/// checking whether leadership is vacant.
 ///
-/// Each method is one step of a thread, taken under the lock; what it returns is what the thread
-/// does next, without the lock. `walk.rs` takes them in every order there is.
+/// Each method is one step of a thread, taken under the lock. Its result says what the thread does
+/// next, without the lock. `walk.rs` takes the steps in every possible order.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 struct State {
     vacant: bool,
@@ -46,31 +47,31 @@ struct State {
     stopping: bool,
 }
 
-/// What becomes of a turn that its thread offers to the others.
+/// What the leader does after it has offered leadership to the others.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Offer {
-    /// Nobody takes it any more: all are to stop.
+    /// Nothing: all threads must stop, so none of them takes it.
     Over,
-    /// A parked thread is to be woken.
+    /// It wakes a parked thread.
     Wake,
-    /// A thread is to be started, which [looks](State::look), or else the offer is
-    /// [withdrawn](State::withdraw).
+    /// It starts a thread, which [looks](State::look). If that fails, it
+    /// [withdraws](State::withdraw) the offer.
     Start,
 }
 
-/// What a thread without the turn does, once it has looked.
+/// What a thread that is not the leader does after it has looked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Look {
-    /// It has the turn.
+    /// It is the leader now.
     Leader,
     /// It parks, and looks again when it [wakes](State::wake).
     Park,
-    /// It is not counted any more, tells so, and ends.
+    /// It is not counted any more; it notifies the waiters and ends.
     End,
 }
 
 impl State {
-    /// A thread with the turn passes it on.
+    /// The leader passes leadership on.
     fn offer(&mut self) -> Offer {
         if self.stopping {
             return Offer::Over;
@@ -79,20 +80,20 @@ impl State {
         if self.parked > 0 {
             return Offer::Wake;
         }
-        // Counted before it runs, so that nobody takes the others for all.
+        // Counted before it runs, so that no waiter takes the other threads for all threads.
         self.threads += 1;
         Offer::Start
     }
 
-    /// No thread could be started. True means that the turn is still the caller's; else a thread
-    /// that was done with its connection has taken it meanwhile.
+    /// The thread could not be started. True: the caller is still the leader. False: another thread
+    /// has finished its connection meanwhile and become the leader.
     fn withdraw(&mut self) -> bool {
         self.threads -= 1;
         mem::take(&mut self.vacant)
     }
 
-    /// A thread without the turn looks for it; one that has been parked for long enough is not
-    /// `in_time` to park again.
+    /// A thread that is not the leader checks whether leadership is vacant. If it is not `in_time`,
+    /// it has been parked for long enough and does not park again.
     fn look(&mut self, in_time: bool) -> Look {
         if !self.stopping {
             if mem::take(&mut self.vacant) {
@@ -107,33 +108,33 @@ impl State {
         Look::End
     }
 
-    /// A parked thread was woken, by whomever, or its time is over.
+    /// A parked thread has woken, for whatever reason, or its time is over.
     fn wake(&mut self, in_time: bool) -> Look {
         self.parked -= 1;
         self.look(in_time)
     }
 
-    /// A thread with the turn ends, since all are to stop.
+    /// The leader ends, because all threads must stop.
     fn leave(&mut self) {
         self.threads -= 1;
     }
 
-    /// All threads are to end; false if that was said before.
+    /// All threads must end; false if this was called before.
     fn stop(&mut self) -> bool {
         !mem::replace(&mut self.stopping, true)
     }
 
-    /// Whether all threads but `own` have ended, for good.
+    /// Whether all threads but `own` have ended, and no new one will start.
     fn has_ended(&self, own: usize) -> bool {
         self.stopping && self.threads <= own
     }
 }
 
 impl Leadership {
-    /// Passes the turn on, by `start` where nobody is parked. A new thread begins with
-    /// [`wait`](Self::wait). On an error the caller has the turn still.
+    /// Passes leadership on; calls `start` if no thread is parked. A new thread must begin with
+    /// [`wait`](Self::wait). On an error the caller is still the leader.
     pub(super) fn pass(&self, start: impl FnOnce() -> io::Result<()>) -> io::Result<()> {
-        // The lock is free again when it is known what to do.
+        // The lock is released before the offer is carried out.
         let offer = self.state.lock().offer();
         match offer {
             Offer::Over => {}
@@ -142,7 +143,8 @@ impl Leadership {
             }
             Offer::Start => {
                 if let Err(error) = start() {
-                    // Nobody waits for that thread alone: this one is counted, and ends later.
+                    // No notification is needed: this thread is still counted, and it notifies when
+                    // it ends.
                     let is_kept = self.state.lock().withdraw();
                     if is_kept {
                         return Err(error);
@@ -153,7 +155,7 @@ impl Leadership {
         Ok(())
     }
 
-    /// Waits for the turn. False means that the thread is to end, and is not counted any more.
+    /// Waits to become the leader. False: the thread must end, and is not counted any more.
     pub(super) fn wait(&self) -> bool {
         self.wait_until(Instant::now() + PARKED)
     }
@@ -172,13 +174,13 @@ impl Leadership {
         look == Look::Leader
     }
 
-    /// A thread with the turn waits until `end`, or until it is to stop.
+    /// The leader waits until `end`, or until all threads must stop.
     pub(super) fn pause(&self, end: Instant) {
         let mut state = self.state.lock();
         while !state.stopping && !self.ended.wait_until(&mut state, end).timed_out() {}
     }
 
-    /// A thread with the turn ends, since all are to stop.
+    /// The leader ends, because all threads must stop.
     pub(super) fn end(&self) {
         self.state.lock().leave();
         self.ended.notify_all();
@@ -188,8 +190,8 @@ impl Leadership {
         self.state.lock().stopping
     }
 
-    /// Lets all threads end as soon as they are done with their connections; false if that was
-    /// said before.
+    /// Makes all threads end as soon as their connections are done; false if this was called
+    /// before.
     pub(super) fn stop(&self) -> bool {
         let is_first = self.state.lock().stop();
         self.vacant.notify_all();

@@ -12,7 +12,7 @@ use std::{
 use super::*;
 use crate::http::{Handler, HttpServer, Request, Response};
 
-/// For what must happen by itself; and parked for longer than this is parked for ever.
+/// The deadline for what must happen by itself. `FOR_EVER` is far beyond it.
 const PATIENCE: Duration = Duration::from_secs(60);
 const FOR_EVER: Duration = Duration::from_secs(3600);
 
@@ -30,14 +30,14 @@ fn until(what: &str, condition: impl Fn() -> bool) {
     }
 }
 
-/// What a thread returns, which must be about to end.
+/// Returns the result of a thread that is about to end.
 #[track_caller]
 fn join<T>(what: &str, thread: JoinHandle<T>) -> T {
     until(what, || thread.is_finished());
     thread.join().expect("it does not panic")
 }
 
-/// A thread that parks, for ever if it is not woken, and tells whether it got the turn.
+/// Starts a thread that parks until it is woken. It returns whether it became the leader.
 fn parked(leadership: &Arc<Leadership>) -> JoinHandle<bool> {
     let shared = Arc::clone(leadership);
     leadership.state.lock().threads += 1;
@@ -68,7 +68,7 @@ fn a_thread_that_becomes_free_while_none_can_be_started_takes_the_turn() {
     let leadership = Leadership::default();
     leadership.state.lock().threads = 1;
     let start = || {
-        // Just now another one is done with its connection.
+        // Another thread finishes its connection just now.
         assert!(leadership.wait());
         no_thread()
     };
@@ -98,10 +98,10 @@ fn stopping_wakes_the_parked() {
     assert_eq!(*leadership.state.lock(), State { stopping: true, ..State::default() });
 }
 
-/// So often that at some time the other thread is waiting already.
+/// Enough tries that in some of them the other thread waits already.
 const TRIES: usize = 100;
 
-/// Runs `wait` on another thread, which has probably got to where it waits.
+/// Runs `wait` on another thread, and returns when that thread has probably begun to wait.
 fn begin<T: Send + 'static>(
     leadership: &Arc<Leadership>,
     wait: impl FnOnce(&Leadership) -> T + Send + 'static,
@@ -117,7 +117,7 @@ fn begin<T: Send + 'static>(
     thread
 }
 
-/// Else the one that is woken finds nothing, parks again, and nobody comes for the turn.
+/// Otherwise the woken thread finds nothing and parks again, and no thread takes leadership.
 #[test]
 fn nobody_is_woken_before_the_turn_is_vacant() {
     for _ in 0..TRIES {
@@ -125,7 +125,7 @@ fn nobody_is_woken_before_the_turn_is_vacant() {
         let parked = parked(&leadership);
         let state = leadership.state.lock();
         let passes = begin(&leadership, |leadership| leadership.pass(no_thread));
-        // Somebody who was woken by now looks first.
+        // A thread that was woken too early looks first.
         drop(state);
         assert!(join("a parked thread to be woken", parked));
         assert!(join("the turn to be passed on", passes).is_ok());
@@ -166,9 +166,9 @@ fn nothing_has_ended_before_it_is_to_stop() {
     assert!(state.has_ended(1) && !state.has_ended(0));
 }
 
-/// Answers what nobody but this crate can: with a panic behind the answer.
+/// Fails in a way that only this crate can: it panics after the handler has returned.
 struct Fails {
-    in_turn: bool,
+    as_leader: bool,
 }
 
 impl Handler for Fails {
@@ -177,15 +177,15 @@ impl Handler for Fails {
     }
 
     fn may_block(&self) -> bool {
-        !self.in_turn
+        !self.as_leader
     }
 }
 
 #[test]
 fn a_panic_of_this_crate_costs_its_connection_only() {
     let http = HttpServer::new()
-        .get("/fails", Fails { in_turn: false })
-        .get("/fails-in-turn", Fails { in_turn: true })
+        .get("/fails", Fails { as_leader: false })
+        .get("/fails-in-turn", Fails { as_leader: true })
         .get("/well", |_: &Request| Response::text(200, "well"))
         .bind("127.0.0.1:0")
         .expect("port 0 is always free");
@@ -205,11 +205,11 @@ fn a_panic_of_this_crate_costs_its_connection_only() {
     assert_eq!(http.shutdown(PATIENCE), 0, "threads were counted that are gone, or are left");
 }
 
-/// Threads among which a turn goes round.
+/// The most threads that pass leadership around.
 const THREADS: usize = 5;
 const ROUNDS: usize = 50_000;
 
-/// The real locks and wakes, in as many orders as chance brings.
+/// Takes the real locks and wake-ups in many random orders.
 #[test]
 fn a_turn_that_goes_round_among_threads_is_never_lost() {
     let leadership = Arc::new(Leadership::default());
@@ -220,9 +220,10 @@ fn a_turn_that_goes_round_among_threads_is_never_lost() {
     assert_eq!(leadership.wait_ended(0, Some(Instant::now() + PATIENCE)), 0);
 }
 
-/// Starts a thread of those among which the turn goes round; not always, and not too many.
+/// Starts one of the threads that pass leadership around; sometimes fails, and never starts too
+/// many.
 fn start(leadership: &Arc<Leadership>, taken: &Arc<AtomicUsize>) -> io::Result<()> {
-    // This one is counted already.
+    // The thread to start is counted already.
     if taken.load(Ordering::Relaxed) % 7 == 6 || leadership.state.lock().threads > THREADS {
         return no_thread();
     }
@@ -230,7 +231,7 @@ fn start(leadership: &Arc<Leadership>, taken: &Arc<AtomicUsize>) -> io::Result<(
     thread::Builder::new().spawn(move || go_round(&leadership, &taken)).map(drop)
 }
 
-/// Passes the turn on as soon as it has it, and then waits until somebody else has it.
+/// Passes leadership on as soon as it has it, then waits until another thread has it.
 fn go_round(leadership: &Arc<Leadership>, taken: &Arc<AtomicUsize>) {
     while leadership.wait_until(Instant::now() + FOR_EVER) {
         let mut number;

@@ -1,8 +1,9 @@
-//! The steps of [`State`] in every order in which threads can take them.
+//! Takes the steps of [`State`] in every order in which threads can take them.
 //!
-//! What a thread does under the lock is the real code. The rest is modelled, and may do whatever it
-//! can do in reality: clients block for ever, handlers panic, a thread cannot be started, a parked
-//! one wakes by itself or too late, all are stopped at any moment, also by one of them.
+//! What a thread does under the lock is the real code. The rest is a model, which may do everything
+//! that can happen in reality: clients block for ever, handlers panic, a thread cannot be started,
+//! a parked thread wakes by itself or too late, and all threads are stopped at any time, also by
+//! one of them.
 
 use std::{
     collections::{BTreeMap, VecDeque, btree_map::Entry},
@@ -11,36 +12,36 @@ use std::{
 
 use super::{Look, Offer, State};
 
-/// Threads at a time; another one cannot be started then.
+/// The most threads at a time; starting one more fails.
 const THREADS: usize = 5;
 
-/// A thread, by what it does next.
+/// A thread, named after what it does next.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Thread {
-    /// It is new, or done with its connection: to `Service` a panic is the same.
+    /// It is new, or its connection is done. `Service` treats a panic in the same way.
     Looks,
     Parked,
     Woken,
     TimedOut,
-    /// It has the turn. Whatever it serves with it, and if that panics, it has it still.
+    /// It is the leader, and remains it whatever it serves, even after a panic.
     Leads,
-    /// It has offered the turn, and wakes a parked thread.
+    /// It has offered leadership, and wakes a parked thread.
     Wakes,
-    /// It has offered the turn, and starts a thread.
+    /// It has offered leadership, and starts a thread.
     Starts,
-    /// It could not.
+    /// It could not start one.
     Withdraws,
     /// It serves alone, perhaps for ever.
     Serves,
-    /// It stops them all, from within what it serves.
+    /// It stops all threads, from code that it serves.
     Stops {
         leads: bool,
     },
-    /// It tells those who wait for it that it has ended.
+    /// It notifies the waiters that it has ended.
     Ends,
 }
 
-/// Who waits until the others have ended.
+/// A thread that waits until the others have ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Waiter {
     Looks,
@@ -48,11 +49,11 @@ enum Waiter {
     Knows,
 }
 
-/// How far the one who stops them all has got.
+/// How far the call of `stop` has got.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Stop {
     NotYet,
-    /// What is next: waking the parked, waking those who wait, closing the listener, waiting.
+    /// The next step: wake the parked threads, wake the waiters, close the listener, wait.
     WakesParked,
     WakesWaiters,
     Closes,
@@ -62,23 +63,23 @@ enum Stop {
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct World {
     state: State,
-    /// Sorted, as it does not matter which is which.
+    /// Sorted, since it does not matter which thread is which.
     threads: Vec<Thread>,
     stop: Stop,
-    /// Of the threads, the one that stops the others and does not wait for itself.
+    /// 1 if one of the threads calls `stop`: it does not wait for itself.
     own: usize,
     /// Waits from the beginning, as `join` does.
     joiner: Waiter,
 }
 
-/// Whether a step is taken by itself, or only if a client, a clock or the program wants it.
+/// Whether a step happens by itself, or only if a client, a clock or the program causes it.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Kind {
     Sure,
     Perhaps,
 }
 
-/// The first thread has been started.
+/// The world after the first thread was started.
 fn beginning() -> World {
     let mut state = State::default();
     assert_eq!(state.offer(), Offer::Start);
@@ -91,7 +92,7 @@ impl World {
         self.threads.iter().filter(|thread| is(thread)).count()
     }
 
-    /// Every step that can be taken next.
+    /// All steps that can be taken next.
     fn steps(&self, wakes_get_lost: bool) -> Vec<(Kind, World)> {
         let mut steps = Vec::new();
         for at in 0..self.threads.len() {
@@ -153,7 +154,7 @@ impl World {
                     };
                 });
                 if self.state.stopping {
-                    // Accepting returns once the listener is closed, or for one more client.
+                    // `accept` returns once the listener is closed, or for one more client.
                     let closed = matches!(self.stop, Stop::Waits(_));
                     step(if closed { Sure } else { Perhaps }, &|world| {
                         world.state.leave();
@@ -171,7 +172,7 @@ impl World {
                         world.threads[parked] = Thread::Woken;
                     });
                 }
-                // It may come to one that would have woken anyhow.
+                // The wake-up may go to a thread that would have woken anyway.
                 if parked.is_none() || wakes_get_lost || self.threads.contains(&Thread::TimedOut) {
                     step(Sure, &becomes(Thread::Serves));
                 }
@@ -228,7 +229,7 @@ impl World {
         }
     }
 
-    /// What holds at every moment.
+    /// Checks what must be true at all times.
     fn check(&self) -> Result<(), &'static str> {
         use Thread::{Ends, Leads, Parked, Starts, Stops, TimedOut, Withdraws, Woken};
         let leadership = usize::from(self.state.vacant)
@@ -252,7 +253,7 @@ impl World {
         Ok(())
     }
 
-    /// What holds when nothing happens by itself any more.
+    /// Checks what must be true when nothing happens by itself any more.
     fn check_at_rest(&self) -> Result<(), &'static str> {
         if !self.state.stopping {
             return if self.state.vacant { Err("nobody takes the turn") } else { Ok(()) };
@@ -282,12 +283,12 @@ fn waiter(has_ended: bool) -> Waiter {
     if has_ended { Waiter::Knows } else { Waiter::Waits }
 }
 
-/// Visits every world that can be reached, and returns how many there are, or how one is reached
-/// that must not be.
+/// Visits every world that can be reached. Returns their number, or the way to a world that must
+/// not exist.
 fn walk(wakes_get_lost: bool) -> Result<usize, String> {
     let mut worlds = vec![(beginning(), 0)];
     let mut known = BTreeMap::from([(beginning(), 0)]);
-    // Steps that bring an end nearer: those that are sure, and all once they are to stop.
+    // Steps towards an end: the sure ones, and all steps once the threads must stop.
     let mut onwards = Vec::new();
     let mut at = 0;
     while at < worlds.len() {
@@ -316,7 +317,7 @@ fn walk(wakes_get_lost: bool) -> Result<usize, String> {
     }
 }
 
-/// A world from which the steps never come to an end.
+/// Finds a world from which the steps never come to an end.
 fn find_circle(worlds: usize, steps: &[(usize, usize)]) -> Option<usize> {
     let mut before = vec![Vec::new(); worlds];
     let mut ahead = vec![0; worlds];
@@ -336,7 +337,7 @@ fn find_circle(worlds: usize, steps: &[(usize, usize)]) -> Option<usize> {
     ahead.iter().position(|&ahead| ahead > 0)
 }
 
-/// What is wrong, and the worlds on the way to it.
+/// Describes what is wrong, with the worlds on the way to it.
 fn tell(wrong: &str, worlds: &[(World, usize)], mut at: usize) -> String {
     let mut way = vec![at];
     while at != 0 {
