@@ -36,6 +36,8 @@ mod broadcast;
 mod error;
 #[path = "../src/message/mod.rs"]
 mod message;
+#[path = "../src/panics.rs"]
+mod panics;
 #[path = "../src/quoted.rs"]
 mod quoted;
 #[path = "../src/socket.rs"]
@@ -78,7 +80,7 @@ fn frame_of_bytes(bencher: Bencher<'_, '_>, bytes: usize) {
 #[divan::bench(args = [(1, 1), (1000, 1), (1000, 16), (10_000, 1)])]
 fn deliver_to_clients_events(bencher: Bencher<'_, '_>, (clients, events): (usize, usize)) {
     let now = Now { instant: Instant::now(), second: 0 };
-    let mut subscribers = subscribers(clients, now);
+    let mut subscribers = shared(clients, now).subscribers;
     let encoded = Encoded::new(&message(SMALL), 1 << 20).unwrap();
     let (mut queue, mut batch) = (Queue::default(), Batch::default());
     bencher.counter(ItemsCount::new(clients * events)).bench_local(|| {
@@ -90,30 +92,99 @@ fn deliver_to_clients_events(bencher: Bencher<'_, '_>, (clients, events): (usize
     });
 }
 
-fn subscribers(clients: usize, now: Now) -> Subscribers<Sink> {
-    let limits = SubscriberLimits {
+/// A round with an event to 9000 clients, while so many others are far behind.
+#[divan::bench(args = [0, 1, 100])]
+fn round_while_some_are_far_behind(bencher: Bencher<'_, '_>, far_behind: usize) {
+    let now = Now { instant: Instant::now(), second: 0 };
+    let mut shared = shared(9000, now);
+    (0..far_behind).for_each(|_| shared.come(1, Sink { is_full: true }, now));
+    let large = Encoded::new(&message(600_000), 1 << 20).unwrap();
+    let small = Encoded::new(&message(SMALL), 1 << 20).unwrap();
+    // One waits in the mailboxes behind the one being written.
+    (0..2).for_each(|_| shared.round(1, &large, now));
+    bencher.counter(ItemsCount::new(9000_usize)).bench_local(|| shared.round(0, &small, now));
+}
+
+/// An event to one of so many clients that do not read, while their memory is used up.
+#[divan::bench(args = [100, 10_000])]
+fn let_go_of_one_of_clients(bencher: Bencher<'_, '_>, clients: u32) {
+    let mut now = Now { instant: Instant::now(), second: 0 };
+    let limits = SubscriberLimits { mailboxes_bytes: 4000 * clients as usize, ..limits() };
+    let mut shared = Shared::new(limits);
+    (0..clients).for_each(|kind| shared.come(kind, Sink { is_full: true }, now));
+    let encoded = Encoded::new(&message(1000), 1 << 20).unwrap();
+    let mut event = 0;
+    let mut publish = || {
+        let (gone, kind) = (shared.subscribers.stats().disconnected.behind, event % clients);
+        event += 1;
+        // As time passes where each event comes alone.
+        now.instant += Duration::from_micros(20);
+        shared.round(kind, &encoded, now);
+        let is_gone = shared.subscribers.stats().disconnected.behind > gone;
+        if is_gone {
+            shared.come(kind, Sink { is_full: true }, now);
+        }
+        is_gone
+    };
+    while !publish() {}
+    bencher.counter(ItemsCount::new(1_usize)).bench_local(publish);
+}
+
+struct Shared {
+    registry: Arc<Registry>,
+    subscribers: Subscribers<Sink>,
+    queue: Queue,
+    batch: Batch,
+}
+
+/// So many clients, all caught up.
+fn shared(clients: usize, now: Now) -> Shared {
+    let mut shared = Shared::new(limits());
+    (0..clients).for_each(|_| shared.come(0, Sink { is_full: false }, now));
+    shared
+}
+
+impl Shared {
+    fn new(limits: SubscriberLimits) -> Self {
+        let history = HistoryLimits { events: 1024, bytes: 1 << 20, all_bytes: 64 << 20 };
+        let history = History::new(history, EPOCH.to_owned());
+        let registry = Registry::new(usize::MAX);
+        let subscribers = Subscribers::new(Arc::clone(&registry), limits, history);
+        Self { registry, subscribers, queue: Queue::default(), batch: Batch::default() }
+    }
+
+    fn come(&mut self, kind: u32, wire: Sink, now: Now) {
+        let subscribed = Subscribed::Types([kind].into());
+        let seat = self.registry.register(Kind::Stream, subscribed, None).unwrap();
+        let (preamble, resume, via) = (b":\n\n".into(), Resume::default(), Via::Wire(wire));
+        self.subscribers.admit(Arrival { seat, preamble, resume, via }, now);
+    }
+
+    /// What the broadcaster does for one event.
+    fn round(&mut self, kind: u32, encoded: &Encoded, now: Now) {
+        assert!(!self.subscribers.is_overloaded(now));
+        self.queue.push(&mut Queued { kind, encoded: encoded.clone() });
+        self.queue.take(usize::MAX, &mut self.batch);
+        self.subscribers.deliver(&mut self.batch, 1, now);
+        while self.subscribers.drop_one() {}
+    }
+}
+
+fn limits() -> SubscriberLimits {
+    SubscriberLimits {
         mailbox_bytes: 1 << 20,
         mailboxes_bytes: 256 << 20,
         stall_timeout: Duration::from_secs(10),
         heartbeat: Duration::from_secs(15),
         reconnect_spread: Duration::ZERO,
-    };
-    let history = HistoryLimits { events: 1024, bytes: 1 << 20, all_bytes: 64 << 20 };
-    let history = History::new(history, EPOCH.to_owned());
-    let registry = Registry::new(clients);
-    let mut subscribers = Subscribers::new(Arc::clone(&registry), limits, history);
-    for _ in 0..clients {
-        let subscribed = Subscribed::Types([0].into());
-        let seat = registry.register(Kind::Stream, subscribed, None).unwrap();
-        let (preamble, resume, via) = (Vec::new(), Resume::default(), Via::Wire(Sink));
-        subscribers.admit(Arrival { seat, preamble, resume, via }, now);
     }
-    subscribers
 }
 
-/// A socket that takes everything at once, and from which nothing comes.
+/// A socket that takes everything at once, or nothing, and from which nothing comes.
 #[derive(Debug)]
-struct Sink;
+struct Sink {
+    is_full: bool,
+}
 
 impl Read for Sink {
     fn read(&mut self, _: &mut [u8]) -> io::Result<usize> {
@@ -123,6 +194,9 @@ impl Read for Sink {
 
 impl Write for Sink {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        if self.is_full {
+            return Err(ErrorKind::WouldBlock.into());
+        }
         Ok(black_box(bytes).len())
     }
 

@@ -264,7 +264,9 @@ impl Broadcaster {
 
     /// How long there is nothing to do unless something comes in.
     fn next_wake(&self, stop: Option<Instant>) -> Wait {
-        if self.sweep_left > 0 || !self.arrivals.is_empty() || self.subscribers.has_closing() {
+        let subscribers = &self.subscribers;
+        let has_rest = subscribers.has_closing() || subscribers.has_released();
+        if self.sweep_left > 0 || !self.arrivals.is_empty() || has_rest {
             return Wait::No;
         }
         let tick = (!self.subscribers.is_empty()).then_some(self.next_tick);
@@ -293,7 +295,7 @@ impl Broadcaster {
                 return;
             }
             let (retried, buried) = (self.subscribers.retry_one(now), self.subscribers.drop_one());
-            let mut idle = !retried && !buried;
+            let mut idle = !self.subscribers.release_some() && !retried && !buried;
             if let Some(arrival) = self.arrivals.pop_front() {
                 self.subscribers.admit(arrival, now);
                 idle = false;

@@ -62,6 +62,8 @@ pub(crate) struct LocalSink {
     /// Bytes out of the history that may still wait beside what the budget allows.
     allowance: usize,
     rate: ReadRate,
+    /// The audience has it among those that are far behind.
+    pub(crate) is_heavy: bool,
 }
 
 impl LocalSink {
@@ -76,6 +78,7 @@ impl LocalSink {
             first: 0,
             allowance: 0,
             rate: ReadRate::default(),
+            is_heavy: false,
         }
     }
 

@@ -1,25 +1,53 @@
 //! What waits in a client's mailbox: a frame shared by all who wait for it, counted while it waits.
 
 use std::{
-    cell::RefCell,
+    cell::Cell,
+    fmt,
     sync::{
         Arc, Weak,
         atomic::{AtomicUsize, Ordering::Relaxed},
     },
 };
 
-use crate::message::frame::Frame;
+use parking_lot::Mutex;
 
-/// What one place in a mailbox costs beside the frame, in bytes.
-const OVERHEAD: usize = 32;
+use crate::{
+    broadcast::history::Place,
+    message::frame::{Frame, shared},
+};
 
-/// Bytes that all mailboxes together hold, a shared frame counted once.
+/// What one place in a mailbox costs beside the frame, in bytes: a pointer to it, and the channel's own.
+const OVERHEAD: usize = 3 * size_of::<usize>();
+/// What a frame costs while it waits, however many wait for it.
+const PARCEL: usize = shared(size_of::<Counted>());
+
+/// The memory that all mailboxes together hold, a shared frame counted once.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct MemoryInUse(Arc<AtomicUsize>);
+pub(crate) struct MemoryInUse(Arc<Counts>);
+
+#[derive(Debug, Default)]
+struct Counts {
+    bytes: AtomicUsize,
+    /// Kept events for which nobody waits any more. Held for a step of a few instructions only.
+    released: Mutex<Vec<Place>>,
+}
 
 impl MemoryInUse {
     pub(crate) fn bytes(&self) -> usize {
-        self.0.load(Relaxed)
+        self.0.bytes.load(Relaxed)
+    }
+
+    /// Takes the list of kept events for which nobody waits any more.
+    pub(crate) fn take_released(&self) -> Vec<Place> {
+        std::mem::take(&mut *self.0.released.lock())
+    }
+
+    fn add(&self, bytes: usize) {
+        self.0.bytes.fetch_add(bytes, Relaxed);
+    }
+
+    fn subtract(&self, bytes: usize) {
+        self.0.bytes.fetch_sub(bytes, Relaxed);
     }
 }
 
@@ -31,39 +59,86 @@ pub(crate) struct Pending(Arc<Counted>);
 struct Counted {
     frame: Frame,
     memory: MemoryInUse,
+    /// Where it is kept meanwhile.
+    place: Option<Place>,
+}
+
+impl Counted {
+    fn memory(&self) -> usize {
+        PARCEL + self.frame.memory()
+    }
 }
 
 /// A frame that is kept, and may wait in mailboxes meanwhile: it is counted once for all of them.
-#[derive(Debug)]
 pub(crate) struct SharedFrame {
     frame: Frame,
-    waiting: RefCell<Weak<Counted>>,
+    /// Takes memory until it is [released](Self::release), also when nobody waits any more.
+    waiting: Cell<Weak<Counted>>,
+}
+
+impl fmt::Debug for SharedFrame {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.frame.fmt(f)
+    }
 }
 
 impl SharedFrame {
     pub(crate) fn new(frame: Frame) -> Self {
-        Self { frame, waiting: RefCell::default() }
+        Self { frame, waiting: Cell::default() }
     }
 
     pub(crate) fn len(&self) -> usize {
         self.frame.len()
     }
 
-    pub(crate) fn pending(&self, memory: &MemoryInUse) -> Pending {
-        if let Some(counted) = self.waiting.borrow().upgrade() {
-            memory.0.fetch_add(OVERHEAD, Relaxed);
+    /// What the frame takes of the memory.
+    pub(crate) fn memory(&self) -> usize {
+        self.frame.memory()
+    }
+
+    /// The id, where it stands last.
+    pub(crate) fn last_id(&self) -> Option<&str> {
+        self.frame.last_id()
+    }
+
+    pub(crate) fn pending(&self, place: Place, memory: &MemoryInUse) -> Pending {
+        let waiting = self.waiting.take();
+        if let Some(counted) = waiting.upgrade() {
+            self.waiting.set(waiting);
+            memory.add(OVERHEAD);
             return Pending(counted);
         }
-        let pending = Pending::new(self.frame.clone(), memory);
-        *self.waiting.borrow_mut() = Arc::downgrade(&pending.0);
+        let pending = Pending::put(self.frame.clone(), Some(place), memory);
+        self.waiting.set(Arc::downgrade(&pending.0));
         pending
+    }
+
+    #[cfg(test)]
+    pub(crate) fn has_parcel(&self) -> bool {
+        let waiting = self.waiting.take();
+        let has_parcel = !waiting.ptr_eq(&Weak::new());
+        self.waiting.set(waiting);
+        has_parcel
+    }
+
+    /// Lets go of what it needed while somebody waited for it, unless somebody does now.
+    pub(crate) fn release(&self) {
+        let waiting = self.waiting.take();
+        if waiting.strong_count() > 0 {
+            self.waiting.set(waiting);
+        }
     }
 }
 
 impl Pending {
     pub(crate) fn new(frame: Frame, memory: &MemoryInUse) -> Self {
-        memory.0.fetch_add(frame.len() + OVERHEAD, Relaxed);
-        Self(Arc::new(Counted { frame, memory: memory.clone() }))
+        Self::put(frame, None, memory)
+    }
+
+    fn put(frame: Frame, place: Option<Place>, memory: &MemoryInUse) -> Self {
+        let counted = Counted { frame, memory: memory.clone(), place };
+        memory.add(counted.memory() + OVERHEAD);
+        Self(Arc::new(counted))
     }
 
     pub(crate) fn frame(&self) -> &Frame {
@@ -81,20 +156,23 @@ impl Pending {
 
 impl Clone for Pending {
     fn clone(&self) -> Self {
-        self.0.memory.0.fetch_add(OVERHEAD, Relaxed);
+        self.0.memory.add(OVERHEAD);
         Self(Arc::clone(&self.0))
     }
 }
 
 impl Drop for Pending {
     fn drop(&mut self) {
-        self.0.memory.0.fetch_sub(OVERHEAD, Relaxed);
+        self.0.memory.subtract(OVERHEAD);
     }
 }
 
 impl Drop for Counted {
     fn drop(&mut self) {
-        self.memory.0.fetch_sub(self.frame.len(), Relaxed);
+        self.memory.subtract(self.memory());
+        if let Some(place) = self.place {
+            self.memory.0.released.lock().push(place);
+        }
     }
 }
 
@@ -107,15 +185,33 @@ mod tests {
         let memory = MemoryInUse::default();
         let pending = Pending::new(Frame::from_bytes(&[b'x'; 100]), &memory);
         let copies = vec![pending.clone(), pending.clone()];
-        assert_eq!(memory.bytes(), 100 + 3 * OVERHEAD);
+        let once = pending.frame().memory() + PARCEL;
+        assert_eq!(memory.bytes(), once + 3 * OVERHEAD);
         drop(pending);
-        assert_eq!(memory.bytes(), 100 + 2 * OVERHEAD);
+        assert_eq!(memory.bytes(), once + 2 * OVERHEAD);
         drop(copies);
         assert_eq!(memory.bytes(), 0);
         let original = SharedFrame::new(Frame::from_bytes(&[b'x'; 100]));
-        let waiting = vec![original.pending(&memory), original.pending(&memory)];
-        assert_eq!(memory.bytes(), 100 + 2 * OVERHEAD);
+        let waiting = vec![original.pending((1, 2), &memory), original.pending((1, 2), &memory)];
+        assert_eq!(memory.bytes(), once + 2 * OVERHEAD);
         drop(waiting);
         assert_eq!(memory.bytes(), 0);
+    }
+
+    #[test]
+    fn what_a_kept_frame_needed_while_it_waited_can_be_let_go_of() {
+        let memory = MemoryInUse::default();
+        let original = SharedFrame::new(Frame::from_bytes(&[b'x'; 100]));
+        let first = original.pending((1, 2), &memory);
+        let second = original.pending((1, 2), &memory);
+        drop(first);
+        assert_eq!(memory.take_released(), []);
+        original.release();
+        assert_eq!(original.pending((1, 2), &memory).0.frame, second.0.frame);
+        drop(second);
+        assert_eq!(memory.take_released(), [(1, 2)]);
+        assert!(original.has_parcel());
+        original.release();
+        assert!(!original.has_parcel(), "it has no memory any more");
     }
 }

@@ -129,7 +129,7 @@ impl<'c> Transport<'c> {
             match read {
                 Ok(length) => {
                     self.read_buffer.fill(length);
-                    self.read += length;
+                    self.read = self.read.saturating_add(length);
                     return Ok(Some(length));
                 }
                 Err(error) => match error.kind() {

@@ -79,9 +79,9 @@ impl Builder {
         self
     }
 
-    /// How many bytes may wait for all clients together; default 256 MiB. Bytes that several
-    /// clients wait for count once. Above half of this limit, every client is held to its
-    /// [own limit](Self::mailbox_bytes). Above all of it, the clients furthest behind are
+    /// How much memory the frames that wait for all clients together may take; default 256 MiB. A
+    /// frame that several clients wait for counts once. Above half of this limit, every client is
+    /// held to its [own limit](Self::mailbox_bytes). Above all of it, the clients furthest behind are
     /// disconnected.
     pub fn mailboxes_bytes(mut self, bytes: usize) -> Self {
         self.options.subscribers.mailboxes_bytes = bytes;
@@ -131,8 +131,8 @@ impl Builder {
         self
     }
 
-    /// How many bytes of events of all types together are kept; default 64 MiB. Above it, the
-    /// oldest events are dropped first. 0 keeps none.
+    /// How much memory the kept events of all types together may take, with all that it takes to
+    /// find them; default 64 MiB. Above it, the oldest events are dropped first. 0 keeps none.
     pub fn history_all_bytes(mut self, bytes: usize) -> Self {
         self.options.history.all_bytes = bytes;
         self

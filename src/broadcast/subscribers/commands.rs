@@ -50,14 +50,13 @@ impl<W: Wire> Subscribers<W> {
         let is_short = self.is_short_of_memory();
         if let Some(subscriber) = self.table.get(key as usize).and_then(Option::as_ref) {
             let waiting = subscriber.sink.waiting();
-            self.heavy |= waiting > self.limits.mailbox_bytes / 2;
             if waiting > self.limits.mailbox_bytes
                 && (is_short || !subscriber.sink.takes_something(now))
             {
                 self.remove(key, Disconnect::Behind);
             }
         }
-        self.keep_within_memory();
+        self.keep_within_memory(now);
     }
 
     /// Ends a client's stream; what its socket has not taken by now it does not get.

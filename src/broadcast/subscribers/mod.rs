@@ -27,7 +27,7 @@ use crate::{
         arrival::{Arrival, Via},
         client::ClientId,
         clock::Now,
-        history::History,
+        history::{History, Place},
         hook_queue::{Connected, HookQueue},
         local_sink::LocalSink,
         mailbox::{MemoryInUse, Pending},
@@ -40,6 +40,7 @@ use crate::{
     socket::Wire,
 };
 
+use self::overload::Furthest;
 pub(crate) use self::{commands::Command, presence::json_counts};
 
 /// What one client that catches up writes before others have their turn.
@@ -49,6 +50,12 @@ const CATCH_UP_SHARE: usize = 256 * 1024;
 const GRACE: Duration = Duration::from_secs(3);
 /// What the sweep reads of a client's input at most.
 const INPUT_BUFFER: usize = 4096;
+
+#[cfg(test)]
+thread_local! {
+    /// How many clients were looked at to find those that are too far behind.
+    static LOOKED_AT: std::cell::Cell<usize> = const { std::cell::Cell::new(0) };
+}
 
 /// Limits and times that concern clients.
 #[derive(Clone, Debug)]
@@ -101,6 +108,22 @@ impl<W: Wire> Sink<W> {
         }
     }
 
+    /// Whether the client reads, as far as can be told.
+    fn reads(&mut self, now: Now) -> bool {
+        match self {
+            Self::Stream(stream) => stream.reads(now),
+            Self::Local(local) => local.reads(now),
+        }
+    }
+
+    /// Whether the client is among the `heavy` ones.
+    fn is_heavy(&mut self) -> &mut bool {
+        match self {
+            Self::Stream(stream) => &mut stream.is_heavy,
+            Self::Local(local) => &mut local.is_heavy,
+        }
+    }
+
     /// Whether the client took something not long ago; one that has is given time, and more than
     /// its budget as long as memory is not short.
     fn takes_something(&self, now: Now) -> bool {
@@ -124,10 +147,13 @@ pub(crate) struct Subscribers<W> {
     /// Clients that are gone, to be let go of one by one: closing a socket and freeing what waited
     /// takes time, which live events do not have.
     closing: Vec<Sink<W>>,
+    /// Kept events for which nobody waits any more.
+    released: Vec<Place>,
     /// Where the sweep goes on.
     cursor: usize,
-    /// Somebody may be more than half a budget behind.
-    heavy: bool,
+    /// Those that were seen to be more than half a budget behind. One that has left since is void.
+    heavy: Vec<(Key, ClientId)>,
+    furthest: Furthest,
     /// Counts since the start; the numbers of clients are the registry's.
     stats: Stats,
     /// Where clients are told of that come and go, if anybody wants to know.
@@ -157,8 +183,10 @@ impl<W: Wire> Subscribers<W> {
             sets: SubscriptionSets::default(),
             retries: BinaryHeap::new(),
             closing: Vec::new(),
+            released: Vec::new(),
             cursor: 0,
-            heavy: false,
+            heavy: Vec::new(),
+            furthest: Furthest::default(),
             stats: Stats::default(),
             hook_queue: None,
             has_changed: false,
@@ -318,8 +346,9 @@ impl<W: Wire> Subscribers<W> {
         match &mut subscriber.sink {
             Sink::Stream(stream) if !stream.is_caught_up() => {
                 stream.fit_mailbox(|room| self.registry.replace_mailbox(subscriber.id, room));
-                stream.added(frame.len());
+                let waiting = stream.added(frame.len());
                 self.registry.send([(subscriber.id, pending())]);
+                self.note_waiting(key, waiting);
             }
             Sink::Stream(stream) => match stream.send(frame.as_bytes(), pending, now) {
                 Ok(Progress::CaughtUp) => {}
@@ -330,8 +359,9 @@ impl<W: Wire> Subscribers<W> {
                 Err(reason) => self.remove(key, reason),
             },
             Sink::Local(local) => {
-                local.added(frame.len(), now);
+                let waiting = local.added(frame.len(), now);
                 self.registry.send([(subscriber.id, pending())]);
+                self.note_waiting(key, waiting);
             }
         }
     }
@@ -375,6 +405,8 @@ impl<W: Wire> Subscribers<W> {
             self.table = Vec::new();
             self.vacant = Vec::new();
             self.retries = BinaryHeap::new();
+            self.heavy = Vec::new();
+            self.furthest = Furthest::default();
         }
     }
 }

@@ -1,7 +1,7 @@
 use std::iter::repeat_n;
 
 use super::super::*;
-use super::{BLOCK, BUDGET, Machine, seen, texts};
+use super::{BLOCK, BUDGET, Machine, cost, seen, texts};
 use crate::broadcast::{
     arrival::Resume,
     hook_queue::HookEvent,
@@ -49,6 +49,28 @@ fn a_message_to_a_client_that_replays_comes_after_what_it_has_missed() {
     assert_eq!(seen(&returning), format!("helloid: e-0{events}"));
     let own = ["helloid: e-0", "aid: e-1", "bid: e-2", "to one ", "cid: e-3", "did: e-4"];
     assert_eq!(texts(&mailbox), own, "a subscription has it in order");
+}
+
+#[test]
+fn what_a_replay_needed_is_let_go_of_when_nobody_waits_for_it() {
+    let mut machine = Machine::keeping(100, |_| {});
+    for _ in 0..50 {
+        machine.deliver(&[(1, "a"), (2, "b")]);
+    }
+    let (mailbox, _tally) = machine.local(after(0));
+    assert_eq!(machine.subscribers.history.parcels(), 100);
+    let _returning = machine.returning(&[2], after(0), []);
+    machine.catch_up();
+    while machine.subscribers.release_some() {}
+    assert_eq!(machine.subscribers.history.parcels(), 100, "the subscription has not taken them");
+    texts(&mailbox);
+    assert!(machine.subscribers.release_some() && machine.subscribers.has_released());
+    while machine.subscribers.release_some() {}
+    assert!(!machine.subscribers.has_released());
+    assert_eq!(machine.subscribers.history.parcels(), 0);
+    machine.returning(&[1], after(0), []);
+    machine.catch_up();
+    assert_eq!(machine.subscribers.history.parcels(), 50);
 }
 
 #[test]
@@ -120,10 +142,11 @@ fn who_comes_and_goes_is_told_in_order() {
 
 #[test]
 fn frames_being_written_to_one_client_alone_count_against_the_memory_of_all() {
-    let mut machine = Machine::with(|limits| limits.mailboxes_bytes = 10 * BUDGET);
+    let text = "x".repeat(BUDGET);
+    let mut machine = Machine::with(|limits| limits.mailboxes_bytes = 9 * cost(&text));
     let _stuck: Vec<_> = (0..20).map(|_| machine.stream(&[1], repeat_n(BLOCK, 100))).collect();
     for client in 0..20 {
-        machine.send_to(client, &"x".repeat(BUDGET));
+        machine.send_to(client, &text);
     }
     assert_eq!(machine.disconnected().behind, 11, "nine frames with their places fit");
 }

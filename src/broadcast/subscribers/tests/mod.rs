@@ -54,7 +54,7 @@ impl Machine {
             reconnect_spread: Duration::ZERO,
         };
         change(&mut limits);
-        let registry = Registry::new(100);
+        let registry = Registry::new(10_000);
         let history = HistoryLimits { events, bytes: usize::MAX, all_bytes: usize::MAX };
         let history = History::new(history, "e".to_owned());
         let subscribers = Subscribers::new(Arc::clone(&registry), limits, history);
@@ -148,6 +148,13 @@ impl Machine {
     pub(super) fn disconnected(&self) -> crate::broadcast::stats::Disconnected {
         self.subscribers.stats().disconnected
     }
+}
+
+/// What an event takes of the memory of all mailboxes while one client waits for it.
+pub(super) fn cost(text: &str) -> usize {
+    let memory = MemoryInUse::default();
+    let _mail = Pending::new(Frame::from_bytes(format!("{text}\n").as_bytes()), &memory);
+    memory.bytes()
 }
 
 /// What a client received, without line feeds.
@@ -270,9 +277,9 @@ fn a_client_over_its_budget_is_disconnected() {
 
 #[test]
 fn over_the_limit_of_all_mailboxes_those_furthest_behind_go_first() {
-    let mut machine = Machine::with(|limits| limits.mailboxes_bytes = 700);
-    let far = machine.stream(&[1], [BLOCK]);
     let text = "x".repeat(99);
+    let mut machine = Machine::with(|limits| limits.mailboxes_bytes = 5 * cost(&text));
+    let far = machine.stream(&[1], [BLOCK]);
     for _ in 0..4 {
         machine.deliver(&[(1, &text)]);
     }
@@ -295,6 +302,17 @@ fn a_shared_frame_counts_once_however_many_wait_for_it() {
     machine.deliver(&[(1, &"x".repeat(899))]);
     machine.deliver(&[(1, &"x".repeat(899))]);
     assert_eq!(machine.disconnected().behind, 0);
+}
+
+/// On a 32-bit host, the bytes of one event to these clients are more than `usize` can count.
+#[test]
+fn what_was_delivered_is_counted_beyond_4_gib() {
+    const CLIENTS: u32 = 4100;
+    let mut machine = Machine::with(|_| {});
+    let _stuck: Vec<Scripted> = (0..CLIENTS).map(|_| machine.stream(&[1], [BLOCK])).collect();
+    machine.deliver(&[(1, &"x".repeat((1 << 20) - 1))]);
+    assert_eq!(machine.subscribers.stats().deliveries, u64::from(CLIENTS));
+    assert_eq!(machine.subscribers.stats().bytes, u64::from(CLIENTS) << 20);
 }
 
 #[test]
