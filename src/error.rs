@@ -183,14 +183,16 @@ impl fmt::Display for PublishAllError {
         let Self { index, accepted, unknown, error } = self;
         write!(f, "message {} of the batch: {error}; {accepted} were accepted", index + 1)?;
         let next = accepted + unknown + 1;
-        match (accepted, unknown) {
-            (0, 0) => Ok(()),
-            (_, 0) => write!(f, ": do not send it all again, only from message {next} on"),
-            _ => write!(
+        if !self.is_partial() {
+            Ok(())
+        } else if *unknown == 0 {
+            write!(f, ": do not send it all again, only from message {next} on")
+        } else {
+            write!(
                 f,
                 ", the next {unknown} may be: do not send these again, or they may come twice; what \
                  follows, from message {next} on, was not published"
-            ),
+            )
         }
     }
 }
