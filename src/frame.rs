@@ -243,15 +243,22 @@ fn line_end(bytes: &[u8]) -> Option<usize> {
 }
 
 fn framed_size(message: &Message) -> usize {
-    let line = |field: &str, value: usize| field.len() + value + 1;
     let event = message.event_type();
-    let event = if is_general(event) { 0 } else { line("event: ", event.len()) };
-    let data: usize = split_lines(message.data()).map(|text| line("data: ", text.len())).sum();
-    let id = message.event_id().map_or(0, |id| line("id: ", id.as_str().len()));
+    let event = if is_general(event) { 0 } else { lines_size("event: ", 1, event.len()) };
+    let (lines, text) = split_lines(message.data())
+        .fold((0, 0), |(lines, bytes), text| (lines + 1, bytes + text.len()));
+    let data = lines_size("data: ", lines, text);
+    let id = message.event_id().map_or(0, |id| lines_size("id: ", 1, id.as_str().len()));
     let retry = message.retry_millis().map_or(0, |millis| {
-        line("retry: ", millis.checked_ilog10().map_or(1, |log| log as usize + 1))
+        lines_size("retry: ", 1, millis.checked_ilog10().map_or(1, |log| log as usize + 1))
     });
-    event + data + id + retry + 1
+    [event, data, id, retry].into_iter().fold(1, usize::saturating_add)
+}
+
+/// What so many lines of a field take with values of so many bytes in all. A message of line feeds
+/// may take more than a 32-bit host can count, which is too much for any limit.
+fn lines_size(field: &str, lines: usize, values: usize) -> usize {
+    lines.saturating_mul(field.len() + 1).saturating_add(values)
 }
 
 #[cfg(test)]
@@ -265,6 +272,13 @@ mod tests {
         let encoded = Encoded::new(message, usize::MAX).expect("the message is valid");
         let frame = seal(&encoded.lines, None, &mut Vec::new());
         String::from_utf8(frame.as_bytes().to_vec()).expect("frames are UTF-8")
+    }
+
+    #[test]
+    fn a_size_that_cannot_be_counted_is_the_largest() {
+        assert_eq!(lines_size("data: ", 3, 10), 3 * 7 + 10);
+        assert_eq!(lines_size("data: ", usize::MAX / 7 + 1, 0), usize::MAX);
+        assert_eq!(lines_size("data: ", usize::MAX / 7, 7), usize::MAX);
     }
 
     #[test]

@@ -122,8 +122,10 @@ impl<W: Wire> Audience<W> {
             }
             self.heavy |= waiting > self.limits.mailbox_bytes / 2;
         }
-        self.stats.deliveries += (delivered * matched.len()) as u64;
-        self.stats.bytes += (delivered * bytes.len()) as u64;
+        // Together more than a 32-bit host can count.
+        let delivered = delivered as u64;
+        self.stats.deliveries += delivered * matched.len() as u64;
+        self.stats.bytes += delivered * bytes.len() as u64;
         self.joined = joined;
     }
 }

@@ -45,7 +45,7 @@ impl Hub {
             reconnect_spread: Duration::ZERO,
         };
         change(&mut limits);
-        let registry = Registry::new(100);
+        let registry = Registry::new(10_000);
         let history = HistoryLimits { events, bytes: usize::MAX, all_bytes: usize::MAX };
         let history = History::new(history, "e".to_owned());
         let audience = Audience::new(Arc::clone(&registry), limits, history);
@@ -277,6 +277,17 @@ fn a_shared_frame_counts_once_however_many_wait_for_it() {
     hub.deliver(&[(1, &"x".repeat(899))]);
     hub.deliver(&[(1, &"x".repeat(899))]);
     assert_eq!(hub.disconnected().behind, 0);
+}
+
+/// On a 32-bit host, the bytes of one event to these clients are more than `usize` can count.
+#[test]
+fn what_was_delivered_is_counted_beyond_4_gib() {
+    const CLIENTS: u32 = 4100;
+    let mut hub = Hub::with(|_| {});
+    let _stuck: Vec<Scripted> = (0..CLIENTS).map(|_| hub.stream(&[1], [BLOCK])).collect();
+    hub.deliver(&[(1, &"x".repeat((1 << 20) - 1))]);
+    assert_eq!(hub.audience.stats().deliveries, u64::from(CLIENTS));
+    assert_eq!(hub.audience.stats().bytes, u64::from(CLIENTS) << 20);
 }
 
 #[test]
