@@ -42,7 +42,7 @@ impl<W: Wire> Audience<W> {
         self.touched = touched;
         self.registry.send(self.mails.drain(..));
         self.remove_gone();
-        self.keep_within_memory();
+        self.keep_within_memory(moment);
     }
 
     fn deliver_to(
@@ -120,7 +120,7 @@ impl<W: Wire> Audience<W> {
             {
                 self.gone.push((key, Disconnect::Behind));
             }
-            self.heavy |= waiting > self.limits.mailbox_bytes / 2;
+            self.note_waiting(key, waiting);
         }
         // Together more than a 32-bit host can count.
         let delivered = delivered as u64;
