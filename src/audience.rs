@@ -33,7 +33,7 @@ use crate::{
     feed::Feed,
     frame::{Frame, HEARTBEAT},
     groups::{Event, GroupId, Groups, Key},
-    history::History,
+    history::{History, Place},
     mail::{Load, Mail},
     meter::Moment,
     notices::{Connected, Notices},
@@ -148,6 +148,8 @@ pub(crate) struct Audience<W> {
     /// Clients that are gone, to be let go of one by one: closing a socket and freeing what waited
     /// takes time, which live events do not have.
     graves: Vec<Outlet<W>>,
+    /// Kept events for which nobody waits any more.
+    released: Vec<Place>,
     /// Where the sweep goes on.
     cursor: usize,
     /// Those that were seen to be more than half a budget behind. One that has left since is void.
@@ -182,6 +184,7 @@ impl<W: Wire> Audience<W> {
             groups: Groups::default(),
             retries: BinaryHeap::new(),
             graves: Vec::new(),
+            released: Vec::new(),
             cursor: 0,
             heavy: Vec::new(),
             furthest: Furthest::default(),

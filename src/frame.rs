@@ -60,6 +60,13 @@ impl Frame {
         self.fields("id: ").next()
     }
 
+    /// The id, where it stands last.
+    pub(crate) fn last_id(&self) -> Option<&str> {
+        let lines = self.0.strip_suffix(b"\n\n")?;
+        let begin = lines.iter().rposition(|&byte| byte == b'\n').map_or(0, |end| end + 1);
+        std::str::from_utf8(&lines[begin..]).ok()?.strip_prefix("id: ")
+    }
+
     /// The values of a field, in their order.
     fn fields(&self, field: &'static str) -> impl Iterator<Item = &str> {
         let text = std::str::from_utf8(&self.0).unwrap_or_default();
@@ -70,10 +77,28 @@ impl Frame {
         self.0.len()
     }
 
+    /// What it takes of the memory.
+    pub(crate) fn memory(&self) -> usize {
+        shared(self.len())
+    }
+
     /// Takes blocks that are complete already: a comment, a response head, several frames in one.
     pub(crate) fn from_bytes(bytes: &[u8]) -> Self {
         Self(bytes.into())
     }
+}
+
+/// What so many bytes take of the memory in a piece of their own: allocators keep the size beside
+/// them, round it up, and give out no small pieces.
+pub(crate) const fn allocated(bytes: usize) -> usize {
+    const WORD: usize = size_of::<usize>();
+    let size = (bytes + WORD).next_multiple_of(2 * WORD);
+    if size < 4 * WORD { 4 * WORD } else { size }
+}
+
+/// What so many bytes take that are shared: there are two counters beside them.
+pub(crate) const fn shared(bytes: usize) -> usize {
+    allocated(2 * size_of::<usize>() + bytes)
 }
 
 /// A message's lines, encoded by its publisher; the end, with an id where it has none of its own,

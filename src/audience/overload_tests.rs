@@ -5,7 +5,7 @@ use std::iter::repeat_n;
 use proptest::prelude::*;
 
 use super::{
-    tests::{BLOCK, Hub, seen},
+    tests::{BLOCK, Hub, cost, seen},
     *,
 };
 use crate::scripted::{
@@ -149,7 +149,7 @@ fn one_client_far_behind_costs_no_look_at_all_the_others() {
 fn to_let_go_of_one_client_is_no_look_at_all_of_them() {
     const CLIENTS: usize = 1000;
     let text = "x".repeat(967);
-    let mut hub = Hub::with(|limits| limits.mailboxes_bytes = 1000 * CLIENTS);
+    let mut hub = Hub::with(|limits| limits.mailboxes_bytes = CLIENTS * cost(&text));
     let wires: Vec<Scripted> =
         (0..).take(CLIENTS).map(|kind| hub.stream(&[kind], repeat_n(BLOCK, 100))).collect();
     for kind in 0..1000 {

@@ -145,6 +145,13 @@ impl Hub {
     }
 }
 
+/// What an event takes of the memory of all mailboxes while one client waits for it.
+pub(super) fn cost(text: &str) -> usize {
+    let load = Load::default();
+    let _mail = Mail::new(Frame::from_bytes(format!("{text}\n").as_bytes()), &load);
+    load.bytes()
+}
+
 /// What a client received, without line feeds.
 pub(super) fn seen(wire: &Scripted) -> String {
     wire.received().replace('\n', "")
@@ -252,9 +259,9 @@ fn a_client_over_its_budget_is_disconnected() {
 
 #[test]
 fn over_the_limit_of_all_mailboxes_those_furthest_behind_go_first() {
-    let mut hub = Hub::with(|limits| limits.mailboxes_bytes = 700);
-    let far = hub.stream(&[1], [BLOCK]);
     let text = "x".repeat(99);
+    let mut hub = Hub::with(|limits| limits.mailboxes_bytes = 5 * cost(&text));
+    let far = hub.stream(&[1], [BLOCK]);
     for _ in 0..4 {
         hub.deliver(&[(1, &text)]);
     }

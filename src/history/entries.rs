@@ -74,7 +74,7 @@ impl History {
         if !self.logs[at].is_used() {
             self.logs[at].dropped_entry = passed_over;
         }
-        self.keep(kind, &frame, id, entry);
+        self.keep(kind, &frame, id.as_ref(), entry);
         frame
     }
 
@@ -170,11 +170,8 @@ impl History {
     /// The entry that an id stands for: its own, or the one whose publisher gave it this id.
     fn entry_of(&self, subscribed: &Subscribed, id: &str) -> Option<EntryId> {
         EntryId::parse(id).or_else(|| {
-            let mut uses = self.ids.get(id)?.iter();
-            let &(sequence, kind) = uses.find(|&&(_, kind)| subscribed.includes(kind))?;
-            let log = self.logs.get(kind as usize)?;
-            let at = log.kept.binary_search_by_key(&sequence, |kept| kept.sequence).ok()?;
-            log.kept.get(at).map(|kept| kept.entry)
+            let mut uses = self.uses(id).filter(|&(kind, _)| subscribed.includes(kind));
+            uses.next().map(|(_, kept)| kept.entry)
         })
     }
 
@@ -192,13 +189,6 @@ impl History {
             Subscribed::Types(types) => types.iter().copied().map(dropped).max(),
         };
         newest.unwrap_or_default()
-    }
-}
-
-impl Log {
-    /// Whether an event of this type was ever read here.
-    fn is_used(&self) -> bool {
-        self.dropped > 0 || !self.kept.is_empty()
     }
 }
 
