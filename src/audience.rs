@@ -81,8 +81,6 @@ struct Member<W> {
     group: GroupId,
     /// Its place in the group.
     place: u32,
-    /// It is among the `heavy` ones.
-    is_heavy: bool,
     outlet: Outlet<W>,
 }
 
@@ -122,6 +120,14 @@ impl<W: Wire> Outlet<W> {
         match self {
             Self::Stream(stream) => stream.reads(moment),
             Self::Feed(feed) => feed.reads(moment),
+        }
+    }
+
+    /// Whether the client is among the `heavy` ones.
+    fn is_heavy(&mut self) -> &mut bool {
+        match self {
+            Self::Stream(stream) => &mut stream.is_heavy,
+            Self::Feed(feed) => &mut feed.is_heavy,
         }
     }
 
@@ -238,7 +244,7 @@ impl<W: Wire> Audience<W> {
             Via::Wire(wire) => Outlet::Stream(Stream::new(wire, mailbox, moment)),
             Via::Tally(tally) => Outlet::Feed(Box::new(Feed::new(tally, mailbox, moment))),
         };
-        self.members[key as usize] = Some(Member { id, group, place, is_heavy: false, outlet });
+        self.members[key as usize] = Some(Member { id, group, place, outlet });
         self.registry.seated(id, key);
         self.has_changed = true;
         if let Some(notices) = &self.notices {

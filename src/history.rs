@@ -133,14 +133,14 @@ impl History {
 
     /// Completes an event that consists of these lines: gives it its place in the order, and its id
     /// where its publisher gave it none; keeps it.
-    pub(crate) fn record(&mut self, kind: TypeId, id: Option<EventId>, lines: &[u8]) -> Frame {
+    pub(crate) fn record(&mut self, kind: TypeId, id: Option<&EventId>, lines: &[u8]) -> Frame {
         self.newest += 1;
         // What is of this node alone has no place in a log that several share.
         let is_on = self.keeps_own();
         let place = (is_on && id.is_none()).then_some((&*self.epoch, self.newest));
         let frame = frame::seal(lines, place, &mut self.buffer);
         if is_on {
-            self.keep(kind, &frame, id.as_ref(), EntryId::ZERO);
+            self.keep(kind, &frame, id, EntryId::ZERO);
         }
         frame
     }

@@ -22,7 +22,7 @@ impl<W: Wire> Audience<W> {
         while events.len() < count
             && let Some((Head { kind, id, .. }, lines)) = batch.pop()
         {
-            events.push(Event { kind, frame: self.history.record(kind, id, lines) });
+            events.push(Event { kind, frame: self.history.record(kind, id.as_ref(), lines) });
         }
         self.deliver_events(&events, true, moment);
         events.clear();

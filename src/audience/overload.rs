@@ -59,7 +59,7 @@ impl<W: Wire> Audience<W> {
     pub(super) fn note_waiting(&mut self, key: Key, waiting: usize) {
         if waiting > self.limits.mailbox_bytes / 2
             && let Some(member) = self.members.get_mut(key as usize).and_then(Option::as_mut)
-            && !std::mem::replace(&mut member.is_heavy, true)
+            && !std::mem::replace(member.outlet.is_heavy(), true)
         {
             self.heavy.push((key, member.id));
         }
@@ -75,8 +75,9 @@ impl<W: Wire> Audience<W> {
             let Some(member) = member.filter(|member| member.id == id) else {
                 return false;
             };
-            member.is_heavy = member.outlet.waiting() > half;
-            if member.is_heavy
+            let is_heavy = member.outlet.waiting() > half;
+            *member.outlet.is_heavy() = is_heavy;
+            if is_heavy
                 && member.outlet.reads(moment)
                 && let Some(progress) = member.outlet.progress()
                 && moment.is_recent(progress)
@@ -84,7 +85,7 @@ impl<W: Wire> Audience<W> {
                 found.readers += 1;
                 found.active |= moment.now.saturating_duration_since(progress) < ACTIVE;
             }
-            member.is_heavy
+            is_heavy
         });
         found
     }
