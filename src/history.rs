@@ -158,11 +158,13 @@ impl History {
     /// Keeps the newest event, and lets go of what is too much.
     fn keep(&mut self, kind: TypeId, frame: &Frame, id: Option<&EventId>, entry: EntryId) {
         let sequence = self.newest;
-        let frame = Original::new(frame.clone());
-        let kept = Kept { sequence, frame, has_id: id.is_some(), entry };
+        let original = Original::new(frame.clone());
+        let kept = Kept { sequence, frame: original, has_id: id.is_some(), entry };
         let at = self.log_at(kind);
+        let HistoryLimits { events, bytes, all_bytes } = self.limits;
         let alone = kept.memory() + LOG + slots(1);
-        if !self.is_on() || alone > self.limits.bytes.min(self.limits.all_bytes) {
+        // One that takes all of its type's limit by itself is kept: what comes to it is little.
+        if !self.is_on() || frame.len() > bytes || alone > all_bytes {
             self.note_drop(at, sequence, entry);
             return;
         }
@@ -176,12 +178,12 @@ impl History {
         if !std::mem::replace(&mut log.is_listed, true) {
             self.oldest.push(Reverse((sequence, at)));
         }
-        while self.logs[at].kept.len() > self.limits.events
-            || self.logs[at].memory() > self.limits.bytes
+        while self.logs[at].kept.len() > events
+            || self.logs[at].kept.len() > 1 && self.logs[at].memory() > bytes
         {
             self.drop_oldest(at);
         }
-        while self.bytes > self.limits.all_bytes
+        while self.bytes > all_bytes
             && let Some(at) = self.log_of_the_oldest()
         {
             self.drop_oldest(at);
