@@ -96,7 +96,7 @@ fn frame_of_bytes(bencher: Bencher<'_, '_>, bytes: usize) {
 #[divan::bench(args = [(1, 1), (1000, 1), (1000, 16), (10_000, 1)])]
 fn deliver_to_clients_events(bencher: Bencher<'_, '_>, (clients, events): (usize, usize)) {
     let moment = Moment { now: Instant::now(), second: 0 };
-    let mut audience = audience(clients, moment);
+    let mut audience = hub(clients, moment).audience;
     let encoded = Encoded::new(&message(SMALL), 1 << 20).unwrap();
     let (mut queue, mut batch) = (Queue::default(), Batch::default());
     bencher.counter(ItemsCount::new(clients * events)).bench_local(|| {
@@ -108,30 +108,99 @@ fn deliver_to_clients_events(bencher: Bencher<'_, '_>, (clients, events): (usize
     });
 }
 
-fn audience(clients: usize, moment: Moment) -> Audience<Sink> {
-    let limits = AudienceLimits {
+/// A round with an event to 9000 clients, while so many others are far behind.
+#[divan::bench(args = [0, 1, 100])]
+fn round_while_some_are_far_behind(bencher: Bencher<'_, '_>, far_behind: usize) {
+    let moment = Moment { now: Instant::now(), second: 0 };
+    let mut hub = hub(9000, moment);
+    (0..far_behind).for_each(|_| hub.come(1, Sink { is_full: true }, moment));
+    let large = Encoded::new(&message(600_000), 1 << 20).unwrap();
+    let small = Encoded::new(&message(SMALL), 1 << 20).unwrap();
+    // One waits in the mailboxes behind the one being written.
+    (0..2).for_each(|_| hub.round(1, &large, moment));
+    bencher.counter(ItemsCount::new(9000_usize)).bench_local(|| hub.round(0, &small, moment));
+}
+
+/// An event to one of so many clients that do not read, while their memory is used up.
+#[divan::bench(args = [100, 10_000])]
+fn let_go_of_one_of_clients(bencher: Bencher<'_, '_>, clients: u32) {
+    let mut moment = Moment { now: Instant::now(), second: 0 };
+    let limits = AudienceLimits { mailboxes_bytes: 4000 * clients as usize, ..limits() };
+    let mut hub = Hub::new(limits);
+    (0..clients).for_each(|kind| hub.come(kind, Sink { is_full: true }, moment));
+    let encoded = Encoded::new(&message(1000), 1 << 20).unwrap();
+    let mut event = 0;
+    let mut publish = || {
+        let (gone, kind) = (hub.audience.stats().disconnected.behind, event % clients);
+        event += 1;
+        // As time passes where each event comes alone.
+        moment.now += Duration::from_micros(20);
+        hub.round(kind, &encoded, moment);
+        let is_gone = hub.audience.stats().disconnected.behind > gone;
+        if is_gone {
+            hub.come(kind, Sink { is_full: true }, moment);
+        }
+        is_gone
+    };
+    while !publish() {}
+    bencher.counter(ItemsCount::new(1_usize)).bench_local(publish);
+}
+
+struct Hub {
+    registry: Arc<Registry>,
+    audience: Audience<Sink>,
+    queue: Queue,
+    batch: Batch,
+}
+
+/// So many clients, all caught up.
+fn hub(clients: usize, moment: Moment) -> Hub {
+    let mut hub = Hub::new(limits());
+    (0..clients).for_each(|_| hub.come(0, Sink { is_full: false }, moment));
+    hub
+}
+
+impl Hub {
+    fn new(limits: AudienceLimits) -> Self {
+        let history = HistoryLimits { events: 1024, bytes: 1 << 20, all_bytes: 64 << 20 };
+        let history = History::new(history, EPOCH.to_owned());
+        let registry = Registry::new(usize::MAX);
+        let audience = Audience::new(Arc::clone(&registry), limits, history);
+        Self { registry, audience, queue: Queue::default(), batch: Batch::default() }
+    }
+
+    fn come(&mut self, kind: u32, wire: Sink, moment: Moment) {
+        let subscribed = Subscribed::Types([kind].into());
+        let seat = self.registry.register(Kind::Stream, subscribed, None).unwrap();
+        let (preamble, resume, via) = (b":\n\n".into(), Resume::default(), Via::Wire(wire));
+        self.audience.admit(Arrival { seat, preamble, resume, via, back: None }, moment);
+    }
+
+    /// What the broadcaster does for one event.
+    fn round(&mut self, kind: u32, encoded: &Encoded, moment: Moment) {
+        assert!(!self.audience.is_overloaded(moment));
+        self.queue.push(&mut Queued { kind, encoded: encoded.clone() });
+        self.queue.take(usize::MAX, &mut self.batch);
+        self.audience.deliver(&mut self.batch, 1, moment);
+        while self.audience.bury_one() {}
+    }
+}
+
+fn limits() -> AudienceLimits {
+    AudienceLimits {
         mailbox_bytes: 1 << 20,
         mailboxes_bytes: 256 << 20,
         stall_timeout: Duration::from_secs(10),
         heartbeat: Duration::from_secs(15),
         reconnect_spread: Duration::ZERO,
-    };
-    let history = HistoryLimits { events: 1024, bytes: 1 << 20, all_bytes: 64 << 20 };
-    let history = History::new(history, EPOCH.to_owned());
-    let registry = Registry::new(clients);
-    let mut audience = Audience::new(Arc::clone(&registry), limits, history);
-    for _ in 0..clients {
-        let subscribed = Subscribed::Types([0].into());
-        let seat = registry.register(Kind::Stream, subscribed, None).unwrap();
-        let (preamble, resume, via) = (Vec::new(), Resume::default(), Via::Wire(Sink));
-        audience.admit(Arrival { seat, preamble, resume, via, back: None }, moment);
     }
-    audience
 }
 
-/// A socket that takes everything at once, and from which nothing comes.
+/// A socket that takes everything at once, or nothing, and from which nothing comes.
 #[derive(Debug)]
-struct Sink;
+struct Sink {
+    is_full: bool,
+}
 
 impl Read for Sink {
     fn read(&mut self, _: &mut [u8]) -> io::Result<usize> {
@@ -141,6 +210,9 @@ impl Read for Sink {
 
 impl Write for Sink {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        if self.is_full {
+            return Err(ErrorKind::WouldBlock.into());
+        }
         Ok(black_box(bytes).len())
     }
 

@@ -33,7 +33,7 @@ use crate::{
     feed::Feed,
     frame::{Frame, HEARTBEAT},
     groups::{Event, GroupId, Groups, Key},
-    history::History,
+    history::{History, Place},
     mail::{Load, Mail},
     meter::Moment,
     notices::{Connected, Notices},
@@ -43,6 +43,7 @@ use crate::{
     stream::{Progress, Stream},
 };
 
+use self::overload::Furthest;
 pub(crate) use self::{
     arrival::{Arrival, Origin, Resume, Returned, Via},
     order::Order,
@@ -56,6 +57,12 @@ const CATCH_UP_SHARE: usize = 256 * 1024;
 const GRACE: Duration = Duration::from_secs(3);
 /// What the sweep reads of a client's input at most.
 const INPUT_BUFFER: usize = 4096;
+
+#[cfg(test)]
+thread_local! {
+    /// How many clients were looked at to find those that are too far behind.
+    static LOOKED_AT: std::cell::Cell<usize> = const { std::cell::Cell::new(0) };
+}
 
 /// Limits and times that concern clients.
 #[derive(Clone, Debug)]
@@ -108,6 +115,22 @@ impl<W: Wire> Outlet<W> {
         }
     }
 
+    /// Whether the client reads, as far as can be told.
+    fn reads(&mut self, moment: Moment) -> bool {
+        match self {
+            Self::Stream(stream) => stream.reads(moment),
+            Self::Feed(feed) => feed.reads(moment),
+        }
+    }
+
+    /// Whether the client is among the `heavy` ones.
+    fn is_heavy(&mut self) -> &mut bool {
+        match self {
+            Self::Stream(stream) => &mut stream.is_heavy,
+            Self::Feed(feed) => &mut feed.is_heavy,
+        }
+    }
+
     /// Whether the client took something not long ago; one that has is given time, and more than
     /// its budget as long as memory is not short.
     fn takes_something(&self, moment: Moment) -> bool {
@@ -131,10 +154,13 @@ pub(crate) struct Audience<W> {
     /// Clients that are gone, to be let go of one by one: closing a socket and freeing what waited
     /// takes time, which live events do not have.
     graves: Vec<Outlet<W>>,
+    /// Kept events for which nobody waits any more.
+    released: Vec<Place>,
     /// Where the sweep goes on.
     cursor: usize,
-    /// Somebody may be more than half a budget behind.
-    heavy: bool,
+    /// Those that were seen to be more than half a budget behind. One that has left since is void.
+    heavy: Vec<(Key, ClientId)>,
+    furthest: Furthest,
     /// Counts since the start; the numbers of clients are the registry's.
     stats: Stats,
     /// Where clients are told of that come and go, if anybody wants to know.
@@ -164,8 +190,10 @@ impl<W: Wire> Audience<W> {
             groups: Groups::default(),
             retries: BinaryHeap::new(),
             graves: Vec::new(),
+            released: Vec::new(),
             cursor: 0,
-            heavy: false,
+            heavy: Vec::new(),
+            furthest: Furthest::default(),
             stats: Stats::default(),
             notices: None,
             has_changed: false,
@@ -324,8 +352,9 @@ impl<W: Wire> Audience<W> {
         match &mut member.outlet {
             Outlet::Stream(stream) if !stream.is_caught_up() => {
                 stream.fit_mailbox(|room| self.registry.replace_mailbox(member.id, room));
-                stream.mailed(frame.len());
+                let waiting = stream.mailed(frame.len());
                 self.registry.send([(member.id, mail())]);
+                self.note_waiting(key, waiting);
             }
             Outlet::Stream(stream) => match stream.send(frame.as_bytes(), mail, moment) {
                 Ok(Progress::CaughtUp) => {}
@@ -336,8 +365,9 @@ impl<W: Wire> Audience<W> {
                 Err(reason) => self.remove(key, reason),
             },
             Outlet::Feed(feed) => {
-                feed.mailed(frame.len(), moment);
+                let waiting = feed.mailed(frame.len(), moment);
                 self.registry.send([(member.id, mail())]);
+                self.note_waiting(key, waiting);
             }
         }
     }
@@ -381,6 +411,8 @@ impl<W: Wire> Audience<W> {
             self.members = Vec::new();
             self.vacant = Vec::new();
             self.retries = BinaryHeap::new();
+            self.heavy = Vec::new();
+            self.furthest = Furthest::default();
         }
     }
 }

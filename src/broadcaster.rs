@@ -251,7 +251,9 @@ impl Broadcaster {
 
     /// Until when there is nothing to do unless something comes in.
     fn next_wake(&self, stop: Option<Instant>) -> Option<Instant> {
-        if self.sweep_left > 0 || !self.arrivals.is_empty() || self.audience.has_graves() {
+        let audience = &self.audience;
+        let has_rest = audience.has_graves() || audience.has_released();
+        if self.sweep_left > 0 || !self.arrivals.is_empty() || has_rest {
             return Some(self.started);
         }
         let tick = (!self.audience.is_empty()).then_some(self.next_tick);
@@ -279,7 +281,7 @@ impl Broadcaster {
                 return;
             }
             let (retried, buried) = (self.audience.retry_one(moment), self.audience.bury_one());
-            let mut idle = !retried && !buried;
+            let mut idle = !self.audience.release_some() && !retried && !buried;
             if let Some(arrival) = self.arrivals.pop_front() {
                 self.audience.admit(arrival, moment);
                 idle = false;

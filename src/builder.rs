@@ -80,8 +80,8 @@ impl Builder {
         self
     }
 
-    /// How many bytes may wait for all clients together, those counted once that several wait for;
-    /// default 256 MiB. Over half of it every client is held to its
+    /// How much memory what waits for all clients together may take, an event counted once that several
+    /// wait for; default 256 MiB. Over half of it every client is held to its
     /// [own budget](Self::mailbox_bytes); over all of it, those furthest behind are disconnected.
     pub fn mailboxes_bytes(mut self, bytes: usize) -> Self {
         self.options.audience.mailboxes_bytes = bytes;
@@ -131,8 +131,8 @@ impl Builder {
         self
     }
 
-    /// How many bytes of events of all types together are kept; default 64 MiB. Over it, the oldest
-    /// go first. 0 keeps none.
+    /// How much memory the events of all types together that are kept may take, with all that it takes
+    /// to find them; default 64 MiB. Over it, the oldest go first. 0 keeps none.
     pub fn history_all_bytes(mut self, bytes: usize) -> Self {
         self.options.history.all_bytes = bytes;
         self

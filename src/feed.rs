@@ -62,6 +62,8 @@ pub(crate) struct Feed {
     /// Bytes out of the history that may still wait beside what the budget allows.
     allowance: usize,
     meter: Meter,
+    /// The audience has it among those that are far behind.
+    pub(crate) is_heavy: bool,
 }
 
 impl Feed {
@@ -76,6 +78,7 @@ impl Feed {
             first: 0,
             allowance: 0,
             meter: Meter::default(),
+            is_heavy: false,
         }
     }
 

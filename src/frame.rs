@@ -64,6 +64,13 @@ impl Frame {
         self.fields("id").next().map(text)
     }
 
+    /// The id, where it stands last.
+    pub(crate) fn last_id(&self) -> Option<&str> {
+        let lines = self.0.strip_suffix(b"\n\n")?;
+        let begin = lines.iter().rposition(|&byte| byte == b'\n').map_or(0, |end| end + 1);
+        std::str::from_utf8(&lines[begin..]).ok()?.strip_prefix("id: ")
+    }
+
     /// The values of a field, in their order, from the lines that begin with its whole name.
     fn fields(&self, field: &'static str) -> impl Iterator<Item = &[u8]> {
         split_lines(&self.0).filter_map(move |line| {
@@ -76,6 +83,11 @@ impl Frame {
         self.0.len()
     }
 
+    /// What it takes of the memory.
+    pub(crate) fn memory(&self) -> usize {
+        shared(self.len())
+    }
+
     /// Takes a block that is complete already. What waits for a socket alone may be any bytes: a
     /// response head with the first block, several events.
     pub(crate) fn from_bytes(bytes: &[u8]) -> Self {
@@ -86,6 +98,19 @@ impl Frame {
 /// A part of a frame as text; all of a block is made of text.
 fn text(part: &[u8]) -> &str {
     std::str::from_utf8(part).unwrap_or_default()
+}
+
+/// What so many bytes take of the memory in a piece of their own: allocators keep the size beside
+/// them, round it up, and give out no small pieces.
+pub(crate) const fn allocated(bytes: usize) -> usize {
+    const WORD: usize = size_of::<usize>();
+    let size = (bytes + WORD).next_multiple_of(2 * WORD);
+    if size < 4 * WORD { 4 * WORD } else { size }
+}
+
+/// What so many bytes take that are shared: there are two counters beside them.
+pub(crate) const fn shared(bytes: usize) -> usize {
+    allocated(2 * size_of::<usize>() + bytes)
 }
 
 /// A message's lines, encoded by its publisher; the end, with an id where it has none of its own,
@@ -255,16 +280,22 @@ fn line_end(bytes: &[u8]) -> Option<usize> {
 }
 
 fn framed_size(message: &Message) -> usize {
-    let line = |field: &str, value: usize| field.len() + value + 1;
     let event = message.event_type();
-    let event = if is_general(event) { 0 } else { line("event: ", event.len()) };
-    let data: usize =
-        split_lines(message.data().as_bytes()).map(|text| line("data: ", text.len())).sum();
-    let id = message.event_id().map_or(0, |id| line("id: ", id.as_str().len()));
+    let event = if is_general(event) { 0 } else { lines_size("event: ", 1, event.len()) };
+    let (lines, text) = split_lines(message.data().as_bytes())
+        .fold((0, 0), |(lines, bytes), text| (lines + 1, bytes + text.len()));
+    let data = lines_size("data: ", lines, text);
+    let id = message.event_id().map_or(0, |id| lines_size("id: ", 1, id.as_str().len()));
     let retry = message.retry_millis().map_or(0, |millis| {
-        line("retry: ", millis.checked_ilog10().map_or(1, |log| log as usize + 1))
+        lines_size("retry: ", 1, millis.checked_ilog10().map_or(1, |log| log as usize + 1))
     });
-    event + data + id + retry + 1
+    [event, data, id, retry].into_iter().fold(1, usize::saturating_add)
+}
+
+/// What so many lines of a field take with values of so many bytes in all. A message of line feeds
+/// may take more than a 32-bit host can count, which is too much for any limit.
+fn lines_size(field: &str, lines: usize, values: usize) -> usize {
+    lines.saturating_mul(field.len() + 1).saturating_add(values)
 }
 
 #[cfg(test)]
@@ -278,6 +309,13 @@ mod tests {
         let encoded = Encoded::new(message, usize::MAX).expect("the message is valid");
         let frame = seal(&encoded.lines, None, &mut Vec::new());
         String::from_utf8(frame.as_bytes().to_vec()).expect("frames are UTF-8")
+    }
+
+    #[test]
+    fn a_size_that_cannot_be_counted_is_the_largest() {
+        assert_eq!(lines_size("data: ", 3, 10), 3 * 7 + 10);
+        assert_eq!(lines_size("data: ", usize::MAX / 7 + 1, 0), usize::MAX);
+        assert_eq!(lines_size("data: ", usize::MAX / 7, 7), usize::MAX);
     }
 
     #[test]

@@ -4,20 +4,24 @@
 //! number, kept or not, so that a position means the same in all logs.
 
 mod entries;
+mod log;
 
 use std::{
     cmp::Reverse,
-    collections::{BinaryHeap, HashMap, VecDeque},
+    collections::{BTreeSet, BinaryHeap, binary_heap::PeekMut},
     hash::{BuildHasher, RandomState},
     time::{SystemTime, UNIX_EPOCH},
 };
 
 pub(crate) use self::entries::Lack;
-use self::entries::Places;
+use self::{
+    entries::Places,
+    log::{Kept, LOG, Log, slots},
+};
 use crate::{
     frame::{self, Frame, generated_id},
     journal::EntryId,
-    mail::Original,
+    mail::{Load, Mail, Original},
     message::{EPOCH_LENGTH, EventId, base_36},
     types::{Subscribed, TypeId},
 };
@@ -26,8 +30,29 @@ use crate::{
 /// this event.
 pub(crate) type Sequence = u64;
 
-/// What an event costs beside its frame, in bytes.
-const PLACE: usize = 64;
+/// A publisher's own id, by its hash, and the event that has it.
+type IdUse = (u64, Sequence, TypeId);
+/// An event, and the place of its log.
+type Oldest = Reverse<(Sequence, usize)>;
+
+/// Where an event is kept.
+pub(crate) type Place = (TypeId, Sequence);
+
+/// A kept event that is handed out.
+pub(crate) struct Found<'h> {
+    frame: &'h Original,
+    place: Place,
+}
+
+impl Found<'_> {
+    pub(crate) fn len(&self) -> usize {
+        self.frame.len()
+    }
+
+    pub(crate) fn mail(&self, load: &Load) -> Mail {
+        self.frame.mail(self.place, load)
+    }
+}
 
 #[derive(Clone, Debug)]
 pub(crate) struct HistoryLimits {
@@ -62,50 +87,37 @@ pub(crate) struct History {
     newest: Sequence,
     /// By the type's number.
     logs: Vec<Log>,
+    /// The memory of all logs.
     bytes: usize,
+    /// Of each log from which something is kept, an event that is not later than its oldest.
+    oldest: BinaryHeap<Oldest>,
     /// How many events were dropped so far.
     drops: u64,
-    /// Where the publishers' own ids are kept, the earliest use first. Two types may number their
-    /// events alike.
-    ids: HashMap<EventId, VecDeque<(Sequence, TypeId)>>,
+    /// Which events have their publishers' own ids, of each id the earliest use first. Two types may
+    /// number their events alike.
+    ids: BTreeSet<IdUse>,
+    hasher: RandomState,
     /// Used within one call and kept for its memory.
     buffer: Vec<u8>,
     /// Set once the events come out of a log that several nodes share.
     places: Option<Places>,
 }
 
-#[derive(Debug, Default)]
-struct Log {
-    kept: VecDeque<Kept>,
-    bytes: usize,
-    /// The newest event of this type that is not kept, or not any more; 0 is none.
-    dropped: Sequence,
-    /// Its entry, where events come out of a log.
-    dropped_entry: EntryId,
-    /// Which of all drops was the last one here, counted from 1.
-    last_drop: u64,
-}
-
-#[derive(Debug)]
-struct Kept {
-    sequence: Sequence,
-    frame: Original,
-    /// Its publisher's own id.
-    id: Option<EventId>,
-    /// Its entry, where it came out of a log.
-    entry: EntryId,
-}
-
-impl Kept {
-    fn bytes(&self) -> usize {
-        self.frame.len() + PLACE + self.id.as_ref().map_or(0, |id| PLACE + id.as_str().len())
-    }
-}
-
 impl History {
     pub(crate) fn new(limits: HistoryLimits, epoch: String) -> Self {
-        let (logs, ids, buffer) = (Vec::new(), HashMap::new(), Vec::new());
-        Self { limits, epoch, newest: 0, logs, bytes: 0, drops: 0, ids, buffer, places: None }
+        Self {
+            limits,
+            epoch,
+            newest: 0,
+            logs: Vec::new(),
+            bytes: 0,
+            oldest: BinaryHeap::new(),
+            drops: 0,
+            ids: BTreeSet::new(),
+            hasher: RandomState::new(),
+            buffer: Vec::new(),
+            places: None,
+        }
     }
 
     /// Whether anything is kept at all; without it events get no ids from the server.
@@ -121,7 +133,7 @@ impl History {
 
     /// Completes an event that consists of these lines: gives it its place in the order, and its id
     /// where its publisher gave it none; keeps it.
-    pub(crate) fn record(&mut self, kind: TypeId, id: Option<EventId>, lines: &[u8]) -> Frame {
+    pub(crate) fn record(&mut self, kind: TypeId, id: Option<&EventId>, lines: &[u8]) -> Frame {
         self.newest += 1;
         // What is of this node alone has no place in a log that several share.
         let is_on = self.keeps_own();
@@ -137,59 +149,105 @@ impl History {
     fn log_at(&mut self, kind: TypeId) -> usize {
         let at = kind as usize;
         if self.logs.len() <= at {
-            self.logs.resize_with(at + 1, Log::default);
+            let kinds = TypeId::try_from(self.logs.len()).unwrap_or(TypeId::MAX)..=kind;
+            self.logs.extend(kinds.map(|kind| Log { kind, ..Log::default() }));
         }
         at
     }
 
     /// Keeps the newest event, and lets go of what is too much.
-    fn keep(&mut self, kind: TypeId, frame: &Frame, id: Option<EventId>, entry: EntryId) {
+    fn keep(&mut self, kind: TypeId, frame: &Frame, id: Option<&EventId>, entry: EntryId) {
         let sequence = self.newest;
-        let kept = Kept { sequence, frame: Original::new(frame.clone()), id, entry };
+        let original = Original::new(frame.clone());
+        let kept = Kept { sequence, frame: original, has_id: id.is_some(), entry };
         let at = self.log_at(kind);
-        if !self.is_on() || kept.bytes() > self.limits.bytes.min(self.limits.all_bytes) {
+        let HistoryLimits { events, bytes, all_bytes } = self.limits;
+        let alone = kept.memory() + LOG + slots(1);
+        // One that takes all of its type's limit by itself is kept: what comes to it is little.
+        if !self.is_on() || frame.len() > bytes || alone > all_bytes {
             self.note_drop(at, sequence, entry);
             return;
         }
-        if let Some(id) = &kept.id {
-            self.ids.entry(id.clone()).or_default().push_back((sequence, kind));
+        if let Some(id) = id {
+            self.ids.insert((self.hasher.hash_one(id.as_str()), sequence, kind));
         }
-        self.bytes += kept.bytes();
-        self.logs[at].bytes += kept.bytes();
-        self.logs[at].kept.push_back(kept);
-        while self.logs[at].kept.len() > self.limits.events
-            || self.logs[at].bytes > self.limits.bytes
+        let log = &mut self.logs[at];
+        let before = log.memory();
+        log.push(kept);
+        self.bytes += log.memory() - before;
+        if !std::mem::replace(&mut log.is_listed, true) {
+            self.oldest.push(Reverse((sequence, at)));
+        }
+        while self.logs[at].kept.len() > events
+            || self.logs[at].kept.len() > 1 && self.logs[at].memory() > bytes
         {
             self.drop_oldest(at);
         }
-        while self.bytes > self.limits.all_bytes {
-            let oldest = |log: &Log| log.kept.front().map(|kept| kept.sequence);
-            let oldest =
-                (0..).zip(&self.logs).filter_map(|(at, log)| Some((oldest(log)?, at))).min();
-            let Some((_, at)) = oldest else { break };
+        while self.bytes > all_bytes
+            && let Some(at) = self.log_of_the_oldest()
+        {
             self.drop_oldest(at);
         }
     }
 
-    fn drop_oldest(&mut self, at: usize) {
-        let log = &mut self.logs[at];
-        let Some(gone) = log.kept.pop_front() else {
-            return;
-        };
-        log.bytes -= gone.bytes();
-        self.bytes -= gone.bytes();
-        self.note_drop(at, gone.sequence, gone.entry);
-        if let Some(id) = gone.id
-            && let Some(uses) = self.ids.get_mut(&id)
-        {
-            // Not always the first: another type may keep an earlier use.
-            if let Ok(at) = uses.binary_search_by_key(&gone.sequence, |&(sequence, _)| sequence) {
-                uses.remove(at);
-            }
-            if uses.is_empty() {
-                self.ids.remove(&id);
+    /// The place of the log with the oldest event of all.
+    fn log_of_the_oldest(&mut self) -> Option<usize> {
+        while let Some(mut first) = self.oldest.peek_mut() {
+            let Reverse((sequence, at)) = *first;
+            match self.logs[at].kept.front() {
+                Some(kept) if kept.sequence == sequence => return Some(at),
+                // It was dropped as the type had too many. Others may be older than the next.
+                Some(kept) => *first = Reverse((kept.sequence, at)),
+                None => {
+                    self.logs[at].is_listed = false;
+                    PeekMut::pop(first);
+                }
             }
         }
+        None
+    }
+
+    fn drop_oldest(&mut self, at: usize) {
+        let log = &mut self.logs[at];
+        let before = log.memory();
+        let Some(gone) = log.pop() else {
+            return;
+        };
+        self.bytes -= before - log.memory();
+        if let Some(id) = gone.own_id() {
+            self.ids.remove(&(self.hasher.hash_one(id), gone.sequence, log.kind));
+        }
+        self.note_drop(at, gone.sequence, gone.entry);
+    }
+
+    /// Lets go of what a frame needed while it waited in mailboxes, unless it does again.
+    pub(crate) fn release(&mut self, (kind, sequence): Place) {
+        if let Some(kept) = self.kept(kind, sequence) {
+            kept.frame.release();
+        }
+    }
+
+    /// Kept events that have more memory than while nobody waits for them.
+    #[cfg(test)]
+    pub(crate) fn parcels(&self) -> usize {
+        let kept = self.logs.iter().flat_map(|log| &log.kept);
+        kept.filter(|kept| kept.frame.has_parcel()).count()
+    }
+
+    fn kept(&self, kind: TypeId, sequence: Sequence) -> Option<&Kept> {
+        let log = self.logs.get(kind as usize)?;
+        let at = log.kept.binary_search_by_key(&sequence, |kept| kept.sequence).ok()?;
+        log.kept.get(at)
+    }
+
+    /// The events that have this as their publishers' own id, the earliest first.
+    fn uses(&self, id: &str) -> impl Iterator<Item = (TypeId, &Kept)> {
+        let hash = self.hasher.hash_one(id);
+        let uses = self.ids.range((hash, 0, 0)..=(hash, Sequence::MAX, TypeId::MAX));
+        uses.filter_map(move |&(_, sequence, kind)| {
+            let kept = self.kept(kind, sequence)?;
+            (kept.own_id() == Some(id)).then_some((kind, kept))
+        })
     }
 
     fn note_drop(&mut self, at: usize, sequence: Sequence, entry: EntryId) {
@@ -230,8 +288,8 @@ impl History {
                 digits.parse().ok().filter(|&position| position <= self.newest)
             }
             _ => {
-                let mut uses = self.ids.get(id)?.iter();
-                uses.find(|&&(_, kind)| subscribed.includes(kind)).map(|&(sequence, _)| sequence)
+                let mut uses = self.uses(id).filter(|&(kind, _)| subscribed.includes(kind));
+                uses.next().map(|(_, kept)| kept.sequence)
             }
         }
     }
@@ -271,8 +329,8 @@ impl History {
     pub(crate) fn oldest_id(&self, subscribed: &Subscribed) -> Option<String> {
         let first = self.logs_of(subscribed).filter_map(|log| log.kept.front());
         let oldest = first.min_by_key(|kept| kept.sequence)?;
-        match &oldest.id {
-            Some(id) => Some(id.as_str().to_owned()),
+        match oldest.own_id() {
+            Some(id) => Some(id.to_owned()),
             None if self.entries().is_some() => Some(oldest.entry.to_string()),
             None => self.id_of(oldest.sequence),
         }
@@ -285,7 +343,7 @@ impl History {
         &self,
         subscribed: &Subscribed,
         position: Sequence,
-        mut take: impl FnMut(&Original) -> bool,
+        mut take: impl FnMut(Found<'_>) -> bool,
     ) -> Sequence {
         let begin = |log: &'_ Log| log.begin(position);
         let logs: Vec<(&Log, usize)> =
@@ -300,7 +358,8 @@ impl History {
             if let Some(sequence) = next(log, at + 1) {
                 heads.push(Reverse((sequence, number, at + 1)));
             }
-            if !take(&log.kept[at].frame) {
+            let Kept { sequence, frame, .. } = &log.kept[at];
+            if !take(Found { frame, place: (log.kind, *sequence) }) {
                 break;
             }
         }
@@ -314,12 +373,5 @@ impl History {
             Subscribed::Types(types) => (&[][..], &types[..]),
         };
         all.iter().chain(named.iter().filter_map(|&kind| self.logs.get(kind as usize)))
-    }
-}
-
-impl Log {
-    /// Where in the log the events after `position` begin.
-    fn begin(&self, position: Sequence) -> usize {
-        self.kept.partition_point(|kept| kept.sequence <= position)
     }
 }

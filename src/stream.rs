@@ -54,6 +54,8 @@ pub(crate) struct Stream<W> {
     /// `None` when caught up. Boxed, since most streams are idle and should be small.
     behind: Option<Box<Behind>>,
     ending: Ending,
+    /// The audience has it among those that are far behind.
+    pub(crate) is_heavy: bool,
     /// Bytes that came after the request.
     input: u32,
     last_write: Instant,
@@ -78,6 +80,7 @@ impl<W: Wire> Stream<W> {
             mailbox,
             behind: None,
             has_room: false,
+            is_heavy: false,
             ending: Ending::No,
             input: 0,
             last_write: moment.now,

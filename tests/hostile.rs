@@ -17,6 +17,8 @@ mod bodies;
 mod cuts;
 #[path = "hostile/heads.rs"]
 mod heads;
+#[path = "hostile/history.rs"]
+mod history;
 #[path = "hostile/memory.rs"]
 mod memory;
 #[path = "hostile/process.rs"]

@@ -22,7 +22,7 @@ impl<W: Wire> Audience<W> {
         while events.len() < count
             && let Some((Head { kind, id, .. }, lines)) = batch.pop()
         {
-            events.push(Event { kind, frame: self.history.record(kind, id, lines) });
+            events.push(Event { kind, frame: self.history.record(kind, id.as_ref(), lines) });
         }
         self.deliver_events(&events, true, moment);
         events.clear();
@@ -42,7 +42,7 @@ impl<W: Wire> Audience<W> {
         self.touched = touched;
         self.registry.send(self.mails.drain(..));
         self.remove_gone();
-        self.keep_within_memory();
+        self.keep_within_memory(moment);
     }
 
     fn deliver_to(
@@ -120,10 +120,12 @@ impl<W: Wire> Audience<W> {
             {
                 self.gone.push((key, Disconnect::Behind));
             }
-            self.heavy |= waiting > self.limits.mailbox_bytes / 2;
+            self.note_waiting(key, waiting);
         }
-        self.stats.deliveries += (delivered * matched.len()) as u64;
-        self.stats.bytes += (delivered * bytes.len()) as u64;
+        // Together more than a 32-bit host can count.
+        let delivered = delivered as u64;
+        self.stats.deliveries += delivered * matched.len() as u64;
+        self.stats.bytes += delivered * bytes.len() as u64;
         self.joined = joined;
     }
 }

@@ -48,14 +48,13 @@ impl<W: Wire> Audience<W> {
         let is_short = self.is_short_of_memory();
         if let Some(member) = self.members.get(key as usize).and_then(Option::as_ref) {
             let waiting = member.outlet.waiting();
-            self.heavy |= waiting > self.limits.mailbox_bytes / 2;
             if waiting > self.limits.mailbox_bytes
                 && (is_short || !member.outlet.takes_something(moment))
             {
                 self.remove(key, Disconnect::Behind);
             }
         }
-        self.keep_within_memory();
+        self.keep_within_memory(moment);
     }
 
     /// Ends a client's stream; what its socket has not taken by now it does not get.

@@ -1,7 +1,7 @@
 use std::iter::repeat_n;
 
 use super::{
-    tests::{BLOCK, BUDGET, Hub, seen, texts},
+    tests::{BLOCK, BUDGET, Hub, cost, seen, texts},
     *,
 };
 use crate::{
@@ -50,6 +50,28 @@ fn a_message_to_a_client_that_replays_comes_after_what_it_has_missed() {
     assert_eq!(seen(&returning), format!("helloid: e-0{events}"));
     let own = ["helloid: e-0", "aid: e-1", "bid: e-2", "to one ", "cid: e-3", "did: e-4"];
     assert_eq!(texts(&mailbox), own, "a subscription has it in order");
+}
+
+#[test]
+fn what_a_replay_needed_is_let_go_of_when_nobody_waits_for_it() {
+    let mut hub = Hub::keeping(100, |_| {});
+    for _ in 0..50 {
+        hub.deliver(&[(1, "a"), (2, "b")]);
+    }
+    let (mailbox, _tally) = hub.feed(after(0));
+    assert_eq!(hub.audience.history.parcels(), 100);
+    let _returning = hub.returning(&[2], after(0), []);
+    hub.catch_up();
+    while hub.audience.release_some() {}
+    assert_eq!(hub.audience.history.parcels(), 100, "the subscription has not taken them");
+    texts(&mailbox);
+    assert!(hub.audience.release_some() && hub.audience.has_released());
+    while hub.audience.release_some() {}
+    assert!(!hub.audience.has_released());
+    assert_eq!(hub.audience.history.parcels(), 0);
+    hub.returning(&[1], after(0), []);
+    hub.catch_up();
+    assert_eq!(hub.audience.history.parcels(), 50);
 }
 
 #[test]
@@ -121,10 +143,11 @@ fn who_comes_and_goes_is_told_in_order() {
 
 #[test]
 fn frames_being_written_to_one_client_alone_count_against_the_memory_of_all() {
-    let mut hub = Hub::with(|limits| limits.mailboxes_bytes = 10 * BUDGET);
+    let text = "x".repeat(BUDGET);
+    let mut hub = Hub::with(|limits| limits.mailboxes_bytes = 9 * cost(&text));
     let _stuck: Vec<_> = (0..20).map(|_| hub.stream(&[1], repeat_n(BLOCK, 100))).collect();
     for client in 0..20 {
-        hub.send_to(client, &"x".repeat(BUDGET));
+        hub.send_to(client, &text);
     }
     assert_eq!(hub.disconnected().behind, 11, "nine frames with their places fit");
 }

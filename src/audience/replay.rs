@@ -16,6 +16,8 @@ use crate::{
 /// What a slice of the history holds at most: so many frames, and about so many bytes.
 const SLICE_FRAMES: usize = 64;
 const SLICE_BYTES: usize = 64 * 1024;
+/// How many kept events are looked at one after the other for which nobody waits any more.
+const RELEASED: usize = 64;
 
 impl<W: Wire> Audience<W> {
     /// Finds where a client begins, and adds its position to the preamble. The frame is a
@@ -123,5 +125,21 @@ impl<W: Wire> Audience<W> {
         self.stats.deliveries += slice.len() as u64;
         self.stats.bytes += bytes as u64;
         stream.refill(slice, next, next == self.history.newest());
+    }
+
+    /// Lets go of what some of the kept events needed while somebody waited for them; false if there
+    /// are none.
+    pub(crate) fn release_some(&mut self) -> bool {
+        if self.released.is_empty() {
+            self.released = self.load.take_released();
+        }
+        let some = self.released.len().min(RELEASED);
+        self.released.drain(self.released.len() - some..).for_each(|at| self.history.release(at));
+        some > 0
+    }
+
+    /// Whether there are more of these.
+    pub(crate) fn has_released(&self) -> bool {
+        !self.released.is_empty()
     }
 }

@@ -45,7 +45,7 @@ impl Hub {
             reconnect_spread: Duration::ZERO,
         };
         change(&mut limits);
-        let registry = Registry::new(100);
+        let registry = Registry::new(10_000);
         let history = HistoryLimits { events, bytes: usize::MAX, all_bytes: usize::MAX };
         let history = History::new(history, "e".to_owned());
         let audience = Audience::new(Arc::clone(&registry), limits, history);
@@ -143,6 +143,13 @@ impl Hub {
     pub(super) fn disconnected(&self) -> crate::stats::Disconnected {
         self.audience.stats().disconnected
     }
+}
+
+/// What an event takes of the memory of all mailboxes while one client waits for it.
+pub(super) fn cost(text: &str) -> usize {
+    let load = Load::default();
+    let _mail = Mail::new(Frame::from_bytes(format!("{text}\n").as_bytes()), &load);
+    load.bytes()
 }
 
 /// What a client received, without line feeds.
@@ -265,9 +272,9 @@ fn a_client_over_its_budget_is_disconnected() {
 
 #[test]
 fn over_the_limit_of_all_mailboxes_those_furthest_behind_go_first() {
-    let mut hub = Hub::with(|limits| limits.mailboxes_bytes = 700);
-    let far = hub.stream(&[1], [BLOCK]);
     let text = "x".repeat(99);
+    let mut hub = Hub::with(|limits| limits.mailboxes_bytes = 5 * cost(&text));
+    let far = hub.stream(&[1], [BLOCK]);
     for _ in 0..4 {
         hub.deliver(&[(1, &text)]);
     }
@@ -290,6 +297,17 @@ fn a_shared_frame_counts_once_however_many_wait_for_it() {
     hub.deliver(&[(1, &"x".repeat(899))]);
     hub.deliver(&[(1, &"x".repeat(899))]);
     assert_eq!(hub.disconnected().behind, 0);
+}
+
+/// On a 32-bit host, the bytes of one event to these clients are more than `usize` can count.
+#[test]
+fn what_was_delivered_is_counted_beyond_4_gib() {
+    const CLIENTS: u32 = 4100;
+    let mut hub = Hub::with(|_| {});
+    let _stuck: Vec<Scripted> = (0..CLIENTS).map(|_| hub.stream(&[1], [BLOCK])).collect();
+    hub.deliver(&[(1, &"x".repeat((1 << 20) - 1))]);
+    assert_eq!(hub.audience.stats().deliveries, u64::from(CLIENTS));
+    assert_eq!(hub.audience.stats().bytes, u64::from(CLIENTS) << 20);
 }
 
 #[test]

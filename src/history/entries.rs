@@ -74,7 +74,7 @@ impl History {
         if !self.logs[at].is_used() {
             self.logs[at].dropped_entry = passed_over;
         }
-        self.keep(kind, &frame, id, entry);
+        self.keep(kind, &frame, id.as_ref(), entry);
         frame
     }
 
@@ -170,11 +170,8 @@ impl History {
     /// The entry that an id stands for: its own, or the one whose publisher gave it this id.
     fn entry_of(&self, subscribed: &Subscribed, id: &str) -> Option<EntryId> {
         EntryId::parse(id).or_else(|| {
-            let mut uses = self.ids.get(id)?.iter();
-            let &(sequence, kind) = uses.find(|&&(_, kind)| subscribed.includes(kind))?;
-            let log = self.logs.get(kind as usize)?;
-            let at = log.kept.binary_search_by_key(&sequence, |kept| kept.sequence).ok()?;
-            log.kept.get(at).map(|kept| kept.entry)
+            let mut uses = self.uses(id).filter(|&(kind, _)| subscribed.includes(kind));
+            uses.next().map(|(_, kept)| kept.entry)
         })
     }
 
@@ -195,17 +192,10 @@ impl History {
     }
 }
 
-impl Log {
-    /// Whether an event of this type was ever read here.
-    fn is_used(&self) -> bool {
-        self.dropped > 0 || !self.kept.is_empty()
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::history::HistoryLimits;
+    use crate::{history::HistoryLimits, message::EventId};
 
     fn entry(number: u64) -> EntryId {
         EntryId { millis: 1_700_000_000_000 + number / 3, number: number % 3 }
@@ -266,6 +256,48 @@ mod tests {
             Some(Lack::Ahead(entry(200)))
         );
         assert_eq!(history.lacks(&all, "somebody's", true), Some(Lack::Unknown(entry(199))));
+    }
+
+    #[test]
+    fn what_is_kept_of_a_type_and_of_all_is_within_its_limits() {
+        let of = |limits| History::new(limits, "e".to_owned());
+        let limits = HistoryLimits { events: 1 << 20, bytes: 10_000, all_bytes: 50_000 };
+        let mut history = of(limits.clone());
+        let memory = |history: &History| {
+            let logs: Vec<usize> = history.logs.iter().map(Log::memory).collect();
+            assert_eq!(history.bytes, logs.iter().sum::<usize>());
+            logs
+        };
+        for number in 0..5000 {
+            let id = EventId::new(format!("own-{}", number % 700)).expect("it is good");
+            let lines = format!("data: {}\nid: {}\n", "x".repeat(number % 90), id.as_str());
+            let kind = TypeId::try_from(number % 97 * (number % 11) % 30).expect("small");
+            let id = Some(&id).filter(|_| number % 3 > 0);
+            history.record(kind, id, lines.as_bytes());
+            let logs = memory(&history);
+            assert!(
+                logs.iter().all(|&log| log <= limits.bytes) && history.bytes <= limits.all_bytes
+            );
+        }
+        assert!(history.bytes > limits.all_bytes * 9 / 10, "{} bytes", history.bytes);
+        let ids = |log: &Log| log.kept.iter().filter(|kept| kept.has_id).count();
+        assert_eq!(history.ids.len(), history.logs.iter().map(ids).sum::<usize>());
+        let oldest = |log: &Log| log.kept.front().map(|kept| kept.sequence);
+        let first = history.logs.iter().filter_map(oldest).min();
+        let at = history.log_of_the_oldest().expect("something is kept");
+        assert_eq!(oldest(&history.logs[at]), first);
+        // An event that takes all of its type's limit is kept, and a larger one is not.
+        for (length, kept) in [(limits.bytes, 1), (limits.bytes + 1, 0)] {
+            let mut history = of(limits.clone());
+            history.record(0, Some(&EventId::new("own").expect("good")), &vec![b'x'; length - 1]);
+            assert_eq!(history.logs[0].kept.len(), kept);
+        }
+        for at in 0..history.logs.len() {
+            while !history.logs[at].kept.is_empty() {
+                history.drop_oldest(at);
+            }
+        }
+        assert_eq!((history.bytes, history.ids.len(), history.log_of_the_oldest()), (0, 0, None));
     }
 
     #[test]

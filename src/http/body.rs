@@ -63,6 +63,11 @@ impl Framing {
     }
 }
 
+/// How much beside its data a chunked body of this size may have.
+fn overhead_of(bytes: usize) -> usize {
+    bytes.saturating_mul(OVERHEAD_FACTOR).saturating_add(OVERHEAD_BYTES)
+}
+
 fn too_large(limits: &Limits) -> Refusal {
     let limit = limits.body_bytes;
     Refusal::new(413, format!("the request body is larger than {limit} bytes"))
@@ -139,7 +144,7 @@ impl Decoder {
                         break;
                     };
                     self.overhead += rest.len() - tail.len();
-                    if self.overhead > OVERHEAD_BYTES + OVERHEAD_FACTOR * body.len() {
+                    if self.overhead > overhead_of(body.len()) {
                         return Err(Refusal::new(
                             400,
                             "too much beside the data in a chunked body",
@@ -251,7 +256,7 @@ impl Share {
         let more = bytes.saturating_sub(self.bytes);
         let limit = self.budget.limit;
         // What is refused is never counted, or another body that fits would be refused with it.
-        let grown = |used: usize| Some(used + more).filter(|&used| used <= limit);
+        let grown = |used: usize| used.checked_add(more).filter(|&used| used <= limit);
         self.budget
             .used
             .fetch_update(Relaxed, Relaxed, grown)
@@ -328,5 +333,15 @@ mod tests {
         assert!(budget.share().grow(5).is_err());
         drop(one);
         assert!(budget.share().grow(10).is_ok());
+    }
+
+    #[test]
+    fn sizes_may_be_all_that_the_machine_can_count() {
+        let budget = Budget::new(usize::MAX);
+        let mut one = budget.share();
+        assert!(one.grow(usize::MAX).is_ok());
+        assert!(budget.share().grow(1).is_err());
+        assert_eq!(overhead_of(usize::MAX), usize::MAX);
+        assert_eq!(overhead_of(2), OVERHEAD_BYTES + 2 * OVERHEAD_FACTOR);
     }
 }

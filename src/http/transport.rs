@@ -125,7 +125,7 @@ impl<'c> Transport<'c> {
             match read {
                 Ok(length) => {
                     self.window.fill(length);
-                    self.read += length;
+                    self.read = self.read.saturating_add(length);
                     return Ok(Some(length));
                 }
                 Err(error) => match error.kind() {

@@ -59,7 +59,7 @@ impl Behind {
     /// Whether a client takes its replay fast enough to be worth it.
     pub(super) fn keeps_pace(&mut self, taken: usize, period: Duration, now: Instant) -> bool {
         let Some(replay) = &mut self.replay else { return true };
-        replay.taken += taken;
+        replay.taken = replay.taken.saturating_add(taken);
         let passed = now.saturating_duration_since(replay.since);
         if passed < period {
             return true;

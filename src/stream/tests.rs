@@ -200,3 +200,15 @@ fn a_mailbox_has_room_just_while_the_stream_is_behind() {
     assert_eq!(bench.fit_mailbox(), Some(false));
     assert_eq!(bench.fit_mailbox(), None, "the new one was never used");
 }
+
+#[test]
+fn what_a_client_takes_of_a_replay_may_be_more_than_can_be_counted() {
+    let start = Instant::now();
+    let mut behind = Behind::new(Moment { now: start, second: 0 });
+    behind.replay = Some(Replay { position: 0, drops: 0, taken: 0, since: start });
+    for _ in 0..2 {
+        assert!(behind.keeps_pace(usize::MAX, STALL, start + STALL / 2));
+    }
+    assert!(behind.keeps_pace(0, STALL, start + STALL), "it took a lot");
+    assert!(!behind.keeps_pace(0, STALL, start + STALL * 2));
+}

@@ -186,7 +186,7 @@ fn of_a_thousand_large_bodies_at_once_as_many_are_taken_as_there_is_room_for() {
 
 /// Runs a test of this program in a process of its own, so that its memory is its own. In that
 /// process, runs it.
-fn in_a_process_of_its_own(test: &str, run: fn()) {
+pub(crate) fn in_a_process_of_its_own(test: &str, run: fn()) {
     const INSIDE: &str = "WEBSSE_HOSTILE_INSIDE";
     if env::var_os(INSIDE).is_some() {
         return run();

@@ -1,0 +1,95 @@
+//! The log of one event type, and what it takes of the memory.
+
+use std::collections::VecDeque;
+
+use super::{IdUse, Oldest, Sequence};
+use crate::{frame::allocated, journal::EntryId, mail::Original, types::TypeId};
+
+/// What a place in the order of the publishers' ids takes, in bytes: about two thirds of such a tree
+/// are in use.
+const ID: usize = size_of::<IdUse>() * 3 / 2;
+/// What a type takes of which something is kept, beside a place for each event.
+pub(super) const LOG: usize = size_of::<Log>() + size_of::<Oldest>();
+
+#[derive(Debug, Default)]
+pub(super) struct Log {
+    /// Takes no memory while it is empty.
+    pub(super) kept: VecDeque<Kept>,
+    /// The memory of the events themselves, without their places.
+    pub(super) events: usize,
+    /// It is among the `oldest` ones.
+    pub(super) is_listed: bool,
+    /// The newest event of this type that is not kept, or not any more; 0 is none.
+    pub(super) dropped: Sequence,
+    /// Its entry, where events come out of a log.
+    pub(super) dropped_entry: EntryId,
+    /// The type's number.
+    pub(super) kind: TypeId,
+    /// Which of all drops was the last one here, counted from 1.
+    pub(super) last_drop: u64,
+}
+
+#[derive(Debug)]
+pub(super) struct Kept {
+    pub(super) sequence: Sequence,
+    pub(super) frame: Original,
+    /// The id in its frame is its publisher's own.
+    pub(super) has_id: bool,
+    /// Its entry, where it came out of a log.
+    pub(super) entry: EntryId,
+}
+
+impl Kept {
+    /// What it takes of the memory beside its place.
+    pub(super) fn memory(&self) -> usize {
+        self.frame.memory() + if self.has_id { ID } else { 0 }
+    }
+
+    /// Its publisher's own id.
+    pub(super) fn own_id(&self) -> Option<&str> {
+        self.has_id.then(|| self.frame.last_id()).flatten()
+    }
+}
+
+/// What so many places for events take of the memory.
+pub(super) fn slots(events: usize) -> usize {
+    if events == 0 { 0 } else { allocated(events * size_of::<Kept>()) }
+}
+
+impl Log {
+    pub(super) fn push(&mut self, kept: Kept) {
+        self.events += kept.memory();
+        if self.kept.len() == self.kept.capacity() {
+            // Not twice as many: most types have few events.
+            self.kept.reserve_exact(self.kept.len() / 4 + 1);
+        }
+        self.kept.push_back(kept);
+    }
+
+    pub(super) fn pop(&mut self) -> Option<Kept> {
+        let gone = self.kept.pop_front()?;
+        self.events -= gone.memory();
+        if self.kept.is_empty() {
+            self.kept = VecDeque::new();
+        } else if self.kept.len() < self.kept.capacity() / 4 {
+            self.kept.shrink_to(self.kept.len() * 2);
+        }
+        Some(gone)
+    }
+
+    /// What it takes of the memory for what is kept.
+    pub(super) fn memory(&self) -> usize {
+        let log = if self.kept.is_empty() { 0 } else { LOG };
+        log + self.events + slots(self.kept.capacity())
+    }
+
+    /// Where in the log the events after `position` begin.
+    pub(super) fn begin(&self, position: Sequence) -> usize {
+        self.kept.partition_point(|kept| kept.sequence <= position)
+    }
+
+    /// Whether an event of this type was ever read here.
+    pub(super) fn is_used(&self) -> bool {
+        self.dropped > 0 || !self.kept.is_empty()
+    }
+}
