@@ -1,4 +1,5 @@
-//! What waits in a client's mailbox: a frame shared by all who wait for it, counted while it waits.
+//! What waits in a client's mailbox: frames. All clients that wait for a frame share it, and it is
+//! counted once.
 
 use std::{
     cell::RefCell,
@@ -10,10 +11,10 @@ use std::{
 
 use crate::message::frame::Frame;
 
-/// What one place in a mailbox costs beside the frame, in bytes.
+/// What a frame in a mailbox costs in addition to its bytes.
 const OVERHEAD: usize = 32;
 
-/// Bytes that all mailboxes together hold, a shared frame counted once.
+/// The bytes in all mailboxes together. A shared frame counts once.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct MemoryInUse(Arc<AtomicUsize>);
 
@@ -33,7 +34,8 @@ struct Counted {
     memory: MemoryInUse,
 }
 
-/// A frame that is kept, and may wait in mailboxes meanwhile: it is counted once for all of them.
+/// A frame that is kept elsewhere, and may wait in mailboxes as well. It counts once for all of
+/// them.
 #[derive(Debug)]
 pub(crate) struct SharedFrame {
     frame: Frame,

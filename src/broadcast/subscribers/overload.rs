@@ -1,4 +1,4 @@
-//! Clients that are too far behind: be patient with them, wait for them, or let them go.
+//! Clients that are too far behind: give them time, make publishers wait, or disconnect them.
 
 use std::time::Duration;
 
@@ -8,33 +8,34 @@ use crate::{
     socket::Wire,
 };
 
-/// Publishers wait for clients far behind as long as one of them takes something this often.
+/// Publishers wait for clients far behind only while one of these takes something this often.
 pub(super) const ACTIVE: Duration = Duration::from_millis(100);
 
-/// The clients that read, as they are now.
+/// The clients that read, counted now.
 #[derive(Debug, Default)]
 struct Readers {
     all: usize,
-    /// Those that are more than half a budget behind and took something lately.
+    /// Those that are more than half a budget behind, and took something lately.
     far_behind: usize,
-    /// One of those took something just now.
+    /// One of these took something within [`ACTIVE`].
     active: bool,
 }
 
 impl<W: Wire> Subscribers<W> {
-    /// Whether the publisher is too fast for most of the clients that read, so that it has to be
-    /// paused.
+    /// Whether the publishers are too fast for most of the clients that read, so that they must
+    /// wait.
     ///
-    /// Everybody whom a pause delays has a vote: who has everything, or took something lately.
-    /// When most of them are far behind, the publisher waits for them while they go on reading.
-    /// It does not wait for those who take nothing: they may be healthy, a packet lost or their
-    /// process busy elsewhere, but what they miss can wait in memory as long as there is enough.
+    /// The clients that count are those that a wait delays: a client that is caught up, or that
+    /// took something lately. If most of these are far behind, the publishers wait for as long as
+    /// one of them goes on reading, or memory is short. Publishers do not wait for a client that
+    /// takes nothing. It may be healthy: a packet was lost, or its process is busy. But what it
+    /// misses can wait in memory, as long as there is enough.
     pub(crate) fn is_overloaded(&mut self, now: Now) -> bool {
         let Readers { all, far_behind, active } = self.count_readers(now);
         far_behind * 2 > all && (active || self.is_short_of_memory())
     }
 
-    /// Whether so much waits in all mailboxes that nobody may have more than the budget.
+    /// Whether the mailboxes hold so much that no client may have more than its budget.
     pub(super) fn is_short_of_memory(&self) -> bool {
         self.memory.bytes() > self.limits.mailboxes_bytes / 2
     }
@@ -64,18 +65,19 @@ impl<W: Wire> Subscribers<W> {
         readers
     }
 
-    /// Disconnects clients until what waits for all of them is within its limit.
+    /// Disconnects clients until all mailboxes together are within their limit.
     pub(super) fn keep_within_memory(&mut self) {
         while self.memory.bytes() > self.limits.mailboxes_bytes && self.shed() {
             self.closing.clear();
         }
     }
 
-    /// Disconnects the client that is furthest behind; false where nobody is.
+    /// Disconnects the client that is furthest behind; false if there is none.
     fn shed(&mut self) -> bool {
         let furthest = (0..).zip(&self.table).filter_map(|(key, subscriber)| {
             let Subscriber { sink, .. } = subscriber.as_ref()?;
-            // The frame being written is nobody's fault, but it may be for one client alone.
+            // The frame being written comes second: a client is not behind because of it, but it
+            // may be in memory for this client alone.
             let held = sink.held();
             (held > 0).then(|| (sink.waiting(), held, key))
         });

@@ -14,13 +14,13 @@ use crate::{
     socket::Wire,
 };
 
-/// What a slice of the history holds at most: so many frames, and about so many bytes.
+/// A slice of the history has at most this many frames, and about this many bytes.
 const SLICE_FRAMES: usize = 64;
 const SLICE_BYTES: usize = 64 * 1024;
 
 impl<W: Wire> Subscribers<W> {
-    /// Finds where a client begins, and adds its position to the preamble. The frame is a
-    /// `stream-gap`, where it has missed something that is not kept.
+    /// Finds where a client begins, and appends its position to the preamble. The frame is a
+    /// `stream-gap`, if the client has missed something that is not kept.
     pub(super) fn begin(
         &mut self,
         subscribed: &Subscribed,
@@ -32,7 +32,7 @@ impl<W: Wire> Subscribers<W> {
             Some(id) => history.position_of(subscribed, id),
             None => Some(history.position_before_last(subscribed, resume.replay)),
         };
-        // Of somebody whose position is not known, all that is kept may be news.
+        // If the position is unknown, all that is kept may be new to the client.
         let position = known.unwrap_or(0);
         if !resume.from_log.has_begun() {
             let id = history.id_of(position);
@@ -53,7 +53,7 @@ impl<W: Wire> Subscribers<W> {
         (position, gap)
     }
 
-    /// Begins to send a client what came after `position`.
+    /// Begins to send a client the events after `position`.
     pub(super) fn replay(
         &mut self,
         key: Key,
@@ -62,7 +62,7 @@ impl<W: Wire> Subscribers<W> {
         now: Now,
     ) {
         let Some(subscriber) = self.table.get_mut(key as usize).and_then(Option::as_mut) else {
-            // It failed at its first bytes, and the table may be empty again.
+            // The client failed at its first bytes, and the table may be empty again.
             return;
         };
         match &mut subscriber.sink {
@@ -75,8 +75,9 @@ impl<W: Wire> Subscribers<W> {
                 }
             }
             Sink::Local(local) => {
-                // Its reader is a thread of the program itself: all of it waits in the mailbox, where
-                // the frames are shared with the history, and is not held against it.
+                // All of it waits in the mailbox. It does not count against the budget: the frames
+                // are shared with the history, and the subscriber is a thread of the program
+                // itself.
                 let mut pending = Vec::new();
                 let mut bytes = 0;
                 self.history.read(subscribed, position, |frame| {
@@ -92,8 +93,8 @@ impl<W: Wire> Subscribers<W> {
         }
     }
 
-    /// Hands the next slice of the history to a stream that was to be tried at this time and has
-    /// sent the one before.
+    /// If the stream's retry time is `at` and it has sent its previous slice, gives it the next
+    /// one.
     pub(super) fn refill(&mut self, key: Key, at: Instant) {
         let Some(subscriber) = self.table.get_mut(key as usize).and_then(Option::as_mut) else {
             return;
@@ -111,7 +112,8 @@ impl<W: Wire> Subscribers<W> {
             return;
         };
         if self.history.has_gap(subscribed, position, drops) {
-            // The history has gone past it since it came. It comes back, and is told.
+            // The history has dropped events that this client still needs. It comes back, and is
+            // told.
             return self.remove(key, Disconnect::Behind);
         }
         let mut slice = VecDeque::new();

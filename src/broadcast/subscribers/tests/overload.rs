@@ -1,4 +1,4 @@
-//! When publishers wait for clients that are far behind, and how much those may have waiting.
+//! When publishers wait for clients that are far behind, and how much may wait for these clients.
 
 use std::iter::repeat_n;
 
@@ -6,7 +6,7 @@ use super::super::*;
 use super::{BLOCK, Machine, seen};
 use crate::broadcast::stream::scripted::{Answer::Take, Scripted};
 
-/// Each frame is large enough for those who take it to count as reading.
+/// Frames are so large that a client which takes them counts as reading.
 fn large() -> String {
     "x".repeat(99_999)
 }
@@ -15,7 +15,7 @@ fn machine(all: usize) -> Machine {
     Machine::with(|limits| (limits.mailbox_bytes, limits.mailboxes_bytes) = (1_000_000, all))
 }
 
-/// The preamble and one frame, and then nothing.
+/// Takes the preamble and one frame, and then nothing.
 fn stuck() -> impl Iterator<Item = crate::broadcast::stream::scripted::Answer> {
     [Take(usize::MAX)].into_iter().chain(repeat_n(BLOCK, 1000))
 }
@@ -34,7 +34,7 @@ fn publishers_wait_while_most_clients_are_far_behind_and_go_on_reading() {
         machine.subscribers.is_overloaded(machine.now),
         "two of three are more than half behind"
     );
-    // They take nothing more, and nobody waits for them.
+    // They take nothing more, and no publisher waits for them.
     machine.pass(overload::ACTIVE);
     assert!(!machine.subscribers.is_overloaded(machine.now));
 }
@@ -77,7 +77,7 @@ fn where_memory_is_short_the_budget_holds_at_once() {
         machine.deliver(&[(1, &large())]);
         assert_eq!(machine.disconnected().behind, 0, "{waiting}");
     }
-    // The first went out at once; half of all that may wait is now used.
+    // The first frame went out at once. Half of what may wait in all is used now.
     for _ in 0..3 {
         machine.deliver(&[(1, &large())]);
     }
