@@ -146,11 +146,11 @@ impl Broadcaster {
             hook_queue.close();
             inbox.stopped();
         });
-        let mut work = Taken::default();
+        let mut taken = Taken::default();
         let deadline = loop {
-            self.round(&mut work);
-            if let Some(deadline) = work.stop
-                && (work.drained && self.arrivals.is_empty() && !self.has_steps()
+            self.round(&mut taken);
+            if let Some(deadline) = taken.stop
+                && (taken.drained && self.arrivals.is_empty() && !self.has_steps()
                     || Instant::now() >= deadline)
             {
                 break deadline;
@@ -163,12 +163,12 @@ impl Broadcaster {
         ShutdownReport { undelivered: inbox.stopped(), cut_streams, untold: 0 }
     }
 
-    fn round(&mut self, work: &mut Taken) {
+    fn round(&mut self, taken: &mut Taken) {
         let accepts_events = self.accepts_events();
         let wait =
-            if accepts_events && self.has_steps() { Wait::No } else { self.next_wake(work.stop) };
-        self.inbox.take(wait, accepts_events, work);
-        for (before, arrival) in work.arrivals.drain(..) {
+            if accepts_events && self.has_steps() { Wait::No } else { self.next_wake(taken.stop) };
+        self.inbox.take(wait, accepts_events, taken);
+        for (before, arrival) in taken.arrivals.drain(..) {
             match arrival.via {
                 Via::Wire(_) => self.arrivals.push_back(arrival),
                 Via::Local(_) => self.subscriptions.push_back((before, arrival)),
@@ -177,9 +177,9 @@ impl Broadcaster {
         if accepts_events {
             self.follow_log();
         }
-        self.take_turns(work);
-        if !work.batch.is_empty() {
-            self.subscribers.deliver(&mut work.batch, usize::MAX, self.now());
+        self.execute_in_order(taken);
+        if !taken.batch.is_empty() {
+            self.subscribers.deliver(&mut taken.batch, usize::MAX, self.now());
         }
         self.announce();
         self.tick();
@@ -209,25 +209,25 @@ impl Broadcaster {
 
     /// Admits subscriptions and executes commands exactly where they came in the order of events:
     /// their owners know what they published before, and need not wait for anything to arrive.
-    fn take_turns(&mut self, work: &mut Taken) {
+    fn execute_in_order(&mut self, taken: &mut Taken) {
         loop {
             let arrival = self.subscriptions.front().map(|(before, _)| *before);
-            let command = work.commands.front().map(|(before, _)| *before);
+            let command = taken.commands.front().map(|(before, _)| *before);
             let Some(before) = [arrival, command].into_iter().flatten().min() else { return };
-            if before > work.events {
+            if before > taken.events {
                 return;
             }
-            let after = usize::try_from(work.events - before).unwrap_or(usize::MAX);
-            let earlier = work.batch.len().saturating_sub(after);
+            let after = usize::try_from(taken.events - before).unwrap_or(usize::MAX);
+            let earlier = taken.batch.len().saturating_sub(after);
             if earlier > 0 {
-                self.subscribers.deliver(&mut work.batch, earlier, self.now());
+                self.subscribers.deliver(&mut taken.batch, earlier, self.now());
             }
             let now = self.now();
             if arrival == Some(before)
                 && let Some((_, arrival)) = self.subscriptions.pop_front()
             {
                 self.subscribers.admit(arrival, now);
-            } else if let Some((_, command)) = work.commands.pop_front() {
+            } else if let Some((_, command)) = taken.commands.pop_front() {
                 self.subscribers.execute(command, now);
             }
         }
@@ -279,9 +279,9 @@ impl Broadcaster {
         if now < self.next_tick {
             return;
         }
-        let places = self.subscribers.slots();
-        let ticks = (places / CLIENTS_A_TICK).clamp(1, TICKS);
-        self.sweep_left = (self.sweep_left + places.div_ceil(ticks)).min(places);
+        let slots = self.subscribers.slots();
+        let ticks = (slots / CLIENTS_A_TICK).clamp(1, TICKS);
+        self.sweep_left = (self.sweep_left + slots.div_ceil(ticks)).min(slots);
         self.next_tick = now + SWEEP / u32::try_from(ticks).unwrap_or(1);
     }
 
@@ -292,8 +292,8 @@ impl Broadcaster {
             if now.instant >= end {
                 return;
             }
-            let (retried, buried) = (self.subscribers.retry_one(now), self.subscribers.drop_one());
-            let mut idle = !retried && !buried;
+            let (retried, dropped) = (self.subscribers.retry_one(now), self.subscribers.drop_one());
+            let mut idle = !retried && !dropped;
             if let Some(arrival) = self.arrivals.pop_front() {
                 self.subscribers.admit(arrival, now);
                 idle = false;
@@ -311,7 +311,7 @@ impl Broadcaster {
 
     /// Lets the streams catch up, ends them, and waits for the clients to close, until `deadline`.
     fn close(&mut self, mut deadline: Instant) {
-        let mut work = Taken::stopping(deadline);
+        let mut taken = Taken::stopping(deadline);
         // A client that has gone shows when its stream is ended.
         self.sweep_left = 0;
         let mut nap = Duration::from_millis(1);
@@ -327,10 +327,10 @@ impl Broadcaster {
                 .next_retry()
                 .map_or(now.instant + nap, |retry| retry.min(now.instant + nap));
             nap = (nap * 2).min(CLOSING_NAP);
-            self.inbox.take(Wait::Until(until.min(deadline)), false, &mut work);
-            self.arrivals.extend(work.arrivals.drain(..).map(|(_, arrival)| arrival));
+            self.inbox.take(Wait::Until(until.min(deadline)), false, &mut taken);
+            self.arrivals.extend(taken.arrivals.drain(..).map(|(_, arrival)| arrival));
             // A later call may leave less time.
-            deadline = work.stop.unwrap_or(deadline);
+            deadline = taken.stop.unwrap_or(deadline);
             self.do_chores();
         }
     }

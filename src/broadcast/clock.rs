@@ -25,17 +25,17 @@ pub(crate) struct ReadRate {
 
 impl ReadRate {
     pub(crate) fn add(&mut self, bytes: usize, now: Now) {
-        self.turn(now);
+        self.roll(now);
         self.current = self.current.saturating_add(u32::try_from(bytes).unwrap_or(u32::MAX));
     }
 
     /// Whether the client took enough lately to count as reading.
     pub(crate) fn reads(&mut self, now: Now) -> bool {
-        self.turn(now);
+        self.roll(now);
         self.current.saturating_add(self.previous) as usize >= READING
     }
 
-    fn turn(&mut self, now: Now) {
+    fn roll(&mut self, now: Now) {
         let passed = now.second.wrapping_sub(self.second);
         if passed > 0 {
             self.previous = if passed == 1 { self.current } else { 0 };

@@ -53,9 +53,9 @@ struct State {
     oldest: u64,
     next: u64,
     /// The clients whose arrival is queued, with the number of that event.
-    untold: HashMap<ClientId, u64>,
+    unreported: HashMap<ClientId, u64>,
     /// How many clients the hooks have missed.
-    passed_over: u64,
+    missed: u64,
     /// No more events come.
     closed: bool,
     /// After this time no hook is called.
@@ -67,7 +67,7 @@ impl HookQueue {
     pub(crate) fn connected(&self, connected: Connected) {
         let mut state = self.state.lock();
         let number = state.next;
-        state.untold.insert(connected.id, number);
+        state.unreported.insert(connected.id, number);
         state.push(HookEvent::Connected(connected));
         drop(state);
         self.changed.notify_all();
@@ -76,10 +76,10 @@ impl HookQueue {
     pub(crate) fn disconnected(&self, id: ClientId, reason: Disconnect) {
         let mut state = self.state.lock();
         if state.waiting.len() >= MOST
-            && let Some(number) = state.untold.remove(&id)
+            && let Some(number) = state.unreported.remove(&id)
         {
             state.waiting.remove(&number);
-            state.passed_over += 1;
+            state.missed += 1;
             return;
         }
         state.push(HookEvent::Disconnected(id, reason));
@@ -98,14 +98,14 @@ impl HookQueue {
         }
         let event = pop(&mut state)?;
         if let HookEvent::Connected(connected) = &event {
-            state.untold.remove(&connected.id);
+            state.unreported.remove(&connected.id);
         }
         Some(event)
     }
 
     /// How many clients the hooks have missed since the start.
-    pub(crate) fn passed_over(&self) -> u64 {
-        self.state.lock().passed_over
+    pub(crate) fn missed(&self) -> u64 {
+        self.state.lock().missed
     }
 
     /// Hooks may be called until `deadline`.
@@ -132,10 +132,10 @@ impl HookQueue {
     /// ended, and how many events are left.
     pub(crate) fn wait_ended(&self) -> (bool, usize) {
         // A thread that has nothing to do takes a moment to end.
-        let now = Instant::now() + Duration::from_millis(50);
+        let soon = Instant::now() + Duration::from_millis(50);
         let mut state = self.state.lock();
         while !state.ended {
-            let until = state.until.map(|until| until.max(now));
+            let until = state.until.map(|until| until.max(soon));
             match until {
                 Some(until) if self.changed.wait_until(&mut state, until).timed_out() => break,
                 Some(_) => {}
@@ -215,8 +215,8 @@ mod tests {
             ended += u64::from(!comes);
         }
         assert!(!here.contains(&true), "each end is told");
-        assert_eq!(ended + hook_queue.passed_over(), 101 * CLIENTS);
-        assert!(hook_queue.state.lock().untold.is_empty());
+        assert_eq!(ended + hook_queue.missed(), 101 * CLIENTS);
+        assert!(hook_queue.state.lock().unreported.is_empty());
     }
 
     #[test]

@@ -50,7 +50,7 @@ pub(crate) struct Shared {
 impl fmt::Debug for Shared {
     /// Holds no lock while it writes, since the writer may publish.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Hub").field("options", &self.options).finish_non_exhaustive()
+        f.debug_struct("Shared").field("options", &self.options).finish_non_exhaustive()
     }
 }
 
@@ -185,7 +185,7 @@ impl Shared {
     pub(crate) fn stats(&self) -> Stats {
         let (streams, subscriptions) = self.registry.counts();
         let queued = self.inbox.queued();
-        let untold = self.hook_queue.passed_over();
+        let untold = self.hook_queue.missed();
         let log = self.log_stats();
         Stats { streams, subscriptions, queued, untold, log, ..*self.stats.lock() }
     }

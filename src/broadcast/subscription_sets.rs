@@ -35,7 +35,7 @@ pub(crate) struct SubscriptionSets {
 struct SubscriptionSet {
     /// `None` if the set is empty.
     subscribed: Option<Arc<Subscribed>>,
-    members: Vec<Key>,
+    keys: Vec<Key>,
     /// The events of the current batch that this set gets, by their index in the batch.
     matched: Vec<u32>,
 }
@@ -54,7 +54,7 @@ impl SubscriptionSets {
 
     /// What the clients subscribe to, each with the number of these clients.
     pub(crate) fn counts(&self) -> Vec<(Arc<Subscribed>, usize)> {
-        let count = |set: &SubscriptionSet| Some((set.subscribed.clone()?, set.members.len()));
+        let count = |set: &SubscriptionSet| Some((set.subscribed.clone()?, set.keys.len()));
         self.table.iter().filter_map(count).collect()
     }
 
@@ -64,17 +64,17 @@ impl SubscriptionSets {
             Some(&id) => id,
             None => self.create(subscribed),
         };
-        let members = &mut self.table[id as usize].members;
-        members.push(key);
-        (id, index(members.len() - 1))
+        let keys = &mut self.table[id as usize].keys;
+        keys.push(key);
+        (id, index(keys.len() - 1))
     }
 
     /// Removes the client at index `at`. Returns the client that is at this index now.
-    pub(crate) fn leave(&mut self, id: SetId, place: u32) -> Option<Key> {
+    pub(crate) fn leave(&mut self, id: SetId, at: u32) -> Option<Key> {
         let set = &mut self.table[id as usize];
-        set.members.swap_remove(place as usize);
-        let moved = set.members.get(place as usize).copied();
-        if set.members.is_empty()
+        set.keys.swap_remove(at as usize);
+        let moved = set.keys.get(at as usize).copied();
+        if set.keys.is_empty()
             && let Some(subscribed) = set.subscribed.take()
         {
             self.by_subscribed.remove(&subscribed);
@@ -103,13 +103,13 @@ impl SubscriptionSets {
     /// back before a client joins or leaves.
     pub(crate) fn take(&mut self, id: SetId) -> (Vec<Key>, Vec<u32>) {
         let set = &mut self.table[id as usize];
-        (std::mem::take(&mut set.members), std::mem::take(&mut set.matched))
+        (std::mem::take(&mut set.keys), std::mem::take(&mut set.matched))
     }
 
-    pub(crate) fn restore(&mut self, id: SetId, members: Vec<Key>, mut matched: Vec<u32>) {
+    pub(crate) fn restore(&mut self, id: SetId, keys: Vec<Key>, mut matched: Vec<u32>) {
         matched.clear();
         let set = &mut self.table[id as usize];
-        set.members = members;
+        set.keys = keys;
         set.matched = matched;
     }
 

@@ -102,8 +102,7 @@ impl Link {
         Ok(answers)
     }
 
-    /// The server's replication id. A replica is refused: when it becomes the primary, it does not
-    /// tell its connections.
+    /// The server's replication id. A replica is refused: it does not say when it becomes primary.
     pub(super) fn server(&mut self) -> Result<String, Fault> {
         Info(text(self.ask(cmd("INFO").arg("replication"))?)?).server()
     }
@@ -159,18 +158,22 @@ impl Link {
     }
 
     /// What became of an entry that was in the stream.
-    pub(super) fn fate(&mut self, config: &RedisConfig, id: EntryId) -> Result<Fate, Fault> {
+    pub(super) fn entry_state(
+        &mut self,
+        config: &RedisConfig,
+        id: EntryId,
+    ) -> Result<EntryState, Fault> {
         if id == EntryId::ZERO {
-            return Ok(Fate::There);
+            return Ok(EntryState::There);
         }
         let text = argument(id);
         let found = self.ask(cmd("XRANGE").arg(&config.stream).arg(&text).arg(&text))?;
         if !entries(found)?.is_empty() {
-            return Ok(Fate::There);
+            return Ok(EntryState::There);
         }
         let Extent { newest, oldest, .. } = self.extent(config)?;
         let is_lost = newest < id || oldest.is_some_and(|oldest| oldest < id);
-        Ok(if is_lost { Fate::Lost } else { Fate::TakenOut })
+        Ok(if is_lost { EntryState::Lost } else { EntryState::TakenOut })
     }
 
     /// Reads at most `count` entries after `after`, and how far the stream reaches, in one
@@ -251,7 +254,7 @@ const SAFE: &str = "safe";
 
 /// What became of an entry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Fate {
+pub(super) enum EntryState {
     There,
     /// It was taken out, as far as is known.
     TakenOut,
@@ -308,9 +311,8 @@ impl Extent {
 
     /// Whether everything that ever came after this entry is still there.
     pub(super) fn is_whole_after(&self, id: EntryId) -> bool {
-        // That nothing was trimmed proves little: a stream that was deleted and made again is not
-        // trimmed either. A client has missed nothing if it is at an entry that is there, or right
-        // before the first one.
+        // A stream that was made again is not trimmed either. A client has missed nothing if it is
+        // at an entry that is there, or right before the first one.
         let is_reached = self.oldest.is_some_and(|oldest| oldest.before() <= id);
         is_reached || self.newest <= id || !self.is_trimmed && id == EntryId::ZERO
     }

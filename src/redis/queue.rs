@@ -97,7 +97,7 @@ impl Drop for Job {
 
 /// What the writer takes.
 #[derive(Debug)]
-pub(super) enum Work {
+pub(super) enum Taken {
     Jobs(Vec<Job>),
     /// Nothing came in time.
     Idle,
@@ -179,21 +179,21 @@ impl Queue {
 
     /// Takes what waits, at most a batch; waits for messages until `until`. The call also says that
     /// the messages taken before are answered.
-    pub(super) fn take(&self, until: Instant) -> Work {
+    pub(super) fn take(&self, until: Instant) -> Taken {
         let mut state = self.state.lock();
         state.taken = 0;
         loop {
             if std::mem::take(&mut state.is_doubted) {
-                return Work::Doubted;
+                return Taken::Doubted;
             }
             if !state.jobs.is_empty() {
                 break;
             }
             if state.line == Line::Closed {
-                return Work::Over;
+                return Taken::Over;
             }
             if self.work.wait_until(&mut state, until).timed_out() && state.jobs.is_empty() {
-                return Work::Idle;
+                return Taken::Idle;
             }
         }
         let (mut jobs, mut messages, mut bytes) = (Vec::new(), 0, 0);
@@ -216,7 +216,7 @@ impl Queue {
         state.taken = messages;
         drop(state);
         self.room.notify_all();
-        Work::Jobs(jobs)
+        Taken::Jobs(jobs)
     }
 
     /// The writer is about to connect. Doubts that come later are about the new connection.
@@ -298,7 +298,7 @@ mod tests {
 
     fn taken(queue: &Queue) -> Vec<Job> {
         match queue.take(Instant::now()) {
-            Work::Jobs(jobs) => jobs,
+            Taken::Jobs(jobs) => jobs,
             other => panic!("{other:?}"),
         }
     }

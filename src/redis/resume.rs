@@ -32,11 +32,11 @@ use crate::{
 /// How long a client waits for a slot, and then for the node to read its last event.
 const PATIENCE: Duration = Duration::from_secs(2);
 /// How long it waits before the log is asked whether it has this event at all.
-const MOMENT: Duration = Duration::from_millis(50);
+const SHORT_WAIT: Duration = Duration::from_millis(50);
 /// How long it waits before it asks again, if nothing notifies it.
-const LULL: Duration = Duration::from_millis(5);
+const RETRY_WAIT: Duration = Duration::from_millis(5);
 /// How long a client keeps its slot while others wait for one.
-const TURN: Duration = Duration::from_secs(5);
+const SLOT_TIME: Duration = Duration::from_secs(5);
 /// How long a write may block before it is checked whether to go on.
 const WRITE_SLICE: Duration = Duration::from_millis(250);
 
@@ -123,9 +123,11 @@ impl Resuming<'_> {
                     return Ok(());
                 }
                 // The reader has read it; the broadcaster has not taken it yet.
-                Lack::Unknown(_) if newest_seen.is_some() => self.lull()?,
+                Lack::Unknown(_) if newest_seen.is_some() => self.wait_briefly()?,
                 // Most often the node is only a moment behind.
-                Lack::Ahead(id) if log.wait_read(id, Instant::now() + MOMENT) => self.lull()?,
+                Lack::Ahead(id) if log.wait_read(id, Instant::now() + SHORT_WAIT) => {
+                    self.wait_briefly()?;
+                }
                 Lack::Unknown(_) | Lack::Ahead(_) => {
                     let newest = log.pager.newest(self.until);
                     let newest = newest.ok_or(Trouble::Refused(UNREADABLE))?;
@@ -157,18 +159,18 @@ impl Resuming<'_> {
 
     /// Whether the client's time is over and another client got its slot. This one comes back.
     fn yields(&mut self) -> bool {
-        let is_due = |(_, since): &mut (Slot<'_>, Instant)| since.elapsed() >= TURN;
+        let is_due = |(_, since): &mut (Slot<'_>, Instant)| since.elapsed() >= SLOT_TIME;
         let Some((slot, since)) = self.slot.take_if(is_due) else { return false };
         self.slot = slot.hand_over().err().map(|slot| (slot, since));
         self.slot.is_none()
     }
 
     /// Waits a moment for the broadcaster.
-    fn lull(&self) -> Result<(), Trouble> {
+    fn wait_briefly(&self) -> Result<(), Trouble> {
         if Instant::now() >= self.until {
             return Err(Trouble::Refused(LATE));
         }
-        thread::sleep(LULL);
+        thread::sleep(RETRY_WAIT);
         Ok(())
     }
 
@@ -201,7 +203,7 @@ impl Resuming<'_> {
         arrival.resume.from_log.origin = Origin::Log;
         if is_stuck {
             // The node is about to reach this entry.
-            return self.lull();
+            return self.wait_briefly();
         }
         self.until = Instant::now() + PATIENCE;
         Ok(())

@@ -7,9 +7,9 @@ use std::{
 
 use super::{
     backoff::Backoff,
-    link::{Fate, Fault, Link},
+    link::{EntryState, Fault, Link},
     part::Answer,
-    queue::{Job, Work},
+    queue::{Job, Taken},
     reader::LOOK,
     say,
     shared::Shared,
@@ -74,7 +74,8 @@ impl Writer {
         let id = link.server()?;
         // The reader may be connected to the server to which this node appended before, and so not
         // notice the change.
-        let is_lost = link.fate(&shared.config, shared.newest_appended())? == Fate::Lost;
+        let is_lost =
+            link.entry_state(&shared.config, shared.newest_appended())? == EntryState::Lost;
         if is_lost || shared.vouched().is_some_and(|vouched| vouched != id) {
             shared.unvouch();
         }
@@ -94,10 +95,10 @@ impl Writer {
         let mut looked = Instant::now();
         loop {
             match self.shared.queue.take(looked + LOOK) {
-                Work::Over => return Ok(true),
-                Work::Doubted => return Ok(false),
-                Work::Idle => {}
-                Work::Jobs(jobs) => self.append(link, jobs)?,
+                Taken::Over => return Ok(true),
+                Taken::Doubted => return Ok(false),
+                Taken::Idle => {}
+                Taken::Jobs(jobs) => self.append(link, jobs)?,
             }
             if looked.elapsed() >= LOOK {
                 // Also while nothing is published, so that a publisher is not the first to find

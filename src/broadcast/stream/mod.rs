@@ -175,9 +175,9 @@ impl<W: Wire> Stream<W> {
     /// Notes that a frame of `length` bytes was put into the mailbox of this stream, which is
     /// behind. Returns how many bytes wait now.
     pub(crate) fn added(&mut self, length: usize) -> usize {
-        debug_assert!(self.has_room, "mail needs a mailbox");
+        debug_assert!(self.has_room, "a frame needs a mailbox with room");
         let Some(behind) = &mut self.behind else {
-            debug_assert!(false, "a stream that is caught up has no mail");
+            debug_assert!(false, "nothing waits for a stream that is caught up");
             return 0;
         };
         behind.waiting += length;

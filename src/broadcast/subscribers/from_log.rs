@@ -82,8 +82,8 @@ impl<W: Wire> Subscribers<W> {
     }
 
     /// Tells every client that events before `entry` may be lost.
-    fn tell_gap(&mut self, place: EntryId, now: Now) {
-        let frame = frame::gap(&place.before().to_string(), Some(&place.to_string()));
+    fn tell_gap(&mut self, entry: EntryId, now: Now) {
+        let frame = frame::gap(&entry.before().to_string(), Some(&entry.to_string()));
         for key in 0..Key::try_from(self.table.len()).unwrap_or(Key::MAX) {
             if self.stream(key).is_some_and(|stream| stream.is_replaying()) {
                 // Its replay may be of events before this entry. It comes back, and learns of the

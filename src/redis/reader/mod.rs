@@ -13,7 +13,9 @@ use self::feeder::Feeder;
 use super::{
     backoff::Backoff,
     entry::{Mark, Raw, gap},
-    link::{BLOCK_MILLIS, Extent, Fate, Fault, Lineage, Link, argument, entries, id, read_entries},
+    link::{
+        BLOCK_MILLIS, EntryState, Extent, Fault, Lineage, Link, argument, entries, id, read_entries,
+    },
     page_size::PageSize,
     say,
     shared::Shared,
@@ -26,7 +28,7 @@ pub(super) const LOOK: Duration = Duration::from_secs(1);
 
 /// How long a node that has more to read waits for another node's mark of the gap, before it
 /// appends its own.
-const DEFERENCE: Duration = Duration::from_millis(250);
+const MARK_WAIT: Duration = Duration::from_millis(250);
 
 pub(super) struct Reader {
     shared: Arc<Shared>,
@@ -162,23 +164,23 @@ impl Reader {
             None => link.remembered(config)?,
         };
         let appended = shared.newest_appended();
-        let fates = [link.fate(config, self.cursor)?, link.fate(config, appended)?];
+        let states = [link.entry_state(config, self.cursor)?, link.entry_state(config, appended)?];
         let extent = link.extent(config)?;
         self.looked = Instant::now();
 
         // From here until `doubt` is set nothing can fail, so that a doubt is never forgotten.
-        if fates[1] != Fate::There {
+        if states[1] != EntryState::There {
             shared.forget_appended(appended);
         }
         // A server may lack what was acknowledged in two cases: it was restarted and had not
         // everything on its disk; or it was a replica, or may have been one.
         let is_trusted = known.is_none_or(|known| lineage.continues(&known));
-        let is_gone = fates[0] == Fate::Lost;
+        let is_gone = states[0] == EntryState::Lost;
         let is_cut = self.is_primed && !extent.is_whole_after(self.cursor);
         let is_anew = self.is_anew(extent);
         let served = shared.change(|state| state.served);
         self.peak = self.peak.max(self.cursor).max(appended).max(served);
-        if !is_trusted || is_anew || fates.contains(&Fate::Lost) {
+        if !is_trusted || is_anew || states.contains(&EntryState::Lost) {
             self.report(if is_trusted {
                 "what was read or appended is not in the stream any more"
             } else {
@@ -332,7 +334,7 @@ impl Reader {
             let since = state.behind_since.unwrap_or_else(Instant::now);
             state.behind_since = (!is_all).then_some(since);
         });
-        if self.doubt.is_some_and(|since| is_all || since.elapsed() >= DEFERENCE) {
+        if self.doubt.is_some_and(|since| is_all || since.elapsed() >= MARK_WAIT) {
             self.mark_gap(link)?;
         }
         if was_in_doubt { self.vouch(link) } else { Ok(()) }
