@@ -61,11 +61,11 @@ impl<W: Wire> Subscribers<W> {
         position: Sequence,
         now: Now,
     ) {
-        let Some(subscriber) = self.table.get_mut(key as usize).and_then(Option::as_mut) else {
+        let Some(client) = self.table.get_mut(key as usize).and_then(Option::as_mut) else {
             // The client failed at its first bytes, and the table may be empty again.
             return;
         };
-        match &mut subscriber.sink {
+        match &mut client.sink {
             Sink::Stream(stream) => {
                 let was_caught_up = stream.is_caught_up();
                 stream.replay_from(position, self.history.drops(), now);
@@ -83,7 +83,7 @@ impl<W: Wire> Subscribers<W> {
                 self.history.read(subscribed, position, |frame| {
                     bytes += frame.len();
                     local.replayed(frame.len(), now);
-                    pending.push((subscriber.id, frame.pending(&self.memory)));
+                    pending.push((client.id, frame.pending(&self.memory)));
                     true
                 });
                 self.stats.deliveries += pending.len() as u64;
@@ -96,10 +96,10 @@ impl<W: Wire> Subscribers<W> {
     /// If the stream's retry time is `at` and it has sent its previous slice, gives it the next
     /// one.
     pub(super) fn refill(&mut self, key: Key, at: Instant) {
-        let Some(subscriber) = self.table.get_mut(key as usize).and_then(Option::as_mut) else {
+        let Some(client) = self.table.get_mut(key as usize).and_then(Option::as_mut) else {
             return;
         };
-        let Sink::Stream(stream) = &mut subscriber.sink else {
+        let Sink::Stream(stream) = &mut client.sink else {
             return;
         };
         if stream.retry_at() != Some(at) {
@@ -108,7 +108,7 @@ impl<W: Wire> Subscribers<W> {
         let Some((position, drops)) = stream.next_replay() else {
             return;
         };
-        let Some(subscribed) = self.sets.subscribed(subscriber.set) else {
+        let Some(subscribed) = self.sets.subscribed(client.set) else {
             return;
         };
         if self.history.has_gap(subscribed, position, drops) {
