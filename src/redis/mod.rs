@@ -72,8 +72,8 @@
 //! | `appendfsync` | a node dies | Redis is restarted | its machine dies |
 //! |---|---|---|---|
 //! | `always` | nothing lost | nothing lost | nothing lost, if the disk survives |
-//! | `everysec` | nothing lost | clients are told of a gap | up to about 1 s lost, a gap is told |
-//! | `no`, or no AOF | nothing lost | what was not written, or all; a gap is told | the same |
+//! | `everysec` | nothing lost | clients told of a gap | up to about 1 s lost; clients told |
+//! | `no`, or no AOF | nothing lost | what was not written, or all; clients told | the same |
 //!
 //! (See [Redis persistence][persistence].)
 //!
