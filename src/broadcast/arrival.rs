@@ -11,7 +11,7 @@ use crate::{
 #[derive(Debug)]
 pub(crate) struct Arrival<W> {
     pub(crate) seat: Seat,
-    /// What it gets first, before its position; begins with the response head.
+    /// What it is sent first, before its position. Begins with the response head.
     pub(crate) preamble: Vec<u8>,
     pub(crate) resume: Resume,
     pub(crate) via: Via<W>,
@@ -20,16 +20,16 @@ pub(crate) struct Arrival<W> {
 /// Where a client wants to begin.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Resume {
-    /// The id of the last event that it has; without one it is here for the first time.
+    /// The id of the last event that it has; `None` if it comes for the first time.
     pub(crate) last_event_id: Option<String>,
-    /// On the first time: how many of the last events it wants.
+    /// If it comes for the first time: how many of the last events it wants.
     pub(crate) replay: usize,
     pub(crate) from_log: FromLog,
 }
 
 impl Resume {
-    /// Begins after the event with this id. An empty one is what a client has that never got an
-    /// id; one that is too long is nobody's, and of it the gap quotes a part.
+    /// Begins after the event with this id. An empty id means that the client never got one. An id
+    /// that is too long belongs to no event; the gap then quotes a part of it.
     pub(crate) fn after(&mut self, id: String) {
         let is_too_long = id.len() > EventId::MAX_BYTES;
         let part = || id.chars().take(EventId::MAX_BYTES / 4).chain(['…']).collect();

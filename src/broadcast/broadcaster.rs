@@ -1,7 +1,7 @@
-//! The dedicated thread: takes what is published, delivers it, and keeps the clients' streams.
+//! The broadcaster's thread: takes what is published, delivers it, and serves the clients' streams.
 //!
-//! It is the only one that writes streams, and never blocks on one of them. Live events go first;
-//! everything else shares about a millisecond of each round and goes on where it stopped.
+//! Only this thread writes streams, and it never blocks on one of them. Live events go first.
+//! Everything else shares about a millisecond of each round, and goes on where it stopped.
 
 use std::{
     collections::VecDeque,
@@ -34,21 +34,21 @@ use crate::{
     socket::Socket,
 };
 
-/// What catching up, arrivals and the sweep may take of a round together.
+/// How long catching up, arrivals and the sweep may take of a round, together.
 const CHORES: Duration = Duration::from_millis(1);
-/// Every client is looked at once in about this time.
+/// The sweep checks every client once in about this time.
 const SWEEP: Duration = Duration::from_secs(1);
-/// A sweep is spread over so many ticks at most, and a tick looks at so many clients at least.
+/// A sweep is spread over at most `TICKS` ticks. A tick checks at least `CLIENTS_A_TICK` clients.
 const TICKS: usize = 20;
 const CLIENTS_A_TICK: usize = 64;
-/// How often to see whether the clients have caught up enough to go on.
+/// How often to check whether the clients have caught up enough to go on.
 const OVERLOAD_CHECK: Duration = Duration::from_millis(1);
-/// The longest nap while streams are being ended.
+/// The longest wait between two checks while streams are being ended.
 const CLOSING_NAP: Duration = Duration::from_millis(10);
-/// How often the number of clients is published at most.
+/// The number of clients is published at most once in this time.
 const PRESENCE: Duration = Duration::from_secs(1);
 
-/// What a shutdown could not finish in time; all zero when everything was delivered.
+/// What a shutdown could not finish in time. All fields are zero if everything was delivered.
 ///
 /// ```
 /// # use websse::Server;
@@ -66,19 +66,19 @@ const PRESENCE: Duration = Duration::from_secs(1);
 pub struct ShutdownReport {
     /// Events that were accepted and that no client was sent.
     pub undelivered: usize,
-    /// Clients cut off before they had everything that was sent.
+    /// Clients that were cut off before they had everything that was sent.
     pub cut_streams: usize,
-    /// Notices of clients coming and going that the [hooks](crate::Builder::on_connect) were not
-    /// given any more.
+    /// Calls of the [hooks](crate::Builder::on_connect), for clients that came or went, which were
+    /// not made any more.
     pub untold: usize,
 }
 
-/// The event that tells how many clients there are.
+/// The event that publishes the number of clients.
 pub(crate) struct Presence {
     name: String,
     kind: TypeId,
     types: Arc<EventTypes>,
-    /// Not again before this time.
+    /// It is not published before this time.
     due: Instant,
 }
 
@@ -89,22 +89,23 @@ pub(crate) struct Broadcaster {
     subscribers: Subscribers<Socket>,
     stats: Arc<Mutex<Stats>>,
     presence: Option<Presence>,
-    /// What the log's reader finds.
+    /// The steps of the log's reader.
     pub(super) steps: Option<Receiver<Step>>,
-    /// Connections on their way in.
+    /// Connections that are to be admitted.
     arrivals: VecDeque<Arrival<Socket>>,
-    /// Subscriptions that came after events which are still in the queue: after so many of all.
+    /// Subscriptions that came after events which are still in the queue, each with the number of
+    /// events accepted before it.
     subscriptions: VecDeque<(u64, Arrival<Socket>)>,
     started: Instant,
     next_tick: Instant,
-    /// How many clients the sweep has still to look at before the next tick.
+    /// How many clients the sweep must still check before the next tick.
     sweep_left: usize,
-    /// The publishers are too fast; looked at again at this time.
+    /// Set while publishers are too fast: when to check again.
     overloaded: Option<Instant>,
 }
 
 impl Broadcaster {
-    /// If `has_hooks`, puts clients that come and go into the hook queue.
+    /// If `has_hooks`, reports clients that come and go to the hook queue.
     pub(crate) fn new(shared: &Shared, has_hooks: bool) -> Self {
         let Options { history, subscribers, presence, .. } = &shared.options;
         let registry = Arc::clone(&shared.registry);
@@ -135,21 +136,21 @@ impl Broadcaster {
         }
     }
 
-    /// Runs until the order to stop, and delivers what was accepted before it.
+    /// Runs until the shutdown, and delivers what was accepted before it.
     pub(crate) fn run(mut self) -> ShutdownReport {
         let (inbox, registry) = (Arc::clone(&self.inbox), Arc::clone(&self.registry));
         let hook_queue = Arc::clone(&self.hook_queue);
-        // Whatever happens here, nothing must wait for a broadcaster that is gone.
+        // However this thread ends, no other thread must wait for it any more.
         let _end = AtEnd(|| {
             registry.clear();
             hook_queue.close();
             inbox.stopped();
         });
-        let mut work = Taken::default();
+        let mut taken = Taken::default();
         let deadline = loop {
-            self.round(&mut work);
-            if let Some(deadline) = work.stop
-                && (work.drained && self.arrivals.is_empty() && !self.has_steps()
+            self.round(&mut taken);
+            if let Some(deadline) = taken.stop
+                && (taken.drained && self.arrivals.is_empty() && !self.has_steps()
                     || Instant::now() >= deadline)
             {
                 break deadline;
@@ -162,12 +163,12 @@ impl Broadcaster {
         ShutdownReport { undelivered: inbox.stopped(), cut_streams, untold: 0 }
     }
 
-    fn round(&mut self, work: &mut Taken) {
+    fn round(&mut self, taken: &mut Taken) {
         let accepts_events = self.accepts_events();
         let wait =
-            if accepts_events && self.has_steps() { Wait::No } else { self.next_wake(work.stop) };
-        self.inbox.take(wait, accepts_events, work);
-        for (before, arrival) in work.arrivals.drain(..) {
+            if accepts_events && self.has_steps() { Wait::No } else { self.next_wake(taken.stop) };
+        self.inbox.take(wait, accepts_events, taken);
+        for (before, arrival) in taken.arrivals.drain(..) {
             match arrival.via {
                 Via::Wire(_) => self.arrivals.push_back(arrival),
                 Via::Local(_) => self.subscriptions.push_back((before, arrival)),
@@ -176,9 +177,9 @@ impl Broadcaster {
         if accepts_events {
             self.follow_log();
         }
-        self.take_turns(work);
-        if !work.batch.is_empty() {
-            self.subscribers.deliver(&mut work.batch, usize::MAX, self.now());
+        self.execute_in_order(taken);
+        if !taken.batch.is_empty() {
+            self.subscribers.deliver(&mut taken.batch, usize::MAX, self.now());
         }
         self.announce();
         self.tick();
@@ -186,14 +187,14 @@ impl Broadcaster {
         self.show_stats();
     }
 
-    /// Whether the log's reader has found something that was not taken yet.
+    /// Whether steps of the log's reader wait.
     fn has_steps(&self) -> bool {
         self.steps.as_ref().is_some_and(|steps| !steps.is_empty())
     }
 
-    /// Takes what the log's reader has found by now: all that it had found before the clients came
-    /// that are about to be admitted. Subscriptions are admitted first: what their owners have
-    /// published since may be among it.
+    /// Takes the steps that wait now. Everything that the log's reader gave before a client came is
+    /// thus taken before that client is admitted. Subscriptions are admitted first: events that
+    /// their owners have published since may be among the steps.
     fn follow_log(&mut self) {
         let Some(steps) = self.steps.take() else { return };
         for (_, arrival) in std::mem::take(&mut self.subscriptions) {
@@ -206,34 +207,33 @@ impl Broadcaster {
         self.steps = Some(steps);
     }
 
-    /// Admits subscriptions and does what is for one client just where they came in the order of
-    /// events: their owners know what they have published before, and need not wait for anything to
-    /// arrive.
-    fn take_turns(&mut self, work: &mut Taken) {
+    /// Admits subscriptions and executes commands exactly where they came in the order of events:
+    /// their owners know what they published before, and need not wait for anything to arrive.
+    fn execute_in_order(&mut self, taken: &mut Taken) {
         loop {
             let arrival = self.subscriptions.front().map(|(before, _)| *before);
-            let command = work.commands.front().map(|(before, _)| *before);
+            let command = taken.commands.front().map(|(before, _)| *before);
             let Some(before) = [arrival, command].into_iter().flatten().min() else { return };
-            if before > work.events {
+            if before > taken.events {
                 return;
             }
-            let after = usize::try_from(work.events - before).unwrap_or(usize::MAX);
-            let earlier = work.batch.len().saturating_sub(after);
+            let after = usize::try_from(taken.events - before).unwrap_or(usize::MAX);
+            let earlier = taken.batch.len().saturating_sub(after);
             if earlier > 0 {
-                self.subscribers.deliver(&mut work.batch, earlier, self.now());
+                self.subscribers.deliver(&mut taken.batch, earlier, self.now());
             }
             let now = self.now();
             if arrival == Some(before)
                 && let Some((_, arrival)) = self.subscriptions.pop_front()
             {
                 self.subscribers.admit(arrival, now);
-            } else if let Some((_, command)) = work.commands.pop_front() {
+            } else if let Some((_, command)) = taken.commands.pop_front() {
                 self.subscribers.execute(command, now);
             }
         }
     }
 
-    /// Publishes how many clients there are, if it is time to.
+    /// Publishes the number of clients, if it is due.
     fn announce(&mut self) {
         let Some(due) = self.announces_at() else { return };
         let now = self.now();
@@ -245,14 +245,14 @@ impl Broadcaster {
         }
     }
 
-    /// When to publish how many clients there are. Not while the publishers have to wait.
+    /// When to publish the number of clients. Never while publishers must wait.
     fn announces_at(&self) -> Option<Instant> {
         let presence = self.presence.as_ref().filter(|_| self.overloaded.is_none())?;
         self.subscribers.has_news(presence.kind).then_some(presence.due)
     }
 
-    /// Whether events are taken from the queue now, or left there until the clients have caught
-    /// up; the queue then fills, and publishers wait.
+    /// Whether to take events from the queue now. If clients must catch up first, events stay
+    /// there: the queue fills, and publishers wait.
     fn accepts_events(&mut self) -> bool {
         let now = self.now();
         if self.overloaded.is_none_or(|again| now.instant >= again) {
@@ -275,15 +275,15 @@ impl Broadcaster {
         earliest.map_or(Wait::Forever, Wait::Until)
     }
 
-    /// Gives the sweep its share of the clients for the time until the next tick.
+    /// Gives the sweep its share of the clients, until the next tick.
     fn tick(&mut self) {
         let now = Instant::now();
         if now < self.next_tick {
             return;
         }
-        let places = self.subscribers.slots();
-        let ticks = (places / CLIENTS_A_TICK).clamp(1, TICKS);
-        self.sweep_left = (self.sweep_left + places.div_ceil(ticks)).min(places);
+        let slots = self.subscribers.slots();
+        let ticks = (slots / CLIENTS_A_TICK).clamp(1, TICKS);
+        self.sweep_left = (self.sweep_left + slots.div_ceil(ticks)).min(slots);
         self.next_tick = now + SWEEP / u32::try_from(ticks).unwrap_or(1);
     }
 
@@ -294,8 +294,8 @@ impl Broadcaster {
             if now.instant >= end {
                 return;
             }
-            let (retried, buried) = (self.subscribers.retry_one(now), self.subscribers.drop_one());
-            let mut idle = !self.subscribers.release_some() && !retried && !buried;
+            let (retried, dropped) = (self.subscribers.retry_one(now), self.subscribers.drop_one());
+            let mut idle = !self.subscribers.release_some() && !retried && !dropped;
             if let Some(arrival) = self.arrivals.pop_front() {
                 self.subscribers.admit(arrival, now);
                 idle = false;
@@ -311,10 +311,10 @@ impl Broadcaster {
         }
     }
 
-    /// Lets the streams catch up, ends them, and waits for the clients to close; until `deadline`.
+    /// Lets the streams catch up, ends them, and waits for the clients to close, until `deadline`.
     fn close(&mut self, mut deadline: Instant) {
-        let mut work = Taken::stopping(deadline);
-        // Whoever has gone shows when its stream is ended.
+        let mut taken = Taken::stopping(deadline);
+        // A client that has gone shows when its stream is ended.
         self.sweep_left = 0;
         let mut nap = Duration::from_millis(1);
         loop {
@@ -329,10 +329,10 @@ impl Broadcaster {
                 .next_retry()
                 .map_or(now.instant + nap, |retry| retry.min(now.instant + nap));
             nap = (nap * 2).min(CLOSING_NAP);
-            self.inbox.take(Wait::Until(until.min(deadline)), false, &mut work);
-            self.arrivals.extend(work.arrivals.drain(..).map(|(_, arrival)| arrival));
-            // A later order may leave less time.
-            deadline = work.stop.unwrap_or(deadline);
+            self.inbox.take(Wait::Until(until.min(deadline)), false, &mut taken);
+            self.arrivals.extend(taken.arrivals.drain(..).map(|(_, arrival)| arrival));
+            // A later call may leave less time.
+            deadline = taken.stop.unwrap_or(deadline);
             self.do_chores();
         }
     }

@@ -1,12 +1,13 @@
-//! Who listens, as an embedding program sees it.
+//! A client, as the embedding program sees it.
 
 use std::{error::Error, fmt, net::SocketAddr};
 
 use crate::error::PublishError;
 
-/// A client's number, never used twice in one server. A client that comes back is another one.
+/// A client's number, never used twice in one server. A client that comes back gets another one.
 ///
-/// [Hooks](crate::Builder::on_connect) are told it, and [`Subscription::id`](crate::Subscription::id).
+/// [Hooks](crate::Builder::on_connect) are given it, and
+/// [`Subscription::id`](crate::Subscription::id) returns it.
 ///
 /// ```
 /// # use websse::Server;
@@ -26,23 +27,24 @@ impl fmt::Display for ClientId {
     }
 }
 
-/// A client that listens, or did: what [hooks](crate::Builder::on_connect) are told.
+/// A client that listens, or did. [Hooks](crate::Builder::on_connect) are given it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Client {
-    /// To send it a message, or to disconnect it.
+    /// For sending the client a message, or for disconnecting it.
     pub id: ClientId,
-    /// Where its connection comes from: of a client behind a proxy, the proxy. None for a
+    /// The address that its connection comes from; behind a proxy, the proxy's. `None` for a
     /// Unix-domain socket or a [`Subscription`](crate::Subscription).
     pub peer: Option<SocketAddr>,
-    /// The event types that it listens to, in the order of their names; `message` is the general
-    /// one, `*` stands for all.
+    /// The event types that it listens to, sorted by name. `message` is the general type, `*`
+    /// stands for all types.
     pub events: Vec<String>,
-    /// The id of the last event that it had when it came, from an earlier connection.
+    /// The id of the last event that it received, over an earlier connection.
     pub last_event_id: Option<String>,
 }
 
-/// [`Server::send_to`](crate::Server::send_to) did not accept a message. The client is not sent it.
+/// [`Server::send_to`](crate::Server::send_to) did not accept a message. The client does not get
+/// it.
 ///
 /// ```
 /// # use websse::{Message, SendToError, Server};
@@ -59,7 +61,8 @@ pub struct Client {
 pub enum SendToError {
     /// There is no such client; most often it has left.
     UnknownClient(ClientId),
-    /// The message would not be published either, or has an id ([`MessageError::IdToOne`](crate::MessageError::IdToOne)).
+    /// The message would not be published either, or it has an id
+    /// ([`MessageError::IdToOne`](crate::MessageError::IdToOne)).
     Refused(PublishError),
 }
 

@@ -1,21 +1,21 @@
-//! Time as the broadcaster's steps see it, and how many bytes passed lately.
+//! The time of a step, and a client's read rate.
 
 use std::time::{Duration, Instant};
 
-/// A client that took this much in this second and the one before is one that reads.
+/// A client counts as reading if it took this many bytes in this second and the one before.
 const READING: usize = 64 * 1024;
-/// How long ago "lately" may be at most. A healthy client can be silent for some hundred
-/// milliseconds, while a lost packet is sent again or its process reads elsewhere.
+/// How long ago "lately" is at most. A healthy client can be silent for some hundred milliseconds,
+/// while a lost packet is sent again or its process reads elsewhere.
 const PATIENCE: Duration = Duration::from_secs(1);
 
-/// The time of one step, with the second it falls in.
+/// The time of one step, and the second it falls in.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Now {
     pub(crate) instant: Instant,
     pub(crate) second: u32,
 }
 
-/// How many bytes passed lately.
+/// How many bytes a client took lately.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct ReadRate {
     second: u32,
@@ -25,17 +25,17 @@ pub(crate) struct ReadRate {
 
 impl ReadRate {
     pub(crate) fn add(&mut self, bytes: usize, now: Now) {
-        self.turn(now);
+        self.roll(now);
         self.current = self.current.saturating_add(u32::try_from(bytes).unwrap_or(u32::MAX));
     }
 
-    /// Whether the client took enough lately to count as one that reads.
+    /// Whether the client took enough lately to count as reading.
     pub(crate) fn reads(&mut self, now: Now) -> bool {
-        self.turn(now);
+        self.roll(now);
         self.current.saturating_add(self.previous) as usize >= READING
     }
 
-    fn turn(&mut self, now: Now) {
+    fn roll(&mut self, now: Now) {
         let passed = now.second.wrapping_sub(self.second);
         if passed > 0 {
             self.previous = if passed == 1 { self.current } else { 0 };

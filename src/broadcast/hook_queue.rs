@@ -1,10 +1,10 @@
-//! What waits to be told to the embedding program's hooks: who came, and who is gone.
+//! What waits for the hooks of the embedding program: clients that came, and clients that left.
 //!
-//! The broadcaster never waits here. While the hooks are slow notices gather; beyond a limit, a
-//! client that comes and goes before anybody was told of it is passed over and counted. What waits
-//! so is bounded by the limit and twice the number of clients that listen: an arrival that waits is
-//! then that of a client that is still here, and each client whose end waits was here when the
-//! oldest notice came.
+//! The broadcaster never waits here. While the hooks are slow, events gather. Above [`MOST`], a
+//! client that leaves before its arrival was reported is dropped from the queue and counted. So
+//! every queued arrival belongs to a connected client, and every queued departure to a client that
+//! was connected when the oldest queued event came. The queue holds at most `MOST` events, and two
+//! for each connected client.
 
 use std::{
     collections::HashMap,
@@ -20,7 +20,7 @@ use crate::{
     message::event_types::Subscribed,
 };
 
-/// So many notices may wait before clients are passed over.
+/// Above this many events, clients are dropped from the queue.
 const MOST: usize = 8192;
 
 #[derive(Debug)]
@@ -40,25 +40,25 @@ pub(crate) struct Connected {
 
 #[derive(Debug, Default)]
 pub(crate) struct HookQueue {
-    /// Held to put in or take out; never while a hook runs.
+    /// Held to add or take an event; never while a hook runs.
     state: Mutex<State>,
-    /// The hooks' thread waits here for a notice, and a shutdown for that thread's end.
+    /// The hooks' thread waits here for an event, and a shutdown waits for the end of that thread.
     changed: Condvar,
 }
 
 #[derive(Debug, Default)]
 struct State {
-    /// By number, as they came. Some numbers were passed over.
+    /// By number, in the order they came. The numbers of dropped events are missing.
     waiting: HashMap<u64, HookEvent>,
     oldest: u64,
     next: u64,
-    /// The clients whose arrival waits, with the number of that notice.
-    untold: HashMap<ClientId, u64>,
-    /// How many clients were passed over.
-    passed_over: u64,
-    /// Nothing more comes.
+    /// The clients whose arrival is queued, with the number of that event.
+    unreported: HashMap<ClientId, u64>,
+    /// How many clients the hooks have missed.
+    missed: u64,
+    /// No more events come.
     closed: bool,
-    /// The hooks are called until then.
+    /// After this time no hook is called.
     until: Option<Instant>,
     ended: bool,
 }
@@ -67,7 +67,7 @@ impl HookQueue {
     pub(crate) fn connected(&self, connected: Connected) {
         let mut state = self.state.lock();
         let number = state.next;
-        state.untold.insert(connected.id, number);
+        state.unreported.insert(connected.id, number);
         state.push(HookEvent::Connected(connected));
         drop(state);
         self.changed.notify_all();
@@ -76,10 +76,10 @@ impl HookQueue {
     pub(crate) fn disconnected(&self, id: ClientId, reason: Disconnect) {
         let mut state = self.state.lock();
         if state.waiting.len() >= MOST
-            && let Some(number) = state.untold.remove(&id)
+            && let Some(number) = state.unreported.remove(&id)
         {
             state.waiting.remove(&number);
-            state.passed_over += 1;
+            state.missed += 1;
             return;
         }
         state.push(HookEvent::Disconnected(id, reason));
@@ -87,7 +87,7 @@ impl HookQueue {
         self.changed.notify_all();
     }
 
-    /// Waits for the next notice; `None` when nothing more is to be told.
+    /// Waits for the next event. `None` if no more is to be reported.
     pub(crate) fn next(&self) -> Option<HookEvent> {
         let mut state = self.state.lock();
         while state.waiting.is_empty() && !state.closed {
@@ -98,17 +98,17 @@ impl HookQueue {
         }
         let event = pop(&mut state)?;
         if let HookEvent::Connected(connected) = &event {
-            state.untold.remove(&connected.id);
+            state.unreported.remove(&connected.id);
         }
         Some(event)
     }
 
-    /// How many clients were passed over since the start.
-    pub(crate) fn passed_over(&self) -> u64 {
-        self.state.lock().passed_over
+    /// How many clients the hooks have missed since the start.
+    pub(crate) fn missed(&self) -> u64 {
+        self.state.lock().missed
     }
 
-    /// What waits may be told until `deadline`.
+    /// Hooks may be called until `deadline`.
     pub(crate) fn stop(&self, deadline: Instant) {
         let mut state = self.state.lock();
         state.until = Some(state.until.map_or(deadline, |until| until.min(deadline)));
@@ -116,7 +116,7 @@ impl HookQueue {
         self.changed.notify_all();
     }
 
-    /// Nothing more comes.
+    /// No more events come.
     pub(crate) fn close(&self) {
         self.state.lock().closed = true;
         self.changed.notify_all();
@@ -128,14 +128,14 @@ impl HookQueue {
         self.changed.notify_all();
     }
 
-    /// Waits for the end of the hooks' thread, but not longer than it may tell; returns whether it
-    /// has ended, and how many notices are left.
+    /// Waits for the end of the hooks' thread, at most until its deadline. Returns whether it has
+    /// ended, and how many events are left.
     pub(crate) fn wait_ended(&self) -> (bool, usize) {
         // A thread that has nothing to do takes a moment to end.
-        let now = Instant::now() + Duration::from_millis(50);
+        let soon = Instant::now() + Duration::from_millis(50);
         let mut state = self.state.lock();
         while !state.ended {
-            let until = state.until.map(|until| until.max(now));
+            let until = state.until.map(|until| until.max(soon));
             match until {
                 Some(until) if self.changed.wait_until(&mut state, until).timed_out() => break,
                 Some(_) => {}
@@ -153,8 +153,8 @@ impl State {
     }
 }
 
-/// Takes the oldest notice. There may be a great many before it that were passed over; the lock is
-/// let go of in between for whoever waits for it.
+/// Takes the oldest event. Many numbers before it may be missing, so the lock is released in
+/// between for other threads.
 fn pop(state: &mut MutexGuard<'_, State>) -> Option<HookEvent> {
     while state.oldest < state.next {
         let number = state.oldest;
@@ -179,7 +179,7 @@ mod tests {
         hook_queue.connected(Connected { id, peer: None, subscribed, last_event_id: None });
     }
 
-    /// The next notice: a client's number, and whether it has come.
+    /// The next event: a client's number, and whether it came.
     fn next(hook_queue: &HookQueue) -> Option<(u64, bool)> {
         Some(match hook_queue.next()? {
             HookEvent::Connected(client) => (client.id.0, true),
@@ -197,7 +197,7 @@ mod tests {
         }
         let told: Vec<_> = (0..CLIENTS / 2).map(|_| next(&hook_queue)).collect();
         assert_eq!(told, (0..CLIENTS / 2).map(|id| Some((id, true))).collect::<Vec<_>>());
-        // A hook hangs while as many come as go, for long.
+        // A hook hangs for long, while clients come and go.
         for id in 0..100 * CLIENTS {
             disconnect(id);
             connect(&hook_queue, id + CLIENTS);
@@ -215,8 +215,8 @@ mod tests {
             ended += u64::from(!comes);
         }
         assert!(!here.contains(&true), "each end is told");
-        assert_eq!(ended + hook_queue.passed_over(), 101 * CLIENTS);
-        assert!(hook_queue.state.lock().untold.is_empty());
+        assert_eq!(ended + hook_queue.missed(), 101 * CLIENTS);
+        assert!(hook_queue.state.lock().unreported.is_empty());
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! A subscription as the broadcaster sees it, and what both sides know of each other.
+//! A subscription as the broadcaster sees it, and the counts that both sides share.
 
 use std::{
     sync::{
@@ -16,16 +16,16 @@ use crate::broadcast::{
     stats::Disconnect,
 };
 
-/// What the two sides of a subscription share beside the mailbox.
+/// What both sides of a subscription share, in addition to the mailbox.
 #[derive(Debug, Default)]
 pub(crate) struct SharedCounts {
     /// Bytes in the mailbox.
     waiting: AtomicUsize,
-    /// Bytes taken out of it so far; wraps.
+    /// Bytes taken out of it since the start; wraps around.
     taken: AtomicUsize,
     /// The subscription was dropped.
     left: AtomicBool,
-    /// Why the broadcaster ended it; set before its sender goes.
+    /// Why the broadcaster ended it. Set before its sender is dropped.
     reason: OnceLock<Disconnect>,
 }
 
@@ -46,20 +46,21 @@ impl SharedCounts {
     }
 }
 
-/// The broadcaster's side.
+/// The broadcaster's side of a subscription.
 #[derive(Debug)]
 pub(crate) struct LocalSink {
     counts: Arc<SharedCounts>,
-    /// To free what waits when the subscription is cut off for being behind.
+    /// For freeing what waits, if the subscription is cut off because it is behind.
     mailbox: Receiver<Pending>,
     last_added: Instant,
     taken: usize,
     progress: Instant,
-    /// When it last had everything, as far as was seen.
+    /// When it was last seen to be caught up.
     caught_up: Instant,
-    /// What came when nothing waited: as the frame being written it is not held against it.
+    /// Bytes that came when nothing waited. Like a frame being written, they do not count against
+    /// the budget.
     first: usize,
-    /// Bytes out of the history that may still wait beside what the budget allows.
+    /// Bytes from the history that may still wait in addition to the budget.
     allowance: usize,
     rate: ReadRate,
     /// The audience has it among those that are far behind.
@@ -82,18 +83,19 @@ impl LocalSink {
         }
     }
 
-    /// Bytes that wait beside what came out of the history and the oldest: what the budget limits.
+    /// Bytes that count against the budget: all but those from the history and the oldest ones.
     pub(crate) fn waiting(&self) -> usize {
         let waiting = self.counts.waiting.load(Relaxed);
         waiting.saturating_sub(self.allowance).saturating_sub(self.first)
     }
 
-    /// Bytes that wait, all of them.
+    /// All bytes that wait.
     pub(crate) fn held(&self) -> usize {
         self.counts.waiting.load(Relaxed)
     }
 
-    /// Notes that frames of `length` bytes were put into the mailbox; tells how many wait now.
+    /// Notes that frames of `length` bytes were put into the mailbox. Returns the bytes that count
+    /// against the budget.
     pub(crate) fn added(&mut self, length: usize, now: Now) -> usize {
         self.note_taken(now);
         self.last_added = now.instant;
@@ -101,19 +103,19 @@ impl LocalSink {
         if before == 0 {
             (self.first, self.caught_up) = (length, now.instant);
         }
-        // The oldest is taken first.
+        // The oldest frames are taken first.
         self.allowance = self.allowance.min(before);
         self.waiting()
     }
 
-    /// Notes a frame out of the history, which may go beyond the budget.
+    /// Notes a frame from the history, which may exceed the budget.
     pub(crate) fn replayed(&mut self, length: usize, now: Now) {
         self.added(length, now);
         self.allowance += length;
     }
 
-    /// Whether the subscriber reads, as far as can be told: it has everything, it took something
-    /// lately, or it has hardly had the time to.
+    /// Whether the subscriber reads, as far as is known: it is caught up, it took something lately,
+    /// or it fell behind just now.
     pub(crate) fn reads(&mut self, now: Now) -> bool {
         self.note_taken(now);
         self.counts.waiting.load(Relaxed) == 0
@@ -139,7 +141,7 @@ impl LocalSink {
         self.counts.left.load(Relaxed)
     }
 
-    /// How long nothing was sent to a subscription that has taken everything.
+    /// How long nothing was sent to a subscription that is caught up.
     pub(crate) fn silence(&self, now: Instant) -> Option<Duration> {
         (self.counts.waiting.load(Relaxed) == 0)
             .then(|| now.saturating_duration_since(self.last_added))

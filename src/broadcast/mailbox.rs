@@ -1,4 +1,5 @@
-//! What waits in a client's mailbox: a frame shared by all who wait for it, counted while it waits.
+//! What waits in a client's mailbox: frames. All clients that wait for a frame share it, and it is
+//! counted once.
 
 use std::{
     cell::Cell,

@@ -1,8 +1,8 @@
-//! The one thread that writes all streams, and what it owns.
+//! The one thread that writes all streams, and everything that it owns.
 //!
 //! | file | owns |
 //! |---|---|
-//! | `shared` | what server, handlers and broadcaster share: `publish`, `register`, `admit` begin here |
+//! | `shared` | what server, handlers and broadcaster share: `publish`, `register`, `admit` |
 //! | `options` | the limits and times of a server, with their defaults |
 //! | `inbox/` | the lock that orders all that waits for the broadcaster; `queue`: the events |
 //! | `broadcaster` | the thread: what a round does, in which order, and for how long |
@@ -18,7 +18,7 @@
 //! | `client` | a client as the embedding program sees it |
 //! | `per_address` | how many streams each address has |
 //! | `hook_queue` | what waits for the embedding program's hooks |
-//! | `stats` | the figures of a server, and why clients are disconnected |
+//! | `stats` | the metrics of a server, and why clients are disconnected |
 //! | `clock` | the time of one step, and a client's read rate |
 //!
 //! Imports nothing of `http`, `server`, `handlers` or `redis`.

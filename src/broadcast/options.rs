@@ -1,4 +1,4 @@
-//! The limits and times of a server, as its parts need them.
+//! The limits and times of a server.
 
 use std::{sync::Arc, time::Duration};
 
@@ -17,7 +17,7 @@ pub(crate) struct Options {
     pub(crate) max_streams: usize,
     /// Milliseconds.
     pub(crate) retry: u64,
-    /// The event type that tells how many clients there are.
+    /// The event type that publishes the number of clients.
     pub(crate) presence: Option<String>,
     /// How to open the log that several nodes share.
     #[cfg_attr(

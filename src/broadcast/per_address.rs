@@ -4,12 +4,12 @@ use std::{collections::HashMap, net::IpAddr, sync::Arc};
 
 use parking_lot::Mutex;
 
-/// Counts what the permits of each address are. Cloning shares the counts.
+/// Counts the slots of each address. Clones share the counts.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct AddressCounts(Arc<Mutex<HashMap<IpAddr, usize>>>);
 
 impl AddressCounts {
-    /// A permit for an address, unless it has `limit` of them.
+    /// Takes a slot for an address, unless it has `limit` of them.
     pub(crate) fn take(&self, address: IpAddr, limit: usize) -> Option<AddressSlot> {
         let mut counts = self.0.lock();
         let count = counts.get(&address).copied().unwrap_or_default();
@@ -21,12 +21,12 @@ impl AddressCounts {
     }
 }
 
-/// The right to one stream, given back when dropped.
+/// The right of an address to one stream. Dropping it frees the slot.
 #[derive(Debug)]
 pub(crate) struct AddressSlot {
     counts: AddressCounts,
     address: IpAddr,
-    /// By the other limits that hold for the stream.
+    /// A slot of another limit that holds for the same stream.
     other: Option<Box<AddressSlot>>,
 }
 

@@ -13,7 +13,7 @@ use crate::{
     message::event_types::Subscribed,
 };
 
-/// Stands for no place in the broadcaster's table.
+/// The key of a client that is not in the broadcaster's table.
 const NOWHERE: Key = Key::MAX;
 
 /// How a client listens.
@@ -25,7 +25,7 @@ pub(crate) enum Kind {
     Subscription,
 }
 
-/// Every client that listens or is about to.
+/// Every client that listens, or is about to listen.
 #[derive(Debug)]
 pub(crate) struct Registry {
     max_streams: usize,
@@ -37,7 +37,7 @@ pub(crate) struct Registry {
 #[derive(Debug, Default)]
 struct Clients {
     map: HashMap<ClientId, Client>,
-    /// What the clients subscribe to, with the number of clients that do; equal subscriptions
+    /// What the clients subscribe to, each with the number of these clients. Equal subscriptions
     /// share one allocation.
     subscribed: HashMap<Arc<Subscribed>, usize>,
     next_id: u64,
@@ -48,10 +48,10 @@ struct Clients {
 #[derive(Debug)]
 struct Client {
     subscribed: Arc<Subscribed>,
-    /// Has no place at all while a stream has everything, which makes it small.
+    /// Has no room while a stream is caught up, which makes it small.
     mailbox: Sender<Pending>,
     kind: Kind,
-    /// Where the broadcaster has it; [`NOWHERE`] before it has taken it over.
+    /// Its key in the broadcaster's table; [`NOWHERE`] before the broadcaster has admitted it.
     key: Key,
     /// Boxed, since most clients have none.
     address_slot: Option<Box<AddressSlot>>,
@@ -98,14 +98,14 @@ impl Registry {
         Ok(Seat { id, subscribed, mailbox, peer: None, registry: Some(Arc::clone(self)) })
     }
 
-    /// Notes where the broadcaster has a client.
+    /// Notes a client's key in the broadcaster's table.
     pub(crate) fn seated(&self, id: ClientId, key: Key) {
         if let Some(client) = self.clients.lock().map.get_mut(&id) {
             client.key = key;
         }
     }
 
-    /// Where the broadcaster has a client.
+    /// A client's key in the broadcaster's table.
     pub(crate) fn key(&self, id: ClientId) -> Option<Key> {
         let key = self.clients.lock().map.get(&id)?.key;
         (key != NOWHERE).then_some(key)
@@ -120,14 +120,15 @@ impl Registry {
         let clients = self.clients.lock();
         for (id, pending) in pending {
             if let Some(client) = clients.map.get(&id) {
-                // The broadcaster holds a receiver of each mailbox as long as the client is here.
+                // The broadcaster holds a receiver of each mailbox for as long as the client is
+                // registered.
                 let sent = client.mailbox.try_send(pending);
                 debug_assert!(sent.is_ok(), "what is sent to has a mailbox with room");
             }
         }
     }
 
-    /// Gives a client a new mailbox in place of its empty one: with room, or without.
+    /// Replaces a client's empty mailbox by one with room, or without.
     pub(crate) fn replace_mailbox(&self, id: ClientId, room: bool) -> Option<Receiver<Pending>> {
         let (sender, mailbox) = if room { unbounded() } else { bounded(0) };
         let mut clients = self.clients.lock();
@@ -166,7 +167,7 @@ impl Registry {
         self.clients.lock().closed = true;
     }
 
-    /// Lets go of everybody, so that nobody waits for a mailbox that is not filled any more.
+    /// Removes all clients, so that no thread waits for a mailbox that is not filled any more.
     pub(crate) fn clear(&self) {
         let mut clients = self.clients.lock();
         clients.closed = true;
@@ -177,7 +178,7 @@ impl Registry {
         drop(gone);
     }
 
-    /// What the clients subscribe to, each with the number of clients that do.
+    /// What the clients subscribe to, each with the number of these clients.
     pub(crate) fn subscribed(&self) -> Vec<(Arc<Subscribed>, usize)> {
         let clients = self.clients.lock();
         clients
@@ -203,7 +204,7 @@ impl Clients {
     }
 }
 
-/// A client's place in the registry, given back when dropped unless the broadcaster took it over.
+/// A client's registration. Dropping it removes the client, unless the broadcaster took it over.
 #[derive(Debug)]
 pub(crate) struct Seat {
     pub(crate) id: ClientId,
@@ -214,7 +215,7 @@ pub(crate) struct Seat {
 }
 
 impl Seat {
-    /// Leaves the client registered; who takes the seat removes it.
+    /// Leaves the client registered. The caller must remove it later.
     pub(crate) fn take(mut self) -> (ClientId, Arc<Subscribed>, Receiver<Pending>) {
         self.registry = None;
         (self.id, Arc::clone(&self.subscribed), self.mailbox.clone())

@@ -38,25 +38,25 @@ pub(crate) struct Shared {
     pub(crate) inbox: Arc<Inbox>,
     pub(crate) hook_queue: Arc<HookQueue>,
     pub(crate) options: Options,
-    /// The broadcaster's copy; held for a copy only.
+    /// The broadcaster's copy of its metrics; held only to copy them.
     pub(super) stats: Arc<Mutex<Stats>>,
     made: Instant,
-    /// Once it is open.
+    /// Set once the log is open.
     pub(super) log: OnceLock<Arc<dyn Log>>,
     /// New clients need not wait for the log.
     pub(super) is_primed: Arc<AtomicBool>,
 }
 
 impl fmt::Debug for Shared {
-    /// Holds no lock while it writes: what it writes to may publish.
+    /// Holds no lock while it writes, since the writer may publish.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Hub").field("options", &self.options).finish_non_exhaustive()
+        f.debug_struct("Shared").field("options", &self.options).finish_non_exhaustive()
     }
 }
 
 impl Shared {
     pub(crate) fn new(options: Options) -> Self {
-        // A batch must not use up the budget of a client before it can be waited for.
+        // One batch must not exceed a client's budget before publishers can be made to wait.
         let batch_bytes = MAX_BATCH_BYTES.min(options.subscribers.mailbox_bytes / 2);
         Self {
             types: Arc::default(),
@@ -71,7 +71,7 @@ impl Shared {
         }
     }
 
-    /// Ends the log: what this node has appended was read, or the deadline has come.
+    /// Stops the log: returns when all that this node appended is read, or at the deadline.
     pub(crate) fn stop_log(&self, deadline: Instant) {
         if let Some(log) = self.log.get() {
             log.stop(deadline);
@@ -135,16 +135,16 @@ impl Shared {
         self.inbox.command(Command::Send(client, frame)).map_err(refused)
     }
 
-    /// Ends a client, in the order of publishing.
+    /// Disconnects a client, in the order of publishing.
     pub(crate) fn disconnect(&self, client: ClientId) -> Result<(), UnknownClient> {
         if !self.registry.has(client) {
             return Err(UnknownClient(client));
         }
-        // Refused only where all clients are about to end.
+        // Refused only when all clients are about to end.
         self.inbox.command(Command::Disconnect(client)).map_err(|_| UnknownClient(client))
     }
 
-    /// Registers a client; the seat is free again when dropped.
+    /// Registers a client. Dropping the seat removes it again.
     pub(crate) fn register<'n>(
         &self,
         kind: Kind,
@@ -164,7 +164,7 @@ impl Shared {
         self.log.get().is_none() || is_new && self.is_primed.load(Relaxed)
     }
 
-    /// Hands a registered client over to the broadcaster, or to the log, which does so.
+    /// Hands a registered client over to the broadcaster, or to the log, which hands it over.
     pub(crate) fn admit(
         &self,
         seat: Seat,
@@ -185,12 +185,12 @@ impl Shared {
     pub(crate) fn stats(&self) -> Stats {
         let (streams, subscriptions) = self.registry.counts();
         let queued = self.inbox.queued();
-        let untold = self.hook_queue.passed_over();
+        let untold = self.hook_queue.missed();
         let log = self.log_stats();
         Stats { streams, subscriptions, queued, untold, log, ..*self.stats.lock() }
     }
 
-    /// Whether a publish into a queue with room does not wait for anything outside of the process.
+    /// Whether a publish into a queue with room waits for nothing outside of the process.
     pub(crate) fn publishes_at_once(&self) -> bool {
         self.log.get().is_none()
     }

@@ -1,4 +1,4 @@
-//! Figures about a running server, and why clients leave it.
+//! The metrics of a running server, and why clients are disconnected.
 
 use std::{fmt, time::Duration};
 
@@ -21,13 +21,13 @@ pub enum Disconnect {
     /// The client closed its connection, or dropped its [`Subscription`](crate::Subscription).
     ClosedByPeer,
     /// More waited for it than its budget allows
-    /// ([`Builder::mailbox_bytes`](crate::Builder::mailbox_bytes)), or the history had gone past it
-    /// before it was replayed.
+    /// ([`Builder::mailbox_bytes`](crate::Builder::mailbox_bytes)), or the history dropped events
+    /// before they were replayed to it.
     Behind,
     /// Its socket accepted nothing for the stall time-out
     /// ([`Builder::stall_timeout`](crate::Builder::stall_timeout)).
     Stalled,
-    /// Its socket failed, or it sent a stream of bytes where it should listen.
+    /// Its socket failed, or it sent a stream of bytes when it should only listen.
     Error,
     /// The program disconnected it
     /// ([`Server::disconnect`](crate::Server::disconnect)).
@@ -85,7 +85,7 @@ impl Disconnected {
     }
 }
 
-/// What [`Server::stats`](crate::Server::stats) tells.
+/// What [`Server::stats`](crate::Server::stats) returns.
 ///
 /// ```
 /// let stats = websse::Server::new().stats();
@@ -94,57 +94,58 @@ impl Disconnected {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Stats {
-    /// Clients that listen over a connection now, those included whose response head is about to
+    /// Clients that listen over a connection now, including those whose response head is about to
     /// be sent.
     pub streams: usize,
     /// [Subscriptions](crate::Subscription) now.
     pub subscriptions: usize,
     /// Streams for which something waits.
     pub behind: usize,
-    /// Messages accepted and not yet taken by the broadcaster.
+    /// Messages that were accepted and that the broadcaster has not taken yet.
     pub queued: usize,
-    /// Events that the broadcaster took, since the start.
+    /// Events that the broadcaster has taken, since the start.
     pub published: u64,
     /// Messages sent [to one client](crate::Server::send_to), since the start.
     pub direct: u64,
-    /// Events and such messages handed to a client's socket or mailbox, or tried to, counted for each
-    /// client, since the start.
+    /// Deliveries, since the start: each event and each message to one client, counted for each
+    /// client whose socket or mailbox it was given to, or tried to.
     pub deliveries: u64,
-    /// Bytes of these.
+    /// Bytes of these deliveries.
     pub bytes: u64,
     /// Clients that came back with the id of an event, since the start.
     pub resumed: u64,
-    /// How many of these were told that they have missed something (`stream-gap`).
+    /// How many of these were told that they missed something (`stream-gap`).
     pub gaps: u64,
-    /// Clients that came and went, since the start, while more than 8192 notices waited for the
-    /// [hooks](crate::Builder::on_connect), which were not told of them.
+    /// Clients that came and went while more than 8192 calls of the
+    /// [hooks](crate::Builder::on_connect) were waiting, since the start. No hook was called for
+    /// them.
     pub untold: u64,
     /// Clients disconnected since the start, by reason.
     pub disconnected: Disconnected,
-    /// Figures of the log that several nodes share, where there is one and the server runs.
+    /// Metrics of the log that several nodes share, if there is one and the server runs.
     pub log: Option<LogStats>,
 }
 
-/// What [`Stats::log`](crate::Stats::log) tells of the log that several nodes share.
+/// Metrics of the log that several nodes share: [`Stats::log`](crate::Stats::log).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct LogStats {
     /// Whether the log is connected, for publishing and for reading.
     pub connected: bool,
-    /// How long ago this node had last read everything; zero while it does.
+    /// For how long this node has not read everything; zero while it has.
     pub lag: Duration,
     /// Messages that this node has appended, since the start.
     pub appended: u64,
-    /// Messages that the log refused or that it could not be given, since the start.
+    /// Messages that the log refused or that could not be sent to it, since the start.
     pub refused: u64,
-    /// Messages of which nobody knows whether the log has them
+    /// Messages that may or may not be in the log
     /// ([`PublishError::OutcomeUnknown`](crate::PublishError::OutcomeUnknown)), since the start.
     pub outcome_unknown: u64,
     /// Entries read, since the start.
     pub read: u64,
-    /// Entries passed over as they are no events, since the start.
+    /// Entries skipped because they are not events, since the start.
     pub malformed: u64,
-    /// Entries passed over as their event type is not registered here, since the start.
+    /// Entries skipped because their event type is not registered here, since the start.
     pub unknown_types: u64,
     /// How often the reader had to connect again, since the start.
     pub reconnects: u64,
@@ -152,7 +153,7 @@ pub struct LogStats {
     pub breaks: u64,
     /// Clients whose replay is being read from the log now.
     pub returning: usize,
-    /// Clients told of a gap while their replay was read from the log, since the start; others are in
-    /// [`Stats::gaps`](crate::Stats::gaps).
+    /// Clients told of a gap while their replay was read from the log, since the start. Others are
+    /// in [`Stats::gaps`](crate::Stats::gaps).
     pub gaps: u64,
 }

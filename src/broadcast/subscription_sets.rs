@@ -1,5 +1,5 @@
-//! Who listens to what: clients with equal subscriptions form a group, and a batch of events is
-//! matched against groups, not against clients.
+//! Subscription sets: clients with equal subscriptions form a set, and a batch of events is matched
+//! against sets, not against clients.
 
 use std::{collections::HashMap, sync::Arc};
 
@@ -8,7 +8,7 @@ use crate::message::{
     frame::Frame,
 };
 
-/// A client's place in the broadcaster's table.
+/// A client's index in the broadcaster's table.
 pub(crate) type Key = u32;
 pub(crate) type SetId = u32;
 
@@ -21,60 +21,60 @@ pub(crate) struct Event {
 
 #[derive(Debug, Default)]
 pub(crate) struct SubscriptionSets {
-    /// An empty group's number is free.
+    /// The number of an empty set is free.
     table: Vec<SubscriptionSet>,
     free: Vec<SetId>,
     by_subscribed: HashMap<Arc<Subscribed>, SetId>,
-    /// SubscriptionSets that name a type, by the type's number.
+    /// The sets that name a type, by the type's number.
     by_type: Vec<Vec<SetId>>,
-    /// SubscriptionSets that listen to all types: one at most.
+    /// The set that listens to all types; at most one.
     all: Vec<SetId>,
 }
 
 #[derive(Debug, Default)]
 struct SubscriptionSet {
-    /// Without it the group has no members.
+    /// `None` if the set is empty.
     subscribed: Option<Arc<Subscribed>>,
-    members: Vec<Key>,
-    /// The events of the current batch that this group gets, by their place in the batch.
+    keys: Vec<Key>,
+    /// The events of the current batch that this set gets, by their index in the batch.
     matched: Vec<u32>,
 }
 
 impl SubscriptionSets {
-    /// What the clients of a group subscribe to.
+    /// What the clients of a set subscribe to.
     pub(crate) fn subscribed(&self, id: SetId) -> Option<&Subscribed> {
         self.table[id as usize].subscribed.as_deref()
     }
 
-    /// Whether anybody listens to a type.
+    /// Whether any client listens to a type.
     pub(crate) fn listens(&self, kind: TypeId) -> bool {
         let named = self.by_type.get(kind as usize);
         !self.all.is_empty() || named.is_some_and(|sets| !sets.is_empty())
     }
 
-    /// What the clients subscribe to, each with the number of clients that do.
+    /// What the clients subscribe to, each with the number of these clients.
     pub(crate) fn counts(&self) -> Vec<(Arc<Subscribed>, usize)> {
-        let count = |set: &SubscriptionSet| Some((set.subscribed.clone()?, set.members.len()));
+        let count = |set: &SubscriptionSet| Some((set.subscribed.clone()?, set.keys.len()));
         self.table.iter().filter_map(count).collect()
     }
 
-    /// Adds a client; returns its group and its place there.
+    /// Adds a client. Returns its set, and its index there.
     pub(crate) fn join(&mut self, subscribed: Arc<Subscribed>, key: Key) -> (SetId, u32) {
         let id = match self.by_subscribed.get(&subscribed) {
             Some(&id) => id,
             None => self.create(subscribed),
         };
-        let members = &mut self.table[id as usize].members;
-        members.push(key);
-        (id, index(members.len() - 1))
+        let keys = &mut self.table[id as usize].keys;
+        keys.push(key);
+        (id, index(keys.len() - 1))
     }
 
-    /// Removes the client at `place`; returns the client that has this place now.
-    pub(crate) fn leave(&mut self, id: SetId, place: u32) -> Option<Key> {
+    /// Removes the client at index `at`. Returns the client that is at this index now.
+    pub(crate) fn leave(&mut self, id: SetId, at: u32) -> Option<Key> {
         let set = &mut self.table[id as usize];
-        set.members.swap_remove(place as usize);
-        let moved = set.members.get(place as usize).copied();
-        if set.members.is_empty()
+        set.keys.swap_remove(at as usize);
+        let moved = set.keys.get(at as usize).copied();
+        if set.keys.is_empty()
             && let Some(subscribed) = set.subscribed.take()
         {
             self.by_subscribed.remove(&subscribed);
@@ -85,7 +85,7 @@ impl SubscriptionSets {
         moved
     }
 
-    /// Finds the groups that get something of a batch.
+    /// Finds the sets that get events of a batch.
     pub(crate) fn match_batch(&mut self, batch: &[Event], touched: &mut Vec<SetId>) {
         for (at, event) in batch.iter().enumerate() {
             let named = self.by_type.get(event.kind as usize).map_or(&[][..], Vec::as_slice);
@@ -99,17 +99,17 @@ impl SubscriptionSets {
         }
     }
 
-    /// Takes a group's members and its part of the batch, to be given back by
-    /// [`restore`](Self::restore) before anyone joins or leaves.
+    /// Takes a set's clients and its part of the batch. [`restore`](Self::restore) must give them
+    /// back before a client joins or leaves.
     pub(crate) fn take(&mut self, id: SetId) -> (Vec<Key>, Vec<u32>) {
         let set = &mut self.table[id as usize];
-        (std::mem::take(&mut set.members), std::mem::take(&mut set.matched))
+        (std::mem::take(&mut set.keys), std::mem::take(&mut set.matched))
     }
 
-    pub(crate) fn restore(&mut self, id: SetId, members: Vec<Key>, mut matched: Vec<u32>) {
+    pub(crate) fn restore(&mut self, id: SetId, keys: Vec<Key>, mut matched: Vec<u32>) {
         matched.clear();
         let set = &mut self.table[id as usize];
-        set.members = members;
+        set.keys = keys;
         set.matched = matched;
     }
 
@@ -130,7 +130,7 @@ impl SubscriptionSets {
         id
     }
 
-    /// Changes each list in which a group with this subscription stands.
+    /// Changes each list that has the set with this subscription.
     fn change_lists(&mut self, subscribed: &Subscribed, mut change: impl FnMut(&mut Vec<SetId>)) {
         match subscribed {
             Subscribed::All => change(&mut self.all),
@@ -143,7 +143,7 @@ impl SubscriptionSets {
     }
 }
 
-/// Tables of clients, groups and events stay far below 2³² entries.
+/// Tables of clients, sets and events stay far below 2³² entries.
 fn index(at: usize) -> u32 {
     u32::try_from(at).unwrap_or(u32::MAX)
 }

@@ -1,4 +1,4 @@
-//! What publishers wait for: the log's answers to all messages of one call.
+//! The log's answers to all messages of one call. The publisher waits for them.
 
 use parking_lot::{Condvar, Mutex};
 
@@ -7,15 +7,15 @@ use crate::{broadcast::log::NotAppended, error::PublishError};
 #[derive(Debug)]
 pub(super) struct Acknowledgement {
     state: Mutex<State>,
-    /// Waits for the last answer.
+    /// The publisher waits here for the last answer.
     done: Condvar,
 }
 
 #[derive(Debug)]
 struct State {
-    /// How many answers are missing.
+    /// How many answers are still to come.
     open: usize,
-    /// From this message on none is in the log.
+    /// No message from this index on is in the log.
     reached: usize,
     /// The first message that was not appended, and why.
     failed: Option<(usize, PublishError)>,
@@ -27,7 +27,7 @@ impl Acknowledgement {
         Self { state: Mutex::new(state), done: Condvar::new() }
     }
 
-    /// The answers to messages in a row.
+    /// Notes the answers to consecutive messages, from index `first` on.
     pub(super) fn answer(
         &self,
         first: usize,
@@ -48,12 +48,12 @@ impl Acknowledgement {
         }
     }
 
-    /// Why one of the messages was not appended; then those behind it are not to be.
+    /// Why a message was not appended. The messages behind it must then not be sent.
     pub(super) fn failure(&self) -> Option<PublishError> {
         self.state.lock().failed.as_ref().map(|(_, error)| error.clone())
     }
 
-    /// The messages from this one on were not sent.
+    /// Notes that the `count` messages from index `first` on were not sent.
     pub(super) fn give_up(&self, first: usize, count: usize, error: PublishError) {
         let mut state = self.state.lock();
         state.fail(first, error);
@@ -93,7 +93,8 @@ mod tests {
             (vec![Ok(()), Ok(()), refused(), refused()], 2, 0),
             (vec![Ok(()), unknown(), unknown(), refused()], 1, 2),
             (vec![refused(), refused()], 0, 0),
-            // A hole is told as open, which keeps what is behind it from being sent again.
+            // A refused message before an accepted one counts as unknown, so that the accepted one
+            // is not sent again.
             (vec![Ok(()), refused(), Ok(()), refused()], 1, 2),
         ] {
             let acknowledgement = Acknowledgement::new(results.len() + 2);

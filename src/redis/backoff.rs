@@ -1,4 +1,4 @@
-//! How long to wait before the next try: longer each time, and not the same for all nodes.
+//! How long to wait before the next try: longer each time, and different at each node.
 
 use std::{
     hash::{BuildHasher, RandomState},
@@ -16,7 +16,8 @@ impl Backoff {
         Self(FIRST)
     }
 
-    /// Between half of the current pause and all of it.
+    /// Returns a random time between half of the current backoff and all of it. The next one is
+    /// longer.
     pub(super) fn next(&mut self) -> Duration {
         let half = self.0 / 2;
         self.0 = (self.0 * 2).min(LONGEST);
@@ -24,7 +25,7 @@ impl Backoff {
         half + half * u32::try_from(random).unwrap_or(0) / 1024
     }
 
-    /// It went well.
+    /// Starts again with the shortest backoff, after a success.
     pub(super) fn reset(&mut self) {
         *self = Self::new();
     }

@@ -1,4 +1,4 @@
-//! What an entry is to this node.
+//! What an entry means to this node.
 
 use super::entry::{Content, Mark, Raw};
 use crate::{
@@ -13,7 +13,7 @@ pub(super) enum Found {
     Gap(Mark),
     /// Its type is not registered here.
     UnknownType,
-    /// It is no event; a text for people.
+    /// It is not an event; the text says why, for people.
     Malformed(String),
 }
 

@@ -4,7 +4,7 @@ use std::{error::Error, fmt, time::Duration};
 
 use redis::{ConnectionInfo, IntoConnectionInfo, ProtocolVersion};
 
-/// Which stream of which Redis or Valkey the nodes share, for
+/// The stream of Redis or Valkey that the nodes share, for
 /// [`Builder::redis`](crate::Builder::redis).
 ///
 /// ```no_run
@@ -22,16 +22,17 @@ pub struct RedisConfig {
     pub(super) timeout: Duration,
 }
 
-/// As many entries are read at once at most; a stream that keeps fewer could lose some unseen.
+/// At most this many entries are read at once. A shorter stream could lose entries before they are
+/// read.
 pub(super) const SHORTEST_STREAM: u64 = 1024;
 
 impl RedisConfig {
     /// Reads an address: `redis://[[USER]:PASSWORD@]HOST[:PORT][/DATABASE]`, or
-    /// `unix:///PATH[?db=N&pass=PASSWORD&user=USER]`. With the feature `redis-tls` also `rediss://`,
+    /// `unix:///PATH[?db=N&pass=PASSWORD&user=USER]`. The feature `redis-tls` adds `rediss://`,
     /// which is TLS with the system's root certificates.
     ///
     /// # Errors
-    /// [`RedisConfigError`] where it is no such address.
+    /// [`RedisConfigError`] if `url` is not such an address.
     pub fn new(url: &str) -> Result<Self, RedisConfigError> {
         if url.starts_with("rediss:") && cfg!(not(feature = "redis-tls")) {
             return Err(RedisConfigError(Wrong::Kind));
@@ -59,14 +60,14 @@ impl RedisConfig {
         Self { stream: name.into(), ..self }
     }
 
-    /// About how many of the last entries Redis keeps (`XADD … MAXLEN ~`); default 1,000,000, at
-    /// least 1024. A client that was away for longer than that is told of a gap.
+    /// About how many entries Redis keeps, the newest ones (`XADD … MAXLEN ~`); default 1,000,000,
+    /// at least 1024. A client whose last event is older learns of a gap.
     pub fn max_len(self, entries: u64) -> Self {
         Self { max_len: entries.max(SHORTEST_STREAM), ..self }
     }
 
     /// How long Redis may take to accept a connection or to answer; default 3 s, at least 10 ms. A
-    /// message that it does not acknowledge in time is
+    /// message that Redis does not acknowledge in time is
     /// [`OutcomeUnknown`](crate::PublishError::OutcomeUnknown).
     pub fn timeout(self, timeout: Duration) -> Self {
         Self { timeout: timeout.max(Duration::from_millis(10)), ..self }
@@ -74,14 +75,14 @@ impl RedisConfig {
 }
 
 impl RedisConfig {
-    /// The key at which the server remembers that nodes vouched for it.
+    /// The key beside the stream, which names the server that nodes vouched for last.
     pub(super) fn memo(&self) -> String {
         format!("{}:server", self.stream)
     }
 }
 
 impl fmt::Debug for RedisConfig {
-    /// Tells no password.
+    /// Does not show the password.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("RedisConfig")
             .field("address", &self.info.addr().to_string())
@@ -92,7 +93,7 @@ impl fmt::Debug for RedisConfig {
     }
 }
 
-/// An address that Redis cannot be reached at. It does not tell the address, which may hold a
+/// Not a usable address of Redis. The error does not show the address, since it may contain a
 /// password.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RedisConfigError(Wrong);

@@ -1,6 +1,8 @@
-//! A message as an entry of the stream: the fields `data`, `event`, `id` and `retry`, all but the
-//! first where they are set. Others may write such entries too. And what nodes tell each other of a gap:
-//! the fields `gap` and `after`.
+//! A message as an entry of the stream: the field `data`, and the fields `event`, `id` and `retry`
+//! if they are set. Other programs may append such entries too.
+//!
+//! A mark of a gap is an entry as well, with the fields `gap` and `after`. By it nodes tell each
+//! other that events may be lost.
 
 use redis::{Cmd, cmd};
 
@@ -14,27 +16,27 @@ use crate::message::{
 const GAP: &str = "gap";
 const AFTER: &str = "after";
 
-/// Says at its place in the stream that events before it may be lost.
+/// A mark in the stream: events before this entry may be lost.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Mark {
-    /// The replication id of the server that was found to have another past than the one before.
+    /// The replication id of the server that may lack events of the server before it.
     pub(super) server: String,
-    /// The newest entry that clients may have which were told of nothing yet.
+    /// The newest entry that a client may have received before it was told of this gap.
     pub(super) after: EntryId,
 }
 
 impl Mark {
-    /// Whether somebody who was told of this one need not be told of the other.
+    /// Whether a client that was told of this gap need not be told of the other.
     pub(super) fn covers(&self, other: &Self) -> bool {
         self.server == other.server && self.after >= other.after
     }
 }
 
-/// An entry as it was read.
+/// An entry as Redis sent it.
 #[derive(Debug)]
 pub(super) struct Raw {
     pub(super) id: EntryId,
-    /// Names and values by turns.
+    /// Names and values, alternating.
     pub(super) fields: Vec<Vec<u8>>,
 }
 
@@ -50,7 +52,7 @@ fn append(config: &RedisConfig, id: &str) -> Cmd {
     command
 }
 
-/// Writes the command that appends a message behind others.
+/// Writes the command that appends a message, behind the commands that are there already.
 pub(super) fn pack(config: &RedisConfig, message: &Message, commands: &mut Vec<u8>) {
     let mut command = append(config, "*");
     if message.event_type() != GENERAL {
@@ -66,14 +68,15 @@ pub(super) fn pack(config: &RedisConfig, message: &Message, commands: &mut Vec<u
     command.write_packed_command(commands);
 }
 
-/// A command that meets all that an event's would, but one: its id is one that no entry can have.
+/// An `XADD` that Redis checks like any other, and always refuses: no entry can have the id 0-0.
 pub(super) fn probe(config: &RedisConfig) -> Cmd {
     let mut command = append(config, "0-0");
     command.arg("data").arg("");
     command
 }
 
-/// The command that tells all nodes of a gap, right after this entry or where the stream ends.
+/// The command that appends a mark of a gap: right after entry `after`, or at the end of the
+/// stream.
 pub(super) fn gap(config: &RedisConfig, mark: &Mark, after: Option<EntryId>) -> Cmd {
     let id = after.map(|EntryId { millis, number }| match number.checked_add(1) {
         Some(number) => format!("{millis}-{number}"),
@@ -85,17 +88,17 @@ pub(super) fn gap(config: &RedisConfig, mark: &Mark, after: Option<EntryId>) -> 
 }
 
 impl Raw {
-    /// About what it takes in memory.
+    /// About how many bytes it takes in memory.
     pub(super) fn len(&self) -> usize {
         self.fields.iter().map(|field| size_of::<Vec<u8>>() + field.len()).sum()
     }
 
-    /// The size of the largest of them.
+    /// The size of the largest entry, in bytes; 0 if there is none.
     pub(super) fn largest(page: &[Self]) -> usize {
         page.iter().map(Self::len).max().unwrap_or(0)
     }
 
-    /// Reads it; what is wrong is a text for people. Fields of other names are left to others.
+    /// Reads the fields, and ignores those with other names. An error is a text for people.
     pub(super) fn content(&self) -> Result<Content, &'static str> {
         let (mut fields, mut gap, mut after) = (Fields::default(), None, None);
         for pair in self.fields.chunks(2) {

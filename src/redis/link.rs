@@ -1,4 +1,4 @@
-//! A connection to Redis, and its answers as far as they are needed.
+//! A connection to Redis, and the parts of its answers that are needed.
 
 use std::{
     fmt,
@@ -10,16 +10,16 @@ use redis::{Client, Cmd, Connection, ErrorKind, RedisError, ServerError, Value, 
 use super::{config::RedisConfig, entry::Raw};
 use crate::message::entry_id::EntryId;
 
-/// How long the reader waits for entries at most before it looks whether it is to end.
+/// How long the reader waits for entries before it checks whether it must end.
 pub(super) const BLOCK_MILLIS: u64 = 250;
 const BLOCK: Duration = Duration::from_millis(BLOCK_MILLIS);
 
 /// Why there is no answer.
 #[derive(Debug)]
 pub(super) enum Fault {
-    /// The connection is of no use any more.
+    /// The connection cannot be used any more.
     Lost(String),
-    /// Redis says no.
+    /// Redis refused the command.
     Refused(String),
 }
 
@@ -34,7 +34,7 @@ impl fmt::Display for Fault {
 impl From<RedisError> for Fault {
     fn from(error: RedisError) -> Self {
         match error.kind() {
-            // The second are the codes that the client does not know, such as `OOM`.
+            // `Extension` are the codes that the client does not know, such as `OOM`.
             ErrorKind::Server(_) | ErrorKind::Extension => Self::Refused(error.to_string()),
             _ if error.is_timeout() => Self::Lost("no answer in time".to_owned()),
             _ => Self::Lost(error.to_string()),
@@ -56,19 +56,19 @@ impl Link {
         Ok(Self(client.get_connection_with_timeout(time)?))
     }
 
-    /// How long Redis may take nothing, or say nothing.
+    /// Sets how long Redis may accept nothing, or answer nothing.
     pub(super) fn limit(&mut self, time: Duration) -> Result<(), Fault> {
         self.0.set_read_timeout(Some(time))?;
         Ok(self.0.set_write_timeout(Some(time))?)
     }
 
-    /// Sends commands that are packed already; their answers are to be received one by one.
+    /// Sends packed commands. Their answers must then be received one by one.
     pub(super) fn send(&mut self, packed: &[u8]) -> Result<(), Fault> {
         Ok(self.0.send_packed_command(packed)?)
     }
 
-    /// Receives the next answer. After a fault other than a refusal the connection is to be dropped:
-    /// a late answer would be taken for another one.
+    /// Receives the next answer. After a fault other than a refusal the connection must be dropped:
+    /// a late answer would be taken for the answer to another command.
     pub(super) fn receive(&mut self) -> Result<Value, Fault> {
         match self.receive_any()? {
             Value::ServerError(error) => Err(Fault::Refused(refusal(error))),
@@ -86,7 +86,7 @@ impl Link {
         self.receive()
     }
 
-    /// Asks several things in one round trip; each may be refused by itself.
+    /// Sends several commands in one round trip. Each may be refused by itself.
     fn ask_all<const N: usize>(
         &mut self,
         commands: [&Cmd; N],
@@ -102,13 +102,12 @@ impl Link {
         Ok(answers)
     }
 
-    /// The server's replication id. A replica is refused: it does not tell those that are connected
-    /// when it becomes the primary.
+    /// The server's replication id. A replica is refused: it does not say when it becomes primary.
     pub(super) fn server(&mut self) -> Result<String, Fault> {
         Info(text(self.ask(cmd("INFO").arg("replication"))?)?).server()
     }
 
-    /// What the server is, to find out whether it has what was acknowledged.
+    /// Finds out which server this is, to decide whether it has what was acknowledged.
     pub(super) fn lineage(&mut self) -> Result<Lineage, Fault> {
         let [replication, server, only, fsync, rewrite] = self.ask_all([
             cmd("INFO").arg("replication"),
@@ -119,9 +118,9 @@ impl Link {
         ])?;
         let (replication, server) = (Info(text(replication?)?), Info(text(server?)?));
         let is_zero = |id: &str| id.bytes().all(|byte| byte == b'0');
-        // It is active for an hour after the last replica has gone.
+        // The backlog stays active for an hour after the last replica has gone.
         let has_replicas = replication.find("repl_backlog_active") != Some("0");
-        // It may be forbidden to ask.
+        // The account may not be allowed to ask.
         let is = |answer: Result<Value, Fault>, wanted: &str| match answer.and_then(array) {
             Ok(pair) => pair.get(1) == Some(&Value::BulkString(wanted.into())),
             Err(_) => false,
@@ -135,7 +134,7 @@ impl Link {
         })
     }
 
-    /// The server that nodes vouched for last, as the server itself remembers it.
+    /// The server that nodes vouched for last, as the key beside the stream says.
     pub(super) fn remembered(&mut self, config: &RedisConfig) -> Result<Option<Lineage>, Fault> {
         let value = match self.ask(cmd("GET").arg(config.memo())) {
             Ok(Value::Nil) => return Ok(None),
@@ -151,29 +150,34 @@ impl Link {
         Ok(Some(Lineage { id, run, is_promoted: false, is_safe }))
     }
 
-    /// Has the server remember that nodes vouch for it.
+    /// Writes into the key beside the stream that nodes vouch for this server.
     pub(super) fn remember(&mut self, config: &RedisConfig, it: &Lineage) -> Result<(), Fault> {
         let safe = if it.is_safe { SAFE } else { "" };
         let value = format!("{} {} {safe}", it.id, it.run);
         self.ask(cmd("SET").arg(config.memo()).arg(value)).map(drop)
     }
 
-    /// What became of an entry that there was.
-    pub(super) fn fate(&mut self, config: &RedisConfig, id: EntryId) -> Result<Fate, Fault> {
+    /// What became of an entry that was in the stream.
+    pub(super) fn entry_state(
+        &mut self,
+        config: &RedisConfig,
+        id: EntryId,
+    ) -> Result<EntryState, Fault> {
         if id == EntryId::ZERO {
-            return Ok(Fate::There);
+            return Ok(EntryState::There);
         }
         let text = argument(id);
         let found = self.ask(cmd("XRANGE").arg(&config.stream).arg(&text).arg(&text))?;
         if !entries(found)?.is_empty() {
-            return Ok(Fate::There);
+            return Ok(EntryState::There);
         }
         let Extent { newest, oldest, .. } = self.extent(config)?;
         let is_lost = newest < id || oldest.is_some_and(|oldest| oldest < id);
-        Ok(if is_lost { Fate::Lost } else { Fate::TakenOut })
+        Ok(if is_lost { EntryState::Lost } else { EntryState::TakenOut })
     }
 
-    /// Reads so many entries after this one at most, and how far the stream reaches, at one moment.
+    /// Reads at most `count` entries after `after`, and how far the stream reaches, in one
+    /// transaction.
     pub(super) fn page(
         &mut self,
         config: &RedisConfig,
@@ -183,7 +187,7 @@ impl Link {
         let mut range = cmd("XRANGE");
         range.arg(&config.stream).arg(format!("({}", argument(after))).arg("+");
         range.arg("COUNT").arg(count);
-        // Where one of them is refused, so is the last one.
+        // If one of the commands is refused, so is `EXEC`.
         let [.., exec] =
             self.ask_all([&cmd("MULTI"), &range, &Extent::command(config), &cmd("EXEC")])?;
         let mut answers = array(exec?)?.into_iter();
@@ -211,7 +215,7 @@ impl Link {
     }
 }
 
-/// Lines of a name, a colon and a value.
+/// The lines of an answer to `INFO`: a name, a colon and a value.
 pub(super) struct Info(pub(super) String);
 
 impl Info {
@@ -230,36 +234,36 @@ impl Info {
     }
 }
 
-/// Which history a server has.
+/// Which server this is, and so which history it has.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Lineage {
-    /// The replication id, which changes when a server starts, when a replica becomes the primary, and
+    /// The replication id. It changes when a server starts, when a replica becomes the primary, and
     /// when a server gets its first replica.
     pub(super) id: String,
-    /// Names the process, where that is known.
+    /// Names the process; empty if it is unknown.
     run: String,
-    /// It has been the replica of another one.
+    /// This server has been a replica of another one.
     is_promoted: bool,
-    /// What it acknowledges is on its disk, and there is no replica that may come up in its place with
-    /// less than that.
+    /// What this server acknowledges is on its disk, and no replica with less than that can take
+    /// its place.
     pub(super) is_safe: bool,
 }
 
-/// Says so, in the key beside the stream.
+/// Marks a server as safe, in the key beside the stream.
 const SAFE: &str = "safe";
 
 /// What became of an entry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Fate {
+pub(super) enum EntryState {
     There,
-    /// It was taken out, as far as can be told.
+    /// It was taken out, as far as is known.
     TakenOut,
-    /// It should be there.
+    /// It should be in the stream, and is not.
     Lost,
 }
 
 impl Lineage {
-    /// Whether it has all that this one had acknowledged, as far as can be told.
+    /// Whether this server has everything that `before` had acknowledged, as far as is known.
     pub(super) fn continues(&self, before: &Self) -> bool {
         let is_same_run = !self.run.is_empty() && self.run == before.run;
         let is_restarted = before.is_safe && self.is_safe;
@@ -270,12 +274,12 @@ impl Lineage {
 /// How far the stream reaches.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Extent {
-    /// The newest id that was given.
+    /// The newest id that an entry ever had.
     pub(super) newest: EntryId,
     pub(super) oldest: Option<EntryId>,
-    /// How many entries there ever were; before Redis 7 it is not told.
+    /// How many entries there ever were; unknown before Redis 7.
     pub(super) added: Option<i64>,
-    /// Whether entries were taken out, or may have been: before Redis 7 it is not told.
+    /// Whether entries were taken out. Before Redis 7 that is unknown, and counts as true.
     is_trimmed: bool,
 }
 
@@ -305,26 +309,26 @@ impl Extent {
         Ok(extent)
     }
 
-    /// Whether everything that ever came after this entry is there.
+    /// Whether everything that ever came after this entry is still there.
     pub(super) fn is_whole_after(&self, id: EntryId) -> bool {
-        // A stream that was deleted and made again was never trimmed either: only who is at an entry
-        // that is there, or right before the first one, has missed nothing.
+        // A stream that was made again is not trimmed either. A client has missed nothing if it is
+        // at an entry that is there, or right before the first one.
         let is_reached = self.oldest.is_some_and(|oldest| oldest.before() <= id);
         is_reached || self.newest <= id || !self.is_trimmed && id == EntryId::ZERO
     }
 }
 
-/// Why Redis says no, for people.
+/// A refusal as a text for people.
 pub(super) fn refusal(error: ServerError) -> String {
     RedisError::from(error).to_string()
 }
 
-/// The time that is left; a socket's cannot be zero.
+/// The time until `until`, at least 1 ms: a socket's time-out cannot be zero.
 pub(super) fn left(until: Instant) -> Duration {
     until.saturating_duration_since(Instant::now()).max(Duration::from_millis(1))
 }
 
-/// Whether a refusal says that there is no such stream yet.
+/// Whether a refusal means that the stream does not exist yet.
 pub(super) fn is_missing(reason: &str) -> bool {
     reason.contains("no such key")
 }
@@ -385,7 +389,7 @@ pub(super) fn id(value: Value) -> Result<EntryId, Fault> {
     }
 }
 
-/// The server does not speak as it should; what comes next cannot be told.
+/// The answer has an unexpected form, so the next ones cannot be understood either.
 pub(super) fn unexpected() -> Fault {
     Fault::Lost("an answer of a form that is not expected".to_owned())
 }
@@ -403,7 +407,7 @@ mod tests {
             for id in [at(5), at(5).before(), at(7), at(9), at(11)] {
                 assert!(extent.is_whole_after(id), "{id}");
             }
-            // Where nothing was trimmed the stream of these was another one.
+            // If nothing was trimmed, these entries were of another stream.
             for id in [at(4), at(1)] {
                 assert!(!extent.is_whole_after(id), "{id}");
             }

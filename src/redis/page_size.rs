@@ -1,14 +1,14 @@
-//! How many entries to ask Redis for at once.
+//! How many entries to ask Redis for at a time.
 
-/// How many entries to ask for, so that they are about a page: a page is kept for each client that is
-/// served out of the log, and nobody knows how large entries are before they have come.
+/// The number of entries to ask for, so that they fill about one page. A page is kept in memory for
+/// each client that is served from the log, and the size of entries is unknown until they arrive.
 #[derive(Debug)]
 pub(crate) struct PageSize(usize);
 
 impl PageSize {
-    /// A page has so many entries at most.
+    /// The most entries of a page.
     pub(crate) const MOST: usize = 128;
-    /// It has so many bytes; one entry may be more.
+    /// The most bytes of a page. A single entry may be larger.
     pub(crate) const BYTES: usize = 1024 * 1024;
     const FIRST: usize = 16;
 
@@ -20,7 +20,8 @@ impl PageSize {
         self.0
     }
 
-    /// Learns from the largest entry of a page: falls at once, and rises to twice as many.
+    /// Adjusts the number to the largest entry of a page. It falls at once, and rises to at most
+    /// twice its value.
     pub(crate) fn saw(&mut self, largest: usize) {
         let fitting = Self::BYTES / largest.max(1);
         self.0 = fitting.clamp(1, (2 * self.0).min(Self::MOST));

@@ -1,4 +1,4 @@
-//! Reading the stream for clients that come back, on their own threads over a few connections.
+//! Reading the stream for clients that come back: their threads share a few connections.
 
 use std::{sync::Arc, time::Instant};
 
@@ -14,20 +14,20 @@ use super::{
 };
 use crate::{broadcast::log::Entry, logs::Level, message::entry_id::EntryId};
 
-/// A part of the log, for a client that was away for longer than the node remembers.
+/// A page of the log, for a client whose last event is older than the node's history.
 #[derive(Debug)]
 pub(super) struct Page {
-    /// Whether something before the first of these is gone for ever; then the oldest entry left.
+    /// Set if events before the first item are lost for ever: the oldest entry that is left.
     pub(super) missing: Option<EntryId>,
     pub(super) items: Vec<Item>,
-    /// Everything up to here is in it.
+    /// Everything up to here is in the page.
     pub(super) last: EntryId,
 }
 
 #[derive(Debug)]
 pub(super) enum Item {
     Event(Entry),
-    /// Events may be lost before this place.
+    /// Events before this entry may be lost.
     Gap(EntryId),
 }
 
@@ -40,7 +40,7 @@ impl Item {
     }
 }
 
-/// Connections at most.
+/// At most this many connections.
 const LINKS: usize = 4;
 
 pub(super) struct Pager {
@@ -53,7 +53,7 @@ pub(super) struct Pager {
 
 #[derive(Default)]
 struct Links {
-    /// With the replication id of the server that each leads to.
+    /// With the replication id of the server to which each leads.
     idle: Vec<(String, Link)>,
     used: usize,
 }
@@ -75,7 +75,7 @@ impl Pager {
 
     pub(super) fn can_be_at(&self, entry: EntryId, until: Instant) -> Option<bool> {
         if entry == EntryId::ZERO {
-            // The beginning of every log.
+            // Every log begins here.
             return Some(true);
         }
         let read = |link: &mut Link| link.page(&self.shared.config, entry.before(), 1);
@@ -98,7 +98,7 @@ impl Pager {
         });
         let fitting = fitting.take_while(|bytes| *bytes <= PageSize::BYTES).count().max(1);
         let is_all = found.len() < count && found.len() <= fitting;
-        // The rest is read again: each client keeps its page for as long as it takes to write it.
+        // The rest is read again later: each client keeps its page in memory until it is written.
         found.truncate(fitting);
         let last = found.last().map_or(after, |raw| raw.id);
         let last = if is_all { last.max(extent.newest) } else { last };
@@ -111,8 +111,8 @@ impl Pager {
         Some(Page { missing, items: items.collect(), last })
     }
 
-    /// Asks over one of the connections to the server that the reader vouches for, one that is new
-    /// where there is none or it proves stale.
+    /// Asks over a connection to the server that the reader vouches for. Opens a new connection if
+    /// none is idle or the idle one fails.
     fn with_link<T>(
         &self,
         until: Instant,
@@ -142,7 +142,7 @@ impl Pager {
         }
     }
 
-    /// A connection to this server that nobody uses; those to others are of no use any more.
+    /// Takes an idle connection to this server, and drops those to other servers.
     fn idle(&self, server: &str) -> Option<Link> {
         let mut links = self.links.lock();
         links.idle.retain(|(of, _)| of == server);
@@ -158,7 +158,7 @@ impl Pager {
         Err(Fault::Lost("the address leads to another server".to_owned()))
     }
 
-    /// Gives back the right to use a connection, and the connection where it is good.
+    /// Gives back the right to use a connection, and the connection if it is good.
     fn leave(&self, link: Option<(String, Link)>) {
         let mut links = self.links.lock();
         links.used -= 1;
@@ -167,7 +167,7 @@ impl Pager {
         self.free.notify_one();
     }
 
-    /// Waits for the right to use a connection.
+    /// Waits until `until` for the right to use a connection. False if there is none by then.
     fn enter(&self, until: Instant) -> bool {
         let mut links = self.links.lock();
         while links.used >= LINKS {

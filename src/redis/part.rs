@@ -1,6 +1,6 @@
-//! What is sent at once of one call: a message, or several as a transaction, which Redis takes whole or
-//! not at all. A pipeline of single commands would not do: Redis refuses one where it is short of memory,
-//! and takes the next one, as its own buffers have shrunk.
+//! A part of a call that is sent at once: one message, or several as a transaction, which Redis
+//! executes whole or not at all. A pipeline of single commands would not do. If Redis is short of
+//! memory, it refuses one command, its own buffers shrink, and it executes the next one.
 
 use redis::{Value, cmd};
 
@@ -11,28 +11,28 @@ use super::{
 };
 use crate::message::{Message, entry_id::EntryId};
 
-/// What goes out in one round trip at most.
+/// At most this much goes out in one round trip.
 pub(super) const BATCH_MESSAGES: usize = 1024;
 pub(super) const BATCH_BYTES: usize = 1024 * 1024;
 
 #[derive(Debug)]
 pub(super) struct Part {
-    /// The commands as they are sent.
+    /// The commands, ready to be sent.
     pub(super) packed: Vec<u8>,
-    /// The place of the first message in its call.
+    /// The index of the first message in its call.
     pub(super) first: usize,
     pub(super) messages: usize,
-    /// Whether it ends with the last message of its call.
+    /// Whether the part ends with the last message of its call.
     pub(super) is_last: bool,
 }
 
-/// The parts of one call, each made when it is asked for.
+/// The parts of one call. Each is made when it is needed.
 #[derive(Debug)]
 pub(super) struct Parts<'c> {
     config: &'c RedisConfig,
     messages: &'c [Message],
     next: usize,
-    /// The next message's command where it found no room in the part before.
+    /// The command of the next message, if it did not fit into the part before.
     ahead: Vec<u8>,
 }
 
@@ -75,12 +75,12 @@ impl Iterator for Parts<'_> {
     }
 }
 
-/// The entry that a message became, or why there is none.
+/// The entry that a message became, or why it became none.
 pub(super) type Answer = Result<EntryId, String>;
 
 impl Part {
-    /// Receives the answers to all messages of a part that was sent. After a fault nobody knows what
-    /// became of them.
+    /// Receives the answers to all messages of a part that was sent. After a fault it is unknown
+    /// whether Redis executed them.
     pub(super) fn receive(&self, link: &mut Link) -> Result<Vec<Answer>, Fault> {
         if self.messages == 1 {
             return Ok(vec![answer(link.receive_any()?)?]);
@@ -90,8 +90,8 @@ impl Part {
         let queued: Vec<Value> = queued.collect::<Result<_, _>>()?;
         match link.receive_any()? {
             Value::ServerError(aborted) => {
-                // The first refusal is the reason for those that follow. Without the transaction each
-                // command was one by itself, and may have been taken.
+                // The first refusal is the reason for those that follow. If there was no
+                // transaction, each command stood for itself and may have been executed.
                 let refused = |value: &Value| match value {
                     Value::ServerError(error) => Some(error.clone()),
                     _ => None,
@@ -116,7 +116,7 @@ fn answer(value: Value) -> Result<Answer, Fault> {
     }
 }
 
-/// The entry where the command was executed though there was no transaction.
+/// The entry, if the command was executed although there was no transaction.
 fn taken(value: Value) -> Result<Option<EntryId>, Fault> {
     match value {
         Value::ServerError(_) => Ok(None),
@@ -129,7 +129,7 @@ fn taken(value: Value) -> Result<Option<EntryId>, Fault> {
 mod tests {
     use super::*;
 
-    /// The names of the commands in it.
+    /// The names of the commands in a part.
     fn commands(part: &Part) -> Vec<String> {
         let (mut rest, mut names) = (&*part.packed, Vec::new());
         while !rest.is_empty() {

@@ -1,4 +1,5 @@
-//! Whether Redis would take an event now and let events be read, asked without publishing one.
+//! Whether Redis would accept an event now, and let events be read. Nothing is published to find
+//! out.
 
 use std::{
     sync::Arc,
@@ -17,12 +18,12 @@ use super::{
 };
 use crate::logs::Level;
 
-/// For so long an answer is good for all that ask.
+/// How long an answer is used again, for all callers.
 const FRESH: Duration = Duration::from_secs(1);
 
 pub(super) struct Probe {
     shared: Arc<Shared>,
-    /// Held while Redis is asked: the others wait for the answer. Nothing else waits for it.
+    /// Held while Redis is asked: other callers wait for the answer. Nothing else uses this lock.
     state: Mutex<State>,
 }
 
@@ -42,9 +43,9 @@ impl std::fmt::Debug for Probe {
 /// Why events cannot be published or read.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Trouble {
-    /// For anybody: it names no account and no address.
+    /// For anybody: it names neither an account nor an address.
     public: String,
-    /// For the log.
+    /// For the program's log.
     detail: String,
 }
 
@@ -75,7 +76,7 @@ impl Probe {
             let result = self.ask(&mut state.link, until);
             let before = state.last.replace((Instant::now(), result.clone()));
             match &result {
-                // Once, as long as it stays the same.
+                // Logged once, as long as the answer stays the same.
                 Err(trouble) if before.is_none_or(|(_, before)| before != result) => {
                     let Trouble { public, detail } = trouble;
                     say(Level::Warn, format_args!("not ready: {public}: {detail}"));
@@ -87,8 +88,8 @@ impl Probe {
         result.map_err(|trouble| trouble.public)
     }
 
-    /// Asks over the connection that there is, or a new one: it may be stale, or lead to a server that
-    /// was given up.
+    /// Asks over the connection that is open. If that fails, asks over a new one: the old one may
+    /// be stale, or lead to a server that was given up.
     fn ask(&self, link: &mut Option<Link>, until: Instant) -> Result<(), Trouble> {
         let config = &self.shared.config;
         let server = self.shared.wait_vouched(until);
@@ -103,13 +104,13 @@ impl Probe {
     }
 }
 
-/// What a command that is refused stands for.
+/// What does not work if a command is refused.
 const PUBLISHING: &str = "events cannot be published now";
 const READING: &str = "clients that come back cannot be served now";
 
-/// Asks the server that the reader vouches for all that publishing and reading back would. The command
-/// that stands for an event has an id that no entry can have: it is refused for that alone, by itself too,
-/// where there may be no transaction.
+/// Asks the server that the reader vouches for everything that publishing and reading back would
+/// ask. The `XADD` has an id that no entry can have. Redis refuses it for that reason alone, also
+/// if there is no transaction.
 fn ask(link: &mut Link, config: &RedisConfig, server: &str, until: Instant) -> Result<(), Trouble> {
     link.limit(left(until))?;
     let mut range = cmd("XRANGE");
@@ -138,7 +139,7 @@ fn ask(link: &mut Link, config: &RedisConfig, server: &str, until: Instant) -> R
     if Info(text(info)?).server()? != server {
         return Err(Trouble::new("the log leads to another server", ""));
     }
-    // The account may have changed since they were queued.
+    // The account's rights may have changed since the commands were queued.
     for ((name, effect, _), answer) in commands[2..].iter().zip(array(executed)?) {
         let is_expected = match &answer {
             Value::ServerError(error) if *name == "XADD" => error.code() == "ERR",

@@ -1,4 +1,5 @@
-//! What waits to be appended: many publishers put it there, the writer takes all that there is.
+//! The messages that wait to be appended. Many publishers add them; the writer takes them in
+//! batches.
 
 use std::{collections::VecDeque, iter, sync::Arc, time::Instant};
 
@@ -17,7 +18,7 @@ pub(super) struct Queue {
     bytes: usize,
     /// Never held across a call to Redis.
     state: Mutex<State>,
-    /// The writer waits here.
+    /// The writer waits here for messages.
     work: Condvar,
     /// Publishers wait here for room, or for the first connection.
     room: Condvar,
@@ -27,16 +28,16 @@ pub(super) struct Queue {
 struct State {
     line: Line,
     jobs: VecDeque<Job>,
-    /// How many these are, and bytes of their commands.
+    /// How many messages the jobs have, and the bytes of their commands.
     messages: usize,
     bytes: usize,
-    /// How many the writer has taken and not answered.
+    /// How many messages the writer has taken and not answered yet.
     taken: usize,
-    /// There is to be a new connection.
+    /// The writer must connect anew before it sends more.
     is_doubted: bool,
 }
 
-/// Whether there is a way to Redis.
+/// Whether the writer is connected.
 #[derive(Debug, PartialEq, Eq)]
 enum Line {
     /// Not tried yet.
@@ -46,11 +47,11 @@ enum Line {
     Closed,
 }
 
-/// Messages on their way, one or a transaction.
+/// One message, or several as a transaction, on the way to Redis.
 #[derive(Debug)]
 pub(super) struct Job {
     part: Part,
-    /// Until it is answered.
+    /// `None` once the job is answered.
     acknowledgement: Option<Arc<Acknowledgement>>,
 }
 
@@ -67,7 +68,7 @@ impl Job {
         self.part.receive(link)
     }
 
-    /// The answers to all of it.
+    /// Answers all messages of the job.
     pub(super) fn answer(mut self, results: impl IntoIterator<Item = Result<(), PublishError>>) {
         self.give(results);
     }
@@ -78,7 +79,7 @@ impl Job {
         }
     }
 
-    /// The same answer to all of it.
+    /// The same result for each message of the job.
     fn all<T>(&self, result: T) -> iter::RepeatN<T>
     where
         T: Clone,
@@ -88,21 +89,21 @@ impl Job {
 }
 
 impl Drop for Job {
-    /// Whatever happens to the writer, the publisher shall not wait for ever.
+    /// However the writer ends, the publisher must not wait for ever.
     fn drop(&mut self) {
         self.give(self.all(Err(PublishError::OutcomeUnknown)));
     }
 }
 
-/// What the writer finds.
+/// What the writer takes.
 #[derive(Debug)]
-pub(super) enum Work {
+pub(super) enum Taken {
     Jobs(Vec<Job>),
-    /// Nothing came.
+    /// Nothing came in time.
     Idle,
     /// The address may lead to another server now.
     Doubted,
-    /// Nothing will come any more.
+    /// The queue is closed and empty.
     Over,
 }
 
@@ -114,7 +115,7 @@ impl Queue {
         Self { messages, bytes, state: Mutex::new(state), work, room }
     }
 
-    /// Puts messages there; waits for room.
+    /// Adds messages; waits for room.
     pub(super) fn push(
         &self,
         part: Part,
@@ -129,7 +130,7 @@ impl Queue {
         Ok(())
     }
 
-    /// Puts messages there if there is room.
+    /// Adds messages if there is room.
     pub(super) fn try_push(
         &self,
         part: Part,
@@ -143,15 +144,15 @@ impl Queue {
         Ok(())
     }
 
-    /// Whether there is room for messages now.
+    /// Whether there is room for the messages now.
     fn takes(
         &self,
         state: &State,
         part: &Part,
         acknowledgement: &Acknowledgement,
     ) -> Result<bool, PublishError> {
-        // Nothing goes behind what was refused. What is refused later than this takes with it all that
-        // waits here.
+        // Nothing is sent behind a message that was refused. If one is refused after this check,
+        // all messages that wait here are refused with it.
         if let Some(failure) = acknowledgement.failure() {
             return Err(failure);
         }
@@ -176,22 +177,23 @@ impl Queue {
         self.work.notify_one();
     }
 
-    /// Takes what there is; waits for it until `until`. What was taken before is answered now.
-    pub(super) fn take(&self, until: Instant) -> Work {
+    /// Takes what waits, at most a batch; waits for messages until `until`. The call also says that
+    /// the messages taken before are answered.
+    pub(super) fn take(&self, until: Instant) -> Taken {
         let mut state = self.state.lock();
         state.taken = 0;
         loop {
             if std::mem::take(&mut state.is_doubted) {
-                return Work::Doubted;
+                return Taken::Doubted;
             }
             if !state.jobs.is_empty() {
                 break;
             }
             if state.line == Line::Closed {
-                return Work::Over;
+                return Taken::Over;
             }
             if self.work.wait_until(&mut state, until).timed_out() && state.jobs.is_empty() {
-                return Work::Idle;
+                return Taken::Idle;
             }
         }
         let (mut jobs, mut messages, mut bytes) = (Vec::new(), 0, 0);
@@ -205,7 +207,7 @@ impl Queue {
             let is_last = part.is_last;
             jobs.extend(state.jobs.pop_front());
             if !is_last {
-                // What follows of the same call is not sent before this was taken.
+                // The rest of the same call is sent only after this part was accepted.
                 break;
             }
         }
@@ -214,10 +216,10 @@ impl Queue {
         state.taken = messages;
         drop(state);
         self.room.notify_all();
-        Work::Jobs(jobs)
+        Taken::Jobs(jobs)
     }
 
-    /// A new connection is about to be made; later doubts are about that one.
+    /// The writer is about to connect. Doubts that come later are about the new connection.
     pub(super) fn connects(&self) {
         self.state.lock().is_doubted = false;
     }
@@ -226,25 +228,25 @@ impl Queue {
         self.set(Line::Up);
     }
 
-    /// Has a new connection made before more is sent.
+    /// Makes the writer connect anew before it sends more.
     pub(super) fn doubt(&self) {
         self.state.lock().is_doubted = true;
         self.work.notify_one();
     }
 
-    /// There is no way to Redis: what waits was not sent, and what comes is refused at once. Returns
-    /// how many messages waited.
+    /// The connection is lost. The messages that wait were not sent and are refused; so are those
+    /// that come. Returns how many waited.
     pub(super) fn disconnected(&self, reason: &str) -> usize {
         self.set(Line::Down(reason.to_owned()));
         self.fail(&PublishError::LogUnavailable(reason.to_owned()))
     }
 
-    /// Takes no more; what waits is still sent.
+    /// Accepts no more messages. Those that wait are still sent.
     pub(super) fn close(&self) {
         self.set(Line::Closed);
     }
 
-    /// The writer has ended.
+    /// The writer has ended: refuses the messages that wait.
     pub(super) fn abandon(&self) {
         self.close();
         self.fail(&PublishError::ShutDown);
@@ -279,8 +281,8 @@ impl Queue {
     }
 
     fn has_room(&self, state: &State, bytes: usize) -> bool {
-        // One message always fits, however small the limits; a transaction where one message would, or
-        // many small ones could keep it out for ever.
+        // One message always fits, however small the limits. A transaction fits where one message
+        // would: otherwise many small messages could keep it out for ever.
         state.jobs.is_empty()
             || (state.messages < self.messages && state.bytes + bytes <= self.bytes)
     }
@@ -296,7 +298,7 @@ mod tests {
 
     fn taken(queue: &Queue) -> Vec<Job> {
         match queue.take(Instant::now()) {
-            Work::Jobs(jobs) => jobs,
+            Taken::Jobs(jobs) => jobs,
             other => panic!("{other:?}"),
         }
     }

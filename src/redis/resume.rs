@@ -1,5 +1,6 @@
-//! Clients that come back: each has a thread of its own, which waits until the node has read what
-//! the client has, and sends it out of the log what the node's history does not reach back to.
+//! Clients that come back. Each has a thread of its own. The thread waits until the node has read
+//! the client's last event, and sends the client from the log what the history does not reach back
+//! to.
 
 use std::{
     io::{self, ErrorKind, Write},
@@ -28,31 +29,32 @@ use crate::{
     socket::Socket,
 };
 
-/// How long a client waits for a slot, and then for the node to read what it has.
+/// How long a client waits for a slot, and then for the node to read its last event.
 const PATIENCE: Duration = Duration::from_secs(2);
-/// How long it waits before the log is asked whether there is such an event at all.
-const MOMENT: Duration = Duration::from_millis(50);
-/// How long it waits before it asks once more, where nothing else tells when to.
-const LULL: Duration = Duration::from_millis(5);
+/// How long it waits before the log is asked whether it has this event at all.
+const SHORT_WAIT: Duration = Duration::from_millis(50);
+/// How long it waits before it asks again, if nothing notifies it.
+const RETRY_WAIT: Duration = Duration::from_millis(5);
 /// How long a client keeps its slot while others wait for one.
-const TURN: Duration = Duration::from_secs(5);
-/// How long a write may take before it is checked whether there is reason to go on.
+const SLOT_TIME: Duration = Duration::from_secs(5);
+/// How long a write may block before it is checked whether to go on.
 const WRITE_SLICE: Duration = Duration::from_millis(250);
 
 const LATE: &str = "this node has not read as far as you have";
 const UNREADABLE: &str = "the log cannot be read";
 
-/// Why a client is not handed over. It is to come back.
+/// Why a client is not handed over. It will come back.
 #[derive(Debug)]
 enum Trouble {
-    /// The client is sent this, unless its stream has begun.
+    /// The client is sent this reason, unless its stream has begun.
     Refused(&'static str),
-    /// The client has gone, or is cut off, or the server ends.
+    /// The client has gone or is cut off, or the server ends.
     Over,
 }
 
-/// Returns when the client is handed over to the broadcaster. A subscription is told of a gap where
-/// the history does not reach back to its last event.
+/// Returns when the client is handed over to the broadcaster. If the history does not reach back to
+/// its last event, a stream is first sent the events from the log; a subscription only learns of a
+/// gap.
 pub(super) fn admit(log: &RedisLog, mut arrival: Arrival<Socket>) -> Result<(), SubscribeError> {
     let mut resuming =
         Resuming { log, until: Instant::now() + PATIENCE, slot: None, page_size: PageSize::new() };
@@ -66,7 +68,7 @@ pub(super) fn admit(log: &RedisLog, mut arrival: Arrival<Socket>) -> Result<(), 
                 let head = arrival.preamble.windows(4).position(|end| end == b"\r\n\r\n");
                 arrival.preamble.truncate(head.map_or(0, |end| end + 4));
                 arrival.preamble.extend_from_slice(frame::refusal(reason).as_bytes());
-                // Where it does not take even this, it has lost nothing.
+                // If the client does not take even this, it has lost nothing.
                 let _ = resuming.write(socket, &arrival.preamble);
             }
             Err(SubscribeError::LogUnavailable)
@@ -76,16 +78,16 @@ pub(super) fn admit(log: &RedisLog, mut arrival: Arrival<Socket>) -> Result<(), 
 
 struct Resuming<'r> {
     log: &'r RedisLog,
-    /// Until when the node may take to come to the client's last event.
+    /// Until when the node may take to read the client's last event.
     until: Instant,
-    /// Since when it is served.
+    /// The slot, and since when the client has it.
     slot: Option<(Slot<'r>, Instant)>,
     page_size: PageSize,
 }
 
 impl Resuming<'_> {
-    /// Returns when the history reaches back to the client's last event, or nothing better can be
-    /// done than to tell it of a gap.
+    /// Returns when the history reaches back to the client's last event, or when the client can
+    /// only be told of a gap.
     fn bring(&mut self, arrival: &mut Arrival<Socket>) -> Result<(), Trouble> {
         let log = self.log;
         if !log.wait_primed(Instant::now()) {
@@ -95,7 +97,7 @@ impl Resuming<'_> {
             }
         }
         let is_stream = matches!(arrival.via, Via::Wire(_));
-        // What the log had at last when it was asked.
+        // The newest entry of the log, once it was asked.
         let mut newest_seen = None;
         loop {
             let Some(id) = &arrival.resume.last_event_id else { return Ok(()) };
@@ -116,21 +118,23 @@ impl Resuming<'_> {
                 }
                 Lack::Older(after) if is_stream => self.replay(arrival, after)?,
                 Lack::Older(_) => return Ok(()),
-                // A second look: the node has read all that there was, and does not know it.
+                // Asked again: the node has read the whole log, and does not know the id.
                 Lack::Unknown(reached) if newest_seen.is_some_and(|newest| reached >= newest) => {
                     return Ok(());
                 }
-                // It was read, and the broadcaster has yet to take it.
-                Lack::Unknown(_) if newest_seen.is_some() => self.lull()?,
+                // The reader has read it; the broadcaster has not taken it yet.
+                Lack::Unknown(_) if newest_seen.is_some() => self.wait_briefly()?,
                 // Most often the node is only a moment behind.
-                Lack::Ahead(id) if log.wait_read(id, Instant::now() + MOMENT) => self.lull()?,
+                Lack::Ahead(id) if log.wait_read(id, Instant::now() + SHORT_WAIT) => {
+                    self.wait_briefly()?;
+                }
                 Lack::Unknown(_) | Lack::Ahead(_) => {
                     let newest = log.pager.newest(self.until);
                     let newest = newest.ok_or(Trouble::Refused(UNREADABLE))?;
                     let awaited = if let Lack::Ahead(id) = lack { id } else { newest };
                     newest_seen = Some(awaited);
                     if awaited > newest {
-                        // The log does not have, or has lost, what this client has.
+                        // The log never had the client's last event, or has lost it.
                         arrival.resume.last_event_id = Some(newest.to_string());
                         arrival.resume.from_log.origin = Origin::Elsewhere;
                     } else if !log.wait_read(awaited, self.until) {
@@ -141,8 +145,8 @@ impl Resuming<'_> {
         }
     }
 
-    /// Takes one of the slots for a client that the node cannot serve at once, where it has none. A
-    /// subscription needs none: it has its owner's thread.
+    /// The node cannot serve the client at once: takes a slot, if the client has none. A
+    /// subscription needs none, since it uses its owner's thread.
     fn take_slot(&mut self, arrival: &Arrival<Socket>) -> Result<(), Trouble> {
         if self.slot.is_none() && matches!(arrival.via, Via::Wire(_)) {
             let slot = self.log.shared.slots.take(self.until);
@@ -153,24 +157,24 @@ impl Resuming<'_> {
         Ok(())
     }
 
-    /// Whether the client has had its turn, and has left its slot to another one. It comes back.
+    /// Whether the client's time is over and another client got its slot. This one comes back.
     fn yields(&mut self) -> bool {
-        let is_due = |(_, since): &mut (Slot<'_>, Instant)| since.elapsed() >= TURN;
+        let is_due = |(_, since): &mut (Slot<'_>, Instant)| since.elapsed() >= SLOT_TIME;
         let Some((slot, since)) = self.slot.take_if(is_due) else { return false };
         self.slot = slot.hand_over().err().map(|slot| (slot, since));
         self.slot.is_none()
     }
 
     /// Waits a moment for the broadcaster.
-    fn lull(&self) -> Result<(), Trouble> {
+    fn wait_briefly(&self) -> Result<(), Trouble> {
         if Instant::now() >= self.until {
             return Err(Trouble::Refused(LATE));
         }
-        thread::sleep(LULL);
+        thread::sleep(RETRY_WAIT);
         Ok(())
     }
 
-    /// Sends a client the next page of what it misses.
+    /// Sends the client the next page of the events that it misses.
     fn replay(&mut self, arrival: &mut Arrival<Socket>, after: EntryId) -> Result<(), Trouble> {
         if self.yields() {
             return Err(Trouble::Over);
@@ -198,15 +202,15 @@ impl Resuming<'_> {
         arrival.resume.from_log.has_begun = true;
         arrival.resume.from_log.origin = Origin::Log;
         if is_stuck {
-            // The node is about to come there.
-            return self.lull();
+            // The node is about to reach this entry.
+            return self.wait_briefly();
         }
         self.until = Instant::now() + PATIENCE;
         Ok(())
     }
 
-    /// Ends with the entry up to which the client has everything, where its last event does not tell it:
-    /// as the first block does, for a client that is cut off. It is not registered yet.
+    /// Encodes a page. If the last event does not tell the client its position, a block with the
+    /// position ends the page, for a client that is cut off then. The client is not registered yet.
     fn frame(
         &self,
         after: EntryId,
@@ -223,13 +227,13 @@ impl Resuming<'_> {
                 Item::Event(entry) if subscribed.includes(entry.event.kind) => {
                     let Encoded { lines, id } = entry.event.encoded;
                     let millis = entry.id.millis_text();
-                    let place = id.is_none().then_some((&*millis, entry.id.number));
-                    let frame = frame::seal(&lines, place, &mut buffer);
+                    let position = id.is_none().then_some((&*millis, entry.id.number));
+                    let frame = frame::seal(&lines, position, &mut buffer);
                     bytes.extend_from_slice(frame.as_bytes());
-                    (told, requested) = (place.map(|_| entry.id), entry.id.to_string());
+                    (told, requested) = (position.map(|_| entry.id), entry.id.to_string());
                     is_gap = false;
                 }
-                // Several nodes may have told of the same.
+                // Several nodes may have appended a mark of the same gap.
                 Item::Gap(oldest) if !is_gap => {
                     let gap = frame::gap(&requested, Some(&oldest.to_string()));
                     bytes.extend_from_slice(gap.as_bytes());
@@ -244,8 +248,8 @@ impl Resuming<'_> {
         }
     }
 
-    /// Writes all of it, unless the client takes nothing for the stall time-out, or has had its turn,
-    /// or the server ends.
+    /// Writes all bytes. Fails if the client takes nothing for the stall time-out, if its time is
+    /// over, or if the server ends.
     fn write(&mut self, mut socket: &Socket, mut bytes: &[u8]) -> io::Result<()> {
         let patience = self.log.shared.input.stall_timeout;
         socket.set_nonblocking(false)?;

@@ -1,4 +1,4 @@
-//! What the reader, the writer and those who wait for them share.
+//! What the reader, the writer, publishers and clients that come back share.
 
 use std::{
     sync::atomic::{AtomicUsize, Ordering::Relaxed},
@@ -22,36 +22,37 @@ pub(super) struct Shared {
     pub(super) slots: Slots,
     /// Never held across a call to Redis.
     state: Mutex<State>,
-    /// Those wait here who wait for a change of the state.
+    /// Threads wait here for a change of the state.
     changed: Condvar,
 }
 
 #[derive(Debug, Default)]
 pub(super) struct State {
-    /// The reader has begun, once.
+    /// The reader has read the end of the stream, to begin with.
     pub(super) is_primed: bool,
     /// The broadcaster was given everything up to here.
     pub(super) reached: EntryId,
     pub(super) is_reading: bool,
     pub(super) is_writing: bool,
-    /// The replication id of the server that has everything as far as the reader knows, or whose gap
-    /// all nodes were told of. This one may be published to and read from; without one the reader is to
-    /// look anew.
+    /// The replication id of the server that may be published to and read from. As far as the
+    /// reader knows this server has everything, or all nodes were told of the gap. `None`: the
+    /// reader must check the server again.
     pub(super) vouched: Option<String>,
-    /// The newest entry that a client was given out of the log itself.
+    /// The newest entry that a client was sent from the log.
     pub(super) served: EntryId,
-    /// Why the stream could not be read the last time.
+    /// Why the stream could not be read, the last time.
     pub(super) trouble: String,
-    /// Since when there is more to read, or may be.
+    /// Since when there is, or may be, more to read.
     pub(super) behind_since: Option<Instant>,
     /// The newest entry that this node appended, unless it was found to be lost.
     appended: EntryId,
-    /// Nothing more is appended, and what was is to be read until then.
+    /// Set while the log stops: nothing more is appended, and until this time what was appended is
+    /// still read.
     stopping: Option<Instant>,
     ending: Ending,
 }
 
-/// The threads that run, and whether they are to end.
+/// How many threads run, and whether they must end.
 #[derive(Debug, Default)]
 struct Ending {
     has_come: bool,
@@ -78,7 +79,7 @@ impl Counts {
     }
 }
 
-/// Clients that are served by a thread of their own, at a time.
+/// At most this many clients that come back have a thread at the same time.
 const SLOTS: usize = 256;
 impl Shared {
     pub(super) fn new(config: RedisConfig, input: LogInput) -> Self {
@@ -101,13 +102,13 @@ impl Shared {
         result
     }
 
-    /// This node has appended an entry. Nobody waits for that.
+    /// Notes an entry that this node has appended. No thread waits for that.
     pub(super) fn appended(&self, entry: EntryId) {
         let mut state = self.state.lock();
         state.appended = state.appended.max(entry);
     }
 
-    /// That entry is lost, and will not be read. What was appended meanwhile counts.
+    /// Notes that this entry is lost and will not be read. An entry appended later still counts.
     pub(super) fn forget_appended(&self, lost: EntryId) {
         self.change(|state| {
             if state.appended == lost {
@@ -125,13 +126,13 @@ impl Shared {
         self.wait(until, |state| state.vouched.clone())
     }
 
-    /// A client was given everything up to here out of the log.
+    /// Notes that a client was sent everything up to here from the log.
     pub(super) fn served(&self, entry: EntryId) {
         let mut state = self.state.lock();
         state.served = state.served.max(entry);
     }
 
-    /// Nobody vouches for a server any more; the reader is to look anew.
+    /// No server is trusted any more: the reader must check the server again.
     pub(super) fn unvouch(&self) {
         self.change(|state| state.vouched = None);
     }
@@ -140,7 +141,8 @@ impl Shared {
         self.state.lock().appended
     }
 
-    /// Waits until `until` for what this finds; `None` where there is no such thing, or the end has come.
+    /// Waits until `until` for `find` to return something. `None` if it does not by then, or if the
+    /// log stops.
     pub(super) fn wait<T>(&self, until: Instant, find: impl Fn(&State) -> Option<T>) -> Option<T> {
         let mut state = self.state.lock();
         loop {
@@ -154,7 +156,7 @@ impl Shared {
         }
     }
 
-    /// Waits before the next try to connect; false where the end has come.
+    /// Waits before the next try to connect. False if the threads must end.
     pub(super) fn backoff(&self, backoff: &mut Backoff) -> bool {
         let until = Instant::now() + backoff.next();
         let mut state = self.state.lock();
@@ -181,7 +183,8 @@ impl Shared {
         });
     }
 
-    /// Waits until what this node has appended was read, or it cannot be, or time is over.
+    /// Waits until all that this node has appended is read, until reading fails, or until the
+    /// deadline.
     pub(super) fn wait_drained(&self) {
         let mut state = self.state.lock();
         let is_drained = |state: &State| {
@@ -203,12 +206,13 @@ impl Shared {
         self.state.lock().ending.threads += 1;
     }
 
-    /// A thread has done its work.
+    /// A thread ends.
     pub(super) fn ends(&self) {
         self.change(|state| state.ending.threads -= 1);
     }
 
-    /// Ends the threads, and waits for them until `until`: one that waits for Redis notices later.
+    /// Ends the threads, and waits for them until `until`. A thread that waits for Redis notices
+    /// later.
     pub(super) fn end(&self, until: Instant) {
         self.change(|state| state.ending.has_come = true);
         self.queue.close();

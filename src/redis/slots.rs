@@ -1,5 +1,5 @@
-//! Slots for clients that come back and are served by a thread of their own. Where all are taken,
-//! others wait for one, and whoever had its turn hands over.
+//! At most `limit` clients that come back have a thread of their own at the same time. If all slots
+//! are taken, further clients wait, and a client that has had its time hands its slot over.
 
 use std::time::Instant;
 
@@ -8,9 +8,9 @@ use parking_lot::{Condvar, Mutex};
 #[derive(Debug)]
 pub(super) struct Slots {
     limit: usize,
-    /// Held for a moment only.
+    /// Held only while counting.
     state: Mutex<State>,
-    /// Those wait here who want a place.
+    /// Clients wait here for a slot.
     free: Condvar,
 }
 
@@ -26,8 +26,8 @@ impl Slots {
         Self { limit, state: Mutex::default(), free: Condvar::new() }
     }
 
-    /// Takes a slot, waiting for one until `until`; `None` where there is none. No more may wait than
-    /// there are slots: they hold threads as well.
+    /// Takes a slot; waits for one until `until`. `None` if there is none by then. At most as many
+    /// clients wait as there are slots, since a client that waits holds a thread as well.
     pub(super) fn take(&self, until: Instant) -> Option<Slot<'_>> {
         let mut state = self.state.lock();
         if state.taken >= self.limit && state.waiting < self.limit {
@@ -45,7 +45,7 @@ impl Slots {
         Some(Slot(self))
     }
 
-    /// Gives out no slot any more.
+    /// Gives out no more slots.
     pub(super) fn close(&self) {
         self.state.lock().is_closed = true;
         self.free.notify_all();
@@ -56,12 +56,12 @@ impl Slots {
     }
 }
 
-/// The right to be served, given back when dropped.
+/// The right of a client to a thread. Dropping it frees the slot.
 #[derive(Debug)]
 pub(super) struct Slot<'s>(&'s Slots);
 
 impl Slot<'_> {
-    /// Gives the slot to a client that waits for one which is not free yet; fails where none does.
+    /// If all slots are taken and a client waits, gives it this slot. Otherwise returns the slot.
     pub(super) fn hand_over(self) -> Result<(), Self> {
         let mut state = self.0.state.lock();
         if state.waiting == 0 || state.taken < self.0.limit {

@@ -1,4 +1,4 @@
-//! The thread that appends: all that waits goes out in one round trip.
+//! The thread that appends. It sends what waits in one round trip.
 
 use std::{
     sync::{Arc, atomic::Ordering::Relaxed},
@@ -7,9 +7,9 @@ use std::{
 
 use super::{
     backoff::Backoff,
-    link::{Fate, Fault, Link},
+    link::{EntryState, Fault, Link},
     part::Answer,
-    queue::{Job, Work},
+    queue::{Job, Taken},
     reader::LOOK,
     say,
     shared::Shared,
@@ -27,7 +27,7 @@ impl Writer {
 
     pub(super) fn run(self) {
         let shared = &*self.shared;
-        // Whatever happens here, nothing must wait for an answer that does not come.
+        // However this thread ends, no publisher must wait for an answer that will not come.
         let _end = AtEnd(|| {
             shared.queue.abandon();
             shared.change(|state| state.is_writing = false);
@@ -54,7 +54,7 @@ impl Writer {
             };
             let waited = shared.queue.disconnected(&fault.to_string());
             shared.counts.refused(waited);
-            // Not each time that it cannot be reached again.
+            // Only the first failure is logged, not each failed reconnect.
             if !std::mem::replace(&mut is_told, true) {
                 say(Level::Warn, format_args!("cannot publish: {fault}"));
             }
@@ -64,15 +64,18 @@ impl Writer {
         }
     }
 
-    /// Connects to a server that the reader vouches for: what is appended to another one could be
-    /// lost, or come before clients are told what they have lost. Returns its replication id too.
+    /// Connects to a server that the reader vouches for. What is appended to another server could
+    /// be lost, or could come before clients are told what they have lost. Also returns the
+    /// server's replication id.
     fn connect(&self) -> Result<(Link, String), Fault> {
         let shared = &self.shared;
         shared.queue.connects();
         let mut link = Link::open(&shared.config)?;
         let id = link.server()?;
-        // The reader may be where this node appended before, and not notice.
-        let is_lost = link.fate(&shared.config, shared.newest_appended())? == Fate::Lost;
+        // The reader may be connected to the server to which this node appended before, and so not
+        // notice the change.
+        let is_lost =
+            link.entry_state(&shared.config, shared.newest_appended())? == EntryState::Lost;
         if is_lost || shared.vouched().is_some_and(|vouched| vouched != id) {
             shared.unvouch();
         }
@@ -86,19 +89,20 @@ impl Writer {
         }
     }
 
-    /// Appends until the end, or until the connection is of no use; false where there is to be a
-    /// new one.
+    /// Appends until the queue is closed and empty; returns true then, and false if a new
+    /// connection is needed.
     fn serve(&self, link: &mut Link, server: &str, backoff: &mut Backoff) -> Result<bool, Fault> {
         let mut looked = Instant::now();
         loop {
             match self.shared.queue.take(looked + LOOK) {
-                Work::Over => return Ok(true),
-                Work::Doubted => return Ok(false),
-                Work::Idle => {}
-                Work::Jobs(jobs) => self.append(link, jobs)?,
+                Taken::Over => return Ok(true),
+                Taken::Doubted => return Ok(false),
+                Taken::Idle => {}
+                Taken::Jobs(jobs) => self.append(link, jobs)?,
             }
             if looked.elapsed() >= LOOK {
-                // Also where nothing is published: a publisher shall not be the first to find out.
+                // Also while nothing is published, so that a publisher is not the first to find
+                // out.
                 looked = Instant::now();
                 if link.server()? != server {
                     return Ok(false);
@@ -115,12 +119,12 @@ impl Writer {
         let mut refused = None;
         for job in jobs {
             let answers = match lost {
-                // It may have come through.
+                // Redis may have executed it.
                 Some(_) => None,
                 None => job.receive(link).map_err(|fault| lost = Some(fault)).ok(),
             };
             let Some(answers) = answers else {
-                // To drop it says so to its publisher.
+                // Dropping the job tells its publisher so.
                 counts.outcome_unknown.fetch_add(job.messages(), Relaxed);
                 continue;
             };
@@ -136,8 +140,8 @@ impl Writer {
             let result = |answer: Answer| answer.map(drop).map_err(PublishError::LogUnavailable);
             job.answer(answers.into_iter().map(result));
         }
-        // What refuses may be a server that was the primary before: a new connection may lead to
-        // the one that is now.
+        // A server that refuses may be the former primary: a new connection may lead to the present
+        // one.
         lost.or(refused).map_or(Ok(()), Err)
     }
 }

@@ -1,5 +1,5 @@
-//! The history of a node that follows a log: events have the ids of their entries, and what is not
-//! kept here may still be in the log.
+//! The history of a node that follows a log. Events have the ids of their entries, and an event
+//! that is not kept here may still be in the log.
 
 use super::{History, Kept, Sequence, TypeLog};
 use crate::message::{
@@ -11,58 +11,59 @@ use crate::message::{
 /// What the history knows of the log.
 #[derive(Debug, Default)]
 pub(crate) struct KnownLog {
-    /// Nothing up to here is kept.
+    /// Nothing up to this entry is kept.
     floor: EntryId,
-    /// Everything up to here was read.
+    /// Everything up to this entry was read.
     newest: EntryId,
-    /// Before this place events may be lost for ever.
+    /// Events before this entry may be lost for ever.
     broken: EntryId,
-    /// The newest entries of types that were not registered here, by how many were then: a type with
-    /// a lower number has none of them.
+    /// The newest entries whose types were not registered here, each with the number of types that
+    /// were. A type with a lower number than that has none of these entries.
     unknown: Vec<(TypeId, EntryId)>,
 }
 
 impl KnownLog {
-    /// The newest entry that may be of this type and was passed over.
+    /// The newest entry that was skipped and may be of this type.
     fn passed_over(&self, kind: TypeId) -> EntryId {
         let later = self.unknown.partition_point(|&(types, _)| types <= kind);
         later.checked_sub(1).map_or(EntryId::ZERO, |at| self.unknown[at].1)
     }
 
-    /// How many types there were when an entry was passed over last.
+    /// How many types were registered when an entry was last skipped.
     fn types(&self) -> TypeId {
         self.unknown.last().map_or(0, |&(types, _)| types)
     }
 }
 
-/// Why a client cannot be served from what is kept here.
+/// Why the history cannot serve a client.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Lack {
-    /// It has an event that this node has not come to.
+    /// The client has an event that this node has not read yet.
     Ahead(EntryId),
-    /// It misses something that came after this entry.
+    /// The client misses an event after this entry that is not kept.
     Older(EntryId),
-    /// The id is not one of the log's, and not known as a publisher's up to this entry.
+    /// The id is not an entry's, and no event that is kept has it. Everything up to this entry was
+    /// read.
     Unknown(EntryId),
-    /// It is not known here whether this entry is of the log.
+    /// It is not known here whether the log ever had this entry.
     Unseen(EntryId),
 }
 
 impl History {
-    /// Forgets everything; what comes from now on is after `floor`.
+    /// Forgets everything. What comes from now on is after `floor`.
     pub(crate) fn begin_at(&mut self, floor: EntryId) {
         for at in 0..self.logs.len() {
             while !self.logs[at].kept.is_empty() {
                 self.drop_oldest(at);
             }
-            // The floor stands for these, and it may be lower.
+            // `floor` stands for the dropped entries, and may be lower than they are.
             self.logs[at].dropped_entry = EntryId::ZERO;
         }
         let known = self.log.get_or_insert_default();
         *known = KnownLog { floor, newest: floor, ..KnownLog::default() };
     }
 
-    /// Gives an entry its place in the order, and keeps it.
+    /// Gives an entry a sequence number, and keeps it.
     pub(crate) fn record_entry(&mut self, entry: EntryId, kind: TypeId, encoded: Encoded) -> Frame {
         self.newest += 1;
         let Encoded { lines, id } = encoded;
@@ -78,12 +79,13 @@ impl History {
         frame
     }
 
-    /// Everything up to this entry was read.
+    /// Notes that everything up to this entry was read.
     pub(crate) fn reach(&mut self, entry: EntryId) {
         self.known_up_to(entry);
     }
 
-    /// An entry was passed over, as its type is none of so many that are registered. It may be later.
+    /// Notes that an entry was skipped: its type is not one of the `types` that are registered. It
+    /// may be registered later.
     pub(crate) fn pass_unknown(&mut self, entry: EntryId, types: TypeId) {
         let unknown = &mut self.known_up_to(entry).unknown;
         match unknown.last_mut() {
@@ -92,13 +94,13 @@ impl History {
         }
     }
 
-    /// Before this place events may be lost for ever.
+    /// Notes that events before this entry may be lost for ever.
     pub(crate) fn break_at(&mut self, entry: EntryId) {
         self.known_up_to(entry).broken = entry;
     }
 
-    /// Why a client of these types whose last event had this id cannot be served from here. If
-    /// `is_checked`, it is known to have come from somewhere that a client can be at.
+    /// Why the history cannot serve a client of these types whose last event had this id; `None` if
+    /// it can. `is_checked`: the log was asked whether a client can have this id.
     pub(crate) fn lacks(
         &self,
         subscribed: &Subscribed,
@@ -119,8 +121,8 @@ impl History {
         is_older.then_some(Lack::Older(entry))
     }
 
-    /// Whether a client can be at this entry, as far as it is kept here: clients are given entries, and
-    /// known right before one.
+    /// Whether a client can have this position, as far as is known here. A client is at an entry,
+    /// or right before one.
     fn can_be_at(&self, known: &KnownLog, entry: EntryId) -> bool {
         let is_kept = |log: &TypeLog| {
             let next = log.kept.partition_point(|kept| kept.entry < entry);
@@ -129,13 +131,13 @@ impl History {
         [known.floor, known.newest].contains(&entry) || self.logs.iter().any(is_kept)
     }
 
-    /// Whether events may be lost that a client did not get whose last event had this id.
+    /// Whether events may be lost that a client with this last id did not get.
     pub(crate) fn is_broken_after(&self, subscribed: &Subscribed, id: &str) -> bool {
         let broken = self.known_log().map_or(EntryId::ZERO, |known| known.broken);
         self.entry_of(subscribed, id).is_some_and(|entry| entry < broken)
     }
 
-    /// The position of a client, where everything that it misses is kept.
+    /// The position of a client, if everything that it misses is kept.
     pub(super) fn entry_position(&self, subscribed: &Subscribed, id: &str) -> Option<Sequence> {
         if self.lacks(subscribed, id, true).is_some() {
             return None;
@@ -148,7 +150,7 @@ impl History {
         Some(next.min().map_or(self.newest, |next| next - 1))
     }
 
-    /// The id that stands for a position: before what is kept after it.
+    /// The id that stands for a position: right before the next entry that is kept.
     pub(super) fn entry_at(&self, position: Sequence) -> Option<String> {
         let known = self.known_log()?;
         let next = self.logs.iter().filter_map(|log| log.kept.get(log.begin(position)));
@@ -161,8 +163,7 @@ impl History {
         self.known_log().map(|_| kept.entry.to_string())
     }
 
-    /// What is known of the log, once everything up to `entry` was read.
-    /// `None` where events do not come out of a log.
+    /// What is known of the log; `None` if events do not come from a log.
     pub(super) fn known_log(&self) -> Option<&KnownLog> {
         self.log.as_ref()
     }
@@ -173,7 +174,8 @@ impl History {
         known
     }
 
-    /// The entry that an id stands for: its own, or the one whose publisher gave it this id.
+    /// The entry that an id stands for: the entry with this id, or the one whose publisher chose
+    /// it.
     fn entry_of(&self, subscribed: &Subscribed, id: &str) -> Option<EntryId> {
         EntryId::parse(id).or_else(|| {
             let mut uses = self.uses(id).filter(|&(kind, _)| subscribed.includes(kind));
@@ -181,7 +183,7 @@ impl History {
         })
     }
 
-    /// The newest entry of these types that was read and is not kept, as far as it can be told.
+    /// The newest entry of these types that was read and is not kept, as far as is known.
     fn newest_dropped(&self, subscribed: &Subscribed, known: &KnownLog) -> EntryId {
         let dropped = |kind: TypeId| match self.logs.get(kind as usize) {
             Some(log) if log.is_used() => log.dropped_entry,
@@ -232,8 +234,8 @@ mod tests {
         Some(numbers)
     }
 
-    /// Against a list of all events: what is replayed after any id is what came after it, or it is
-    /// said that something is missing.
+    /// Compares with a list of all events: a replay after any id is what came after it, or the
+    /// history says that something is missing.
     #[test]
     fn a_position_is_known_exactly_where_nothing_is_missing() {
         let kind_of = |number: u64| TypeId::from(!number.is_multiple_of(7));
@@ -353,13 +355,14 @@ mod tests {
                 assert_eq!(lack, Lack::Older(entry(after)));
             })
         };
-        // One type is registered, and there was no event of it: there is none among these either.
+        // One type is registered, and there was no event of it: none of these entries is one
+        // either.
         history.pass_unknown(entry(7), 1);
         for of in [&early, &Subscribed::All] {
             assert_eq!(lack(&history, of, 2), None, "{of:?}");
         }
         assert!(lack(&history, &late, 6).is_some() && lack(&history, &late, 7).is_none());
-        // Two are.
+        // Two types are registered.
         history.pass_unknown(entry(9), 2);
         assert!(lack(&history, &late, 6).is_some() && lack(&history, &late, 7).is_none());
         assert!(lack(&history, &Subscribed::All, 6).is_some(), "7 may be of the second");

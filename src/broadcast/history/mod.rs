@@ -1,7 +1,7 @@
-//! What was published lately, kept for clients that come back.
+//! The events that were published lately, kept for clients that come back.
 //!
-//! A bounded log for each event type, in one order of publishing: every event has a sequence
-//! number, kept or not, so that a position means the same in all logs.
+//! There is a bounded log for each event type, and one order for all of them: every event has a
+//! sequence number, whether it is kept or not. So a position means the same in all logs.
 
 #[cfg(any(feature = "outside-log", test))]
 pub(super) mod from_log;
@@ -27,7 +27,7 @@ use crate::{
     },
 };
 
-/// An event's place in the order of publishing, from 1. As a position it means: everything up to
+/// An event's number in the order of publishing, from 1. As a position it means: everything up to
 /// this event.
 pub(crate) type Sequence = u64;
 
@@ -57,20 +57,20 @@ impl Found<'_> {
 
 #[derive(Clone, Debug)]
 pub(crate) struct HistoryLimits {
-    /// Events of one type.
+    /// At most this many events of one type.
     pub(crate) events: usize,
-    /// Bytes of one type.
+    /// At most this many bytes of one type.
     pub(crate) bytes: usize,
-    /// Bytes of all types.
+    /// At most this many bytes of all types.
     pub(crate) all_bytes: usize,
 }
 
 #[derive(Debug)]
 pub(crate) struct History {
     limits: HistoryLimits,
-    /// Names this run in the ids that the server makes.
+    /// Names this run of the server in the ids that it generates.
     epoch: String,
-    /// The sequence number given last.
+    /// The sequence number of the newest event.
     newest: Sequence,
     /// By the type's number.
     logs: Vec<TypeLog>,
@@ -86,7 +86,7 @@ pub(crate) struct History {
     hasher: RandomState,
     /// Used within one call and kept for its memory.
     buffer: Vec<u8>,
-    /// Set once the events come out of a log that several nodes share.
+    /// Set if events come from a log that several nodes share.
     pub(super) log: Option<KnownLog>,
 }
 
@@ -107,13 +107,13 @@ impl History {
         }
     }
 
-    /// Whether anything is kept at all; without it events get no ids from the server.
+    /// Whether events are kept at all. If not, the server gives them no ids.
     pub(crate) fn is_on(&self) -> bool {
         let HistoryLimits { events, bytes, all_bytes } = self.limits;
         events > 0 && bytes > 0 && all_bytes > 0
     }
 
-    /// Whether an event is kept that is published here; others come out of a log.
+    /// Whether an event that is published here is kept. With a log, only events from the log are.
     pub(crate) fn keeps_own(&self) -> bool {
         self.is_on() && self.known_log().is_none()
     }
@@ -122,7 +122,7 @@ impl History {
     /// where its publisher gave it none; keeps it.
     pub(crate) fn record(&mut self, kind: TypeId, id: Option<&EventId>, lines: &[u8]) -> Frame {
         self.newest += 1;
-        // What is of this node alone has no place in a log that several share.
+        // An event of this node alone has no position in a log that several nodes share.
         let is_on = self.keeps_own();
         let place = (is_on && id.is_none()).then_some((&*self.epoch, self.newest));
         let frame = frame::seal(lines, place, &mut self.buffer);
@@ -132,7 +132,7 @@ impl History {
         frame
     }
 
-    /// The place of a type's log.
+    /// The index of a type's log.
     fn log_at(&mut self, kind: TypeId) -> usize {
         let at = kind as usize;
         if self.logs.len() <= at {
@@ -250,7 +250,7 @@ impl History {
         self.drops
     }
 
-    /// The position of somebody who has everything.
+    /// The position of a client that has everything.
     pub(crate) fn newest(&self) -> Sequence {
         self.newest
     }
@@ -263,8 +263,9 @@ impl History {
         }
     }
 
-    /// The position of a client of these types whose last event had this id; `None` where it is not
-    /// known: the id is of another run, was never given to an event of them, or is not kept any more.
+    /// The position of a client of these types, by the id of its last event. `None` if the position
+    /// is unknown: the id is of another run, no event of these types ever had it, or that event is
+    /// not kept any more.
     pub(crate) fn position_of(&self, subscribed: &Subscribed, id: &str) -> Option<Sequence> {
         if self.known_log().is_some() {
             return self.entry_position(subscribed, id);
@@ -281,7 +282,7 @@ impl History {
         }
     }
 
-    /// The position from which on the last `count` events are still to come.
+    /// The position of a client that wants the last `count` events.
     pub(crate) fn position_before_last(&self, subscribed: &Subscribed, count: usize) -> Sequence {
         if count == 0 {
             return self.newest;
@@ -289,11 +290,12 @@ impl History {
         let after = |position| -> usize {
             self.logs_of(subscribed).map(|log| log.kept.len() - log.begin(position)).sum()
         };
-        // Not before what was dropped: it is not among the last ones, and nobody will miss it.
+        // Not before a dropped event: it is not one of the last, and no client will miss it.
         let oldest = self.logs_of(subscribed).filter_map(|log| log.kept.front());
         let oldest = oldest.map(|kept| kept.sequence).min().unwrap_or(self.newest + 1);
         let dropped = self.logs_of(subscribed).map(|log| log.dropped).max().unwrap_or(0);
-        // The more is passed over, the fewer are left: find the earliest position with few enough.
+        // The later the position, the fewer events follow. Find the earliest one that few enough
+        // follow.
         let (mut low, mut high) = (dropped.min(oldest - 1), self.newest);
         while low < high {
             let middle = low + (high - low) / 2;
@@ -306,8 +308,8 @@ impl History {
         low
     }
 
-    /// Whether something of these types that came after `position` is not kept, and was dropped
-    /// after the first `drops` events were.
+    /// Whether an event of these types after `position` is not kept, and was dropped later than the
+    /// first `drops` events.
     pub(crate) fn has_gap(&self, subscribed: &Subscribed, position: Sequence, drops: u64) -> bool {
         self.logs_of(subscribed).any(|log| log.dropped > position && log.last_drop > drops)
     }
@@ -322,9 +324,8 @@ impl History {
         }
     }
 
-    /// Hands out the events of these types that came after `position`, in their order, until `take`
-    /// says that it is enough; returns the position behind them, which is the newest when there are
-    /// no more.
+    /// Gives `take` the events of these types after `position`, in their order, until it returns
+    /// false. Returns the position behind them; it is the newest if no event follows.
     pub(crate) fn read(
         &self,
         subscribed: &Subscribed,
@@ -349,7 +350,7 @@ impl History {
                 break;
             }
         }
-        // Everything before the next one is handed out.
+        // Everything before the next event was given out.
         heads.peek().map_or(self.newest, |Reverse((sequence, ..))| sequence - 1)
     }
 

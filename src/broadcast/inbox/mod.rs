@@ -1,7 +1,7 @@
-//! What waits for the broadcaster: published events, arriving clients, the order to stop.
+//! What waits for the broadcaster: published events, commands, arriving clients, a shutdown.
 //!
-//! One lock for all of it, so that their order is one order: a client that arrived before an event
-//! was published gets it, and what was accepted before the order to stop is delivered.
+//! One lock guards all of it, so that their order is one order. A client that arrives before an
+//! event is published gets that event. What is accepted before the shutdown is delivered.
 
 pub(crate) mod queue;
 #[cfg(test)]
@@ -26,10 +26,10 @@ use crate::{
     socket::Socket,
 };
 
-/// How often the broadcaster lets others go first when it has emptied the queue, a few microseconds
-/// in all. In that time events that follow closely gather: to sleep in between, or to take them one
-/// by one, costs their publishers more than the events themselves (1.6 and 2.5 million events a
-/// second without clients, on 2 cores).
+/// How often the broadcaster yields when it has emptied the queue, a few microseconds in all. In
+/// that time events that follow closely gather. To sleep in between, or to take them one by one,
+/// costs their publishers more than the events themselves (1.6 and 2.5 million events a second
+/// without clients, on 2 cores).
 const YIELDS: usize = 8;
 
 /// How much may wait in the publish queue.
@@ -42,13 +42,13 @@ pub(crate) struct QueueLimits {
 #[derive(Debug)]
 pub(crate) struct Inbox {
     limits: QueueLimits,
-    /// What the broadcaster takes at once at most.
+    /// The broadcaster takes at most this many bytes at once.
     pub(super) batch_bytes: usize,
     /// Never held across a socket call or code of the embedding program.
     state: Mutex<State>,
     /// The broadcaster waits here for something to do.
     work: Condvar,
-    /// Publishers wait here for room in the queue, and others for a sign of the broadcaster.
+    /// Publishers wait here for room in the queue, and health checks for the broadcaster's answer.
     room: Condvar,
 }
 
@@ -58,18 +58,18 @@ struct State {
     queue: Queue,
     /// Events accepted since the start.
     accepted: u64,
-    /// Each with the number of events accepted before it.
+    /// Clients that arrive, each with the number of events accepted before it.
     arrivals: Vec<(u64, Arrival<Socket>)>,
-    /// What is for one client, each with the number of events accepted before it.
+    /// Commands, each with the number of events accepted before it.
     commands: VecDeque<(u64, Command)>,
     command_bytes: usize,
-    /// Those that wait for `room`.
+    /// How many threads wait for `room`.
     blocked: usize,
-    /// Somebody asks whether the broadcaster answers.
+    /// A thread asks whether the broadcaster answers.
     asked: bool,
-    /// There is something for the broadcaster elsewhere.
+    /// Something waits for the broadcaster elsewhere.
     rung: bool,
-    /// How often the broadcaster came for more.
+    /// How often the broadcaster has come for more.
     rounds: u64,
 }
 
@@ -77,7 +77,7 @@ struct State {
 enum Phase {
     New,
     Running(ThreadId),
-    /// Nothing more is accepted; what was accepted is to be delivered until then.
+    /// Nothing more is accepted. What was accepted may be delivered until then.
     Stopping(ThreadId, Instant),
     Stopped,
 }
@@ -90,7 +90,7 @@ pub(crate) enum Refused {
     Never(PublishError),
 }
 
-/// How long the broadcaster waits where there is nothing to take.
+/// How long the broadcaster waits if there is nothing to take.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Wait {
     No,
@@ -102,22 +102,22 @@ pub(crate) enum Wait {
 #[derive(Debug, Default)]
 pub(crate) struct Taken {
     pub(crate) batch: Batch,
-    /// Each with the number of events accepted before it.
+    /// Clients that arrived, each with the number of events accepted before it.
     pub(crate) arrivals: Vec<(u64, Arrival<Socket>)>,
-    /// What is for one client, each with the number of events accepted before it.
+    /// Commands, each with the number of events accepted before it.
     pub(crate) commands: VecDeque<(u64, Command)>,
     /// Events taken since the start, this batch included.
     pub(crate) events: u64,
-    /// Set once the broadcaster is to stop: until when it may deliver what was accepted.
+    /// Set once a shutdown has begun: until when accepted events may be delivered.
     pub(crate) stop: Option<Instant>,
     /// Whether the queue is empty now.
     pub(crate) drained: bool,
-    /// Whether this batch is all that was in the queue.
+    /// Whether this batch was all that the queue held.
     emptied: bool,
 }
 
 impl Taken {
-    /// For a broadcaster that ends: it knows that a shutdown has begun.
+    /// For a broadcaster that ends, and knows that a shutdown has begun.
     pub(crate) fn stopping(deadline: Instant) -> Self {
         Self { stop: Some(deadline), ..Self::default() }
     }
@@ -150,7 +150,7 @@ impl Inbox {
         if state.phase != Phase::New {
             return None;
         }
-        // The new thread's first step takes the lock, and so finds the phase set.
+        // The new thread first takes the lock, and so finds the phase set.
         let spawned = spawn();
         if let Ok(handle) = &spawned {
             state.phase = Phase::Running(handle.thread().id());
@@ -158,13 +158,13 @@ impl Inbox {
         Some(spawned)
     }
 
-    /// Puts an event into the queue; waits for room.
+    /// Adds an event to the queue; waits for room.
     pub(crate) fn publish(&self, event: Queued) -> Result<(), PublishError> {
         self.push(self.wait_for_room(event.encoded.len())?, event);
         Ok(())
     }
 
-    /// Puts an event into the queue if there is room.
+    /// Adds an event to the queue if there is room.
     pub(crate) fn try_publish(&self, event: Queued) -> Result<(), Refused> {
         let state = self.state.lock();
         state.accepts().map_err(Refused::Never)?;
@@ -182,7 +182,7 @@ impl Inbox {
         self.work.notify_one();
     }
 
-    /// Puts in what is for one client, behind the events so far; waits for room as they do.
+    /// Adds a command behind the events so far; waits for room as they do.
     pub(crate) fn command(&self, command: Command) -> Result<(), PublishError> {
         let mut state = self.wait_for_room(command.bytes())?;
         state.command_bytes += command.bytes();
@@ -206,11 +206,11 @@ impl Inbox {
         }
     }
 
-    /// Hands a client over; lets go of it where nobody will serve it any more.
+    /// Hands a client over to the broadcaster. Drops it if the broadcaster will not serve it.
     pub(crate) fn arrive(&self, arrival: Arrival<Socket>) -> Result<(), SubscribeError> {
         let mut state = self.state.lock();
         if matches!(state.phase, Phase::New | Phase::Stopped) {
-            // Its seat is given back without the lock.
+            // The lock is released before the seat is dropped.
             drop(state);
             return Err(SubscribeError::ShutDown);
         }
@@ -221,7 +221,7 @@ impl Inbox {
         Ok(())
     }
 
-    /// Whether events and clients are accepted now, and if not, why.
+    /// Whether events and clients are accepted now; if not, why.
     pub(crate) fn accepts(&self) -> Result<(), PublishError> {
         match self.state.lock().accepts() {
             Err(PublishError::OnBroadcaster) | Ok(()) => Ok(()),
@@ -251,7 +251,7 @@ impl Inbox {
         }
     }
 
-    /// Has the broadcaster come, for something that is elsewhere.
+    /// Wakes the broadcaster for something that waits elsewhere.
     #[cfg(any(feature = "outside-log", test))]
     pub(crate) fn ring(&self) {
         self.state.lock().rung = true;
@@ -262,7 +262,7 @@ impl Inbox {
         self.state.lock().waiting()
     }
 
-    /// Refuses everything from now on; what was accepted may be delivered until `deadline`.
+    /// Refuses everything from now on. What was accepted may be delivered until `deadline`.
     pub(crate) fn stop(&self, deadline: Instant) {
         let mut state = self.state.lock();
         state.phase = match state.phase {
@@ -280,8 +280,8 @@ impl Inbox {
         self.state.lock().phase.thread() == Some(thread::current().id())
     }
 
-    /// Takes what there is, events only if `accepts_events`; waits for it as `wait` says, and returns at
-    /// once where a shutdown has begun of which `taken` does not know yet.
+    /// Takes what waits, but events and commands only if `accepts_events`. If nothing waits, waits
+    /// as `wait` says; if a shutdown has begun of which `taken` does not know yet, returns at once.
     pub(crate) fn take(&self, wait: Wait, accepts_events: bool, taken: &mut Taken) {
         if std::mem::take(&mut taken.emptied) {
             (0..YIELDS).for_each(|_| thread::yield_now());
@@ -319,7 +319,7 @@ impl Inbox {
         }
     }
 
-    /// The broadcaster ends; returns how many events it leaves undelivered.
+    /// The broadcaster ends. Returns how many events and commands it leaves undelivered.
     pub(crate) fn stopped(&self) -> usize {
         let mut state = self.state.lock();
         state.phase = Phase::Stopped;
@@ -333,7 +333,7 @@ impl Inbox {
         left.len() + commands.len()
     }
 
-    /// Waits to be notified; false when the time is over.
+    /// Waits to be notified. False when the time is over.
     fn wait(&self, state: &mut MutexGuard<'_, State>, wait: Wait) -> bool {
         match wait {
             Wait::No => false,
@@ -362,7 +362,7 @@ impl State {
             || (accepts_events && self.waiting() > 0)
     }
 
-    /// Events and orders that wait.
+    /// Events and commands that wait.
     fn waiting(&self) -> usize {
         self.queue.len() + self.commands.len()
     }

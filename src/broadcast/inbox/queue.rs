@@ -1,5 +1,6 @@
-//! Published events that wait for their place in the order, small ones in one piece of memory: what
-//! one thread allocates and another frees costs both of them more than all else about such an event.
+//! Published events that wait for the broadcaster. Small events lie in one piece of memory: what
+//! one thread allocates and another frees costs both of them more than all else about such an
+//! event.
 
 use std::collections::VecDeque;
 
@@ -13,12 +14,12 @@ use crate::{
     },
 };
 
-/// The lines of an event larger than this stay where its publisher has put them.
+/// Larger events are not copied: their lines stay where the publisher has put them.
 const SMALL: usize = 1024;
-/// What the broadcaster takes and sends at once at most: a group commit.
+/// The broadcaster takes and sends at most this many bytes at once: a group commit.
 pub(crate) const MAX_BATCH_BYTES: usize = 64 * 1024;
 
-/// An empty queue lets go of more memory than this.
+/// An empty queue frees its memory if it is more than this.
 const KEPT_BYTES: usize = 1024 * 1024;
 
 /// A published event.
@@ -29,7 +30,7 @@ pub(crate) struct Queued {
 }
 
 impl Queued {
-    /// Checks and encodes a message; `limit` is for its frame.
+    /// Checks and encodes a message. `limit` is for its frame, in bytes.
     pub(crate) fn new(
         types: &EventTypes,
         message: &Message,
@@ -43,18 +44,18 @@ impl Queued {
     }
 }
 
-/// What is known of a published event beside its lines.
+/// What is known of a published event, except its lines.
 #[derive(Debug)]
 pub(crate) struct Head {
     pub(crate) kind: TypeId,
-    /// Its publisher's own id.
+    /// The id that its publisher chose.
     pub(crate) id: Option<EventId>,
     lines: Lines,
 }
 
 #[derive(Debug)]
 enum Lines {
-    /// So many bytes of those of all small events.
+    /// This many bytes of the lines of all small events.
     Small(usize),
     Large(Vec<u8>),
 }
@@ -71,7 +72,7 @@ impl Lines {
 #[derive(Debug, Default)]
 pub(crate) struct Queue {
     heads: VecDeque<Head>,
-    /// Of the small events.
+    /// The lines of the small events.
     lines: VecDeque<u8>,
     /// The size of all frames, without the ids that the server adds.
     bytes: usize,
@@ -91,7 +92,7 @@ impl Queue {
         self.bytes
     }
 
-    /// Leaves the memory of a small event to its publisher, who frees it when nobody waits for that.
+    /// Copies a small event. Its publisher frees the original, when no thread waits for that.
     pub(crate) fn push(&mut self, event: &mut Queued) {
         self.bytes += event.encoded.len();
         let Queued { kind, encoded: Encoded { lines, id } } = event;
@@ -104,7 +105,7 @@ impl Queue {
         self.heads.push_back(Head { kind: *kind, id: id.take(), lines });
     }
 
-    /// Moves events to the end of a batch: one, and more as long as they take `limit` bytes at most.
+    /// Moves events to the end of a batch: one, and more while they take at most `limit` bytes.
     pub(crate) fn take(&mut self, limit: usize, batch: &mut Batch) {
         if batch.is_empty() {
             batch.clear();
@@ -131,15 +132,15 @@ impl Queue {
     }
 }
 
-/// What the broadcaster took out of the queue and delivers at once.
+/// The events that the broadcaster took out of the queue and delivers at once.
 #[derive(Debug, Default)]
 pub(crate) struct Batch {
     heads: VecDeque<Head>,
-    /// Of the small events.
+    /// The lines of the small events.
     lines: Vec<u8>,
-    /// How many bytes of these were handed out.
+    /// How many bytes of `lines` were given out.
     passed: usize,
-    /// Handed out last.
+    /// The lines of the large event that was given out last.
     large: Vec<u8>,
 }
 
@@ -152,7 +153,7 @@ impl Batch {
         self.heads.is_empty()
     }
 
-    /// Hands out the next event with its lines.
+    /// Gives out the next event with its lines.
     pub(crate) fn pop(&mut self) -> Option<(Head, &[u8])> {
         let mut head = self.heads.pop_front()?;
         let lines = match &mut head.lines {

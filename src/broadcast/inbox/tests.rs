@@ -30,9 +30,9 @@ fn start<T: Send + 'static>(
 }
 
 fn take(inbox: &Inbox) -> Taken {
-    let mut work = Taken::default();
-    inbox.take(Wait::No, true, &mut work);
-    work
+    let mut taken = Taken::default();
+    inbox.take(Wait::No, true, &mut taken);
+    taken
 }
 
 #[test]
@@ -110,10 +110,10 @@ fn a_publisher_that_waits_goes_on_with_room_and_ends_with_the_server() {
 fn the_broadcaster_answers_when_it_comes_for_more_and_there_is_room() {
     let come = |accept| {
         move |inbox: &Inbox| {
-            let mut work = Taken::default();
-            while work.stop.is_none() {
-                inbox.take(Wait::Forever, accept, &mut work);
-                work.batch.clear();
+            let mut taken = Taken::default();
+            while taken.stop.is_none() {
+                inbox.take(Wait::Forever, accept, &mut taken);
+                taken.batch.clear();
             }
         }
     };
@@ -150,14 +150,14 @@ fn what_is_for_one_client_waits_among_the_events_and_takes_of_their_room() {
     assert!(inbox.command(Command::Disconnect(ClientId(0))).is_ok());
     assert!(matches!(publish(), Err(Refused::Full)), "four wait already");
     assert_eq!(inbox.queued(), 4);
-    let mut work = Taken::default();
-    inbox.take(Wait::No, false, &mut work);
-    assert!(work.commands.is_empty() && !work.drained, "nothing is taken but with the events");
+    let mut taken = Taken::default();
+    inbox.take(Wait::No, false, &mut taken);
+    assert!(taken.commands.is_empty() && !taken.drained, "nothing is taken but with the events");
     // A batch holds one event of this size.
     let mut take = || {
-        inbox.take(Wait::No, true, &mut work);
-        let commands = work.commands.drain(..).map(|(before, command)| (before, command.bytes()));
-        (work.events, commands.collect::<Vec<_>>(), work.drained)
+        inbox.take(Wait::No, true, &mut taken);
+        let commands = taken.commands.drain(..).map(|(before, command)| (before, command.bytes()));
+        (taken.events, commands.collect::<Vec<_>>(), taken.drained)
     };
     assert_eq!(take(), (1, vec![(1, 60)], false));
     assert_eq!(take(), (2, vec![(2, 0)], true));

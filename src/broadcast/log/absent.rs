@@ -1,4 +1,4 @@
-//! What stands for a log in a build without one: types without values, and answers that are known.
+//! Stands for the log in a build without one: types that have no values, and constant answers.
 
 use std::io;
 

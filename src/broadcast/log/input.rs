@@ -1,4 +1,4 @@
-//! How a log that is open feeds the broadcaster, and what it tells of clients that come back.
+//! How an open log feeds the broadcaster, and what it learns from it about clients that come back.
 
 use std::{
     fmt::{self, Debug},
@@ -30,7 +30,7 @@ use crate::{
     socket::Socket,
 };
 
-/// What the core gives a log that is being opened: its way to the broadcaster.
+/// The log's way to the broadcaster. The core gives it to the log that it opens.
 pub(crate) struct LogInput {
     steps: Sender<Step>,
     inbox: Arc<Inbox>,
@@ -39,21 +39,22 @@ pub(crate) struct LogInput {
     max_frame_bytes: usize,
     /// The events of a step take at most this many bytes.
     pub(crate) batch_bytes: usize,
-    /// How many events to begin with at most, and their bytes.
+    /// The node begins with at most this many events, and this many bytes of them.
     pub(crate) prime_events: usize,
     pub(crate) prime_bytes: usize,
-    /// How many messages may wait to be appended, and their bytes.
+    /// At most this many messages may wait to be appended, and this many bytes of them.
     pub(crate) queue_messages: usize,
     pub(crate) queue_bytes: usize,
-    /// How long a socket may take nothing.
+    /// How long a socket may accept nothing.
     pub(crate) stall_timeout: Duration,
 }
 
-/// How many steps may wait for the broadcaster: each has one event, or events of 64 KiB together.
+/// At most this many steps wait for the broadcaster. Each has one event, or events of 64 KiB
+/// together.
 const STEPS: usize = 64;
 
 impl Shared {
-    /// Opens the log, where the options say so, and lets the broadcaster follow it.
+    /// If the options name a log, opens it and lets the broadcaster follow it.
     pub(crate) fn open_log(&self, broadcaster: &mut Broadcaster) -> io::Result<()> {
         let Some(factory) = &self.options.log else { return Ok(()) };
         let (inbox, types) = (Arc::clone(&self.inbox), Arc::clone(&self.types));
@@ -61,7 +62,7 @@ impl Shared {
         let (input, steps) = LogInput::new(&self.options, inbox, types, is_primed);
         let log = factory.open(input)?;
         if let Err(second) = self.log.set(log) {
-            // There was no thread for the broadcaster the last time.
+            // The first start opened the log, and then got no thread for the broadcaster.
             second.stop(Instant::now());
             return Err(io::Error::other(
                 "the log was opened and given up before; make a new server",
@@ -73,7 +74,7 @@ impl Shared {
 }
 
 impl LogInput {
-    /// Also returns where the broadcaster finds the log's steps.
+    /// Also returns the channel from which the broadcaster takes the log's steps.
     fn new(
         options: &Options,
         inbox: Arc<Inbox>,
@@ -98,7 +99,7 @@ impl LogInput {
         (input, found)
     }
 
-    /// Makes a message an event of this node.
+    /// Encodes a message as an event of this node.
     pub(crate) fn encode(&self, message: &Message) -> Result<Queued, PublishError> {
         Queued::new(&self.types, message, self.max_frame_bytes)
     }
@@ -109,7 +110,7 @@ impl LogInput {
         self.types.len()
     }
 
-    /// Gives the broadcaster a step, in the order of the log. Waits for room, at most for `timeout`.
+    /// Gives the broadcaster a step, in the order of the log. Waits for room, at most `timeout`.
     pub(crate) fn give(&self, step: Step, timeout: Duration) -> Result<(), SendTimeoutError<Step>> {
         if self.steps.is_full() {
             self.wake();
@@ -117,18 +118,18 @@ impl LogInput {
         self.steps.send_timeout(step, timeout)
     }
 
-    /// Wakes the broadcaster, to take the steps that it was given.
+    /// Wakes the broadcaster, so that it takes the steps that it was given.
     pub(crate) fn wake(&self) {
         self.inbox.ring();
     }
 
-    /// The broadcaster was given what it begins with: from now on new clients need not wait.
+    /// The broadcaster was given what the node begins with: from now on new clients need not wait.
     pub(crate) fn set_primed(&self) {
         self.is_primed.store(true, Relaxed);
     }
 
-    /// Asks the broadcaster whether its history reaches back to a client's last event, once it has
-    /// taken the steps before. `None`: the broadcaster has ended.
+    /// Asks the broadcaster whether its history reaches back to a client's last event. It answers
+    /// after the steps that it was given before. `None`: the broadcaster has ended.
     pub(crate) fn ask(
         &self,
         subscribed: &Arc<Subscribed>,
@@ -156,7 +157,7 @@ impl Debug for LogInput {
     }
 }
 
-/// An event as it came out of the log.
+/// An event that came from the log.
 #[derive(Debug)]
 pub(crate) struct Entry {
     pub(crate) id: EntryId,
@@ -166,24 +167,24 @@ pub(crate) struct Entry {
 /// What the log's reader tells the broadcaster, in the order of the log.
 #[derive(Debug)]
 pub(crate) enum Step {
-    /// Nothing up to here is kept any more. Unless this is the beginning, events may be lost: the
-    /// clients are told.
+    /// Forget everything up to `floor`. Unless `is_first`, events may be lost, and clients are
+    /// told.
     Begin { floor: EntryId, is_first: bool },
-    /// To be kept, and not delivered: all clients are to come.
+    /// Events to keep, and not to deliver.
     Prime(Vec<Entry>),
-    /// To be kept and delivered.
+    /// Events to keep and to deliver.
     Events(Vec<Entry>),
-    /// Entries were passed over as none of the types that are registered here is theirs; this is the
-    /// last of them.
+    /// Entries were skipped, since their types are not registered here. `entry` is the last of
+    /// them, `types` is how many types are registered.
     Unknown { entry: EntryId, types: TypeId },
-    /// Before this place events may be lost for ever. Clients are told unless they were.
+    /// Events before this entry may be lost for ever. Clients are told, unless `told`.
     Gap { at: EntryId, told: bool },
     /// Everything up to here was read.
     Reach(EntryId),
-    /// No client comes between these.
+    /// Steps between which no client is admitted.
     All(Vec<Step>),
-    /// Whether the history reaches back to a client's last event; `is_checked` if the log was asked
-    /// whether a client can have this id.
+    /// Asks whether the history reaches back to a client's last event. `is_checked`: the log was
+    /// asked before whether a client can have this id.
     Ask {
         subscribed: Arc<Subscribed>,
         last_event_id: String,
@@ -195,11 +196,11 @@ pub(crate) enum Step {
 /// What the log has done for a client that comes back.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct FromLog {
-    /// It has sent the client the first block, and what the history does not reach back to.
+    /// The client was sent the first block, and the events that the history does not reach back to.
     pub(crate) has_begun: bool,
     pub(crate) origin: Origin,
-    /// The history reached back to the client's last event a moment ago. If it does not any more,
-    /// the client is disconnected, and comes back.
+    /// The history reached back to the client's last event when the log handed the client over. If
+    /// it does not any more, the client is disconnected and comes back.
     pub(crate) is_covered: bool,
 }
 

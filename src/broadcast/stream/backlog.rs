@@ -10,12 +10,12 @@ use crossbeam_channel::Receiver;
 use super::{FIRST_NAP, GATHER_BYTES, GATHER_FRAMES};
 use crate::broadcast::{clock::Now, history::Sequence, mailbox::Pending};
 
-/// Bytes a second that a client has to take of its replay.
+/// A client must take at least this many bytes a second of its replay.
 const SLOWEST_REPLAY: u64 = 1024;
 
 #[derive(Debug)]
 pub(super) struct Behind {
-    /// The frames being written, and how much of the first one is.
+    /// The frames being written, and how many bytes of the first one are.
     pub(super) parts: VecDeque<Pending>,
     pub(super) written: usize,
     /// Bytes in the mailbox.
@@ -26,18 +26,18 @@ pub(super) struct Behind {
     pub(super) progress: Instant,
     /// When it fell behind.
     pub(super) since: Instant,
-    /// The rest up to the newest event is read from the history; in the mailbox are only messages to
-    /// this client alone, which come after it.
+    /// The rest up to the newest event is read from the history. The mailbox then holds only
+    /// messages to this client alone, which come after the replay.
     pub(super) replay: Option<Replay>,
 }
 
-/// How far a stream is in the history.
+/// How far a replay has come.
 #[derive(Debug)]
 pub(super) struct Replay {
     pub(super) position: Sequence,
-    /// How many events the history had dropped when it began.
+    /// How many events the history had dropped when the replay began.
     pub(super) drops: u64,
-    /// What the client took since then.
+    /// Bytes that the client took after `since`.
     pub(super) taken: usize,
     pub(super) since: Instant,
 }
@@ -56,7 +56,7 @@ impl Behind {
         })
     }
 
-    /// Whether a client takes its replay fast enough to be worth it.
+    /// Whether a client takes its replay fast enough.
     pub(super) fn keeps_pace(&mut self, taken: usize, period: Duration, now: Instant) -> bool {
         let Some(replay) = &mut self.replay else { return true };
         replay.taken = replay.taken.saturating_add(taken);
@@ -70,7 +70,7 @@ impl Behind {
         keeps_pace
     }
 
-    /// Takes from the mailbox what the next write can carry; the history comes first.
+    /// Takes from the mailbox what the next write can carry. A replay comes first.
     pub(super) fn gather(&mut self, mailbox: &Receiver<Pending>) {
         if self.replay.is_some() {
             return;
@@ -86,7 +86,7 @@ impl Behind {
         }
     }
 
-    /// Lets go of the frames that are written whole.
+    /// Drops the frames that are written whole.
     pub(super) fn consume(&mut self, written: usize) {
         self.written += written;
         while let Some(first) = self.parts.front()

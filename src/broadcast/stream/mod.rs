@@ -1,7 +1,7 @@
 //! One stream as the broadcaster sees it: caught up, or behind with the rest in its mailbox.
 //!
 //! Plain data without a lock: only the broadcaster's thread touches a stream, and its socket never
-//! blocks. Generic over the socket, so that tests drive it through every split and error.
+//! blocks. Generic over the socket, so that tests can drive it through every split and error.
 
 mod backlog;
 #[cfg(test)]
@@ -28,19 +28,19 @@ use crate::{
 
 /// Bytes after the request that a client may send before it is disconnected.
 const INPUT_LIMIT: usize = 64 * 1024;
-/// Naps between tries to write to a socket that is full: from the first to the longest.
+/// How long to wait before writing again to a socket that is full: at first, and at most.
 const FIRST_NAP: Duration = Duration::from_millis(1);
 const LONGEST_NAP: Duration = Duration::from_millis(50);
-/// What waits goes out in writes of at most this many frames and about this many bytes.
+/// One write has at most this many frames, and about this many bytes.
 const GATHER_FRAMES: usize = 16;
 const GATHER_BYTES: usize = 64 * 1024;
 
 /// What is left to do for a stream after a step.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Progress {
-    /// It has everything.
+    /// The stream has everything.
     CaughtUp,
-    /// Its socket is full, or its share of the round is used up: try again then.
+    /// Its socket is full, or its share of the round is used up: retry at this time.
     Retry(Instant),
 }
 
@@ -50,10 +50,10 @@ pub(crate) type Step = Result<Progress, Disconnect>;
 #[derive(Debug)]
 pub(crate) struct Stream<W> {
     wire: W,
-    /// What waits behind the frames being written. The sender is in the registry.
+    /// What waits behind the frames being written. The registry has the sender.
     mailbox: Receiver<Pending>,
-    /// Whether the mailbox has room. Once used it keeps a block of memory, more than all else that
-    /// an idle stream costs; so one that has everything has none.
+    /// Whether the mailbox has room. A channel that was used keeps a block of memory, more than all
+    /// else that an idle stream costs. So a stream that is caught up has a mailbox without room.
     has_room: bool,
     /// `None` when caught up. Boxed, since most streams are idle and should be small.
     behind: Option<Box<Behind>>,
@@ -66,18 +66,18 @@ pub(crate) struct Stream<W> {
     rate: ReadRate,
 }
 
-/// How far the end of a stream is.
+/// How far the end of a stream has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Ending {
     No,
     /// The client was told when to come back.
     Told,
-    /// Nothing more is sent; the client has a moment to read the rest and close.
+    /// Nothing more is sent. The client has a moment to read the rest and close.
     Finished,
 }
 
 impl<W: Wire> Stream<W> {
-    /// A stream that has everything, its response head not yet written.
+    /// A stream that is caught up. Its response head is not written yet.
     pub(crate) fn new(wire: W, mailbox: Receiver<Pending>, now: Now) -> Self {
         Self {
             wire,
@@ -96,41 +96,41 @@ impl<W: Wire> Stream<W> {
         self.behind.is_none()
     }
 
-    /// Bytes that wait beyond the frame being written: what the budget limits.
+    /// Bytes that wait behind the frames being written: what the budget limits.
     pub(crate) fn waiting(&self) -> usize {
         self.behind.as_ref().map_or(0, |behind| behind.waiting)
     }
 
-    /// Bytes that wait, the frames being written included.
+    /// Bytes that wait, including the frames being written.
     pub(crate) fn held(&self) -> usize {
         let parts = |behind: &Behind| behind.parts.iter().map(Pending::len).sum::<usize>();
         self.behind.as_ref().map_or(0, |behind| behind.waiting + parts(behind))
     }
 
-    /// When to try again, for a stream that is behind.
+    /// When to retry a stream that is behind.
     pub(crate) fn retry_at(&self) -> Option<Instant> {
         self.behind.as_ref().map(|behind| behind.retry_at)
     }
 
-    /// When the socket last took something, for a stream that is behind.
+    /// When the socket of a stream that is behind last took something.
     pub(crate) fn progress(&self) -> Option<Instant> {
         self.behind.as_ref().map(|behind| behind.progress)
     }
 
-    /// Whether the client reads, as far as can be told: it has everything, it took something
-    /// lately, or it has hardly had the time to.
+    /// Whether the client reads, as far as is known: it is caught up, it took something lately, or
+    /// it fell behind just now.
     pub(crate) fn reads(&mut self, now: Now) -> bool {
         self.behind.as_ref().is_none_or(|behind| now.is_recent(behind.since))
             || self.rate.reads(now)
     }
 
-    /// How long nothing was sent to a stream that has everything.
+    /// How long nothing was sent to a stream that is caught up.
     pub(crate) fn silence(&self, now: Instant) -> Option<Duration> {
         self.is_caught_up().then(|| now.saturating_duration_since(self.last_write))
     }
 
-    /// Sends to a stream that is caught up. Where the socket does not take all, the stream falls
-    /// behind and keeps the rest as `share` hands it out.
+    /// Sends to a stream that is caught up. If the socket does not take everything, the stream
+    /// falls behind, and the rest waits in the frame that `share` returns.
     pub(crate) fn send(&mut self, bytes: &[u8], share: impl FnOnce() -> Pending, now: Now) -> Step {
         debug_assert!(self.is_caught_up(), "what comes later must wait in the mailbox");
         let written = self.write(&[IoSlice::new(bytes)], now)?;
@@ -146,25 +146,25 @@ impl<W: Wire> Stream<W> {
         Ok(Progress::Retry(retry_at))
     }
 
-    /// Sends what came after `position` out of the history, before anything else.
+    /// Sends the events after `position` from the history, before anything else.
     pub(crate) fn replay_from(&mut self, position: Sequence, drops: u64, now: Now) {
         let behind = self.behind.get_or_insert_with(|| Behind::new(now));
         behind.replay = Some(Replay { position, drops, taken: 0, since: now.instant });
     }
 
-    /// Whether live events come to this stream by way of the history.
+    /// Whether this stream gets live events from the history.
     pub(crate) fn is_replaying(&self) -> bool {
         self.behind.as_ref().is_some_and(|behind| behind.replay.is_some())
     }
 
-    /// The position to read on from in the history, once everything before it is written, and how
-    /// many events had been dropped when the replay began.
+    /// The position from which to read on in the history, and how many events had been dropped when
+    /// the replay began. `None` until everything before is written.
     pub(crate) fn next_replay(&self) -> Option<(Sequence, u64)> {
         let behind = self.behind.as_ref().filter(|behind| behind.parts.is_empty())?;
         behind.replay.as_ref().map(|replay| (replay.position, replay.drops))
     }
 
-    /// Takes a slice of the history that ends at `position`; the last one if `is_last`.
+    /// Takes a slice of the history that ends at `position`. If `is_last`, the replay ends with it.
     pub(crate) fn refill(&mut self, slice: VecDeque<Pending>, position: Sequence, is_last: bool) {
         if let Some(behind) = &mut self.behind {
             behind.parts = slice;
@@ -176,18 +176,18 @@ impl<W: Wire> Stream<W> {
     }
 
     /// Notes that a frame of `length` bytes was put into the mailbox of this stream, which is
-    /// behind; tells how many bytes wait now.
+    /// behind. Returns how many bytes wait now.
     pub(crate) fn added(&mut self, length: usize) -> usize {
-        debug_assert!(self.has_room, "mail needs a mailbox");
+        debug_assert!(self.has_room, "a frame needs a mailbox with room");
         let Some(behind) = &mut self.behind else {
-            debug_assert!(false, "a stream that is caught up has no mail");
+            debug_assert!(false, "nothing waits for a stream that is caught up");
             return 0;
         };
         behind.waiting += length;
         behind.waiting
     }
 
-    /// Writes what waits until the socket is full, nothing is left, or about `share` bytes are
+    /// Writes what waits, until the socket is full, nothing is left, or about `share` bytes are
     /// written.
     pub(crate) fn catch_up(&mut self, share: usize, stall_timeout: Duration, now: Now) -> Step {
         let Some(mut behind) = self.behind.take() else {
@@ -199,7 +199,7 @@ impl<W: Wire> Stream<W> {
             if behind.parts.is_empty() && behind.replay.is_none() {
                 return Ok(Progress::CaughtUp);
             }
-            // The next slice of the history comes when others had their turn.
+            // The next slice of the history comes after other streams were served.
             if taken >= share || behind.parts.is_empty() {
                 break false;
             }
@@ -228,7 +228,7 @@ impl<W: Wire> Stream<W> {
         Ok(Progress::Retry(retry_at))
     }
 
-    /// One write of the frames that are next; tells what was written and whether that was all.
+    /// Writes the next frames, once. Returns how many bytes were written, and whether that was all.
     fn write_parts(&mut self, behind: &Behind, now: Now) -> Result<(usize, bool), Disconnect> {
         let mut slices = [IoSlice::new(&[]); GATHER_FRAMES];
         let mut length = 0;
@@ -244,10 +244,10 @@ impl<W: Wire> Stream<W> {
         Ok((written, written == length))
     }
 
-    /// Reads and drops what the client sent after its request; tells when it has gone.
+    /// Reads and drops what the client sent after its request. Fails if the client has gone.
     ///
-    /// A client that closes only its sending side counts as gone: a browser or curl does that only
-    /// when it ends, and the two cannot be told apart.
+    /// A client that closes only its sending side counts as gone. A browser or curl does that only
+    /// when it ends, and the two cases cannot be told apart.
     pub(crate) fn poll_input(&mut self, buffer: &mut [u8]) -> Result<(), Disconnect> {
         loop {
             match self.wire.read(buffer) {
@@ -268,7 +268,7 @@ impl<W: Wire> Stream<W> {
         }
     }
 
-    /// Takes the mailbox that suits the stream now, with room if it is behind, for one that does
+    /// Replaces the mailbox if it does not suit the stream: with room if it is behind, without if
     /// not.
     pub(crate) fn fit_mailbox(&mut self, renew: impl FnOnce(bool) -> Option<Receiver<Pending>>) {
         let behind = !self.is_caught_up();
@@ -280,7 +280,7 @@ impl<W: Wire> Stream<W> {
         }
     }
 
-    /// Ends the sending side of a stream that is caught up; the client reads the rest and closes.
+    /// Ends the sending side of a stream that is caught up. The client reads the rest and closes.
     pub(crate) fn finish(&mut self, now: Now) -> Result<(), Disconnect> {
         self.wire.finish().map_err(|error| reason(&error))?;
         self.ending = Ending::Finished;
@@ -288,7 +288,7 @@ impl<W: Wire> Stream<W> {
         Ok(())
     }
 
-    /// How far the end of this stream is.
+    /// How far the end of this stream has come.
     pub(crate) fn ending(&mut self) -> &mut Ending {
         &mut self.ending
     }

@@ -1,4 +1,4 @@
-//! A socket for tests that answers as scripted, and remembers what it was given.
+//! A socket for tests. It answers as scripted, and remembers what it was given.
 
 use std::{
     cell::RefCell,
@@ -12,12 +12,12 @@ use crate::socket::Wire;
 /// How the socket answers one write.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Answer {
-    /// It takes so many bytes at most.
+    /// It takes at most this many bytes.
     Take(usize),
     Fail(ErrorKind),
 }
 
-/// Takes everything once the script is at its end.
+/// At the end of the script, takes everything.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Scripted(Rc<RefCell<State>>);
 
@@ -26,7 +26,7 @@ pub(crate) struct State {
     pub(crate) answers: VecDeque<Answer>,
     /// What the client received.
     pub(crate) received: Vec<u8>,
-    /// What the client sends after its request; then it is silent, or has closed.
+    /// What the client sends after its request. Then it is silent, or has closed.
     pub(crate) input: VecDeque<u8>,
     pub(crate) closed: bool,
     pub(crate) writes: usize,
@@ -44,7 +44,7 @@ impl Scripted {
         self.0.borrow_mut()
     }
 
-    /// Whether somebody else holds this socket too.
+    /// Whether another owner holds this socket too.
     pub(crate) fn is_shared(&self) -> bool {
         Rc::strong_count(&self.0) > 1
     }

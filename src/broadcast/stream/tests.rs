@@ -18,7 +18,7 @@ const FRAMES: [&str; 4] = ["data: one\n\n", "data: two\n\n", "event: x\ndata: 3\
 const STALL: Duration = Duration::from_secs(10);
 const BLOCK: Answer = Fail(ErrorKind::WouldBlock);
 
-/// A stream, with the hub's part: whatever it cannot be sent at once is mailed.
+/// A stream, with the broadcaster's part: what cannot be sent at once goes to the mailbox.
 struct Bench {
     wire: Scripted,
     stream: Stream<Scripted>,
@@ -49,7 +49,7 @@ impl Bench {
         }
     }
 
-    /// Tells whether the mailbox was replaced, and has room now.
+    /// Returns whether the mailbox was replaced by one with room.
     fn fit_mailbox(&mut self) -> Option<bool> {
         let mut replaced = None;
         self.stream.fit_mailbox(|room| {

@@ -1,4 +1,4 @@
-//! The end of all streams, in good order.
+//! The orderly end of all streams.
 
 use std::{hash::BuildHasher, time::Duration};
 
@@ -13,10 +13,10 @@ use crate::{
 pub(super) const LINGER: Duration = Duration::from_secs(1);
 
 impl<W: Wire> Subscribers<W> {
-    /// Ends streams that have everything, and subscriptions; lets go of those that have closed.
+    /// Ends streams that are caught up, and subscriptions. Removes those whose clients have closed.
     pub(crate) fn end_all(&mut self, now: Now) {
         for at in 0..self.table.len() {
-            // The table may shrink on the way.
+            // The table may shrink meanwhile.
             let Some(subscriber) = self.table.get_mut(at).and_then(Option::as_mut) else {
                 continue;
             };
@@ -44,14 +44,14 @@ impl<W: Wire> Subscribers<W> {
         }
     }
 
-    /// Tells a client to come back at a time of its own.
+    /// Tells a client when to come back, at a time of its own.
     fn goodbye(&self, key: Key) -> Frame {
         let range = u64::try_from(self.limits.reconnect_spread.as_millis()).unwrap_or(u64::MAX);
         let retry = self.random.hash_one(key) % range.saturating_add(1).max(1);
         Frame::from_bytes(frame::retry(retry).as_bytes())
     }
 
-    /// Cuts off whoever is left; returns how many had not got everything.
+    /// Cuts off the clients that are left. Returns how many were behind.
     pub(crate) fn cut_all(&mut self) -> usize {
         let cut = self.stats.behind;
         for at in 0..self.table.len() {

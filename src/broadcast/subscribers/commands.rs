@@ -1,4 +1,4 @@
-//! What concerns one client: a message to it alone, and its end by the program's wish.
+//! Commands for one client: send it a message, or disconnect it.
 
 use super::{Sink, Subscribers};
 use crate::{
@@ -7,7 +7,7 @@ use crate::{
     socket::Wire,
 };
 
-/// What the program wants of the broadcaster for one client, in the order of publishing.
+/// What the program wants done for one client, in the order of publishing.
 #[derive(Debug)]
 pub(crate) enum Command {
     Send(ClientId, Frame),
@@ -15,7 +15,7 @@ pub(crate) enum Command {
 }
 
 impl Command {
-    /// What it takes of the publish queue.
+    /// How many bytes it takes of the publish queue.
     pub(crate) fn bytes(&self) -> usize {
         match self {
             Self::Send(_, frame) => frame.len(),
@@ -25,7 +25,7 @@ impl Command {
 }
 
 impl<W: Wire> Subscribers<W> {
-    /// Does what was ordered, unless the client has left.
+    /// Executes a command, unless the client has left.
     pub(crate) fn execute(&mut self, command: Command, now: Now) {
         match command {
             Command::Send(client, frame) => {
@@ -41,7 +41,7 @@ impl<W: Wire> Subscribers<W> {
         }
     }
 
-    /// Sends one client what is for it alone; to a client that is behind, in its turn.
+    /// Sends one client a message. If the client is behind, the message comes after what waits.
     fn send_to(&mut self, key: Key, frame: &Frame, now: Now) {
         self.stats.direct += 1;
         self.stats.deliveries += 1;
@@ -59,12 +59,13 @@ impl<W: Wire> Subscribers<W> {
         self.keep_within_memory(now);
     }
 
-    /// Ends a client's stream; what its socket has not taken by now it does not get.
+    /// Ends a client's stream. The client does not get what its socket has not taken by now.
     fn disconnect(&mut self, key: Key, now: Now) {
         if let Some(subscriber) = &mut self.table[key as usize]
             && let Sink::Stream(stream) = &mut subscriber.sink
         {
-            // A close with something unread would destroy what was sent. On an error it has gone.
+            // A close with unread input would destroy what was sent. On an error the client has
+            // gone.
             let _ = stream.poll_input(&mut self.input).and_then(|()| stream.finish(now));
         }
         self.remove(key, Disconnect::ClosedByServer);

@@ -1,4 +1,4 @@
-//! The delivery of events as they are published.
+//! The delivery of published events.
 
 use std::cmp::Reverse;
 
@@ -17,8 +17,8 @@ use crate::{
 };
 
 impl<W: Wire> Subscribers<W> {
-    /// Delivers the first `count` events of a batch: one write for each client that is caught up;
-    /// for the others they go to their mailboxes.
+    /// Delivers the first `count` events of a batch. A client that is caught up gets them by one
+    /// write; for the others they go to the mailbox.
     pub(crate) fn deliver(&mut self, batch: &mut Batch, count: usize, now: Now) {
         let mut events = std::mem::take(&mut self.events);
         while events.len() < count
@@ -31,7 +31,7 @@ impl<W: Wire> Subscribers<W> {
         self.events = events;
     }
 
-    /// `in_history` says that those find these events there who come to them later.
+    /// `in_history`: these events are in the history, where a stream that replays comes to them.
     pub(super) fn deliver_events(&mut self, batch: &[Event], in_history: bool, now: Now) {
         self.stats.published += batch.len() as u64;
         let mut touched = std::mem::take(&mut self.touched);
@@ -68,7 +68,7 @@ impl<W: Wire> Subscribers<W> {
             &joined
         };
         let mut delivered = keys.len();
-        // Made only when somebody has to wait for a part of it.
+        // Made only if a client must wait for a part of it.
         let mut shared: Option<Pending> = None;
         let memory = self.memory.clone();
         let mut share = || {
@@ -78,7 +78,7 @@ impl<W: Wire> Subscribers<W> {
             };
             shared.get_or_insert_with(|| Pending::new(whole(), &memory)).clone()
         };
-        // One for each event: subscriptions get frames one by one.
+        // One for each event, since a subscription gets frames one by one.
         let mut single: Vec<Pending> = Vec::new();
         for &key in keys {
             let Some(subscriber) = &mut self.table[key as usize] else {
@@ -97,7 +97,7 @@ impl<W: Wire> Subscribers<W> {
                     }
                     continue;
                 }
-                // It comes to these events in the history.
+                // This stream comes to these events in the history.
                 Sink::Stream(stream) if in_history && stream.is_replaying() => {
                     delivered -= 1;
                     continue;

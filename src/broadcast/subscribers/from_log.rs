@@ -1,4 +1,4 @@
-//! Events that come out of a log which several nodes share.
+//! Events that come from a log which several nodes share.
 
 use super::Subscribers;
 use crate::{
@@ -15,8 +15,8 @@ use crate::{
 };
 
 impl<W: Wire> Subscribers<W> {
-    /// Does what the log's reader says. Events are delivered when there are enough of them for a
-    /// batch, or by [`flush`](Self::flush), which must follow.
+    /// Executes a step of the log's reader. Events are delivered when they fill a batch, or by
+    /// [`flush`](Self::flush), which must follow.
     pub(crate) fn follow(&mut self, step: Step, now: Now) {
         match step {
             Step::Begin { floor, is_first } => {
@@ -53,7 +53,7 @@ impl<W: Wire> Subscribers<W> {
             Step::Reach(entry) => self.history.reach(entry),
             Step::Ask { subscribed, last_event_id, is_checked, answer } => {
                 let lacks = self.history.lacks(&subscribed, &last_event_id, is_checked);
-                // A client that does not wait any more has gone.
+                // A client that does not wait for the answer any more has gone.
                 let _ = answer.send(lacks.map_or(Ok(()), Err));
             }
             Step::All(steps) => steps.into_iter().for_each(|step| self.follow(step, now)),
@@ -70,8 +70,8 @@ impl<W: Wire> Subscribers<W> {
         }
     }
 
-    /// Whether the history does not reach back any more to the last event of a client for which it
-    /// did when the log handed it over.
+    /// Whether the history no longer reaches back to the client's last event, although it did when
+    /// the log handed the client over.
     pub(super) fn is_overtaken(&self, arrival: &Arrival<W>) -> bool {
         let Arrival { seat, resume, .. } = arrival;
         resume.from_log.is_covered
@@ -81,12 +81,13 @@ impl<W: Wire> Subscribers<W> {
                 .is_some_and(|id| self.history.lacks(&seat.subscribed, id, true).is_some())
     }
 
-    /// Tells every client that events before `place` may be lost.
-    fn tell_gap(&mut self, place: EntryId, now: Now) {
-        let frame = frame::gap(&place.before().to_string(), Some(&place.to_string()));
+    /// Tells every client that events before `entry` may be lost.
+    fn tell_gap(&mut self, entry: EntryId, now: Now) {
+        let frame = frame::gap(&entry.before().to_string(), Some(&entry.to_string()));
         for key in 0..Key::try_from(self.table.len()).unwrap_or(Key::MAX) {
             if self.stream(key).is_some_and(|stream| stream.is_replaying()) {
-                // What it reads may be from before this place. It comes back, and is told then.
+                // Its replay may be of events before this entry. It comes back, and learns of the
+                // gap.
                 self.remove(key, Disconnect::Behind);
             } else if self.table.get(key as usize).is_some_and(Option::is_some) {
                 self.say(key, &frame, now);

@@ -1,7 +1,7 @@
 //! All the clients, as the broadcaster serves them: admit, deliver, catch up, sweep, end.
 //!
-//! A deterministic machine: what it does depends on the calls, the sockets' answers and the time
-//! it is told. The broadcaster's thread decides when to call what.
+//! A deterministic machine: what it does depends on the calls, on the sockets' answers, and on the
+//! time that it is given. The broadcaster's thread decides when to call what.
 
 mod closing;
 mod commands;
@@ -43,12 +43,12 @@ use crate::{
 use self::overload::Furthest;
 pub(crate) use self::{commands::Command, presence::json_counts};
 
-/// What one client that catches up writes before others have their turn.
+/// How many bytes one client that catches up may write before others are served.
 const CATCH_UP_SHARE: usize = 256 * 1024;
-/// How long a client that is over its budget may take nothing. A healthy one on a busy machine may
-/// not run for a second or two.
+/// How long a client that is over its budget may take nothing. On a busy machine, even a healthy
+/// client may not run for a second or two.
 const GRACE: Duration = Duration::from_secs(3);
-/// What the sweep reads of a client's input at most.
+/// The sweep reads at most this much of a client's input at once.
 const INPUT_BUFFER: usize = 4096;
 
 #[cfg(test)]
@@ -64,7 +64,7 @@ pub(crate) struct SubscriberLimits {
     pub(crate) mailboxes_bytes: usize,
     pub(crate) stall_timeout: Duration,
     pub(crate) heartbeat: Duration,
-    /// Over which time clients come back after a shutdown; zero leaves it to them.
+    /// Over how long a time clients come back after a shutdown. Zero leaves it to them.
     pub(crate) reconnect_spread: Duration,
 }
 
@@ -72,7 +72,7 @@ pub(crate) struct SubscriberLimits {
 struct Subscriber<W> {
     id: ClientId,
     set: SetId,
-    /// Its place in the group.
+    /// Its index in the subscription set.
     place: u32,
     sink: Sink<W>,
 }
@@ -92,7 +92,7 @@ impl<W: Wire> Sink<W> {
         }
     }
 
-    /// Bytes that wait, all of them.
+    /// All bytes that wait.
     fn held(&self) -> usize {
         match self {
             Self::Stream(stream) => stream.held(),
@@ -100,7 +100,7 @@ impl<W: Wire> Sink<W> {
         }
     }
 
-    /// When a client for which something waits last took something.
+    /// When a client that is behind last took something.
     fn progress(&self) -> Option<Instant> {
         match self {
             Self::Stream(stream) => stream.progress(),
@@ -141,10 +141,10 @@ pub(crate) struct Subscribers<W> {
     table: Vec<Option<Subscriber<W>>>,
     vacant: Vec<Key>,
     sets: SubscriptionSets,
-    /// When to try the streams again that are behind. An entry whose stream has another time by
-    /// now is void.
+    /// When to retry the streams that are behind. An entry is void if its stream has another retry
+    /// time by now.
     retries: BinaryHeap<Reverse<(Instant, Key)>>,
-    /// Clients that are gone, to be let go of one by one: closing a socket and freeing what waited
+    /// Clients that have left, to be dropped one by one: closing a socket and freeing its mailbox
     /// takes time, which live events do not have.
     closing: Vec<Sink<W>>,
     /// Kept events for which nobody waits any more.
@@ -156,18 +156,18 @@ pub(crate) struct Subscribers<W> {
     furthest: Furthest,
     /// Counts since the start; the numbers of clients are the registry's.
     stats: Stats,
-    /// Where clients are told of that come and go, if anybody wants to know.
+    /// Where to report clients that come and go, if the program has hooks.
     hook_queue: Option<Arc<HookQueue>>,
-    /// Clients have come or gone since their numbers were published.
+    /// Clients have come or gone since their number was last published.
     has_changed: bool,
-    // Used within one call and kept for their memory.
+    // Used within one call, and kept to reuse their memory.
     events: Vec<Event>,
     touched: Vec<SetId>,
     joined: Vec<u8>,
     pending: Vec<(ClientId, Pending)>,
     gone: Vec<(Key, Disconnect)>,
     input: Box<[u8]>,
-    /// Spreads what shall not happen to all clients at the same time.
+    /// Spreads what must not happen to all clients at the same time.
     random: RandomState,
 }
 
@@ -200,7 +200,7 @@ impl<W: Wire> Subscribers<W> {
         }
     }
 
-    /// Tells from now on who comes and who goes.
+    /// Reports clients that come and go, from now on.
     pub(crate) fn tell(&mut self, hook_queue: Arc<HookQueue>) {
         self.hook_queue = Some(hook_queue);
     }
@@ -214,15 +214,15 @@ impl<W: Wire> Subscribers<W> {
         self.table.len() == self.vacant.len()
     }
 
-    /// Places in the table of clients, vacant ones included.
+    /// The size of the table of clients, vacant entries included.
     pub(crate) fn slots(&self) -> usize {
         self.table.len()
     }
 
-    /// Takes a client in: from here on it gets every event that it subscribes to.
+    /// Admits a client: from here on it gets every event that it subscribes to.
     pub(crate) fn admit(&mut self, arrival: Arrival<W>, now: Now) {
         if self.is_overtaken(&arrival) {
-            // It ends with its socket, and comes back.
+            // Its socket is dropped, and the client comes back.
             return;
         }
         let Arrival { seat, mut preamble, resume, via, .. } = arrival;
@@ -232,7 +232,7 @@ impl<W: Wire> Subscribers<W> {
         if matches!(via, Via::Wire(_))
             && let Some(gap) = gap.take()
         {
-            // With the head in one write; a subscription gets each block as a frame of its own.
+            // In one write with the head. A subscription gets each block as a frame of its own.
             preamble.extend_from_slice(gap.as_bytes());
         }
         let key = self.vacant.pop().unwrap_or_else(|| {
@@ -262,12 +262,12 @@ impl<W: Wire> Subscribers<W> {
         }
     }
 
-    /// Lets go of one client that is gone; false if there is none.
+    /// Drops one client that has left; false if there is none.
     pub(crate) fn drop_one(&mut self) -> bool {
         self.closing.pop().is_some()
     }
 
-    /// Whether clients that are gone are still to be let go of.
+    /// Whether clients that have left are still to be dropped.
     pub(crate) fn has_closing(&self) -> bool {
         !self.closing.is_empty()
     }
@@ -277,7 +277,7 @@ impl<W: Wire> Subscribers<W> {
         self.retries.peek().map(|Reverse((at, _))| *at)
     }
 
-    /// Lets the stream catch up that has been due the longest; false if none is due.
+    /// Retries the stream that has been due the longest; false if none is due.
     pub(crate) fn retry_one(&mut self, now: Now) -> bool {
         let Some(&Reverse((at, key))) = self.retries.peek() else {
             return false;
@@ -303,7 +303,7 @@ impl<W: Wire> Subscribers<W> {
         true
     }
 
-    /// Looks at the next client in turn: has it gone, does it need a heartbeat.
+    /// Checks the next client in turn: whether it has gone, and whether it needs a heartbeat.
     pub(crate) fn sweep_one(&mut self, now: Now) {
         if self.cursor >= self.table.len() {
             self.cursor = 0;
@@ -337,7 +337,7 @@ impl<W: Wire> Subscribers<W> {
         }
     }
 
-    /// Sends one client a block that is for it alone, at once or in its turn.
+    /// Sends one client a block for it alone: at once, or after what waits.
     fn say(&mut self, key: Key, frame: &Frame, now: Now) {
         let Some(subscriber) = self.table.get_mut(key as usize).and_then(Option::as_mut) else {
             return;
@@ -380,7 +380,7 @@ impl<W: Wire> Subscribers<W> {
     }
 
     fn remove(&mut self, key: Key, reason: Disconnect) {
-        // The table is empty again when nobody is left.
+        // The table is emptied when the last client leaves.
         let Some(subscriber) = self.table.get_mut(key as usize).and_then(Option::take) else {
             return;
         };

@@ -1,4 +1,4 @@
-//! Clients that are too far behind: be patient with them, wait for them, or let them go.
+//! Clients that are too far behind: give them time, make publishers wait, or disconnect them.
 
 use std::{
     collections::BinaryHeap,
@@ -11,7 +11,7 @@ use crate::{
     socket::Wire,
 };
 
-/// Publishers wait for clients far behind as long as one of them takes something this often.
+/// Publishers wait for clients far behind only while one of these takes something this often.
 pub(super) const ACTIVE: Duration = Duration::from_millis(100);
 
 /// How long it is good enough to know who was the furthest behind.
@@ -35,8 +35,8 @@ pub(super) struct Furthest {
 }
 
 impl<W: Wire> Subscribers<W> {
-    /// Whether the publisher is too fast for most of the clients that read, so that it has to be
-    /// paused.
+    /// Whether the publishers are too fast for most of the clients that read, so that they must
+    /// wait.
     ///
     /// Everybody whom a pause delays has a vote: who has everything, or took something lately.
     /// When most of them are far behind, the publisher waits for them while they go on reading.
@@ -53,7 +53,7 @@ impl<W: Wire> Subscribers<W> {
             && self.readers(now).take(enough).count() < enough
     }
 
-    /// Whether so much waits in all mailboxes that nobody may have more than the budget.
+    /// Whether the mailboxes hold so much that no client may have more than its budget.
     pub(super) fn is_short_of_memory(&self) -> bool {
         self.memory.bytes() > self.limits.mailboxes_bytes / 2
     }

@@ -1,4 +1,4 @@
-//! How many clients there are, as an event.
+//! The number of clients, published as an event.
 
 use super::Subscribers;
 use crate::{
@@ -13,18 +13,18 @@ use crate::{
 };
 
 impl<W: Wire> Subscribers<W> {
-    /// Whether clients have come or gone since their numbers were published, and somebody listens to
-    /// this type.
+    /// Whether clients have come or gone since their number was last published, and a client
+    /// listens to this type.
     pub(crate) fn has_news(&self, kind: TypeId) -> bool {
         self.has_changed && self.sets.listens(kind)
     }
 
-    /// Publishes how many clients there are as an event of this type.
+    /// Publishes the number of clients as an event of this type.
     pub(crate) fn announce(&mut self, kind: TypeId, name: &str, types: &EventTypes, now: Now) {
         self.has_changed = false;
         let counts = types.count(&self.sets.counts());
         let message = Message::new(json_counts(&counts)).event(name);
-        // What it may be long by is the names that the program has registered.
+        // Its size is bounded by the registered names, so no limit is needed.
         if let Ok(encoded) = Encoded::new(&message, usize::MAX) {
             let frame = self.history.record(kind, None, &encoded.lines);
             let in_history = self.history.keeps_own();

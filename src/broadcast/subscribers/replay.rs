@@ -14,15 +14,15 @@ use crate::{
     socket::Wire,
 };
 
-/// What a slice of the history holds at most: so many frames, and about so many bytes.
+/// A slice of the history has at most this many frames, and about this many bytes.
 const SLICE_FRAMES: usize = 64;
 const SLICE_BYTES: usize = 64 * 1024;
 /// How many kept events are looked at one after the other for which nobody waits any more.
 const RELEASED: usize = 64;
 
 impl<W: Wire> Subscribers<W> {
-    /// Finds where a client begins, and adds its position to the preamble. The frame is a
-    /// `stream-gap`, where it has missed something that is not kept.
+    /// Finds where a client begins, and appends its position to the preamble. The frame is a
+    /// `stream-gap`, if the client has missed something that is not kept.
     pub(super) fn begin(
         &mut self,
         subscribed: &Subscribed,
@@ -34,7 +34,7 @@ impl<W: Wire> Subscribers<W> {
             Some(id) => history.position_of(subscribed, id),
             None => Some(history.position_before_last(subscribed, resume.replay)),
         };
-        // Of somebody whose position is not known, all that is kept may be news.
+        // If the position is unknown, all that is kept may be new to the client.
         let position = known.unwrap_or(0);
         if !resume.from_log.has_begun() {
             let id = history.id_of(position);
@@ -55,7 +55,7 @@ impl<W: Wire> Subscribers<W> {
         (position, gap)
     }
 
-    /// Begins to send a client what came after `position`.
+    /// Begins to send a client the events after `position`.
     pub(super) fn replay(
         &mut self,
         key: Key,
@@ -63,11 +63,11 @@ impl<W: Wire> Subscribers<W> {
         position: Sequence,
         now: Now,
     ) {
-        let Some(subscriber) = self.table.get_mut(key as usize).and_then(Option::as_mut) else {
-            // It failed at its first bytes, and the table may be empty again.
+        let Some(client) = self.table.get_mut(key as usize).and_then(Option::as_mut) else {
+            // The client failed at its first bytes, and the table may be empty again.
             return;
         };
-        match &mut subscriber.sink {
+        match &mut client.sink {
             Sink::Stream(stream) => {
                 let was_caught_up = stream.is_caught_up();
                 stream.replay_from(position, self.history.drops(), now);
@@ -77,14 +77,15 @@ impl<W: Wire> Subscribers<W> {
                 }
             }
             Sink::Local(local) => {
-                // Its reader is a thread of the program itself: all of it waits in the mailbox, where
-                // the frames are shared with the history, and is not held against it.
+                // All of it waits in the mailbox. It does not count against the budget: the frames
+                // are shared with the history, and the subscriber is a thread of the program
+                // itself.
                 let mut pending = Vec::new();
                 let mut bytes = 0;
                 self.history.read(subscribed, position, |frame| {
                     bytes += frame.len();
                     local.replayed(frame.len(), now);
-                    pending.push((subscriber.id, frame.pending(&self.memory)));
+                    pending.push((client.id, frame.pending(&self.memory)));
                     true
                 });
                 self.stats.deliveries += pending.len() as u64;
@@ -94,13 +95,13 @@ impl<W: Wire> Subscribers<W> {
         }
     }
 
-    /// Hands the next slice of the history to a stream that was to be tried at this time and has
-    /// sent the one before.
+    /// If the stream's retry time is `at` and it has sent its previous slice, gives it the next
+    /// one.
     pub(super) fn refill(&mut self, key: Key, at: Instant) {
-        let Some(subscriber) = self.table.get_mut(key as usize).and_then(Option::as_mut) else {
+        let Some(client) = self.table.get_mut(key as usize).and_then(Option::as_mut) else {
             return;
         };
-        let Sink::Stream(stream) = &mut subscriber.sink else {
+        let Sink::Stream(stream) = &mut client.sink else {
             return;
         };
         if stream.retry_at() != Some(at) {
@@ -109,11 +110,12 @@ impl<W: Wire> Subscribers<W> {
         let Some((position, drops)) = stream.next_replay() else {
             return;
         };
-        let Some(subscribed) = self.sets.subscribed(subscriber.set) else {
+        let Some(subscribed) = self.sets.subscribed(client.set) else {
             return;
         };
         if self.history.has_gap(subscribed, position, drops) {
-            // The history has gone past it since it came. It comes back, and is told.
+            // The history has dropped events that this client still needs. It comes back, and is
+            // told.
             return self.remove(key, Disconnect::Behind);
         }
         let mut slice = VecDeque::new();

@@ -1,4 +1,4 @@
-//! Entries become events of this node, and go to the broadcaster in batches.
+//! Turns entries into events of this node, and gives them to the broadcaster in batches.
 
 use std::{
     sync::{Arc, atomic::Ordering::Relaxed},
@@ -20,21 +20,21 @@ use crate::{
     },
 };
 
-/// How long the broadcaster may take no step before it is seen whether it is the end.
+/// How long to wait for room at the broadcaster before checking whether the log ends.
 const SLICE: Duration = Duration::from_millis(100);
-/// How often a line about entries that are no events is logged at most.
+/// At most one line is logged in this time about entries that are not events.
 const SILENCE: Duration = Duration::from_secs(1);
 
 pub(super) struct Feeder {
     shared: Arc<Shared>,
     batch: Vec<Entry>,
     bytes: usize,
-    /// The last entry of a type that is not registered here, and how many are: after those of the
-    /// batch, only one of the two is there.
+    /// The last entry of a type that is not registered here, and how many types are registered. Set
+    /// only while the batch is empty, which keeps the order of entries.
     unknown: Option<(EntryId, TypeId)>,
-    /// When a line was last logged about an entry that is no event.
+    /// When a line about an entry that is not an event was last logged.
     logged: Option<Instant>,
-    /// What is to be passed on in one piece.
+    /// While steps are held: those that will go to the broadcaster as one.
     held: Option<Vec<Step>>,
 }
 
@@ -43,12 +43,13 @@ impl Feeder {
         Self { shared, batch: Vec::new(), bytes: 0, unknown: None, logged: None, held: None }
     }
 
-    /// Takes the next entry; returns what one says that tells of a gap, with everything before it
-    /// passed on.
+    /// Takes the next entry. If it is a mark of a gap, passes on everything before it and returns
+    /// the mark.
     pub(super) fn take(&mut self, raw: &Raw, is_prime: bool) -> Result<Option<Mark>, Stop> {
         let counts = &self.shared.counts;
         counts.read.fetch_add(1, Relaxed);
-        // Before it is seen which type it has: another may be registered meanwhile.
+        // Read first: if the type were registered after `classify` and before the count, the count
+        // would say that the entry is not of this type.
         let types = self.shared.input.types();
         match classify(&self.shared.input, raw) {
             Found::Event(entry) => {
@@ -81,7 +82,7 @@ impl Feeder {
         Ok(None)
     }
 
-    /// Passes on what was taken.
+    /// Gives the broadcaster what was taken.
     pub(super) fn flush(&mut self, is_prime: bool) -> Result<(), Stop> {
         if let Some((entry, types)) = self.unknown.take() {
             return self.tell(Step::Unknown { entry, types });
@@ -94,17 +95,18 @@ impl Feeder {
         self.tell(if is_prime { Step::Prime(batch) } else { Step::Events(batch) })
     }
 
-    /// Keeps what follows, until it is released.
+    /// Holds all steps from now on, until [`release`](Self::release).
     pub(super) fn hold(&mut self) {
         self.held = Some(Vec::new());
     }
 
-    /// Passes on what was held, if it was, so that no client comes in between.
+    /// Gives the broadcaster the steps that were held, as one, so that no client is admitted in
+    /// between.
     pub(super) fn release(&mut self) -> Result<(), Stop> {
         self.held.take().map_or(Ok(()), |steps| self.send(Step::All(steps)))
     }
 
-    /// Passes a step on.
+    /// Gives the broadcaster a step, or holds it.
     pub(super) fn tell(&mut self, step: Step) -> Result<(), Stop> {
         match &mut self.held {
             Some(held) => {
@@ -115,7 +117,7 @@ impl Feeder {
         }
     }
 
-    /// Waits while the broadcaster has enough to do.
+    /// Gives the broadcaster a step; waits for room.
     fn send(&self, mut step: Step) -> Result<(), Stop> {
         loop {
             match self.shared.input.give(step, SLICE) {

@@ -1,4 +1,4 @@
-//! The thread that reads the stream, and tells the broadcaster what is in it.
+//! The thread that reads the stream and tells the broadcaster what is in it.
 
 mod feeder;
 
@@ -13,19 +13,22 @@ use self::feeder::Feeder;
 use super::{
     backoff::Backoff,
     entry::{Mark, Raw, gap},
-    link::{BLOCK_MILLIS, Extent, Fate, Fault, Lineage, Link, argument, entries, id, read_entries},
+    link::{
+        BLOCK_MILLIS, EntryState, Extent, Fault, Lineage, Link, argument, entries, id, read_entries,
+    },
     page_size::PageSize,
     say,
     shared::Shared,
 };
 use crate::{broadcast::log::Step, logs::Level, message::entry_id::EntryId, panics::AtEnd};
 
-/// How often it is looked whether the server still is what it was: not all that changes it ends
-/// connections.
+/// How often to check that the server is still the same one. Some changes of a server do not end
+/// its connections.
 pub(super) const LOOK: Duration = Duration::from_secs(1);
 
-/// How long a node that has more to read looks whether another one has told of a gap.
-const DEFERENCE: Duration = Duration::from_millis(250);
+/// How long a node that has more to read waits for another node's mark of the gap, before it
+/// appends its own.
+const MARK_WAIT: Duration = Duration::from_millis(250);
 
 pub(super) struct Reader {
     shared: Arc<Shared>,
@@ -33,22 +36,21 @@ pub(super) struct Reader {
     page_size: PageSize,
     /// Everything up to here was read.
     cursor: EntryId,
-    /// It has begun with the end of the stream.
+    /// The end of the stream was read, to begin with.
     is_primed: bool,
-    /// The server's history when it was last seen to be good.
+    /// The server at the last check.
     lineage: Option<Lineage>,
     looked: Instant,
-    /// How many entries the stream had in all, where that is told.
+    /// How many entries the stream ever had; `None` if the server does not say.
     added: Option<i64>,
-    /// It is behind: the next entries may be taken out before they are read.
+    /// There is more than one page to read: the next entries may be trimmed before they are read.
     is_behind: bool,
-    /// Since when it is known that events may be lost with this server, of which all nodes are to be
-    /// told.
+    /// Since when it is known that this server may lack events. `None` once all nodes are told.
     doubt: Option<Instant>,
-    /// The newest entry that clients of this node may have: what tells of the gap is to be after it,
-    /// also where the clock of the new server is behind.
+    /// The newest entry that a client of this node may have. The mark of a gap must come after it,
+    /// even if the new server's clock is behind.
     peak: EntryId,
-    /// What the clients were told of.
+    /// The mark that clients were last told of.
     told: Option<Mark>,
 }
 
@@ -112,7 +114,7 @@ impl Reader {
                 shared.queue.doubt();
                 shared.counts.reconnects.fetch_add(1, Relaxed);
             }
-            // Not each time that it cannot be reached again.
+            // Only the first failure is logged, not each failed reconnect.
             if std::mem::take(&mut is_first) || was_reading {
                 say(Level::Warn, format_args!("cannot read the stream: {fault}"));
             }
@@ -122,7 +124,7 @@ impl Reader {
         }
     }
 
-    /// Connects, and reads until something goes wrong.
+    /// Connects, and reads until something fails.
     fn read(&mut self, backoff: &mut Backoff) -> Result<(), Stop> {
         let mut link = Link::open(&self.shared.config)?;
         self.begin(&mut link)?;
@@ -152,7 +154,7 @@ impl Reader {
         }
     }
 
-    /// Finds out whether what was read is still the past of what comes.
+    /// Checks whether the server still has what was read and appended, and finds where to go on.
     fn begin(&mut self, link: &mut Link) -> Result<(), Stop> {
         let shared = Arc::clone(&self.shared);
         let config = &shared.config;
@@ -162,29 +164,30 @@ impl Reader {
             None => link.remembered(config)?,
         };
         let appended = shared.newest_appended();
-        let fates = [link.fate(config, self.cursor)?, link.fate(config, appended)?];
+        let states = [link.entry_state(config, self.cursor)?, link.entry_state(config, appended)?];
         let extent = link.extent(config)?;
         self.looked = Instant::now();
 
-        // Whatever happens from here on, what is in doubt remains so.
-        if fates[1] != Fate::There {
+        // From here until `doubt` is set nothing can fail, so that a doubt is never forgotten.
+        if states[1] != EntryState::There {
             shared.forget_appended(appended);
         }
-        // Nobody can tell whether a server has all that was acknowledged if it was started anew and
-        // had not all of it on its disk, or if it is, or may be, one that was a replica.
+        // A server may lack what was acknowledged in two cases: it was restarted and had not
+        // everything on its disk; or it was a replica, or may have been one.
         let is_trusted = known.is_none_or(|known| lineage.continues(&known));
-        let is_gone = fates[0] == Fate::Lost;
+        let is_gone = states[0] == EntryState::Lost;
         let is_cut = self.is_primed && !extent.is_whole_after(self.cursor);
         let is_anew = self.is_anew(extent);
         let served = shared.change(|state| state.served);
         self.peak = self.peak.max(self.cursor).max(appended).max(served);
-        if !is_trusted || is_anew || fates.contains(&Fate::Lost) {
+        if !is_trusted || is_anew || states.contains(&EntryState::Lost) {
             self.report(if is_trusted {
                 "what was read or appended is not in the stream any more"
             } else {
                 "the server is another one, or was started anew"
             });
-            // Some may come before all are told.
+            // Clients may come before the mark is read, so it must be told even if an equal one
+            // was.
             (self.doubt, self.told) = (Some(self.looked), None);
         } else if is_cut {
             self.report("entries were taken out that were not read");
@@ -192,7 +195,7 @@ impl Reader {
         self.lineage = Some(lineage);
         self.added = extent.added;
         if !self.is_primed || is_gone {
-            // Where what was read is gone, so is the place to go on from.
+            // If the last entry that was read is gone, reading cannot go on after it.
             self.prime(link, !self.is_primed)?;
         } else if is_cut {
             self.skip_to(extent.oldest.map_or(extent.newest, EntryId::before))?;
@@ -200,7 +203,7 @@ impl Reader {
         self.vouch(link)
     }
 
-    /// Lets events be published to this server, once all are told of what it may have lost.
+    /// Allows publishing to this server, once all nodes are told of what it may have lost.
     fn vouch(&self, link: &mut Link) -> Result<(), Stop> {
         if let Some(lineage) = self.lineage.as_ref().filter(|_| self.doubt.is_none()) {
             self.remember(link, lineage)?;
@@ -211,7 +214,7 @@ impl Reader {
 
     fn remember(&self, link: &mut Link, lineage: &Lineage) -> Result<(), Stop> {
         match link.remember(&self.shared.config, lineage) {
-            // Only a node that starts after Redis did will not know.
+            // Only a node that starts after Redis did needs the key.
             Err(Fault::Refused(reason)) => {
                 say(Level::Warn, format_args!("cannot write the key beside the stream: {reason}"));
                 Ok(())
@@ -220,7 +223,7 @@ impl Reader {
         }
     }
 
-    /// Looks whether the server is what it was, and the stream as well.
+    /// Checks that the server and the stream are still the same.
     fn look(&mut self, link: &mut Link) -> Result<(), Stop> {
         self.looked = Instant::now();
         let lineage = link.lineage()?;
@@ -241,7 +244,7 @@ impl Reader {
         Ok(())
     }
 
-    /// Whether the stream was deleted and made again, as far as is told.
+    /// Whether the stream was deleted and made again, as far as the server says.
     fn is_anew(&self, extent: Extent) -> bool {
         extent.added.zip(self.added).is_some_and(|(now, before)| now < before)
     }
@@ -251,8 +254,8 @@ impl Reader {
         say(Level::Warn, format_args!("{reason}; clients are told that events may be lost"));
     }
 
-    /// Begins with the last entries of the stream, which are kept; delivered are those only that are
-    /// newer than what was read before.
+    /// Begins with the last entries of the stream. All of them are kept; only those newer than what
+    /// was read before are delivered.
     fn prime(&mut self, link: &mut Link, is_first: bool) -> Result<(), Stop> {
         let config = &self.shared.config;
         let extent = link.extent(config)?;
@@ -274,7 +277,7 @@ impl Reader {
         tail.reverse();
         let old = tail.partition_point(|raw| is_first || raw.id <= self.cursor);
         if !is_first {
-            // Whoever comes is to find all of it.
+            // A client that comes must find all of it.
             self.feeder.hold();
         }
         self.feeder.tell(Step::Begin { floor, is_first })?;
@@ -287,7 +290,7 @@ impl Reader {
         Ok(())
     }
 
-    /// Waits for entries, and passes on what came.
+    /// Waits for entries, and gives them to the broadcaster.
     fn follow(&mut self, link: &mut Link) -> Result<(), Stop> {
         let shared = Arc::clone(&self.shared);
         let count = self.page_size.entries();
@@ -308,8 +311,9 @@ impl Reader {
         self.page_size.saw(Raw::largest(&page));
         let is_all = page.len() < count;
         if !is_all && !self.is_behind {
-            // A stream is never cut shorter than a page: who comes to its end has missed nothing, and who
-            // does not is to look, at the same moment.
+            // The stream is never trimmed to less than a page, so a page that reaches its end has
+            // missed nothing. After a full page, the next read also asks how far the stream
+            // reaches, at the same moment.
             self.is_behind = true;
             return Ok(());
         }
@@ -330,21 +334,21 @@ impl Reader {
             let since = state.behind_since.unwrap_or_else(Instant::now);
             state.behind_since = (!is_all).then_some(since);
         });
-        if self.doubt.is_some_and(|since| is_all || since.elapsed() >= DEFERENCE) {
+        if self.doubt.is_some_and(|since| is_all || since.elapsed() >= MARK_WAIT) {
             self.mark_gap(link)?;
         }
         if was_in_doubt { self.vouch(link) } else { Ok(()) }
     }
 
-    /// Tells all nodes, after all that their clients may have: at the end of the stream, or beyond it
-    /// where the clock of this server is behind.
+    /// Appends the mark of a gap, which all nodes read. It must come after everything that clients
+    /// may have: at the end of the stream, or right after `peak` if this server's clock is behind.
     fn mark_gap(&mut self, link: &mut Link) -> Result<(), Stop> {
         let config = &self.shared.config;
         let Some(Lineage { id: server, .. }) = &self.lineage else { return Ok(()) };
         let mark = Mark { server: server.clone(), after: self.peak };
         if id(link.ask(&gap(config, &mark, None))?)? <= self.peak {
             match link.ask(&gap(config, &mark, Some(self.peak))) {
-                // Somebody has gone further meanwhile.
+                // Another node has appended a later entry meanwhile.
                 Err(Fault::Refused(_)) => link.ask(&gap(config, &mark, None))?,
                 answer => answer?,
             };
@@ -353,7 +357,7 @@ impl Reader {
         Ok(())
     }
 
-    /// Goes on after this entry; something before it was not read.
+    /// Goes on after this entry, although something before it was not read.
     fn skip_to(&mut self, entry: EntryId) -> Result<(), Stop> {
         self.feeder.tell(Step::Begin { floor: entry, is_first: false })?;
         self.advance(entry)
@@ -377,7 +381,7 @@ impl Reader {
         Ok(())
     }
 
-    /// Everything up to here is in what was passed on.
+    /// Everything up to here was given to the broadcaster.
     fn advance(&mut self, entry: EntryId) -> Result<(), Stop> {
         self.feeder.tell(Step::Reach(entry))?;
         self.reached(entry);

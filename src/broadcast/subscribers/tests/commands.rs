@@ -8,7 +8,7 @@ use crate::broadcast::{
     stream::scripted::Answer::{Fail, Take},
 };
 
-/// A client that comes back with the id of the event at this place in the order.
+/// A client that comes back with the id of the event with this sequence.
 fn after(position: u64) -> Resume {
     Resume { last_event_id: Some(format!("e-{position}")), ..Resume::default() }
 }
@@ -40,7 +40,7 @@ fn a_message_to_a_client_that_replays_comes_after_what_it_has_missed() {
     let returning = machine.returning(&[1], after(0), [BLOCK, Take(3), BLOCK]);
     machine.send_to(0, "to one ");
     machine.send_to(1, "to one ");
-    // Published after it; the replay goes on to the newest event.
+    // Published after it. The replay goes on to the newest event.
     machine.deliver(&[(1, "c")]);
     machine.send_to(1, "once more ");
     machine.catch_up();
@@ -78,7 +78,7 @@ fn messages_to_one_client_count_against_its_budget() {
     let mut machine = Machine::with(|_| {});
     let _stuck = machine.stream(&[1], repeat_n(BLOCK, 100));
     let text = "x".repeat(BUDGET / 2);
-    // One being written, and two that wait.
+    // One frame is being written, and two wait.
     for _ in 0..3 {
         machine.send_to(0, &text);
     }

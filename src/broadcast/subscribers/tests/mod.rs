@@ -44,7 +44,7 @@ impl Machine {
         Self::keeping(0, change)
     }
 
-    /// A hub that keeps so many events of each type.
+    /// The server's clients, with a history of this many events of each type.
     pub(super) fn keeping(events: usize, change: impl FnOnce(&mut SubscriberLimits)) -> Self {
         let mut limits = SubscriberLimits {
             mailbox_bytes: BUDGET,
@@ -115,7 +115,7 @@ impl Machine {
         assert!(taken.is_empty());
     }
 
-    /// Sends a message to the client that came as this one, counted from 0.
+    /// Sends a message to one client; clients are counted from 0 in the order they came.
     pub(super) fn send_to(&mut self, client: u64, text: &str) {
         let frame = Frame::from_bytes(text.as_bytes());
         self.subscribers.execute(Command::Send(ClientId(client), frame), self.now);

@@ -1,5 +1,5 @@
-//! The broadcaster's steps in random order against a model that is simple enough to be right: what
-//! each client received equals the model's answer, byte for byte.
+//! Takes the broadcaster's steps in random order, and compares with a model that is simple enough
+//! to be right: each client receives what the model says, byte for byte.
 
 use proptest::prelude::*;
 
@@ -18,7 +18,7 @@ use crate::{
 };
 
 const TYPES: TypeId = 4;
-/// Together more than a slice of the history holds.
+/// Together they are more than a slice of the history holds.
 const KEPT: usize = 40;
 
 #[derive(Clone, Debug)]
@@ -32,7 +32,7 @@ enum Step {
     },
     /// A client closes its connection.
     Go(usize),
-    /// A client is sent something alone.
+    /// A client is sent a message to it alone.
     SendTo(usize),
     /// A client is disconnected.
     Disconnect(usize),
@@ -82,15 +82,15 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
 struct Client {
     wire: Scripted,
     types: Vec<TypeId>,
-    /// All that it is to receive, if nobody ends the stream.
+    /// All that it must receive, unless its stream ends early.
     expected: String,
     /// It takes everything at once, so that there is no reason to end its stream.
     takes_all: bool,
     /// How many events there were when it came.
     came: usize,
-    /// It begins with something out of the history, which may go past it.
+    /// It begins with events from the history, which may drop some before they are sent.
     replays: bool,
-    /// What was sent to it alone while it was being sent what it has missed, and so comes after that.
+    /// What was sent to it alone during its replay, and so comes after the replay.
     to_come: String,
     /// It was disconnected.
     ended: bool,
@@ -109,7 +109,7 @@ impl Client {
     }
 }
 
-/// Every event so far with its type and frame; the sequence number is the place.
+/// Every event so far, with its type and frame, in the order of publishing.
 #[derive(Default)]
 struct Model {
     events: Vec<(TypeId, String)>,
@@ -135,7 +135,7 @@ impl Model {
         }
     }
 
-    /// The events that are kept: the last of each type.
+    /// The events that are kept: the last ones of each type.
     fn is_kept(&self, at: usize) -> bool {
         let kind = self.events[at].0;
         self.events[at..].iter().filter(|(other, _)| *other == kind).count() <= KEPT
@@ -205,7 +205,7 @@ impl Model {
         self.clients.push(client);
     }
 
-    /// The client of this number with its place, unless it is gone.
+    /// The client of this number, with its id, unless it has gone.
     fn present(&mut self, number: usize, machine: &Machine) -> Option<(u64, &mut Client)> {
         let at = number.checked_rem(self.clients.len())?;
         let id = at as u64;
@@ -238,7 +238,7 @@ impl Model {
         }
     }
 
-    /// Of each client it is told once that it has come, and then once that it is gone.
+    /// The hooks learn of each client once that it has come, and then once that it has gone.
     fn check_notices(&self, machine: &Machine, hook_queue: &HookQueue) {
         hook_queue.close();
         let mut told: Vec<(bool, bool)> = Vec::new();
@@ -261,7 +261,7 @@ impl Model {
     }
 
     fn check(&mut self, machine: &mut Machine) {
-        // From here on all sockets take what they are given.
+        // From here on all sockets take everything.
         for client in &self.clients {
             client.wire.state().answers.clear();
         }
@@ -271,7 +271,7 @@ impl Model {
         let mut connected = 0;
         for client in &self.clients {
             let received = client.wire.received();
-            // The hub's half of the socket is dropped with the stream.
+            // The broadcaster's half of the socket is dropped with the stream.
             if client.wire.is_shared() {
                 connected += 1;
                 assert_eq!(received, client.expected, "a client that stayed");

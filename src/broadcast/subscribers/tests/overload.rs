@@ -1,4 +1,4 @@
-//! When publishers wait for clients that are far behind, and how much those may have waiting.
+//! When publishers wait for clients that are far behind, and how much may wait for these clients.
 
 use std::iter::repeat_n;
 
@@ -14,7 +14,7 @@ use crate::broadcast::{
     },
 };
 
-/// Each frame is large enough for those who take it to count as reading.
+/// Frames are so large that a client which takes them counts as reading.
 fn large() -> String {
     "x".repeat(99_999)
 }
@@ -42,7 +42,7 @@ fn publishers_wait_while_most_clients_are_far_behind_and_go_on_reading() {
         machine.subscribers.is_overloaded(machine.now),
         "two of three are more than half behind"
     );
-    // They take nothing more, and nobody waits for them.
+    // They take nothing more, and no publisher waits for them.
     machine.pass(overload::ACTIVE);
     assert!(!machine.subscribers.is_overloaded(machine.now));
 }
@@ -85,7 +85,7 @@ fn where_memory_is_short_the_budget_holds_at_once() {
         machine.deliver(&[(1, &large())]);
         assert_eq!(machine.disconnected().behind, 0, "{waiting}");
     }
-    // The first went out at once; half of all that may wait is now used.
+    // The first frame went out at once. Half of what may wait in all is used now.
     for _ in 0..3 {
         machine.deliver(&[(1, &large())]);
     }
