@@ -17,10 +17,11 @@ use crate::{
     message::frame::{Frame, shared},
 };
 
-/// What one place in a mailbox costs beside the frame, in bytes: a pointer to it, and the channel's own.
+/// What one slot in a mailbox costs beside the frame, in bytes: a pointer to it, and the channel's
+/// own.
 const OVERHEAD: usize = 3 * size_of::<usize>();
 /// What a frame costs while it waits, however many wait for it.
-const PARCEL: usize = shared(size_of::<Counted>());
+const COUNTED: usize = shared(size_of::<Counted>());
 
 /// The memory that all mailboxes together hold, a shared frame counted once.
 #[derive(Clone, Debug, Default)]
@@ -66,7 +67,7 @@ struct Counted {
 
 impl Counted {
     fn memory(&self) -> usize {
-        PARCEL + self.frame.memory()
+        COUNTED + self.frame.memory()
     }
 }
 
@@ -115,11 +116,11 @@ impl SharedFrame {
     }
 
     #[cfg(test)]
-    pub(crate) fn has_parcel(&self) -> bool {
+    pub(crate) fn is_waiting(&self) -> bool {
         let waiting = self.waiting.take();
-        let has_parcel = !waiting.ptr_eq(&Weak::new());
+        let is_waiting = !waiting.ptr_eq(&Weak::new());
         self.waiting.set(waiting);
-        has_parcel
+        is_waiting
     }
 
     /// Lets go of what it needed while somebody waited for it, unless somebody does now.
@@ -186,7 +187,7 @@ mod tests {
         let memory = MemoryInUse::default();
         let pending = Pending::new(Frame::from_bytes(&[b'x'; 100]), &memory);
         let copies = vec![pending.clone(), pending.clone()];
-        let once = pending.frame().memory() + PARCEL;
+        let once = pending.frame().memory() + COUNTED;
         assert_eq!(memory.bytes(), once + 3 * OVERHEAD);
         drop(pending);
         assert_eq!(memory.bytes(), once + 2 * OVERHEAD);
@@ -211,8 +212,8 @@ mod tests {
         assert_eq!(original.pending((1, 2), &memory).0.frame, second.0.frame);
         drop(second);
         assert_eq!(memory.take_released(), [(1, 2)]);
-        assert!(original.has_parcel());
+        assert!(original.is_waiting());
         original.release();
-        assert!(!original.has_parcel(), "it has no memory any more");
+        assert!(!original.is_waiting(), "it has no memory any more");
     }
 }

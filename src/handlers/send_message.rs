@@ -26,10 +26,10 @@ impl Server {
     /// An `application/x-ndjson` body has at most 10,000 messages. Each is a JSON object on its own
     /// line with `event`, `data`, `id` and `retry`, each at most once; data that is not a string is
     /// sent as JSON. All are accepted or, if one is not valid, none, and the answer gives their number:
-    /// `{"accepted":2}`. Status 504, without `Retry-After`, says that some of them may be published and
-    /// which, as [`PublishAllError`](crate::PublishAllError) does: the server was shut down meanwhile, or
-    /// a log that several nodes share failed. This needs the feature `json`; without it the status is
-    /// 415.
+    /// `{"accepted":2}`. Status 504, without `Retry-After`, says that some of them may be published
+    /// and which, as [`PublishAllError`](crate::PublishAllError) does: the server was shut down
+    /// meanwhile, or a log that several nodes share failed. This needs the feature `json`; without it
+    /// the status is 415.
     ///
     /// ```
     /// # use websse::{Server, http::HttpServer};

@@ -30,7 +30,7 @@
 // |---|---|
 // | `(this file)` | `HttpServer`: routes, limits, policies, binding |
 // | `listener` | binding, and accepting whatever goes wrong |
-// | `leader/` | which thread accepts: the leader/followers pattern, and a walk through all its states |
+// | `leader/` | which thread accepts: leader/followers, and a walk through all its states |
 // | `service` | a listener with its rules and threads, and which of them leads |
 // | `accepting` | what the threads do |
 // | `slots` | how many connections hold a thread, and which one gives way |

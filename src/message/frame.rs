@@ -100,8 +100,8 @@ fn text(part: &[u8]) -> &str {
     std::str::from_utf8(part).unwrap_or_default()
 }
 
-/// The memory that an allocation of this size takes: allocators keep the size beside it, round it up,
-/// and give out no small pieces.
+/// The memory that an allocation of this size takes: allocators keep the size beside it, round it
+/// up, and give out no small pieces.
 pub(crate) const fn allocated(bytes: usize) -> usize {
     const WORD: usize = size_of::<usize>();
     let size = (bytes + WORD).next_multiple_of(2 * WORD);
@@ -275,8 +275,8 @@ fn framed_size(message: &Message) -> usize {
     [event, data, id, retry].into_iter().fold(1, usize::saturating_add)
 }
 
-/// What so many lines of a field take with values of so many bytes in all. A message of line feeds
-/// may take more than a 32-bit host can count, which is too much for any limit.
+/// The size of the lines of a field, with the bytes of all `values`. A message of line feeds may take
+/// more than a 32-bit host can count, which is too much for any limit.
 fn lines_size(field: &str, lines: usize, values: usize) -> usize {
     lines.saturating_mul(field.len() + 1).saturating_add(values)
 }

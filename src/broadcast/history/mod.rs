@@ -25,6 +25,7 @@ use crate::{
         frame::{self, Frame, generated_id},
         id::EventId,
     },
+    quoted::is_digits,
 };
 
 /// An event's number in the order of publishing, from 1. As a position it means: everything up to
@@ -145,8 +146,8 @@ impl History {
     /// Keeps the newest event, and lets go of what is too much.
     fn keep(&mut self, kind: TypeId, frame: &Frame, id: Option<&EventId>, entry: EntryId) {
         let sequence = self.newest;
-        let original = SharedFrame::new(frame.clone());
-        let kept = Kept { sequence, frame: original, has_id: id.is_some(), entry };
+        let shared = SharedFrame::new(frame.clone());
+        let kept = Kept { sequence, frame: shared, has_id: id.is_some(), entry };
         let at = self.log_at(kind);
         let HistoryLimits { events, bytes, all_bytes } = self.limits;
         let alone = kept.memory() + LOG + slots(1);
@@ -216,9 +217,9 @@ impl History {
 
     /// Kept events that have more memory than while nobody waits for them.
     #[cfg(test)]
-    pub(crate) fn parcels(&self) -> usize {
+    pub(crate) fn waiting_frames(&self) -> usize {
         let kept = self.logs.iter().flat_map(|log| &log.kept);
-        kept.filter(|kept| kept.frame.has_parcel()).count()
+        kept.filter(|kept| kept.frame.is_waiting()).count()
     }
 
     fn kept(&self, kind: TypeId, sequence: Sequence) -> Option<&Kept> {
@@ -272,7 +273,7 @@ impl History {
         }
         let own = id.strip_prefix(&*self.epoch).and_then(|rest| rest.strip_prefix('-'));
         match own {
-            Some(digits) if digits.bytes().all(|byte| byte.is_ascii_digit()) => {
+            Some(digits) if is_digits(digits) => {
                 digits.parse().ok().filter(|&position| position <= self.newest)
             }
             _ => {

@@ -8,10 +8,10 @@ use crate::{
     message::{event_types::TypeId, frame::allocated},
 };
 
-/// What a place in the order of the publishers' ids takes, in bytes: about two thirds of such a tree
-/// are in use.
+/// The memory of one entry among the publishers' ids, in bytes: about two thirds of such a tree are
+/// in use.
 const ID: usize = size_of::<IdUse>() * 3 / 2;
-/// What a type takes of which something is kept, beside a place for each event.
+/// The memory of a type of which something is kept, beside a slot for each event.
 pub(super) const LOG: usize = size_of::<TypeLog>() + size_of::<Oldest>();
 
 #[derive(Debug, Default)]
@@ -54,7 +54,7 @@ impl Kept {
     }
 }
 
-/// What so many places for events take of the memory.
+/// The memory of slots for this number of events.
 pub(super) fn slots(events: usize) -> usize {
     if events == 0 { 0 } else { allocated(events * size_of::<Kept>()) }
 }

@@ -50,9 +50,7 @@ impl<W: Wire> Subscribers<W> {
         let is_short = self.is_short_of_memory();
         if let Some(subscriber) = self.table.get(key as usize).and_then(Option::as_ref) {
             let waiting = subscriber.sink.waiting();
-            if waiting > self.limits.mailbox_bytes
-                && (is_short || !subscriber.sink.takes_something(now))
-            {
+            if subscriber.sink.is_too_far_behind(self.limits.mailbox_bytes, is_short, now) {
                 self.remove(key, Disconnect::Behind);
             }
         }

@@ -82,7 +82,7 @@ impl<W: Wire> Subscribers<W> {
         let mut single: Vec<Pending> = Vec::new();
         for &key in keys {
             let Some(subscriber) = &mut self.table[key as usize] else {
-                debug_assert!(false, "a group holds members only");
+                debug_assert!(false, "a set holds clients that are here");
                 continue;
             };
             let waiting = match &mut subscriber.sink {
@@ -118,9 +118,7 @@ impl<W: Wire> Subscribers<W> {
                     local.added(bytes.len(), now)
                 }
             };
-            if waiting > self.limits.mailbox_bytes
-                && (is_short || !subscriber.sink.takes_something(now))
-            {
+            if subscriber.sink.is_too_far_behind(self.limits.mailbox_bytes, is_short, now) {
                 self.gone.push((key, Disconnect::Behind));
             }
             self.note_waiting(key, waiting);

@@ -124,11 +124,11 @@ impl<W: Wire> Sink<W> {
         }
     }
 
-    /// Whether the client took something not long ago; one that has is given time, and more than
-    /// its budget as long as memory is not short.
-    fn takes_something(&self, now: Now) -> bool {
-        let passed = |progress| now.instant.saturating_duration_since(progress);
-        self.progress().is_none_or(|progress| passed(progress) < GRACE)
+    /// Whether more waits than the budget allows, for a client that took nothing for some time. One
+    /// that did take something may have more, unless memory is short.
+    fn is_too_far_behind(&self, budget: usize, is_short: bool, now: Now) -> bool {
+        let is_idle = |progress| now.instant.saturating_duration_since(progress) >= GRACE;
+        self.waiting() > budget && (is_short || self.progress().is_some_and(is_idle))
     }
 }
 
@@ -314,9 +314,7 @@ impl<W: Wire> Subscribers<W> {
             return;
         };
         let key = Key::try_from(at).unwrap_or(Key::MAX);
-        if subscriber.sink.waiting() > self.limits.mailbox_bytes
-            && !subscriber.sink.takes_something(now)
-        {
+        if subscriber.sink.is_too_far_behind(self.limits.mailbox_bytes, false, now) {
             return self.remove(key, Disconnect::Behind);
         }
         let silence = match &mut subscriber.sink {

@@ -14,13 +14,13 @@ use crate::{
 /// Publishers wait for clients far behind only while one of these takes something this often.
 pub(super) const ACTIVE: Duration = Duration::from_millis(100);
 
-/// How long it is good enough to know who was the furthest behind.
+/// How long the order of the clients furthest behind is taken for true.
 const LOOK: Duration = Duration::from_millis(10);
 
-/// Those that are more than half a budget behind, and read.
+/// The clients that are more than half a budget behind, and read.
 #[derive(Debug, Default)]
 struct FarBehind {
-    /// Those that took something lately.
+    /// How many of them took something lately.
     readers: usize,
     /// One of these took something just now.
     active: bool,
@@ -38,13 +38,13 @@ impl<W: Wire> Subscribers<W> {
     /// Whether the publishers are too fast for most of the clients that read, so that they must
     /// wait.
     ///
-    /// Everybody whom a pause delays has a vote: who has everything, or took something lately.
-    /// When most of them are far behind, the publisher waits for them while they go on reading.
-    /// It does not wait for those who take nothing: they may be healthy, a packet lost or their
-    /// process busy elsewhere, but what they miss can wait in memory as long as there is enough.
+    /// Each client that a pause delays has a vote: those that have everything, and those that took
+    /// something lately. When most of them are far behind, the publisher waits for them while they go
+    /// on reading. It does not wait for clients that take nothing. They may be healthy, after a lost
+    /// packet or in a busy process, but what they miss can wait in memory as long as there is enough.
     ///
-    /// It is asked for every round, so it looks at those who are far behind, and at no more of the
-    /// others than it takes to see that these are not most.
+    /// Every round asks this. So it looks at the clients that are far behind, and only at as many
+    /// others as show that these are not most.
     pub(crate) fn is_overloaded(&mut self, now: Now) -> bool {
         let FarBehind { readers, active } = self.find_far_behind(now);
         let enough = readers * 2;
@@ -68,13 +68,14 @@ impl<W: Wire> Subscribers<W> {
         }
     }
 
-    /// Looks at those who were seen to be more than half a budget behind; forgets who is not.
+    /// Looks at the clients that were more than half a budget behind, and forgets those that are not
+    /// any more.
     fn find_far_behind(&mut self, now: Now) -> FarBehind {
         let mut found = FarBehind::default();
         let half = self.limits.mailbox_bytes / 2;
-        let members = &mut self.table;
+        let table = &mut self.table;
         self.heavy.retain(|&(key, id)| {
-            let subscriber = members.get_mut(key as usize).and_then(Option::as_mut);
+            let subscriber = table.get_mut(key as usize).and_then(Option::as_mut);
             let Some(subscriber) = subscriber.filter(|subscriber| subscriber.id == id) else {
                 return false;
             };
@@ -102,16 +103,15 @@ impl<W: Wire> Subscribers<W> {
         })
     }
 
-    /// Disconnects clients until what waits for all of them is within its limit, those first that
-    /// are the furthest behind.
+    /// Disconnects the clients that are furthest behind, until what waits for all is within its limit.
     pub(super) fn keep_within_memory(&mut self, now: Now) {
         while self.memory.bytes() > self.limits.mailboxes_bytes && self.shed(now) {
             self.closing.clear();
         }
     }
 
-    /// Disconnects the client that is furthest behind; false where nobody is. Who that is was seen a
-    /// moment ago: to look at all clients for each that goes would hold up everybody.
+    /// Disconnects the client that is furthest behind; false if none is behind. The order was found a
+    /// moment ago: looking at all clients for each that goes would delay the others.
     fn shed(&mut self, now: Now) -> bool {
         let since = |seen| now.instant.saturating_duration_since(seen);
         let mut looks = self.furthest.seen.is_none_or(|seen| since(seen) >= LOOK);

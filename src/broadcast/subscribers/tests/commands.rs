@@ -58,19 +58,23 @@ fn what_a_replay_needed_is_let_go_of_when_nobody_waits_for_it() {
         machine.deliver(&[(1, "a"), (2, "b")]);
     }
     let (mailbox, _tally) = machine.local(after(0));
-    assert_eq!(machine.subscribers.history.parcels(), 100);
+    assert_eq!(machine.subscribers.history.waiting_frames(), 100);
     let _returning = machine.returning(&[2], after(0), []);
     machine.catch_up();
     while machine.subscribers.release_some() {}
-    assert_eq!(machine.subscribers.history.parcels(), 100, "the subscription has not taken them");
+    assert_eq!(
+        machine.subscribers.history.waiting_frames(),
+        100,
+        "the subscription has not taken them"
+    );
     texts(&mailbox);
     assert!(machine.subscribers.release_some() && machine.subscribers.has_released());
     while machine.subscribers.release_some() {}
     assert!(!machine.subscribers.has_released());
-    assert_eq!(machine.subscribers.history.parcels(), 0);
+    assert_eq!(machine.subscribers.history.waiting_frames(), 0);
     machine.returning(&[1], after(0), []);
     machine.catch_up();
-    assert_eq!(machine.subscribers.history.parcels(), 50);
+    assert_eq!(machine.subscribers.history.waiting_frames(), 50);
 }
 
 #[test]
