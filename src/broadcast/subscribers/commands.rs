@@ -49,7 +49,6 @@ impl<W: Wire> Subscribers<W> {
         self.say(key, frame, now);
         let is_short = self.is_short_of_memory();
         if let Some(subscriber) = self.table.get(key as usize).and_then(Option::as_ref) {
-            let waiting = subscriber.sink.waiting();
             if subscriber.sink.is_too_far_behind(self.limits.mailbox_bytes, is_short, now) {
                 self.remove(key, Disconnect::Behind);
             }
