@@ -7,7 +7,7 @@
 //! ```
 //!
 //! Three processes take part: this one leads, publishes and reports; the server under test is a
-//! child; so is the crowd, an event loop of `tests/crowd` over all clients' sockets, which checks
+//! child; so is the crowd, an event loop of `tests/support` over all clients' sockets, which checks
 //! for each client that every event comes once and in order, and takes the time. Times of different
 //! processes are compared by the machine's real-time clock, which is exact enough as long as nobody
 //! sets it: `Instant` means nothing in another process.
@@ -33,8 +33,7 @@
 
 use std::process::ExitCode;
 
-#[path = "../tests/crowd/mod.rs"]
-mod crowd;
+use support::crowd;
 
 mod fanout {
     pub(crate) mod blocks;

@@ -3,11 +3,9 @@
 #![cfg(target_os = "linux")]
 #![allow(clippy::unwrap_used)]
 
-mod common;
-
 use std::{env, fs, process::Command};
 
-use common::{Client, Hub, SOON, eventually};
+use support::{Client, Hub, SOON, eventually};
 use websse::http::{HttpServer, Limits, Request, Response};
 
 /// A thread that needs more stack than it has ends its process, so this is one of its own; and

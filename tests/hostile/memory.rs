@@ -8,9 +8,9 @@ use std::process::{Command, id};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use super::common::{Client, Hub, SOON, eventually, sse::Item, sse::Parser};
 use super::process::{Program, memory};
 use super::{alone, hub};
+use support::{Client, Hub, SOON, eventually, sse::Item, sse::Parser};
 use websse::http::HttpServer;
 use websse::{Message, Server};
 

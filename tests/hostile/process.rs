@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 use std::process::{Child, ChildStdout, Command, Stdio};
 use std::time::Duration;
 
-use super::common::{Client, Hub, SOON, eventually};
+use support::{Client, Hub, SOON, eventually};
 
 /// Threads that wait for something to do end within seconds.
 const CALM: Duration = Duration::from_secs(20);

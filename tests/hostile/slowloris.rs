@@ -7,9 +7,9 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use super::alone;
-use super::common::{Client, Hub, SOON, eventually};
 use super::process::Program;
 use super::table::answers;
+use support::{Client, Hub, SOON, eventually};
 use websse::http::Limits;
 
 /// Twice as many as may hold a thread.

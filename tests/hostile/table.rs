@@ -6,9 +6,9 @@ use std::time::Instant;
 
 use websse::Message;
 
-use super::common::{Client, Hub, SOON, shown};
 use super::process::Level;
 use super::{alone, bodies, heads, hub};
+use support::{Client, Hub, SOON, shown};
 
 /// What becomes of a request, and of another one that comes right behind it.
 #[derive(Clone, Copy, Debug)]

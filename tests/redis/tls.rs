@@ -2,7 +2,7 @@
 
 use std::process::Command;
 
-use common::process::Running;
+use support::process::Running;
 
 use super::*;
 

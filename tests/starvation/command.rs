@@ -6,11 +6,8 @@ use std::{
     process::{Command, Stdio},
 };
 
-use crate::{
-    Serving,
-    common::{SOON, eventually},
-    get, post,
-};
+use crate::{Serving, get, post};
+use support::{SOON, eventually};
 
 #[test]
 fn a_log_on_a_full_disk_does_not_keep_it_from_serving_and_ending_in_good_order() {

@@ -20,11 +20,8 @@ use websse::{
     http::{Request, Response},
 };
 
-use crate::{
-    InTurn, alone,
-    common::{Client, Hub, SOON, eventually},
-    get, is_alone, post,
-};
+use crate::{InTurn, alone, get, is_alone, post};
+use support::{Client, Hub, SOON, eventually};
 
 /// The stack of each thread, and the room that is left: ample for all but a stack.
 const STACK: u64 = 512 << 20;

@@ -5,8 +5,8 @@ use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use super::common::shown;
-use super::common::sse::{Block, Item, Parser};
+use support::shown;
+use support::sse::{Block, Item, Parser};
 
 /// How long a read waits; whoever waits longer looks meanwhile whether all is over.
 pub(crate) const LOOK: Duration = Duration::from_millis(20);

@@ -5,15 +5,15 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
 use std::time::Instant;
 
-use super::caller::Caller;
-use super::check::{Check, Kept};
-use super::common::{Hub, SOON, eventually};
-use super::connection::{Connection, Got};
-use super::level::level;
-use super::limit::Limit;
-use super::plan::{Random, TYPES};
-use super::source::{LAST, Numbers, PUBLISHERS, Source, random_set};
 use super::{LONGEST, alone, seed};
+use crate::check::{Check, Kept};
+use crate::connection::{Connection, Got};
+use crate::level::level;
+use crate::limit::Limit;
+use crate::plan::{Random, TYPES};
+use crate::source::{LAST, Numbers, PUBLISHERS, Source, random_set};
+use support::crowd::Caller;
+use support::{Hub, SOON, eventually};
 
 /// So many that the usual backlog of a listener has room for all.
 const LISTENERS: u64 = 48;

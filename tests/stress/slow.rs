@@ -10,13 +10,13 @@ use std::time::{Duration, Instant};
 
 use websse::Builder;
 
-use super::check::{Check, Kept};
-use super::common::{Hub, eventually};
-use super::connection::{Connection, Got, LOOK};
-use super::limit::Limit;
-use super::plan::TYPES;
-use super::source::{LAST, Numbers, PUBLISHERS, Set, Source};
 use super::{LONGEST, alone, seed};
+use crate::check::{Check, Kept};
+use crate::connection::{Connection, Got, LOOK};
+use crate::limit::Limit;
+use crate::plan::TYPES;
+use crate::source::{LAST, Numbers, PUBLISHERS, Set, Source};
+use support::{Hub, eventually};
 
 /// Events at least: some 15 MB for who listens to everything, several times what the kernel and the
 /// mailbox of a client hold. And at most, until the server has let go of everybody too slow.

@@ -1,0 +1,169 @@
+//! What the tests over real sockets share: a hub on a free port, a client that sees every byte,
+//! a strict parser of event streams, and waiting on conditions instead of sleeping.
+
+#![allow(clippy::unwrap_used)]
+
+use std::fmt::Debug;
+use std::net::SocketAddr;
+use std::sync::{Mutex, Once, PoisonError};
+use std::time::{Duration, Instant};
+use std::{panic, thread};
+
+use websse::http::HttpServer;
+use websse::{Builder, Message, Server};
+
+mod client;
+pub mod crowd;
+pub mod process;
+pub mod resume;
+pub mod sse;
+pub mod table;
+pub use client::{Answer, Client};
+
+/// How long anything that must happen at once may take on a busy machine.
+pub const SOON: Duration = Duration::from_secs(5);
+
+/// Waits until `got()` equals `expected`; fails with the last value otherwise.
+#[allow(clippy::needless_pass_by_value)] // callers read better
+#[track_caller]
+pub fn eventually<T: PartialEq + Debug>(
+    deadline: Duration,
+    expected: T,
+    mut got: impl FnMut() -> T,
+) {
+    let end = Instant::now() + deadline;
+    loop {
+        let last = got();
+        if last == expected {
+            return;
+        }
+        assert!(Instant::now() < end, "expected {expected:?} within {deadline:?}, got {last:?}");
+        thread::sleep(Duration::from_millis(2));
+    }
+}
+
+/// Bytes as a failing test shows them.
+pub fn shown(bytes: &[u8]) -> String {
+    let text = bytes[..bytes.len().min(600)].escape_ascii().to_string();
+    if bytes.len() > 600 { format!("{text}… ({} bytes)", bytes.len()) } else { text }
+}
+
+/// A running [`Server`] with its two handlers on `/event` and `/send`, on a free port of loopback.
+/// Ends both when dropped.
+pub struct Hub {
+    pub server: Server,
+    pub http: HttpServer,
+}
+
+impl Hub {
+    /// A hub with the default options and these event types.
+    pub fn new(events: &[&str]) -> Hub {
+        Hub::with(events, |builder| builder, |http| http)
+    }
+
+    /// A hub that keeps no history, so that the events have no ids but their own.
+    pub fn plain(events: &[&str]) -> Hub {
+        Hub::with(events, |builder| builder.history_events(0), |http| http)
+    }
+
+    /// A hub whose options `builder` sets, and whose limits and further routes `http` sets.
+    pub fn with(
+        events: &[&str],
+        builder: impl FnOnce(Builder) -> Builder,
+        http: impl FnOnce(HttpServer) -> HttpServer,
+    ) -> Hub {
+        watch_for_panics();
+        let server = builder(Server::builder()).build();
+        server.register_events(events.iter().copied()).unwrap();
+        server.run().unwrap();
+        let http = http(HttpServer::new())
+            .get("/event", server.event_stream_handler())
+            .post("/send", server.send_message_handler())
+            .bind("127.0.0.1:0")
+            .unwrap();
+        Hub { server, http }
+    }
+
+    pub fn addr(&self) -> SocketAddr {
+        self.http.local_addr().unwrap()
+    }
+
+    pub fn connect(&self) -> Client {
+        Client::connect(self.addr())
+    }
+
+    /// A client that has sent `raw` on a connection of its own.
+    pub fn ask(&self, raw: impl AsRef<[u8]>) -> Client {
+        let mut client = self.connect();
+        client.send(raw);
+        client
+    }
+
+    /// A client of `/event` + `query` that has its head and its preamble: from here on it gets
+    /// every event of its types.
+    #[track_caller]
+    pub fn listen(&self, query: &str) -> Client {
+        let mut client = self.ask(format!("GET /event{query} HTTP/1.1\r\nHost: a\r\n\r\n"));
+        client.stream_head();
+        client
+    }
+
+    #[track_caller]
+    pub fn publish(&self, message: Message) {
+        self.server.publish(message).unwrap();
+    }
+
+    /// A fresh client is served: it connects, subscribes and gets an event. Needs the registered
+    /// event type `probe`, which no other client of the test should use.
+    #[track_caller]
+    pub fn assert_still_serves(&self) {
+        let mut client = self.listen("?event=probe");
+        self.publish(Message::new("alive").event("probe"));
+        assert_eq!(client.event().data.as_deref(), Some("alive"));
+    }
+}
+
+impl Drop for Hub {
+    fn drop(&mut self) {
+        self.http.shutdown(Duration::from_millis(500));
+        self.server.shutdown(Duration::from_secs(2));
+        if !thread::panicking() {
+            assert_no_panics();
+        }
+    }
+}
+
+/// A server that runs, with the general type and `a`, and without ids but those of publishers.
+pub fn running() -> Server {
+    watch_for_panics();
+    let server = Server::builder().history_events(0).build();
+    server.register_events(["", "a"]).unwrap();
+    server.run().unwrap();
+    server
+}
+
+/// What the library's own threads died of. Those of HTTP connections are left out: routes of a test
+/// may panic there.
+static PANICS: Mutex<Vec<String>> = Mutex::new(Vec::new());
+
+/// From now on a panic on the broadcaster's thread is noted, which nobody would see otherwise.
+pub fn watch_for_panics() {
+    static ONCE: Once = Once::new();
+    ONCE.call_once(|| {
+        let usual = panic::take_hook();
+        panic::set_hook(Box::new(move |info| {
+            usual(info);
+            if thread::current().name().is_some_and(|name| name.starts_with("websse-b")) {
+                let mut panics = PANICS.lock().unwrap_or_else(PoisonError::into_inner);
+                panics.push(info.to_string());
+            }
+        }));
+    });
+}
+
+/// No broadcaster of this process, of whichever test, has panicked so far.
+#[track_caller]
+pub fn assert_no_panics() {
+    let panics = PANICS.lock().unwrap_or_else(PoisonError::into_inner).clone();
+    assert_eq!(panics, Vec::<String>::new(), "panics of a broadcaster");
+}
