@@ -19,7 +19,7 @@ const PREAMBLE: &str = ": websse\nretry: 3000\nid: 0mwscj3olj8rw-0\n\n";
 /// The command with these arguments, on a free port.
 fn running(arguments: &[&str]) -> (Running, SocketAddr) {
     let mut running = Running::start(websse().args(["--listen", "127.0.0.1:0"]).args(arguments));
-    let address = running.line().rsplit_once("http://").unwrap().1.parse().unwrap();
+    let address = running.address();
     (running, address)
 }
 
@@ -156,12 +156,10 @@ fn help_and_version_are_printed() {
 #[test]
 fn several_addresses_serve_the_same_events() {
     let (mut hub, first) = running(&["--listen", "127.0.0.1:0", "--event", "a b"]);
-    let second: SocketAddr = hub.line().rsplit_once("http://").unwrap().1.parse().unwrap();
+    let second = hub.address();
     assert_eq!(hub.line(), format!("listen:   curl -N 'http://{first}/event?event=a%20b'"));
     let ask = |address: SocketAddr, request: &str| {
-        let mut client = Client::connect(address);
-        client.send(format!("{request} HTTP/1.1\r\nHost: localhost\r\n\r\n"));
-        client
+        Client::ask(address, format!("{request} HTTP/1.1\r\nHost: localhost\r\n\r\n"))
     };
     let mut clients = [first, second].map(|address| ask(address, "GET /event?event=a%20b"));
     for client in &mut clients {

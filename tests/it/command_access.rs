@@ -2,65 +2,29 @@
 #![cfg(all(feature = "cli", unix))]
 use std::{
     fs,
-    io::{BufRead, BufReader, Read, Write},
+    io::Write,
     net::SocketAddr,
     os::unix::{fs::PermissionsExt, net::UnixStream},
     path::PathBuf,
-    process::{Child, ChildStdout, Command, Stdio},
+    process::Command,
 };
 
-use support::{Answer, Client, SOON, eventually};
+use support::{Answer, Client, SOON, eventually, process::Running};
 
-/// The command, running; it ends with its test.
-struct Running {
-    child: Child,
-    stdout: BufReader<ChildStdout>,
+fn websse(arguments: &[&str], variables: &[(&str, &str)]) -> Running {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_websse"));
+    Running::start(command.args(arguments).envs(variables.iter().copied()))
 }
 
-impl Running {
-    fn start(arguments: &[&str], variables: &[(&str, &str)]) -> Self {
-        let mut child = Command::new(env!("CARGO_BIN_EXE_websse"))
-            .args(arguments)
-            .envs(variables.iter().copied())
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap();
-        let stdout = BufReader::new(child.stdout.take().unwrap());
-        Self { child, stdout }
-    }
-
-    fn on_loopback(arguments: &[&str], variables: &[(&str, &str)]) -> (Self, SocketAddr) {
-        let mut running =
-            Self::start(&[&["--listen", "127.0.0.1:0"], arguments].concat(), variables);
-        let address = running.line().rsplit_once("http://").unwrap().1.parse().unwrap();
-        (running, address)
-    }
-
-    fn line(&mut self) -> String {
-        let mut line = String::new();
-        self.stdout.read_line(&mut line).unwrap();
-        line.trim_end().to_owned()
-    }
-
-    /// Ends it by a signal, and returns what it wrote to standard error.
-    fn end(mut self) -> String {
-        let id = self.child.id().to_string();
-        assert!(Command::new("kill").args(["-TERM", &id]).status().unwrap().success());
-        eventually(2 * SOON, true, || self.child.try_wait().unwrap().is_some());
-        let mut errors = String::new();
-        self.child.stderr.take().unwrap().read_to_string(&mut errors).unwrap();
-        errors
-    }
+fn on_loopback(arguments: &[&str], variables: &[(&str, &str)]) -> (Running, SocketAddr) {
+    let mut running = websse(&[&["--listen", "127.0.0.1:0"], arguments].concat(), variables);
+    let address = running.address();
+    (running, address)
 }
 
-impl Drop for Running {
-    fn drop(&mut self) {
-        // It has ended already where the test got to its end.
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
+/// Ends it by a signal, and returns what it wrote to standard error.
+fn end(running: Running) -> String {
+    running.terminate().1
 }
 
 fn ask(address: SocketAddr, request: &str, fields: &str) -> Answer {
@@ -84,7 +48,7 @@ fn answers() -> Vec<(&'static str, Vec<u16>)> {
 #[test]
 fn each_endpoint_answers_each_caller_as_the_table_says() {
     let variables = [("WEBSSE_PUBLISH_TOKEN", "pub"), ("WEBSSE_SUBSCRIBE_TOKEN", "sub news=paper")];
-    let (hub, address) = Running::on_loopback(&["--event", "news", "--event", "other"], &variables);
+    let (hub, address) = on_loopback(&["--event", "news", "--event", "other"], &variables);
     let tokens = ["", "wrong", "paper", "pub", "sub"];
     let answers = answers();
     assert_eq!(answers.len(), 13);
@@ -116,7 +80,7 @@ fn each_endpoint_answers_each_caller_as_the_table_says() {
             assert_eq!(ask(address, request, &fields).status, 401, "{request} {malformed}");
         }
     }
-    let errors = hub.end();
+    let errors = end(hub);
     for secret in ["pub", "sub", "paper"] {
         assert!(!errors.contains(&format!("{secret} ")), "no token is in the log: {errors}");
     }
@@ -125,7 +89,7 @@ fn each_endpoint_answers_each_caller_as_the_table_says() {
 #[test]
 fn on_loopback_only_its_own_names_and_pages_are_served() {
     let arguments = ["--allow-host", "hub.example", "--cors-origin", "https://app.example"];
-    let (_hub, address) = Running::on_loopback(&arguments, &[]);
+    let (_hub, address) = on_loopback(&arguments, &[]);
     let port = address.port();
     for (fields, status) in [
         ("Host: localhost\r\n".to_owned(), 200),
@@ -144,7 +108,7 @@ fn on_loopback_only_its_own_names_and_pages_are_served() {
 fn each_client_has_its_limits_as_the_trusted_proxy_names_it() {
     let arguments = ["--streams-per-address", "2", "--publishes-per-second", "3"];
     let proxied = ["--trusted-proxy", "127.0.0.1"];
-    let (_hub, address) = Running::on_loopback(&[&arguments[..], &proxied].concat(), &[]);
+    let (_hub, address) = on_loopback(&[&arguments[..], &proxied].concat(), &[]);
     let listen = |client: &str| {
         let mut stream = Client::connect(address);
         let fields = format!("Host: localhost\r\nX-Forwarded-For: made-up, {client}\r\n");
@@ -191,7 +155,7 @@ fn a_unix_socket_replaces_a_stale_one_and_goes_with_the_command() {
     let path = socket_path("sock");
     let listen = format!("unix:{}", path.display());
     let start = || {
-        let mut hub = Running::start(&["--listen", &listen, "--unix-mode", "600"], &[]);
+        let mut hub = websse(&["--listen", &listen, "--unix-mode", "600"], &[]);
         assert_eq!(hub.line(), format!("websse listens on {listen}"));
         let curl = format!("curl -N --unix-socket {} 'http://localhost/event'", path.display());
         assert_eq!(hub.line(), format!("listen:   {curl}"));
@@ -204,21 +168,18 @@ fn a_unix_socket_replaces_a_stale_one_and_goes_with_the_command() {
     assert!(path.exists());
     let hub = start();
     assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
-    let mut client = UnixStream::connect(&path).unwrap();
-    client.write_all(b"GET /healthz HTTP/1.1\r\nHost: whatever\r\n\r\n").unwrap();
-    let mut status = [0; 15];
-    client.read_exact(&mut status).unwrap();
-    assert_eq!(&status, b"HTTP/1.1 200 OK");
-    let mut second = Running::start(&["--listen", &listen], &[]);
+    let mut client = Client::from(UnixStream::connect(&path).unwrap());
+    client.send("GET /healthz HTTP/1.1\r\nHost: whatever\r\n\r\n");
+    assert_eq!(client.answer().line, "HTTP/1.1 200 OK");
+    let mut second = websse(&["--listen", &listen], &[]);
     assert_eq!(second.line(), "", "it does not listen");
-    let mut errors = String::new();
-    second.child.stderr.take().unwrap().read_to_string(&mut errors).unwrap();
+    let (_, errors) = second.end();
     assert!(errors.contains("somebody listens there"), "{errors}");
-    hub.end();
+    end(hub);
     assert!(!path.exists());
     // What is no socket is not touched.
     fs::write(&path, "precious").unwrap();
-    let mut refused = Running::start(&["--listen", &listen], &[]);
+    let mut refused = websse(&["--listen", &listen], &[]);
     assert_eq!(refused.line(), "", "it does not listen");
     assert!(!refused.child.wait().unwrap().success());
     assert_eq!(fs::read_to_string(&path).unwrap(), "precious");
@@ -232,7 +193,7 @@ fn lines_of_standard_input_become_events() {
         ("json", "{\"event\":\"log\",\"data\":\"one\"}\nno\n{\"event\":\"log\"}\n", "log"),
     ] {
         let arguments = ["--event", "log", "--stdin", format];
-        let (mut hub, address) = Running::on_loopback(&arguments, &[]);
+        let (mut hub, address) = on_loopback(&arguments, &[]);
         let mut client = Client::connect(address);
         client.send("GET /event?event=log HTTP/1.1\r\nHost: localhost\r\n\r\n");
         client.stream_head();
@@ -248,7 +209,7 @@ fn lines_of_standard_input_become_events() {
         // It goes on serving.
         assert_eq!(ask(address, "POST /send?event=log&data=more", "").status, 200);
         assert_eq!(client.event().data.as_deref(), Some("more"));
-        let errors = hub.end();
+        let errors = end(hub);
         assert!(errors.contains("standard input has ended after 3 lines"), "{errors}");
         assert_eq!(errors.contains("line 2: not a JSON object"), format == "json", "{errors}");
     }
@@ -280,8 +241,8 @@ fn a_configuration_can_be_checked_and_shows_no_secret() {
 
 #[test]
 fn the_log_can_be_json() {
-    let (hub, _) = Running::on_loopback(&["--log-format", "json"], &[]);
-    let errors = hub.end();
+    let (hub, _) = on_loopback(&["--log-format", "json"], &[]);
+    let errors = end(hub);
     let line: serde_json::Value = serde_json::from_str(&errors).unwrap();
     assert_eq!(line["level"], "info");
     assert!(line["message"].as_str().unwrap().contains("shutting down"), "{line}");
@@ -291,10 +252,10 @@ fn the_log_can_be_json() {
 #[test]
 fn refused_requests_are_a_line_each_unless_they_are_not_wanted() {
     for (level, lines) in [("info", 2), ("error", 0)] {
-        let (hub, address) = Running::on_loopback(&["--log-level", level], &[]);
+        let (hub, address) = on_loopback(&["--log-level", level], &[]);
         assert_eq!(ask(address, "GET /nothing?access_token=secret", "").status, 404);
         assert_eq!(ask(address, "GET /healthz", "").status, 200);
-        let errors = hub.end();
+        let errors = end(hub);
         assert_eq!(errors.lines().count(), lines, "{errors}");
         assert!(!errors.contains("secret"), "{errors}");
         if let Some(line) = errors.lines().next() {
@@ -307,7 +268,7 @@ fn refused_requests_are_a_line_each_unless_they_are_not_wanted() {
 #[test]
 fn a_log_that_nobody_reads_holds_up_nobody() {
     const REQUESTS: usize = 5000;
-    let (hub, address) = Running::on_loopback(&[], &[]);
+    let (hub, address) = on_loopback(&[], &[]);
     let mut listener = Client::connect(address);
     listener.send("GET /event HTTP/1.1\r\nHost: localhost\r\n\r\n");
     listener.stream_head();
@@ -319,7 +280,7 @@ fn a_log_that_nobody_reads_holds_up_nobody() {
     assert_eq!(ask(address, "POST /send?data=x", "").status, 200);
     assert_eq!(listener.event().data.as_deref(), Some("x"));
     // A pipe holds 64 KiB (pipe(7)), and some lines wait; the rest is lost, and counted.
-    let errors = hub.end();
+    let errors = end(hub);
     let told = errors.matches("GET \"/nothing\"").count();
     assert!((500..REQUESTS - 500).contains(&told), "{told} lines");
 }
@@ -327,12 +288,12 @@ fn a_log_that_nobody_reads_holds_up_nobody() {
 #[test]
 fn presence_is_a_type_that_listeners_may_need_a_token_for() {
     let variables = [("WEBSSE_PRESENCE", "who"), ("WEBSSE_SUBSCRIBE_TOKEN", "who=right")];
-    let (hub, address) = Running::on_loopback(&["--event", "news"], &variables);
+    let (hub, address) = on_loopback(&["--event", "news"], &variables);
     assert_eq!(ask(address, "GET /event?event=who", "").status, 401);
     let mut client = Client::connect(address);
     client.send("GET /event?event=who&access_token=right HTTP/1.1\r\nHost: localhost\r\n\r\n");
     client.stream_head();
     let event = client.event();
     assert_eq!(event.data.as_deref(), Some(r#"{"*":0,"message":0,"news":0,"who":1}"#));
-    assert!(hub.end().contains("GET \"/event\""));
+    assert!(end(hub).contains("GET \"/event\""));
 }

@@ -12,23 +12,23 @@ use std::{
 
 use websse::Message;
 
-use support::{Hub, eventually};
+use support::{
+    Hub, eventually,
+    process::{alone, assert_passes, is_alone},
+};
 
-/// Set where the test runs within the namespace.
-const INSIDE: &str = "WEBSSE_TEST_NAMESPACE";
+/// The test, as the program knows it.
 const NAME: &str = "dead_peers::a_peer_that_vanished_is_noticed_whether_events_flow_or_not";
 
 #[test]
 #[ignore = "needs root, `unshare` and `ip`, and half a minute"]
 fn a_peer_that_vanished_is_noticed_whether_events_flow_or_not() {
-    if env::var_os(INSIDE).is_some() {
+    if is_alone() {
         return lose_two_peers();
     }
-    let script = format!("ip link set lo up && exec \"$0\" --exact {NAME} --ignored --nocapture");
-    let test = env::current_exe().unwrap();
     let mut inside = Command::new("unshare");
-    inside.args(["--net", "sh", "-c", &script]).arg(test).env(INSIDE, "1");
-    assert!(inside.status().expect("unshare runs").success());
+    inside.args(["--net", "sh", "-c", "ip link set lo up && exec \"$0\" --ignored \"$@\""]);
+    assert_passes(alone(inside.arg(env::current_exe().unwrap()), NAME));
 }
 
 fn lose_two_peers() {
@@ -56,7 +56,7 @@ fn lose_two_peers() {
         left
     });
     let (busy, idle) = (noticed.0.unwrap(), noticed.1.unwrap());
-    println!("noticed after {busy:.1?} with events, {idle:.1?} without");
+    eprintln!("figure: noticed after {busy:.1?} with events, {idle:.1?} without");
     for after in [busy, idle] {
         // Earlier, it was not the silence that ended the stream.
         assert!((Duration::from_secs(14)..Duration::from_secs(45)).contains(&after), "{after:?}");

@@ -1,45 +1,24 @@
 //! The HTTP server inside a program: own routes, listeners of every kind, clients that go, and
 //! that shutting down, in any order, ends every thread.
 
-use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::os::unix::net::{UnixListener, UnixStream};
-use std::process::{Child, Command, Stdio};
-use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::process::Command;
 use std::time::Duration;
 use std::{env, fs, process};
 
-use support::{Client, Hub, SOON, eventually, shown};
+use support::{
+    Client, Hub, SOON, eventually,
+    measure::own_threads_named,
+    process::{Running, in_a_process_of_its_own},
+    shown,
+};
 use websse::http::{HttpServer, Request, Response};
 use websse::{Message, Server};
 
-/// Tests that count the threads of the process run alone, the others side by side.
-static THREADS: RwLock<()> = RwLock::new(());
-
-fn beside_others() -> RwLockReadGuard<'static, ()> {
-    THREADS.read().unwrap_or_else(PoisonError::into_inner)
-}
-
-fn alone() -> RwLockWriteGuard<'static, ()> {
-    let guard = THREADS.write().unwrap_or_else(PoisonError::into_inner);
-    // Those of a test that has just ended.
-    assert_no_threads();
-    guard
-}
-
-/// The names of this library's threads in this process.
-fn threads() -> Vec<String> {
-    fs::read_dir("/proc/self/task")
-        .unwrap()
-        // A thread that ends meanwhile has no name any more.
-        .filter_map(|task| fs::read_to_string(task.ok()?.path().join("comm")).ok())
-        .filter(|name| name.starts_with("websse"))
-        .collect()
-}
-
 #[track_caller]
 fn assert_no_threads() {
-    eventually(SOON, Vec::<String>::new(), threads);
+    eventually(SOON, Vec::<String>::new(), || own_threads_named("websse"));
 }
 
 const GET: &str = "GET /event HTTP/1.1\r\nHost: a\r\n\r\n";
@@ -65,7 +44,6 @@ fn mounted(server: &Server) -> HttpServer {
 
 #[test]
 fn own_routes_are_served_beside_the_streams() {
-    let _beside = beside_others();
     let hub = Hub::with(
         &[""],
         |builder| builder,
@@ -104,7 +82,6 @@ fn own_routes_are_served_beside_the_streams() {
 
 #[test]
 fn a_route_that_panics_answers_500_and_costs_nobody_else_anything() {
-    let _beside = beside_others();
     let panics = |_: &Request| -> Response { panic!("as the test wants") };
     let hub = Hub::with(&["", "probe"], |builder| builder, |http| http.get("/panic", panics));
     let mut listener = hub.listen("");
@@ -121,7 +98,6 @@ fn a_route_that_panics_answers_500_and_costs_nobody_else_anything() {
 
 #[test]
 fn a_half_closed_complete_request_is_answered() {
-    let _beside = beside_others();
     let hub = Hub::with(
         &[""],
         |builder| builder,
@@ -150,7 +126,6 @@ fn a_half_closed_complete_request_is_answered() {
 
 #[test]
 fn every_bind_serves_the_routes_set_so_far() {
-    let _beside = beside_others();
     let server = running();
     let public = TcpListener::bind("127.0.0.1:0").unwrap();
     let private = TcpListener::bind("127.0.0.1:0").unwrap();
@@ -177,42 +152,26 @@ fn every_bind_serves_the_routes_set_so_far() {
     }
 }
 
-/// Reads until `end` has come.
-fn read_until(socket: &mut UnixStream, end: &str) -> String {
-    let mut got = Vec::new();
-    while !got.ends_with(end.as_bytes()) {
-        let mut byte = [0];
-        let read = socket.read(&mut byte);
-        assert!(matches!(read, Ok(1)), "expected {end:?}, got {read:?} after {:?}", shown(&got));
-        got.push(byte[0]);
-    }
-    String::from_utf8(got).unwrap()
-}
-
 #[test]
 fn a_unix_socket_is_served_like_any_other() {
-    let _beside = beside_others();
     let path = env::temp_dir().join(format!("websse-test-{}.sock", process::id()));
     let _ = fs::remove_file(&path); // left by a test that was killed
     let server = running();
     let http = mounted(&server).serve(UnixListener::bind(&path).unwrap()).unwrap();
     assert_eq!(http.local_addr(), None);
-    let connect = || {
-        let socket = UnixStream::connect(&path).unwrap();
-        socket.set_read_timeout(Some(SOON)).unwrap();
-        socket
+    let ask = |raw: &str| {
+        let mut client = Client::from(UnixStream::connect(&path).unwrap());
+        client.send(raw);
+        client
     };
-    let mut listener = connect();
-    listener.write_all(GET.as_bytes()).unwrap();
-    let head = read_until(&mut listener, "\r\n\r\n");
-    assert!(head.starts_with("HTTP/1.1 200 OK\r\n"), "{head:?}");
-    read_until(&mut listener, "retry: 3000\n\n");
-    let mut publisher = connect();
+    let mut listener = ask(GET);
+    listener.head().assert_stream();
+    assert_eq!(listener.preamble().1.raw, b"retry: 3000\n\n");
+    let mut publisher = ask("");
     for _ in 0..2 {
-        publisher.write_all(POST.as_bytes()).unwrap();
-        let head = read_until(&mut publisher, "\r\n\r\n");
-        assert!(head.starts_with("HTTP/1.1 200 OK\r\n"), "{head:?}");
-        assert_eq!(read_until(&mut listener, "\n\n"), "data: x\n\n");
+        publisher.send(POST);
+        assert_eq!(publisher.answer().line, "HTTP/1.1 200 OK");
+        assert_eq!(listener.event().raw, b"data: x\n\n");
     }
     drop(listener);
     eventually(SOON, 0, || server.stats().streams);
@@ -223,14 +182,9 @@ fn a_unix_socket_is_served_like_any_other() {
 
 #[test]
 fn dropping_the_server_ends_it_though_its_handlers_are_mounted() {
-    let _beside = beside_others();
     let server = running();
     let http = mounted(&server).bind("127.0.0.1:0").unwrap();
-    let ask = |raw: &str| {
-        let mut client = Client::connect(http.local_addr().unwrap());
-        client.send(raw);
-        client
-    };
+    let ask = |raw: &str| Client::ask(http.local_addr().unwrap(), raw);
     let mut listener = ask(GET);
     listener.stream_head();
     drop(server);
@@ -251,15 +205,10 @@ fn dropping_the_server_ends_it_though_its_handlers_are_mounted() {
 
 #[test]
 fn before_the_server_runs_clients_are_told_to_come_back() {
-    let _beside = beside_others();
     let server = Server::builder().history_events(0).build();
     server.register_event("").unwrap();
     let http = mounted(&server).bind("127.0.0.1:0").unwrap();
-    let ask = |raw: &str| {
-        let mut client = Client::connect(http.local_addr().unwrap());
-        client.send(raw);
-        client
-    };
+    let ask = |raw: &str| Client::ask(http.local_addr().unwrap(), raw);
     assert_eq!(ask(POST).answer().status, 503);
     let mut refused = ask(GET);
     assert_eq!(refused.head().line, "HTTP/1.1 200 OK");
@@ -273,116 +222,107 @@ fn before_the_server_runs_clients_are_told_to_come_back() {
     assert_eq!(listener.event().data.as_deref(), Some("x"));
 }
 
-/// Ends the child also when the test fails.
-struct KillOnDrop(Child);
-
-impl Drop for KillOnDrop {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
-
 #[test]
 fn a_killed_client_is_gone_within_two_seconds_without_a_publish() {
-    let _beside = beside_others();
     let hub = Hub::new(&[""]);
     let url = format!("http://{}/event", hub.addr());
-    let curl = Command::new("curl").args(["-sN", &url]).stdout(Stdio::null()).spawn();
-    let mut curl = KillOnDrop(curl.expect("this test needs curl"));
+    let mut curl = Running::start(Command::new("curl").args(["-sN", &url]));
     eventually(SOON, 1, || hub.server.stats().streams);
-    curl.0.kill().unwrap();
-    curl.0.wait().unwrap();
+    curl.child.kill().unwrap();
+    curl.child.wait().unwrap();
     eventually(Duration::from_secs(2), 0, || hub.server.stats().streams);
 }
 
 #[test]
 fn shutting_down_in_either_order_ends_every_thread() {
-    let _alone = alone();
-    for http_first in [true, false] {
-        let name = if http_first { "HTTP first" } else { "server first" };
-        let server = running();
-        let http = mounted(&server).bind("127.0.0.1:0").unwrap();
-        let addr = http.local_addr().unwrap();
-        let ask = |raw: &str| {
-            let mut client = Client::connect(addr);
-            client.send(raw);
-            client
-        };
-        let mut listener = ask(GET);
-        listener.stream_head();
-        let mut idle = ask(POST);
-        assert_eq!(idle.answer().status, 200, "{name}");
-        // Waited for, each by a thread.
-        let mut waited_for = [
-            ask(""),
-            ask("GET"),
-            ask("POST /send HTTP/1.1\r\nHost: a\r\nContent-Length: 9\r\n\r\nx"),
-            idle,
-        ];
-        for _ in 0..100 {
-            server.publish(Message::new("x")).unwrap();
-        }
-        assert!(!threads().is_empty(), "{name}: expected threads, else this test is blind");
+    let itself = "embedding_http::shutting_down_in_either_order_ends_every_thread";
+    in_a_process_of_its_own(itself, || {
+        for http_first in [true, false] {
+            let name = if http_first { "HTTP first" } else { "server first" };
+            let server = running();
+            let http = mounted(&server).bind("127.0.0.1:0").unwrap();
+            let addr = http.local_addr().unwrap();
+            let ask = |raw: &str| Client::ask(addr, raw);
+            let mut listener = ask(GET);
+            listener.stream_head();
+            let mut idle = ask(POST);
+            assert_eq!(idle.answer().status, 200, "{name}");
+            // Waited for, each by a thread.
+            let mut waited_for = [
+                ask(""),
+                ask("GET"),
+                ask("POST /send HTTP/1.1\r\nHost: a\r\nContent-Length: 9\r\n\r\nx"),
+                idle,
+            ];
+            for _ in 0..100 {
+                server.publish(Message::new("x")).unwrap();
+            }
+            assert!(
+                !own_threads_named("websse").is_empty(),
+                "{name}: expected threads, else this test is blind"
+            );
 
-        // It waits so long for the halves of requests, and then no longer.
-        let stop_http = || {
-            let left = http.shutdown(Duration::from_millis(200));
-            assert_eq!(left, 0, "{name}: threads still running");
-        };
-        let stop_server = || {
-            let report = server.shutdown(SOON);
-            assert_eq!((report.undelivered, report.cut_streams), (0, 0), "{name}");
-        };
-        if http_first {
-            stop_http();
-            stop_server();
-        } else {
-            stop_server();
-            stop_http();
+            // It waits so long for the halves of requests, and then no longer.
+            let stop_http = || {
+                let left = http.shutdown(Duration::from_millis(200));
+                assert_eq!(left, 0, "{name}: threads still running");
+            };
+            let stop_server = || {
+                let report = server.shutdown(SOON);
+                assert_eq!((report.undelivered, report.cut_streams), (0, 0), "{name}");
+            };
+            if http_first {
+                stop_http();
+                stop_server();
+            } else {
+                stop_server();
+                stop_http();
+            }
+            assert_no_threads();
+            for _ in 0..101 {
+                assert_eq!(listener.event().data.as_deref(), Some("x"), "{name}");
+            }
+            listener.assert_stream_ends();
+            for client in &mut waited_for {
+                client.drain(SOON);
+            }
+            assert!(TcpStream::connect(addr).is_err(), "{name}: expected nobody to listen");
+            http.join();
         }
-        assert_no_threads();
-        for _ in 0..101 {
-            assert_eq!(listener.event().data.as_deref(), Some("x"), "{name}");
-        }
-        listener.assert_stream_ends();
-        for client in &mut waited_for {
-            client.drain(SOON);
-        }
-        assert!(TcpStream::connect(addr).is_err(), "{name}: expected nobody to listen");
-        http.join();
-    }
+    });
 }
 
 #[test]
 fn dropping_everything_in_either_order_ends_every_thread() {
-    let _alone = alone();
-    for http_first in [true, false] {
-        let server = running();
-        let http = mounted(&server).bind("127.0.0.1:0").unwrap();
-        let mut clients: Vec<Client> = (0..10)
-            .map(|_| {
-                let mut client = Client::connect(http.local_addr().unwrap());
-                client.send(GET);
-                client.stream_head();
-                client
-            })
-            .collect();
-        let mut idle = Client::connect(http.local_addr().unwrap());
-        idle.send(POST);
-        assert_eq!(idle.answer().status, 200);
-        if http_first {
-            drop(http);
-            drop(server);
-        } else {
-            drop(server);
-            drop(http);
+    let itself = "embedding_http::dropping_everything_in_either_order_ends_every_thread";
+    in_a_process_of_its_own(itself, || {
+        for http_first in [true, false] {
+            let server = running();
+            let http = mounted(&server).bind("127.0.0.1:0").unwrap();
+            let mut clients: Vec<Client> = (0..10)
+                .map(|_| {
+                    let mut client = Client::connect(http.local_addr().unwrap());
+                    client.send(GET);
+                    client.stream_head();
+                    client
+                })
+                .collect();
+            let mut idle = Client::connect(http.local_addr().unwrap());
+            idle.send(POST);
+            assert_eq!(idle.answer().status, 200);
+            if http_first {
+                drop(http);
+                drop(server);
+            } else {
+                drop(server);
+                drop(http);
+            }
+            assert_no_threads();
+            for client in &mut clients {
+                assert_eq!(client.event().data.as_deref(), Some("x"));
+                client.assert_stream_ends();
+            }
+            idle.assert_closed();
         }
-        assert_no_threads();
-        for client in &mut clients {
-            assert_eq!(client.event().data.as_deref(), Some("x"));
-            client.assert_stream_ends();
-        }
-        idle.assert_closed();
-    }
+    });
 }

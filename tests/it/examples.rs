@@ -1,10 +1,13 @@
 //! The examples, each as a program of its own that is used as its first lines say.
 #![cfg(unix)]
 use std::{
-    env, fs,
+    env,
+    ffi::OsStr,
+    fs,
     net::SocketAddr,
     path::{Path, PathBuf},
     process::Command,
+    sync::OnceLock,
 };
 
 use support::{
@@ -20,23 +23,17 @@ struct Example {
 }
 
 impl Example {
-    /// Starts it on a free port. `cargo test` builds the examples; with `--test examples` alone,
-    /// `cargo build --examples` has to.
+    /// Starts it on a free port.
     fn start(name: &str, before: &[&Path], after: &[&str]) -> Self {
-        let directory = env::current_exe().unwrap();
-        let directory = directory.parent().unwrap().parent().unwrap().join("examples");
-        let mut command = Command::new(directory.join(name));
+        let mut command = Command::new(built().join(name));
         let mut program = Running::start(command.args(before).arg("127.0.0.1:0").args(after));
-        let line = program.line();
-        let address = line.split_once("http://").unwrap_or_else(|| panic!("{name}: {line:?}")).1;
-        let address = address.split('/').next().unwrap().parse().unwrap();
+        let address = program.address();
         Self { program, address }
     }
 
     fn ask(&self, request: &str, rest: &str) -> Client {
-        let mut client = Client::connect(self.address);
-        client.send(format!("{request} HTTP/1.1\r\nHost: {}\r\n{rest}\r\n", self.address));
-        client
+        let address = self.address;
+        Client::ask(address, format!("{request} HTTP/1.1\r\nHost: {address}\r\n{rest}\r\n"))
     }
 
     fn get(&self, path: &str) -> Answer {
@@ -62,6 +59,37 @@ impl Example {
         self.program.child.kill().unwrap();
         client.drain(SOON);
     }
+}
+
+/// Where the examples are. `cargo test` has built them already, but not for this program alone: then
+/// this builds them, with the same features, which otherwise takes a moment.
+fn built() -> PathBuf {
+    static BUILT: OnceLock<PathBuf> = OnceLock::new();
+    let build = || {
+        let program = env::current_exe().unwrap();
+        let directory = program.ancestors().nth(2).unwrap();
+        let profile = match directory.file_name().and_then(OsStr::to_str).unwrap() {
+            "debug" => "test",
+            profile => profile,
+        };
+        let features = [
+            ("cli", cfg!(feature = "cli")),
+            ("json", cfg!(feature = "json")),
+            ("log", cfg!(feature = "log")),
+            ("redis", cfg!(feature = "redis")),
+            ("redis-tls", cfg!(feature = "redis-tls")),
+            ("socket2", cfg!(feature = "socket2")),
+        ];
+        let features = features.iter().filter(|(_, is_on)| *is_on).map(|(name, _)| *name);
+        let mut build = Command::new(env!("CARGO"));
+        build.args(["build", "--quiet", "--locked", "--examples", "--profile", profile]);
+        build.arg("--target-dir").arg(Path::new(env!("CARGO_TARGET_TMPDIR")).parent().unwrap());
+        build.arg("--features").arg(features.collect::<Vec<_>>().join(","));
+        build.current_dir(env!("CARGO_MANIFEST_DIR"));
+        assert!(build.status().unwrap().success(), "{build:?}");
+        directory.join("examples")
+    };
+    BUILT.get_or_init(build).clone()
 }
 
 fn data(block: Block) -> String {

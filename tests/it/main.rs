@@ -1,6 +1,6 @@
 //! What needs no process, and no quiet machine, for itself: a module for each subject.
 
-#![allow(clippy::unwrap_used, clippy::print_stdout)]
+#![allow(clippy::unwrap_used, clippy::print_stderr)]
 
 mod access;
 mod answers;

@@ -12,7 +12,10 @@ use std::{
 
 use websse::Server;
 
-use support::crowd::{Caller, Crowd, Hub, TARGET, measure, payload};
+use support::{
+    Client,
+    crowd::{Crowd, Hub, TARGET, measure, payload},
+};
 
 /// A machine that needs longer has another problem.
 const PATIENCE: Duration = Duration::from_secs(90);
@@ -28,11 +31,9 @@ pub(crate) fn a_thousand_clients_get_a_thousand_events_posted_over_one_connectio
     let clients = crowd.join(hub.address, TARGET, CLIENTS as usize);
 
     let started = Instant::now();
-    let mut caller = Caller::connect(hub.address).expect("the hub listens");
+    let mut client = Client::connect(hub.address);
     for counter in 0..EVENTS {
-        let status = caller
-            .post("/send?event=x", &payload::compose(counter, SMALL))
-            .and_then(|()| caller.answer());
+        let status = client.post("/send?event=x", &payload::compose(counter, SMALL));
         assert!(matches!(status, Ok(200)), "event {counter}: expected status 200, got {status:?}");
     }
     let posted = started.elapsed();
@@ -40,7 +41,7 @@ pub(crate) fn a_thousand_clients_get_a_thousand_events_posted_over_one_connectio
     let delivered = started.elapsed();
     report.assert_everyone_has(EVENTS.into(), SMALL as u64);
 
-    drop(caller);
+    drop(client);
     end(hub, &mut crowd, &clients, EVENTS.into(), SMALL);
     let per_second = f64::from(EVENTS) * f64::from(CLIENTS) / delivered.as_secs_f64();
     eprintln!(

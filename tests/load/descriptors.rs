@@ -7,7 +7,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-use support::crowd::{Caller, Crowd, HubProcess, Report, TARGET, measure, payload};
+use support::{
+    Client, SOON,
+    crowd::{Crowd, HubProcess, Report, TARGET, measure, payload},
+};
 
 pub(crate) fn two_hundred_clients_are_answered_by_a_hub_with_64_descriptors() {
     const BYTES: usize = 128;
@@ -109,28 +112,28 @@ pub(crate) fn twenty_thousand_connections_of_all_kinds_leave_nothing_behind() {
 /// Makes this thread's share of the connections; returns what went wrong.
 fn visit(address: SocketAddr, seed: u64) -> Vec<String> {
     let mut random = Random(seed);
-    let mut held: Vec<(Visit, Caller)> = Vec::with_capacity(HELD);
+    let mut held: Vec<(Visit, Client)> = Vec::with_capacity(HELD);
     let mut troubles = Vec::new();
     for number in 0..CONNECTIONS / THREADS {
         if held.len() == HELD {
-            let (visit, caller) = held.swap_remove(random.below(HELD));
-            if let Err(error) = visit.end(&caller) {
+            let (visit, client) = held.swap_remove(random.below(HELD));
+            if let Err(error) = visit.end(&client) {
                 troubles.push(format!("end of {visit:?}: {error}"));
             }
         }
         let visit = Visit::ALL[random.below(Visit::ALL.len())];
         match visit.begin(address, number) {
-            Ok(caller) => held.push((visit, caller)),
+            Ok(client) => held.push((visit, client)),
             Err(error) => troubles.push(format!("{visit:?}: {error}")),
         }
         if troubles.len() > 3 {
             break;
         }
     }
-    for (visit, mut caller) in held {
+    for (visit, mut client) in held {
         // Half-closed by the client, the stream ends soon.
         if matches!(visit, Visit::StreamFinished)
-            && let Err(error) = caller.drain()
+            && let Err(error) = client.rest(Instant::now() + 2 * SOON)
         {
             troubles.push(format!("a finished stream did not end: {error}"));
         }
@@ -167,51 +170,55 @@ impl Visit {
         Self::Nonsense,
     ];
 
-    fn begin(self, address: SocketAddr, number: usize) -> io::Result<Caller> {
-        let mut caller = Caller::connect(address)?;
+    fn begin(self, address: SocketAddr, number: usize) -> io::Result<Client> {
+        let mut client = Client::try_connect(address)?;
+        let end = Instant::now() + 2 * SOON;
+        let stream = format!("GET {TARGET} HTTP/1.1\r\nHost: hub\r\n\r\n");
         match self {
             Self::OnlyConnect => {}
-            Self::HalfARequest => caller.send(b"GET /event?event=x HTTP/1.1\r\nHo")?,
+            Self::HalfARequest => client.try_send(b"GET /event?event=x HTTP/1.1\r\nHo")?,
             Self::HalfABody => {
-                caller.send(
+                client.try_send(
                     b"POST /send?event=x HTTP/1.1\r\nHost: hub\r\nContent-Length: 9\r\n\r\nhalf",
                 )?;
             }
             Self::RequestThatCloses => {
-                caller.send(b"GET /health HTTP/1.1\r\nHost: hub\r\nConnection: close\r\n\r\n")?;
-                expect(200, caller.answer()?)?;
+                client
+                    .try_send(b"GET /health HTTP/1.1\r\nHost: hub\r\nConnection: close\r\n\r\n")?;
+                expect(200, client.try_answer(end)?.status)?;
             }
             Self::RequestKeptAlive => {
-                caller.send(b"GET /health HTTP/1.1\r\nHost: hub\r\n\r\n")?;
-                expect(200, caller.answer()?)?;
+                client.try_send(b"GET /health HTTP/1.1\r\nHost: hub\r\n\r\n")?;
+                expect(200, client.try_answer(end)?.status)?;
             }
             Self::Post => {
                 let counter = u32::try_from(number).expect("few");
-                caller.post("/send?event=x", &payload::compose(counter, 2048))?;
-                expect(200, caller.answer()?)?;
+                expect(200, client.post("/send?event=x", &payload::compose(counter, 2048))?)?;
             }
             Self::StreamFinished => {
-                caller.subscribe(TARGET)?;
-                expect(200, caller.head()?.0)?;
-                caller.finish()?;
+                client.try_send(&stream)?;
+                expect(200, client.try_head(end)?.status)?;
+                client.half_close();
             }
             Self::Stream => {
-                caller.subscribe(TARGET)?;
-                expect(200, caller.head()?.0)?;
+                client.try_send(&stream)?;
+                expect(200, client.try_head(end)?.status)?;
             }
-            Self::StreamUnread => caller.subscribe(TARGET)?,
+            Self::StreamUnread => client.try_send(&stream)?,
             Self::Nonsense => {
-                caller.send(b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03\r\n\r\n")?;
-                expect(400, caller.answer()?)?;
+                client.try_send(b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03\r\n\r\n")?;
+                expect(400, client.try_answer(end)?.status)?;
             }
         }
-        Ok(caller)
+        Ok(client)
     }
 
-    fn end(self, caller: &Caller) -> io::Result<()> {
+    fn end(self, client: &Client) -> io::Result<()> {
         match self {
             // At least the head is unread, and closing so resets the connection.
-            Self::StreamUnread => caller.wait_readable(),
+            Self::StreamUnread if !client.has_something_unread() => {
+                Err(io::ErrorKind::TimedOut.into())
+            }
             _ => Ok(()),
         }
     }

@@ -26,7 +26,7 @@ mod scale;
 mod shutdown;
 mod strictness;
 
-use support::crowd;
+use support::{crowd, panics::assert_no_panics_since};
 
 /// A scenario that takes longer hangs, and ends the whole program.
 const LONGEST: Duration = Duration::from_secs(240);
@@ -128,7 +128,7 @@ fn within(name: &'static str, scenario: fn()) {
     drop(running);
     // Gone before the next scenario counts threads.
     let watched = watch.join();
-    let panics = catch_unwind(crowd::assert_no_panics);
+    let panics = catch_unwind(assert_no_panics_since);
     if let Err(panic) = outcome.and(watched).and(panics) {
         resume_unwind(panic);
     }

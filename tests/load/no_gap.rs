@@ -7,7 +7,10 @@ use std::{
 
 use websse::{Message, Server};
 
-use support::crowd::{Caller, EVENT, Hub, TARGET};
+use support::{
+    Client,
+    crowd::{EVENT, Hub, TARGET},
+};
 
 const ROUNDS: usize = 20_000;
 const THREADS: usize = 8;
@@ -49,18 +52,15 @@ pub(crate) fn a_client_that_has_its_head_gets_what_is_published_next() {
 
 /// Opens a stream, publishes the token once the head is there, and waits for it.
 fn hear(hub: &Hub, token: &str) -> io::Result<()> {
-    let mut stream = Caller::connect(hub.address)?;
-    stream.subscribe(TARGET)?;
-    let (status, _) = stream.head()?;
-    if status != 200 {
-        return Err(io::Error::other(format!("expected status 200, got {status}")));
-    }
+    let mut client = Client::try_connect(hub.address)?;
+    let end = Instant::now() + Duration::from_secs(10);
+    client.try_send(format!("GET {TARGET} HTTP/1.1\r\nHost: hub\r\n\r\n"))?;
+    client.try_head(end)?.assert_stream();
     hub.server.publish(Message::new(token).event(EVENT)).map_err(io::Error::other)?;
-    let expected = format!("data: {token}\n");
-    let deadline = Instant::now() + Duration::from_secs(10);
+    client.preamble();
     // The others' events come on the same stream.
-    while stream.next_line()? != expected.as_bytes() {
-        if Instant::now() > deadline {
+    while client.event().data.as_deref() != Some(token) {
+        if Instant::now() > end {
             return Err(io::ErrorKind::TimedOut.into());
         }
     }

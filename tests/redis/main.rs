@@ -1,6 +1,6 @@
 //! Several nodes as one over a real Redis.
 
-#![allow(clippy::unwrap_used)]
+#![allow(clippy::unwrap_used, clippy::print_stderr)]
 
 mod failure;
 mod nodes;

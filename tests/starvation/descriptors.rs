@@ -7,8 +7,12 @@ use std::{
     process::Command,
 };
 
-use crate::{Serving, alone, get, is_alone, post};
-use support::{Hub, SOON, eventually};
+use support::{
+    Hub, SOON, eventually,
+    process::{Serving, alone, is_alone},
+};
+
+use crate::{get, post};
 
 #[test]
 fn with_no_descriptor_left_what_is_published_still_reaches_every_stream() {

@@ -2,12 +2,12 @@
 
 use std::{
     hash::{BuildHasher, RandomState},
-    io::{self, ErrorKind, Read, Write},
-    net::TcpStream,
     sync::atomic::Ordering::SeqCst,
     thread,
     time::{Duration, Instant},
 };
+
+use support::{Client, Got};
 
 use super::{Event, NONE, Run, parse};
 
@@ -21,8 +21,7 @@ pub(crate) struct Listener<'r> {
     number: u64,
     random: RandomState,
     hops: u64,
-    connection: Option<TcpStream>,
-    unread: Vec<u8>,
+    connection: Option<Client>,
     last_id: String,
     heard: Vec<Heard>,
 }
@@ -38,7 +37,6 @@ impl<'r> Listener<'r> {
             random: RandomState::new(),
             hops: 0,
             connection: None,
-            unread: Vec::new(),
             last_id: String::new(),
             heard: Vec::new(),
         }
@@ -87,7 +85,6 @@ impl<'r> Listener<'r> {
     /// Goes to another node, or back to the same one.
     fn hop(&mut self) {
         self.hops += 1;
-        self.unread.clear();
         let node = usize::try_from(self.below(self.run.nodes.len() as u64)).unwrap();
         let addr = self.run.nodes[node];
         let head = if self.last_id.is_empty() {
@@ -95,10 +92,11 @@ impl<'r> Listener<'r> {
         } else {
             format!("Last-Event-ID: {}\r\n", self.last_id)
         };
-        let connected = TcpStream::connect(addr).and_then(|mut connection| {
-            connection.set_read_timeout(Some(LOOK))?;
-            write!(connection, "GET /event?event=* HTTP/1.1\r\nHost: {addr}\r\n{head}\r\n")?;
-            Ok(connection)
+        let connected = Client::try_connect(addr).and_then(|mut client| {
+            client.wait_at_most(LOOK);
+            client
+                .try_send(format!("GET /event?event=* HTTP/1.1\r\nHost: {addr}\r\n{head}\r\n"))?;
+            Ok(client)
         });
         self.connection = connected.ok();
         if self.connection.is_none() {
@@ -108,53 +106,22 @@ impl<'r> Listener<'r> {
 
     /// Reads what has come; the connection is gone where it ends.
     fn read(&mut self) {
-        let Some(connection) = &mut self.connection else { return };
-        let mut piece = [0; 8192];
-        match connection.read(&mut piece) {
-            Ok(count) if count > 0 => {
-                self.unread.extend_from_slice(&piece[..count]);
-                self.take_blocks();
+        let Some(client) = &mut self.connection else { return };
+        let got = client.read(8192);
+        while let Some(block) = client.block() {
+            if block.event.as_deref() == Some("stream-gap") {
+                self.heard.push(None);
+            } else if let Some(data) = block.data {
+                let event = parse(&data).unwrap_or_else(|| panic!("not an event: {data:?}"));
+                self.heard.push(Some(event));
             }
-            Err(error) if is_nothing_yet(&error) => {}
-            _ => {
-                self.connection = None;
-                thread::sleep(LOOK);
-            }
-        }
-    }
-
-    fn take_blocks(&mut self) {
-        let unread = std::mem::take(&mut self.unread);
-        let mut rest = &unread[..];
-        while let Some(end) = rest.windows(2).position(|two| two == b"\n\n") {
-            self.take_block(std::str::from_utf8(&rest[..end]).unwrap());
-            rest = &rest[end + 2..];
-        }
-        self.unread = rest.to_vec();
-    }
-
-    fn take_block(&mut self, block: &str) {
-        let (mut kind, mut data, mut id) = ("", None, None);
-        for line in block.lines() {
-            match line.split_once(": ") {
-                Some(("event", value)) => kind = value,
-                Some(("data", value)) => data = Some(value),
-                Some(("id", value)) => id = Some(value),
-                _ => {}
+            if let Some(id) = block.id {
+                self.last_id = id;
             }
         }
-        if kind == "stream-gap" {
-            self.heard.push(None);
-        } else if let Some(data) = data {
-            let event = parse(data).unwrap_or_else(|| panic!("not an event: {block:?}"));
-            self.heard.push(Some(event));
-        }
-        if let Some(id) = id {
-            id.clone_into(&mut self.last_id);
+        if got == Got::End {
+            self.connection = None;
+            thread::sleep(LOOK);
         }
     }
-}
-
-fn is_nothing_yet(error: &io::Error) -> bool {
-    matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut | ErrorKind::Interrupted)
 }

@@ -1,11 +1,11 @@
 //! Publishes over HTTP, at whichever node answers, and never the same event twice.
 
 use std::{
-    io::{self, Read, Write},
-    net::TcpStream,
-    thread,
+    io, thread,
     time::{Duration, Instant},
 };
+
+use support::Client;
 
 use super::{Event, Run, event, node::TYPES};
 
@@ -33,7 +33,7 @@ pub(crate) struct Publisher<'r> {
     rate: u64,
     /// Which node it turns to.
     node: usize,
-    connection: Option<TcpStream>,
+    connection: Option<Client>,
 }
 
 impl<'r> Publisher<'r> {
@@ -68,7 +68,7 @@ impl<'r> Publisher<'r> {
     fn send(&mut self, number: u64) -> Option<io::Result<u16>> {
         let addr = self.run.nodes[self.node];
         if self.connection.is_none() {
-            self.connection = TcpStream::connect(addr).ok();
+            self.connection = Client::try_connect(addr).ok();
         }
         let Some(mut connection) = self.connection.take() else {
             self.node = (self.node + 1) % self.run.nodes.len();
@@ -79,33 +79,11 @@ impl<'r> Publisher<'r> {
             "POST /send?event={kind}&data={}+{number} HTTP/1.1\r\nHost: {addr}\r\n\r\n",
             self.number
         );
-        let status = connection
-            .set_read_timeout(Some(Duration::from_secs(20)))
-            .and_then(|()| connection.write_all(request.as_bytes()))
-            .and_then(|()| read_status(&mut connection));
-        if status.is_ok() {
+        let end = Instant::now() + Duration::from_secs(20);
+        let answer = connection.try_send(request).and_then(|()| connection.try_answer(end));
+        if answer.is_ok() {
             self.connection = Some(connection);
         }
-        Some(status)
-    }
-}
-
-/// Reads an answer whose body is shorter than its head says at most by what has come.
-fn read_status(connection: &mut TcpStream) -> io::Result<u16> {
-    let mut answer = Vec::new();
-    let mut piece = [0; 1024];
-    loop {
-        let count = connection.read(&mut piece)?;
-        if count == 0 {
-            return Err(io::ErrorKind::UnexpectedEof.into());
-        }
-        answer.extend_from_slice(&piece[..count]);
-        let text = String::from_utf8_lossy(&answer);
-        if let Some((head, body)) = text.split_once("\r\n\r\n") {
-            let length = head.split("\r\n").find_map(|line| line.strip_prefix("Content-Length: "));
-            if body.len() >= length.map_or(0, |length| length.parse().unwrap()) {
-                return Ok(head[9..12].parse().unwrap());
-            }
-        }
+        Some(answer.map(|answer| answer.status))
     }
 }

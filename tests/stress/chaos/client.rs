@@ -2,15 +2,13 @@
 
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
-use std::io::{ErrorKind, Read, Write};
-use std::net::{Shutdown, TcpStream};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use support::{Client, Got, SOON, shown, sse::Block};
+
 use super::Run;
 use crate::plan::{Plan, Random, TYPES};
-use support::sse::{Block, Item, Parser};
-use support::{SOON, shown};
 
 /// How often a client that waits looks whether all is over.
 const LOOK: Duration = Duration::from_millis(20);
@@ -62,30 +60,7 @@ impl Tally {
     }
 }
 
-/// What came over one connection.
-#[derive(Default)]
-struct Incoming {
-    head: Vec<u8>,
-    is_stream: bool,
-    parser: Parser,
-}
-
-impl Incoming {
-    fn feed(&mut self, bytes: &[u8]) {
-        if self.is_stream {
-            return self.parser.feed(bytes);
-        }
-        self.head.extend_from_slice(bytes);
-        if let Some(at) = self.head.windows(4).position(|four| four == b"\r\n\r\n") {
-            let head = &self.head[..at];
-            assert!(head.starts_with(b"HTTP/1.1 200 OK\r\n"), "head: {:?}", shown(&self.head));
-            self.is_stream = true;
-            self.parser.feed(&self.head[at + 4..]);
-        }
-    }
-}
-
-pub(crate) struct Client<'r> {
+pub(crate) struct Listener<'r> {
     number: u64,
     run: &'r Run,
     random: Random,
@@ -99,8 +74,8 @@ pub(crate) struct Client<'r> {
     tally: Tally,
 }
 
-impl<'r> Client<'r> {
-    pub(crate) fn new(number: u64, run: &'r Run) -> Client<'r> {
+impl<'r> Listener<'r> {
+    pub(crate) fn new(number: u64, run: &'r Run) -> Listener<'r> {
         let mut random = Random::new(!run.plan.seed, number);
         let set = 1 + random.below((1 << TYPES.len()) - 1);
         let subscribed: [bool; TYPES.len()] = std::array::from_fn(|kind| set >> kind & 1 == 1);
@@ -111,7 +86,7 @@ impl<'r> Client<'r> {
         if subscribed == [true; TYPES.len()] {
             "&event=*".clone_into(&mut query);
         }
-        Client {
+        Listener {
             number,
             run,
             random,
@@ -128,10 +103,9 @@ impl<'r> Client<'r> {
     pub(crate) fn listen_to_the_end(mut self) -> Tally {
         while !self.has_everything() {
             self.assert_in_time();
-            let connected = TcpStream::connect_timeout(&self.run.addr, SOON);
-            if let Ok(socket) = connected {
+            if let Ok(client) = Client::try_connect(self.run.addr) {
                 self.tally.connections += 1;
-                self.listen(socket);
+                self.listen(client);
                 if self.random.one_in(12) && !self.run.is_calm() {
                     // A tunnel: what it misses is more than one slice of the history.
                     thread::sleep(Duration::from_millis(self.random.below(400) as u64));
@@ -173,7 +147,7 @@ impl<'r> Client<'r> {
     }
 
     /// One connection, from its request to its end.
-    fn listen(&mut self, mut socket: TcpStream) {
+    fn listen(&mut self, mut client: Client) {
         let cut = match self.random.below(40) {
             0 | 1 => Cut::WithinRequest,
             2..14 => Cut::Close,
@@ -187,48 +161,45 @@ impl<'r> Client<'r> {
         let life = Duration::from_millis(self.random.below(400) as u64);
         let begin = Instant::now();
 
-        socket.set_nodelay(true).unwrap();
-        socket.set_read_timeout(Some(LOOK)).unwrap();
-        socket.set_write_timeout(Some(SOON)).unwrap();
+        client.wait_at_most(LOOK);
         let request = self.request();
         if matches!(cut, Cut::WithinRequest) && !self.run.is_calm() {
             let part = self.random.below(request.len());
-            let _ = socket.write_all(&request[..part]);
+            let _ = client.try_send(&request[..part]);
             return;
         }
-        if socket.write_all(&request).is_err() {
+        if client.try_send(&request).is_err() {
             return;
         }
-        let mut incoming = Incoming::default();
-        let (mut read, mut piece) = (0, [0; 4096]);
+        let mut read = 0;
         while !self.has_everything() {
             self.assert_in_time();
-            let mut most = 1 + self.random.below(piece.len());
+            let mut most = 1 + self.random.below(4096);
             if !self.run.is_calm() {
                 most = most.min(life_bytes.saturating_sub(read));
                 if most == 0 || begin.elapsed() >= life {
-                    self.cut(cut, socket, &mut incoming);
+                    self.cut(cut, &mut client);
                     break;
                 }
             }
-            match socket.read(&mut piece[..most]) {
-                Ok(count @ 1..) => {
+            match client.read(most) {
+                Got::Bytes(count) => {
                     read += count;
-                    self.take(&mut incoming, &piece[..count]);
+                    self.take(&mut client);
                 }
-                Err(error) if is_nothing_yet(&error) => {}
-                Ok(_) | Err(_) => {
+                Got::Nothing => {}
+                Got::End => {
                     self.tally.ended += 1;
                     break;
                 }
             }
         }
-        self.tally.cut_within += u64::from(!incoming.parser.rest().is_empty());
+        self.tally.cut_within += u64::from(client.is_within_a_block());
     }
 
     /// With the id in the header or, sometimes, in the query.
     fn request(&mut self) -> Vec<u8> {
-        let Client { query, last_id, .. } = self;
+        let Listener { query, last_id, .. } = self;
         match last_id {
             None => format!("GET /event?{query} HTTP/1.1\r\nHost: a\r\n\r\n"),
             Some(id) if self.random.one_in(4) => {
@@ -242,31 +213,21 @@ impl<'r> Client<'r> {
         .into_bytes()
     }
 
-    fn cut(&mut self, cut: Cut, mut socket: TcpStream, incoming: &mut Incoming) {
+    fn cut(&mut self, cut: Cut, client: &mut Client) {
         match cut {
             Cut::WithinRequest | Cut::Close => {}
-            Cut::Reset => {
-                let unread = socket.peek(&mut [0]);
-                self.tally.resets += u64::from(matches!(unread, Ok(1)));
-            }
+            Cut::Reset => self.tally.resets += u64::from(client.has_something_unread()),
             Cut::Finish => {
-                let mut piece = [0; 4096];
-                socket.set_nonblocking(true).unwrap();
-                while let Ok(count @ 1..) = socket.read(&mut piece) {
-                    self.take(incoming, &piece[..count]);
+                client.wait_no_more();
+                while let Got::Bytes(_) = client.read(4096) {
+                    self.take(client);
                 }
             }
             Cut::Half => {
-                let mut piece = [0; 4096];
+                client.half_close();
                 let end = Instant::now() + SOON;
-                // Fails where the other side has ended it.
-                let _ = socket.shutdown(Shutdown::Write);
-                loop {
-                    match socket.read(&mut piece) {
-                        Ok(count @ 1..) => self.take(incoming, &piece[..count]),
-                        Err(error) if is_nothing_yet(&error) => {}
-                        Ok(_) | Err(_) => return,
-                    }
+                while client.read(4096) != Got::End {
+                    self.take(client);
                     if Instant::now() >= end {
                         return self.wrong("the end of a half-closed stream did not come");
                     }
@@ -275,12 +236,9 @@ impl<'r> Client<'r> {
         }
     }
 
-    fn take(&mut self, incoming: &mut Incoming, bytes: &[u8]) {
-        incoming.feed(bytes);
-        while let Some(item) = incoming.parser.item() {
-            if let Item::Block(block) = item {
-                self.take_block(block);
-            }
+    fn take(&mut self, client: &mut Client) {
+        while let Some(block) = client.block() {
+            self.take_block(block);
         }
     }
 
@@ -346,15 +304,11 @@ impl<'r> Client<'r> {
     }
 
     fn wrong(&mut self, what: &str) {
-        let Client { number, query, last_id, position, .. } = self;
+        let Listener { number, query, last_id, position, .. } = self;
         let connection = self.tally.connections;
         self.tally.evidence.push(format!(
             "client {number} ({query}), connection {connection}, at {position:?}, last id \
              {last_id:?}: {what}"
         ));
     }
-}
-
-pub(crate) fn is_nothing_yet(error: &std::io::Error) -> bool {
-    matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut | ErrorKind::Interrupted)
 }

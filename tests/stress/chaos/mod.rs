@@ -16,7 +16,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use crate::alone;
 use crate::plan::{Plan, TYPES};
-use client::{Client, Tally};
+use client::{Listener, Tally};
 use support::{Hub, SOON, eventually};
 
 /// Client threads do little.
@@ -109,7 +109,7 @@ fn client<'s>(
     thread::Builder::new()
         .name(format!("client {number}"))
         .stack_size(STACK)
-        .spawn_scoped(scope, move || Client::new(number, run).listen_to_the_end())
+        .spawn_scoped(scope, move || Listener::new(number, run).listen_to_the_end())
         .unwrap()
 }
 

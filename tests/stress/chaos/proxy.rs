@@ -6,10 +6,9 @@ use std::sync::atomic::Ordering;
 use std::thread::{self, Scope};
 use std::time::Duration;
 
-use super::client::is_nothing_yet;
 use super::{Run, STACK};
 use crate::plan::Random;
-use support::SOON;
+use support::{SOON, is_nothing_yet};
 
 /// How often a relay that waits looks whether all is over.
 const LOOK: Duration = Duration::from_millis(10);

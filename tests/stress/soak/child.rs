@@ -8,7 +8,7 @@ use std::process::{self, Command, Stdio};
 use std::time::Duration;
 
 use crate::source::{Numbers, PUBLISHERS};
-use support::crowd::measure;
+use support::measure;
 
 /// Where the child finds its leader.
 pub(crate) const CONTROL: &str = "WEBSSE_SOAK_CONTROL";
@@ -23,7 +23,7 @@ pub(crate) struct Level {
     pub(crate) threads: usize,
     pub(crate) descriptors: usize,
     /// Bytes of memory.
-    pub(crate) resident: u64,
+    pub(crate) resident: usize,
 }
 
 impl fmt::Display for Level {
@@ -109,7 +109,7 @@ impl Child {
     pub(crate) fn level(&self) -> Level {
         let pid = self.process.id();
         let (threads, descriptors) = (measure::threads(pid), measure::descriptors(pid));
-        Level { threads, descriptors, resident: measure::resident(pid) }
+        Level { threads, descriptors, resident: measure::memory(pid).0 }
     }
 
     /// Waits until threads and descriptors are those of this level.

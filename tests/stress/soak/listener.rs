@@ -6,10 +6,10 @@ use std::time::{Duration, Instant};
 
 use super::round::{Stage, add};
 use crate::check::{Check, Kept};
-use crate::connection::{Connection, Got, LOOK};
+use crate::connection::{LOOK, open};
 use crate::plan::{Random, TYPES};
 use crate::source::{BULK, Set, random_set};
-use support::SOON;
+use support::{Client, Got, SOON};
 
 /// Listeners that read at once what comes.
 const PROMPT: u64 = 24;
@@ -58,7 +58,7 @@ impl Listener {
         while !self.has_everything(stage) {
             let resumes = !self.check.is_here_for_the_first_time();
             let request = self.check.request(self.random.one_in(4));
-            let mut connection = Connection::open(stage.addr, &request, self.is_slow);
+            let mut connection = open(stage.addr, &request, self.is_slow);
             add(&stage.figures.connections, 1);
             add(&stage.figures.resumed, u64::from(resumes));
             if self.is_slow {
@@ -84,7 +84,7 @@ impl Listener {
     }
 
     /// Reads once and checks what is whole.
-    fn hear(&mut self, connection: &mut Connection, most: usize, stage: &Stage<'_>) -> Got {
+    fn hear(&mut self, connection: &mut Client, most: usize, stage: &Stage<'_>) -> Got {
         let got = connection.read(most);
         while let Some(block) = connection.block() {
             self.check.take(&block, &stage.source);
@@ -92,7 +92,7 @@ impl Listener {
         got
     }
 
-    fn hear_and_leave(&mut self, connection: &mut Connection, stage: &Stage<'_>) {
+    fn hear_and_leave(&mut self, connection: &mut Client, stage: &Stage<'_>) {
         let until = Instant::now() + Duration::from_millis(self.random.below(STAY) as u64);
         while !self.has_everything(stage) {
             if !stage.is_calm() && Instant::now() >= until {
@@ -107,14 +107,14 @@ impl Listener {
     }
 
     /// By a reset where something is unread, with nothing unread, or half-closed.
-    fn leave(&mut self, connection: &mut Connection, stage: &Stage<'_>) {
+    fn leave(&mut self, connection: &mut Client, stage: &Stage<'_>) {
         match self.random.below(20) {
             0..10 => {
                 connection.has_something_unread();
             }
             10..19 => {
                 connection.wait_no_more();
-                while self.hear(connection, usize::MAX, stage) == Got::Bytes {}
+                while matches!(self.hear(connection, usize::MAX, stage), Got::Bytes(_)) {}
             }
             _ => {
                 connection.half_close();
@@ -128,7 +128,7 @@ impl Listener {
 
     /// Reads slowly or not at all for some seconds, then what there is, and so on, until the server
     /// lets go of it.
-    fn dawdle(&mut self, connection: &mut Connection, stage: &Stage<'_>) {
+    fn dawdle(&mut self, connection: &mut Client, stage: &Stage<'_>) {
         while !self.has_everything(stage) {
             let until = Instant::now() + Duration::from_millis(self.random.below(DAWDLE) as u64);
             let sips = self.random.one_in(2);
@@ -142,8 +142,8 @@ impl Listener {
             }
             loop {
                 match self.hear(connection, usize::MAX, stage) {
-                    Got::Bytes if self.has_everything(stage) => return,
-                    Got::Bytes => {}
+                    Got::Bytes(_) if self.has_everything(stage) => return,
+                    Got::Bytes(_) => {}
                     Got::Nothing => break,
                     Got::End => {
                         add(&stage.figures.slow_cut, 1);

@@ -28,7 +28,7 @@ const ROUND: Duration = Duration::from_secs(20);
 /// By how much more memory than after the first round counts as the same: one block that is in use
 /// keeps the allocator from giving back all that was freed below it. In ten minutes it is less than
 /// 512 bytes for each connection.
-const SLACK: u64 = 24 << 20;
+const SLACK: usize = 24 << 20;
 
 /// The test, as the program knows it.
 const NAME: &str =

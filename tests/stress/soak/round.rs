@@ -13,13 +13,12 @@ use super::junk;
 use super::listener::Listener;
 use super::server::BULK_BYTES;
 use crate::check::{Check, Kept};
-use crate::connection::{Connection, Got};
+use crate::connection::{open, wait_for_head};
 use crate::limit::Limit;
 use crate::plan::TYPES;
 use crate::source::{Numbers, PUBLISHERS, Source};
-use support::SOON;
-use support::crowd::Caller;
-use support::crowd::measure;
+use support::measure;
+use support::{Client, Got, SOON};
 
 /// The publishers that post over HTTP, and how many events each posts a second at most.
 const POSTERS: std::ops::Range<usize> = 2..PUBLISHERS;
@@ -216,13 +215,13 @@ fn post(stage: &Stage<'_>, publisher: usize) -> u64 {
     let _guard = stage.limit.guard();
     let mut number = 0;
     while !stage.is_to_stop() {
-        let mut caller = Caller::connect(stage.addr).unwrap();
+        let mut client = Client::connect(stage.addr);
         while !stage.is_to_stop() {
             number += 1;
             let event = TYPES[stage.source.kind(publisher, number)];
             let data = stage.source.data(publisher, number);
-            caller.post(&format!("/send?event={event}"), &data).unwrap();
-            assert_eq!(caller.answer().unwrap(), 200, "event {number}");
+            let status = client.post(&format!("/send?event={event}"), &data).unwrap();
+            assert_eq!(status, 200, "event {number}");
             add(&stage.figures.posts, 1);
             // The pace of the publisher.
             thread::sleep(Duration::from_secs(1) / POSTS_A_SECOND);
@@ -238,8 +237,8 @@ fn post(stage: &Stage<'_>, publisher: usize) -> u64 {
 fn shut_down(stage: &Stage<'_>, child: &mut Child) {
     let held = (0..HELD).map(|number| {
         let mut check = Check::new(format!("held {number}"), [true; TYPES.len()], Kept::All);
-        let mut connection = Connection::open(stage.addr, &check.request(false), false);
-        assert!(connection.wait_for_head(), "a stream ended before its head");
+        let mut connection = open(stage.addr, &check.request(false), false);
+        assert!(wait_for_head(&mut connection), "a stream ended before its head");
         connection
     });
     let held: Vec<_> = held.collect();

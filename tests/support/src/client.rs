@@ -1,65 +1,79 @@
 //! A client that sends exactly what it is told, sees every byte, and reads with deadlines.
 
-use std::io::{self, ErrorKind, Read, Write};
-use std::net::{Shutdown, SocketAddr, TcpStream};
-use std::time::{Duration, Instant};
+use std::{
+    io::{self, ErrorKind, Read, Write},
+    mem::{MaybeUninit, take},
+    net::{Shutdown, SocketAddr, TcpStream},
+    time::{Duration, Instant},
+};
 
-use super::sse::{Block, Item, Parser};
-use super::{SOON, shown};
+use socket2::{Domain, Socket, Type};
 
-/// A response: its head, and its body where it was read.
-#[derive(Debug)]
-pub struct Answer {
-    pub status: u16,
-    pub line: String,
-    /// Names in lower case, in the order they came.
-    pub fields: Vec<(String, String)>,
-    pub body: Vec<u8>,
-}
+use crate::{
+    SOON,
+    answer::Answer,
+    is_nothing_yet, shown,
+    sse::{Block, Item, Parser},
+};
 
-impl Answer {
-    /// The value of a field that comes at most once.
-    #[track_caller]
-    pub fn field(&self, name: &str) -> Option<&str> {
-        let mut values = self.fields.iter().filter(|(field, _)| field == name);
-        let first = values.next().map(|(_, value)| value.as_str());
-        assert!(values.next().is_none(), "field {name} came twice: {self:?}");
-        first
-    }
-
-    pub fn text(&self) -> String {
-        String::from_utf8(self.body.clone()).unwrap()
-    }
-
-    /// An error is explained in one line of plain text.
-    #[track_caller]
-    pub fn assert_explained(&self) {
-        let kind = self.field("content-type").unwrap_or_default();
-        assert!(kind.starts_with("text/plain"), "type of an error: {self:?}");
-        let text = self.text();
-        let line = text.strip_suffix('\n').unwrap_or(&text);
-        assert!(
-            !line.trim().is_empty() && !line.contains(['\n', '\r']),
-            "expected one line of explanation, got {text:?}"
-        );
-    }
+/// What a single read came to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Got {
+    Bytes(usize),
+    Nothing,
+    /// The other side has ended the connection, in order or not.
+    End,
 }
 
 /// A connection that sends exactly what it is told and reads with deadlines.
 pub struct Client {
-    socket: TcpStream,
+    socket: Socket,
     /// Read from the socket, not yet looked at; the body of a stream goes on to `parser`.
     unread: Vec<u8>,
+    /// The head of a stream was taken.
+    is_stream: bool,
     parser: Parser,
+    was_reset: bool,
+}
+
+/// Over any socket that is connected.
+impl<S: Into<Socket>> From<S> for Client {
+    fn from(socket: S) -> Client {
+        let socket = socket.into();
+        socket.set_write_timeout(Some(SOON)).unwrap();
+        socket.set_read_timeout(Some(SOON)).unwrap();
+        let (unread, parser) = (Vec::new(), Parser::default());
+        Client { socket, unread, is_stream: false, parser, was_reset: false }
+    }
 }
 
 impl Client {
+    #[track_caller]
     pub fn connect(addr: SocketAddr) -> Client {
-        let socket = TcpStream::connect_timeout(&addr, SOON).unwrap();
-        socket.set_nodelay(true).unwrap();
-        socket.set_write_timeout(Some(SOON)).unwrap();
-        socket.set_read_timeout(Some(SOON)).unwrap();
-        Client { socket, unread: Vec::new(), parser: Parser::default() }
+        Client::try_connect(addr).unwrap()
+    }
+
+    pub fn try_connect(addr: SocketAddr) -> io::Result<Client> {
+        let socket = TcpStream::connect_timeout(&addr, SOON)?;
+        socket.set_nodelay(true)?;
+        Ok(Client::from(socket))
+    }
+
+    /// One whose socket takes no more than so many bytes that it does not read, or some more.
+    pub fn try_connect_narrow(addr: SocketAddr, buffer: usize) -> io::Result<Client> {
+        let socket = Socket::new(Domain::for_address(addr), Type::STREAM, None)?;
+        socket.set_recv_buffer_size(buffer)?;
+        socket.connect_timeout(&addr.into(), SOON)?;
+        socket.set_tcp_nodelay(true)?;
+        Ok(Client::from(socket))
+    }
+
+    /// A client that has sent `raw` on a connection of its own.
+    #[track_caller]
+    pub fn ask(addr: SocketAddr, raw: impl AsRef<[u8]>) -> Client {
+        let mut client = Client::connect(addr);
+        client.send(raw);
+        client
     }
 
     #[track_caller]
@@ -72,115 +86,136 @@ impl Client {
         self.socket.write_all(bytes.as_ref())
     }
 
-    /// A second handle, for a thread that writes while this one reads.
-    pub fn socket(&self) -> TcpStream {
-        self.socket.try_clone().unwrap()
+    /// Posts a text over this connection, which goes on; returns the status of the answer.
+    pub fn post(&mut self, target: &str, text: &str) -> io::Result<u16> {
+        let length = text.len();
+        let request = format!(
+            "POST {target} HTTP/1.1\r\nHost: hub\r\nContent-Type: text/plain\r\n\
+             Content-Length: {length}\r\n\r\n{text}"
+        );
+        self.try_send(request)?;
+        Ok(self.try_answer(Instant::now() + 2 * SOON)?.status)
     }
 
-    /// No more will be sent; answers can still be read.
+    /// A second handle, for a thread that writes while this one reads.
+    pub fn socket(&self) -> TcpStream {
+        self.socket.try_clone().unwrap().into()
+    }
+
+    /// No more will be sent; answers can still be read. The server may have ended it by now.
     pub fn half_close(&mut self) {
-        self.socket.shutdown(Shutdown::Write).unwrap();
+        match self.socket.shutdown(Shutdown::Write) {
+            Err(error) if error.kind() == ErrorKind::NotConnected => {}
+            done => done.unwrap(),
+        }
+    }
+
+    /// How long [`read`](Client::read) waits.
+    pub fn wait_at_most(&self, time: Duration) {
+        self.socket.set_read_timeout(Some(time)).unwrap();
+    }
+
+    /// From now on [`read`](Client::read) does not wait.
+    pub fn wait_no_more(&self) {
+        self.socket.set_nonblocking(true).unwrap();
+    }
+
+    /// Waits until something is unread, which makes its close a reset; false where nothing comes.
+    pub fn has_something_unread(&self) -> bool {
+        matches!(self.socket.peek(&mut [MaybeUninit::uninit()]), Ok(1))
+    }
+
+    /// Reads once, at most so many bytes.
+    pub fn read(&mut self, most: usize) -> Got {
+        match self.receive(most) {
+            Ok(0) => Got::End,
+            Ok(count) => Got::Bytes(count),
+            Err(error) if is_nothing_yet(&error) => Got::Nothing,
+            Err(_) => {
+                self.was_reset = true;
+                Got::End
+            }
+        }
+    }
+
+    fn receive(&mut self, most: usize) -> io::Result<usize> {
+        let mut piece = [0; 16 * 1024];
+        let most = most.min(piece.len());
+        let count = self.socket.read(&mut piece[..most])?;
+        self.unread.extend_from_slice(&piece[..count]);
+        Ok(count)
     }
 
     /// Reads what there is, waiting for the first byte until `end`: 0 is the end of the
     /// connection, [`ErrorKind::TimedOut`] means nothing came.
     pub fn fill(&mut self, end: Instant) -> io::Result<usize> {
-        let left = end.saturating_duration_since(Instant::now());
-        if left.is_zero() {
-            return Err(ErrorKind::TimedOut.into());
-        }
-        self.socket.set_read_timeout(Some(left))?;
-        let mut piece = [0; 16 * 1024];
         loop {
-            match self.socket.read(&mut piece) {
-                Ok(count) => {
-                    self.unread.extend_from_slice(&piece[..count]);
-                    return Ok(count);
-                }
-                Err(error) if error.kind() == ErrorKind::Interrupted => {}
-                Err(error) if error.kind() == ErrorKind::WouldBlock => {
-                    return Err(ErrorKind::TimedOut.into());
-                }
-                Err(error) => return Err(error),
+            let left = end.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return Err(ErrorKind::TimedOut.into());
+            }
+            self.socket.set_read_timeout(Some(left))?;
+            match self.receive(usize::MAX) {
+                Err(error) if is_nothing_yet(&error) => {}
+                received => return received,
             }
         }
     }
 
     /// Like [`fill`](Client::fill), when more has to come.
-    #[track_caller]
-    fn need(&mut self, end: Instant, expected: &str) {
-        let got = self.fill(end);
-        if !matches!(got, Ok(1..)) {
-            let got = got.map_or_else(|error| error.to_string(), |_| "the end".to_owned());
-            let unread = shown(&self.unread);
-            panic!("expected {expected}, got {got}; unread before it: {unread:?}");
-        }
+    fn need(&mut self, end: Instant, expected: &str) -> io::Result<()> {
+        let (kind, got) = match self.fill(end) {
+            Ok(1..) => return Ok(()),
+            Ok(_) => (ErrorKind::UnexpectedEof, "the end".to_owned()),
+            Err(error) => (error.kind(), error.to_string()),
+        };
+        let unread = shown(&self.unread);
+        let text = format!("expected {expected}, got {got}; unread before it: {unread:?}");
+        Err(io::Error::new(kind, text))
     }
 
     /// Everything read and not yet looked at; waits for at least one byte.
     #[track_caller]
     pub fn piece(&mut self) -> Vec<u8> {
         if self.unread.is_empty() {
-            self.need(Instant::now() + SOON, "more of the body");
+            self.need(Instant::now() + SOON, "more of the body").unwrap();
         }
-        std::mem::take(&mut self.unread)
+        take(&mut self.unread)
     }
 
     /// The next response's head; its lines must end in CRLF.
     #[track_caller]
     pub fn head(&mut self) -> Answer {
-        let end = Instant::now() + SOON;
-        let at = loop {
-            let found = self.unread.windows(4).position(|four| four == b"\r\n\r\n");
-            match found {
-                Some(at) => break at,
-                None => self.need(end, "a response's head"),
+        self.try_head(Instant::now() + SOON).unwrap()
+    }
+
+    pub fn try_head(&mut self, end: Instant) -> io::Result<Answer> {
+        loop {
+            if let Some(head) = Answer::take_head(&mut self.unread) {
+                self.is_stream = head.is_stream();
+                return Ok(head);
             }
-        };
-        let rest = self.unread.split_off(at + 4);
-        let head = std::mem::replace(&mut self.unread, rest);
-        let head = String::from_utf8(head).unwrap();
-        let mut lines = head.trim_end_matches("\r\n").split("\r\n");
-        let line = lines.next().unwrap().to_owned();
-        let status = line
-            .strip_prefix("HTTP/1.1 ")
-            .and_then(|rest| rest.get(..3)?.parse().ok())
-            .unwrap_or_else(|| panic!("expected a status line, got {line:?}"));
-        let fields = lines
-            .map(|line| {
-                let bare = line.contains(['\r', '\n']);
-                let (name, value) = line
-                    .split_once(": ")
-                    .filter(|_| !bare)
-                    .unwrap_or_else(|| panic!("expected `name: value`, got {line:?} in {head:?}"));
-                (name.to_ascii_lowercase(), value.to_owned())
-            })
-            .collect();
-        Answer { status, line, fields, body: Vec::new() }
+            self.need(end, "a response's head")?;
+        }
     }
 
     /// The next response with its body: by its `Content-Length`, else up to the connection's end.
     #[track_caller]
     pub fn answer(&mut self) -> Answer {
-        let mut answer = self.head();
-        let end = Instant::now() + SOON;
-        assert_eq!(answer.field("transfer-encoding"), None, "{answer:?}");
-        let size = if answer.status < 200 || answer.status == 204 {
-            0
-        } else if let Some(size) = answer.field("content-length") {
-            size.parse().unwrap()
-        } else {
-            while !matches!(self.fill(end), Ok(0)) {
-                assert!(Instant::now() < end, "expected the end of {answer:?}");
-            }
-            self.unread.len()
+        self.try_answer(Instant::now() + SOON).unwrap()
+    }
+
+    pub fn try_answer(&mut self, end: Instant) -> io::Result<Answer> {
+        let mut answer = self.try_head(end)?;
+        let Some(size) = answer.body_size() else {
+            answer.body = self.rest(end)?;
+            return Ok(answer);
         };
         while self.unread.len() < size {
-            self.need(end, "the whole body of a response");
+            self.need(end, "the whole body of a response")?;
         }
-        let rest = self.unread.split_off(size);
-        answer.body = std::mem::replace(&mut self.unread, rest);
-        answer
+        answer.take_body(&mut self.unread, size);
+        Ok(answer)
     }
 
     /// The server ends the connection in order (not with a reset), and sends nothing more.
@@ -195,19 +230,21 @@ impl Client {
         );
     }
 
+    /// Whatever still comes until the connection ends in order.
+    pub fn rest(&mut self, end: Instant) -> io::Result<Vec<u8>> {
+        while self.fill(end)? > 0 {}
+        Ok(take(&mut self.unread))
+    }
+
     /// Whatever still comes until the connection ends, with or without a reset.
     #[track_caller]
     pub fn drain(&mut self, deadline: Duration) -> Vec<u8> {
-        let end = Instant::now() + deadline;
-        loop {
-            match self.fill(end) {
-                Ok(1..) => {}
-                Err(error) if error.kind() == ErrorKind::TimedOut => {
-                    let unread = shown(&self.unread);
-                    panic!("expected the connection to end within {deadline:?}, got {unread:?}");
-                }
-                Ok(0) | Err(_) => return std::mem::take(&mut self.unread),
+        match self.rest(Instant::now() + deadline) {
+            Err(error) if error.kind() == ErrorKind::TimedOut => {
+                let unread = shown(&self.unread);
+                panic!("expected the connection to end within {deadline:?}, got {unread:?}");
             }
+            rest => rest.unwrap_or_else(|_| take(&mut self.unread)),
         }
     }
 
@@ -217,7 +254,7 @@ impl Client {
     pub fn item_within(&mut self, deadline: Duration) -> Option<Item> {
         let end = Instant::now() + deadline;
         loop {
-            self.parser.feed(&std::mem::take(&mut self.unread));
+            self.parser.feed(&take(&mut self.unread));
             if let Some(item) = self.parser.item() {
                 return Some(item);
             }
@@ -234,6 +271,42 @@ impl Client {
                 }
             }
         }
+    }
+
+    /// Whether the head of a stream is here, or was.
+    #[track_caller]
+    pub fn has_head(&mut self) -> bool {
+        if !self.is_stream
+            && let Some(head) = Answer::take_head(&mut self.unread)
+        {
+            head.assert_stream();
+            self.is_stream = true;
+        }
+        self.is_stream
+    }
+
+    /// The next block that is here whole; comments before it are passed over.
+    #[track_caller]
+    pub fn block(&mut self) -> Option<Block> {
+        if self.has_head() {
+            self.parser.feed(&take(&mut self.unread));
+        }
+        loop {
+            match self.parser.item()? {
+                Item::Block(block) => return Some(block),
+                Item::Comment(_) => {}
+            }
+        }
+    }
+
+    /// Whether the beginning of a block is here, and not its end.
+    pub fn is_within_a_block(&self) -> bool {
+        !self.parser.rest().is_empty()
+    }
+
+    /// Whether it ended, if it has, with a reset or in the middle of a block.
+    pub fn was_broken_off(&self) -> bool {
+        self.was_reset || self.is_within_a_block()
     }
 
     /// The comment and the `retry` with which every stream begins.
@@ -255,8 +328,7 @@ impl Client {
     #[track_caller]
     pub fn stream_head(&mut self) -> Answer {
         let head = self.head();
-        assert_eq!(head.line, "HTTP/1.1 200 OK", "head of a stream: {head:?}");
-        assert_eq!(head.field("content-type"), Some("text/event-stream"), "{head:?}");
+        head.assert_stream();
         self.preamble();
         head
     }
@@ -264,8 +336,14 @@ impl Client {
     /// The next event that a client would dispatch; comments and positions before it are passed over.
     #[track_caller]
     pub fn event(&mut self) -> Block {
+        self.event_within(SOON)
+    }
+
+    /// The same, if it may take longer.
+    #[track_caller]
+    pub fn event_within(&mut self, deadline: Duration) -> Block {
         loop {
-            match self.item_within(SOON) {
+            match self.item_within(deadline) {
                 Some(Item::Block(block)) if block.data.is_some() => return block,
                 Some(
                     Item::Comment(_)

@@ -4,21 +4,27 @@
 #![allow(clippy::unwrap_used)]
 
 use std::fmt::Debug;
+use std::io::{self, ErrorKind};
 use std::net::SocketAddr;
-use std::sync::{Mutex, Once, PoisonError};
+use std::thread;
 use std::time::{Duration, Instant};
-use std::{panic, thread};
 
 use websse::http::HttpServer;
 use websse::{Builder, Message, Server};
 
+mod answer;
 mod client;
 pub mod crowd;
+pub mod measure;
+pub mod panics;
 pub mod process;
 pub mod resume;
 pub mod sse;
 pub mod table;
-pub use client::{Answer, Client};
+
+pub use answer::Answer;
+pub use client::{Client, Got};
+pub use panics::{assert_no_panics, watch_for_panics};
 
 /// How long anything that must happen at once may take on a busy machine.
 pub const SOON: Duration = Duration::from_secs(5);
@@ -46,6 +52,11 @@ pub fn eventually<T: PartialEq + Debug>(
 pub fn shown(bytes: &[u8]) -> String {
     let text = bytes[..bytes.len().min(600)].escape_ascii().to_string();
     if bytes.len() > 600 { format!("{text}… ({} bytes)", bytes.len()) } else { text }
+}
+
+/// Whether a read with a time-out has only come to its end.
+pub fn is_nothing_yet(error: &io::Error) -> bool {
+    matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut | ErrorKind::Interrupted)
 }
 
 /// A running [`Server`] with its two handlers on `/event` and `/send`, on a free port of loopback.
@@ -94,9 +105,7 @@ impl Hub {
 
     /// A client that has sent `raw` on a connection of its own.
     pub fn ask(&self, raw: impl AsRef<[u8]>) -> Client {
-        let mut client = self.connect();
-        client.send(raw);
-        client
+        Client::ask(self.addr(), raw)
     }
 
     /// A client of `/event` + `query` that has its head and its preamble: from here on it gets
@@ -140,30 +149,4 @@ pub fn running() -> Server {
     server.register_events(["", "a"]).unwrap();
     server.run().unwrap();
     server
-}
-
-/// What the library's own threads died of. Those of HTTP connections are left out: routes of a test
-/// may panic there.
-static PANICS: Mutex<Vec<String>> = Mutex::new(Vec::new());
-
-/// From now on a panic on the broadcaster's thread is noted, which nobody would see otherwise.
-pub fn watch_for_panics() {
-    static ONCE: Once = Once::new();
-    ONCE.call_once(|| {
-        let usual = panic::take_hook();
-        panic::set_hook(Box::new(move |info| {
-            usual(info);
-            if thread::current().name().is_some_and(|name| name.starts_with("websse-b")) {
-                let mut panics = PANICS.lock().unwrap_or_else(PoisonError::into_inner);
-                panics.push(info.to_string());
-            }
-        }));
-    });
-}
-
-/// No broadcaster of this process, of whichever test, has panicked so far.
-#[track_caller]
-pub fn assert_no_panics() {
-    let panics = PANICS.lock().unwrap_or_else(PoisonError::into_inner).clone();
-    assert_eq!(panics, Vec::<String>::new(), "panics of a broadcaster");
 }

@@ -1,5 +1,6 @@
 //! A client that comes back, and what it is told.
 
+use serde_json::Value;
 use websse::{EventId, Message};
 
 use crate::sse::Block;
@@ -73,49 +74,15 @@ pub fn gap_in(event: &Block) -> (String, Option<String>) {
     assert_eq!(event.event.as_deref(), Some("stream-gap"), "{event:?}");
     assert_eq!((&event.id, event.retry), (&None, None), "{event:?}");
     let data = event.data.as_deref().unwrap();
-    let parsed = parse(data).filter(|(_, _, rest)| rest.is_empty());
-    let Some((requested, oldest, _)) = parsed else {
+    let gap: Value = serde_json::from_str(data).unwrap_or_else(|error| panic!("{data}: {error}"));
+    let text = |name: &str| gap[name].as_str().map(str::to_owned);
+    let is_whole = gap.as_object().is_some_and(|fields| fields.len() == 2)
+        && data.starts_with(r#"{"requested":""#)
+        && (data.contains(r#"","oldest":""#) || data.ends_with(r#"","oldest":null}"#));
+    let Some(requested) = text("requested").filter(|_| is_whole) else {
         panic!(r#"expected {{"requested":"…","oldest":"…" or null}}, got {data}"#);
     };
-    (requested, oldest)
-}
-
-fn parse(json: &str) -> Option<(String, Option<String>, &str)> {
-    let (requested, rest) = string(json.strip_prefix(r#"{"requested":"#)?)?;
-    let rest = rest.strip_prefix(r#","oldest":"#)?;
-    let (oldest, rest) = match rest.strip_prefix("null") {
-        Some(rest) => (None, rest),
-        None => string(rest).map(|(oldest, rest)| (Some(oldest), rest))?,
-    };
-    Some((requested, oldest, rest.strip_prefix('}')?))
-}
-
-/// A string as RFC 8259, section 7, has it, and what follows.
-fn string(json: &str) -> Option<(String, &str)> {
-    let mut rest = json.strip_prefix('"')?.chars();
-    let mut text = String::new();
-    loop {
-        let character = match rest.next()? {
-            '"' => return Some((text, rest.as_str())),
-            '\\' => match rest.next()? {
-                same @ ('"' | '\\' | '/') => same,
-                'b' => '\u{8}',
-                'f' => '\u{c}',
-                'n' => '\n',
-                'r' => '\r',
-                't' => '\t',
-                'u' => {
-                    let digits = rest.as_str().get(..4)?;
-                    rest = rest.as_str()[4..].chars();
-                    char::from_u32(u32::from_str_radix(digits, 16).ok()?)?
-                }
-                _ => return None,
-            },
-            '\0'..' ' => return None,
-            plain => plain,
-        };
-        text.push(character);
-    }
+    (requested, text("oldest"))
 }
 
 /// Publishes events of these types with these data, and waits until each has its place in the

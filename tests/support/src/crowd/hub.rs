@@ -14,7 +14,8 @@ use websse::{
     http::{HttpServer, Request, Response},
 };
 
-use super::{HUB, LIFETIME, line_child::LineChild, measure, panics, payload};
+use super::{HUB, LIFETIME, line_child::LineChild, payload};
+use crate::{measure, panics};
 
 /// The event type of all scenarios, and how to listen to it.
 pub const EVENT: &str = "x";
@@ -145,7 +146,7 @@ pub(crate) fn run() -> ExitCode {
     let hub = Hub::start(Server::builder());
     let served = lifetime.and_then(|_| serve(&hub));
     hub.end();
-    panics::assert_no_panics();
+    panics::assert_no_panics_since();
     match served {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {

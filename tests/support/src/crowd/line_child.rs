@@ -7,7 +7,7 @@ use std::{
     time::Duration,
 };
 
-use super::measure;
+use crate::measure;
 
 /// Killed and waited for when dropped.
 #[derive(Debug)]

@@ -16,38 +16,33 @@
 //! | `line_child.rs` | a child process that answers each line with a line |
 //! | `handle.rs` | [`Crowd`], the leader's side |
 //! | `hub.rs` | [`Hub`] in this process, [`HubProcess`] in one of its own |
-//! | `panics.rs` | notices when any thread of a process panics |
-//! | `caller.rs` | [`Caller`], a blocking client for requests one after the other |
-//! | `measure.rs` | threads, descriptors, memory and processor time of a process |
 
 #![allow(clippy::print_stdout, clippy::print_stderr)]
 
-mod caller;
 mod client;
 mod ear;
 mod event_loop;
 mod handle;
 mod hub;
 mod line_child;
-pub mod measure;
-mod panics;
 pub mod parser;
 pub mod payload;
 mod protocol;
 mod report;
 
 pub use self::{
-    caller::Caller,
     client::Tally,
     ear::Ear,
     event_loop::run as run_crowd,
     handle::Crowd,
     hub::{EVENT, Hub, HubProcess, TARGET},
-    panics::assert_no_panics,
     report::Report,
 };
 
 use std::{process::ExitCode, time::Duration};
+
+pub use crate::measure;
+use crate::watch_for_panics;
 
 /// A child process ends after this time, whatever happens.
 const LIFETIME: Duration = Duration::from_secs(600);
@@ -63,7 +58,7 @@ pub fn run_as_child() -> Option<ExitCode> {
     if let Err(error) = rlimit::increase_nofile_limit(u64::MAX) {
         eprintln!("cannot raise the limit of descriptors: {error}");
     }
-    panics::watch();
+    watch_for_panics();
     match std::env::args().nth(1)?.as_str() {
         CROWD => Some(event_loop::run::<parser::Parser>()),
         HUB => Some(hub::run()),

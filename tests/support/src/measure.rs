@@ -77,14 +77,24 @@ pub fn descriptors(pid: u32) -> usize {
     entries(pid, "fd")
 }
 
-/// Resident memory in bytes.
-pub fn resident(pid: u32) -> u64 {
+/// Threads of this process whose names begin like this.
+pub fn own_threads_named(beginning: &str) -> Vec<String> {
+    let tasks = fs::read_dir("/proc/self/task").expect("this process is in /proc");
+    // A thread that ends meanwhile has no name any more.
+    let names = tasks.filter_map(|task| fs::read_to_string(task.ok()?.path().join("comm")).ok());
+    let names = names.map(|name| name.trim_end().to_owned());
+    names.filter(|name| name.starts_with(beginning)).collect()
+}
+
+/// Bytes of memory that are resident, and the most that ever were.
+pub fn memory(pid: u32) -> (usize, usize) {
     let status = read(pid, "status");
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
-    let kib =
-        line.and_then(|line| line.trim().strip_suffix(" kB")).and_then(|kib| kib.parse().ok());
-    let kib: u64 = kib.unwrap_or_else(|| panic!("expected VmRSS in kB, got {status}"));
-    kib * 1024
+    let bytes = |name: &str| {
+        let line = status.lines().find_map(|line| line.strip_prefix(name));
+        let kib = line.and_then(|line| line.trim().strip_suffix(" kB")?.parse::<usize>().ok());
+        1024 * kib.unwrap_or_else(|| panic!("expected {name} in kB, got {status}"))
+    };
+    (bytes("VmRSS:"), bytes("VmHWM:"))
 }
 
 /// Processor time used so far, in user and in kernel mode.
