@@ -4,10 +4,8 @@
 use std::thread;
 use std::time::{Duration, Instant};
 
-use support::{Hub, SOON, assert_no_panics, eventually, running};
-use websse::{
-    Frame, Message, PublishError, RunError, Server, SubscribeError, Subscription, TryPublishError,
-};
+use support::{Hub, SOON, assert_no_panics, eventually, next_event, running};
+use websse::{Frame, Message, PublishError, RunError, Server, SubscribeError, TryPublishError};
 
 #[test]
 fn publishing_needs_a_server_that_runs() {
@@ -102,12 +100,6 @@ fn of_several_types_none_is_registered_where_one_is_refused() {
     let server = Server::builder().history_events(0).build();
     assert!(server.register_events(["a", "b\nc", "d"]).is_err());
     assert!(!server.event_exists("a") && !server.event_exists("d"));
-}
-/// The next frame that is an event, as text.
-#[track_caller]
-fn next_event(subscription: &mut Subscription) -> String {
-    let frame = subscription.next_event(SOON).unwrap();
-    String::from_utf8(frame.as_bytes().to_vec()).unwrap()
 }
 #[test]
 fn several_threads_publish_at_once_and_everybody_sees_one_order() {

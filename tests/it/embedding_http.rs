@@ -11,7 +11,7 @@ use support::{
     Client, Hub, SOON, eventually,
     measure::own_threads_named,
     process::{Running, in_a_process_of_its_own},
-    shown,
+    running, shown,
 };
 use websse::http::{HttpServer, Request, Response};
 use websse::{Message, Server};
@@ -26,14 +26,6 @@ const POST: &str = "POST /send?data=x HTTP/1.1\r\nHost: a\r\n\r\n";
 
 fn get(path: &str) -> String {
     format!("GET {path} HTTP/1.1\r\nHost: a\r\n\r\n")
-}
-
-/// A server that runs, with the general type.
-fn running() -> Server {
-    let server = Server::builder().history_events(0).build();
-    server.register_event("").unwrap();
-    server.run().unwrap();
-    server
 }
 
 fn mounted(server: &Server) -> HttpServer {

@@ -5,17 +5,10 @@ use std::io::{self, Read, Write};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use support::{SOON, assert_no_panics, eventually, running, shown};
+use support::{SOON, assert_no_panics, eventually, next_event, running, shown};
 use websse::{
     Disconnect, EventId, Frame, Message, RecvTimeoutError, Server, StreamError, Subscription,
 };
-
-/// The next frame that is an event, as text.
-#[track_caller]
-fn next_event(subscription: &mut Subscription) -> String {
-    let frame = subscription.next_event(SOON).unwrap();
-    String::from_utf8(frame.as_bytes().to_vec()).unwrap()
-}
 
 /// All frames up to the end.
 fn bytes_of_frames(subscription: &mut Subscription) -> Vec<u8> {

@@ -10,6 +10,7 @@ use std::{
 use support::{
     Client, SOON,
     crowd::{Crowd, HubProcess, Report, TARGET, measure, payload},
+    random::Random,
 };
 
 pub(crate) fn two_hundred_clients_are_answered_by_a_hub_with_64_descriptors() {
@@ -111,7 +112,7 @@ pub(crate) fn twenty_thousand_connections_of_all_kinds_leave_nothing_behind() {
 
 /// Makes this thread's share of the connections; returns what went wrong.
 fn visit(address: SocketAddr, seed: u64) -> Vec<String> {
-    let mut random = Random(seed);
+    let mut random = Random::new(seed, 0);
     let mut held: Vec<(Visit, Client)> = Vec::with_capacity(HELD);
     let mut troubles = Vec::new();
     for number in 0..CONNECTIONS / THREADS {
@@ -229,17 +230,5 @@ fn expect(expected: u16, status: u16) -> io::Result<()> {
         Ok(())
     } else {
         Err(io::Error::other(format!("expected status {expected}, got {status}")))
-    }
-}
-
-/// A sequence that looks random and is the same every time (xorshift).
-struct Random(u64);
-
-impl Random {
-    fn below(&mut self, limit: usize) -> usize {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        usize::try_from(self.0 >> 33).expect("31 bits") % limit
     }
 }

@@ -8,7 +8,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::bounded;
-use support::{Client, Hub, SOON};
+use support::{Client, Hub, SOON, StopOnDrop};
 use websse::Builder;
 use websse::http::{Request, Response};
 
@@ -26,15 +26,6 @@ impl Course<'_> {
     fn begun(&self) {
         // Nobody listens after the first time.
         let _ = self.begun.send(());
-    }
-}
-
-/// Ends the trouble also when the test fails, whose threads would never end otherwise.
-struct StopOnDrop<'a>(&'a AtomicBool);
-
-impl Drop for StopOnDrop<'_> {
-    fn drop(&mut self) {
-        self.0.store(true, Ordering::Relaxed);
     }
 }
 

@@ -17,7 +17,7 @@ use proxy::{Proxy, Way};
 use redis::Value;
 use store::Store;
 use support::sse::{Block, Item};
-use support::{Client, Hub, SOON, eventually};
+use support::{Client, Hub, SOON, StopOnDrop, eventually};
 use websse::redis::RedisConfig;
 use websse::{Builder, EventId, Message, PublishError};
 

@@ -1,7 +1,15 @@
-//! Thousands of listeners that come and go while several threads publish at full speed, and
-//! listeners so slow that the server lets go of them: nobody misses anything.
+//! Crowds that come and go, are too slow, are cut off, or come back at once, while much is published:
+//! nobody misses anything, and nothing is left behind. One test at a time.
 //!
-//! `WEBSSE_STRESS_SEED` repeats the random choices of a run, whose seed is printed with the figures.
+//! | module | what goes on |
+//! |---|---|
+//! | `registrations` | thousands come and go while several threads publish at full speed |
+//! | `slow` | listeners so slow that the server lets go of them |
+//! | `returning` | a thousand come back at the same moment |
+//! | `chaos` | connections are cut at any byte, for `WEBSSE_CHAOS_SECONDS` (10) |
+//! | `soak` | all of it with restarts, for `WEBSSE_SOAK_SECONDS` (600): ignored, as it takes long |
+//!
+//! `WEBSSE_STRESS_SEED` repeats the random choices of a run, whose seed is printed.
 
 #![allow(clippy::unwrap_used, clippy::print_stderr)]
 
@@ -30,10 +38,14 @@ fn alone() -> MutexGuard<'static, ()> {
     ALONE.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
+/// The number in a variable.
+fn number(variable: &str) -> Option<u64> {
+    env::var(variable).ok().map(|text| text.parse().unwrap())
+}
+
 fn seed() -> u64 {
     let clock = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
-    let seed = env::var("WEBSSE_STRESS_SEED").ok().map(|text| text.parse().unwrap());
-    let seed = seed.unwrap_or(u64::from(clock.subsec_nanos()));
+    let seed = number("WEBSSE_STRESS_SEED").unwrap_or(u64::from(clock.subsec_nanos()));
     eprintln!("stress: WEBSSE_STRESS_SEED={seed}");
     seed
 }

@@ -22,6 +22,7 @@ fn event(number: u64) -> Message {
 
 #[test]
 fn a_thousand_clients_that_come_back_at_once_get_everything_once_and_in_order() {
+    let _alone = crate::alone();
     // A socket at each end.
     let descriptors = rlimit::increase_nofile_limit(4096).unwrap();
     let clients = 1000.min(descriptors.saturating_sub(100) / 2);

@@ -1,21 +1,19 @@
 //! Clients that cut their connections at any moment and come back at once: in the end each has
 //! everything exactly once and in order.
 //!
-//! `WEBSSE_CHAOS_SECONDS` says for how long (10), `WEBSSE_CHAOS_SEED` repeats the random choices of
-//! a run, whose seed is printed with the figures.
+//! `WEBSSE_CHAOS_SECONDS` says for how long (10).
 
 mod client;
 mod proxy;
 
-use std::env;
 use std::net::{SocketAddr, TcpListener};
 use std::panic::resume_unwind;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread::{self, Scope};
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
-use crate::alone;
 use crate::plan::{Plan, TYPES};
+use crate::{alone, number, seed};
 use client::{Listener, Tally};
 use support::{Hub, SOON, eventually};
 
@@ -63,16 +61,10 @@ fn clients_behind_a_bad_proxy_get_everything_once_and_in_order() {
     chaos("a proxy that cuts", 40, true);
 }
 
-fn number(variable: &str) -> Option<u64> {
-    env::var(variable).ok().map(|text| text.parse().unwrap())
-}
-
 fn chaos(name: &str, clients: u64, through_proxy: bool) {
     let _alone = alone();
     let seconds = Duration::from_secs(number("WEBSSE_CHAOS_SECONDS").unwrap_or(10));
-    let clock = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
-    let seed = number("WEBSSE_CHAOS_SEED").unwrap_or(u64::from(clock.subsec_nanos()));
-    eprintln!("chaos: {name}, WEBSSE_CHAOS_SEED={seed}");
+    let seed = seed();
 
     // Whoever comes back at once, even if the machine makes it late, finds everything kept.
     let keep = |builder: websse::Builder| {
@@ -143,7 +135,7 @@ fn report(name: &str, hub: &Hub, run: &Run, tallies: Vec<Tally>) {
         "figure: chaos, {name}: {clients} clients, {published} events published, {} reconnects \
          ({cut_within} within a block, {resets} by RST, {ended} ended by the other side), {events} \
          events received: {lost} lost, {repeated} repeated, {reordered} out of order, {} gaps; \
-         {disconnected:?}; WEBSSE_CHAOS_SEED={}",
+         {disconnected:?}; WEBSSE_STRESS_SEED={}",
         connections - clients as u64,
         sum.gaps,
         run.plan.seed

@@ -3,8 +3,7 @@
 //! descriptors and memory of the first.
 //!
 //! It is ignored, since it runs for so long; `cargo test --test stress soak -- --ignored --nocapture` runs
-//! it. `WEBSSE_SOAK_SECONDS` says for how long (600), `WEBSSE_STRESS_SEED` repeats its random
-//! choices.
+//! it. `WEBSSE_SOAK_SECONDS` says for how long (600).
 //!
 //! The server is in a process of its own, this same program, so that its figures are its own.
 
@@ -17,11 +16,13 @@ mod round;
 mod server;
 
 use std::env;
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
 use child::{Child, Level};
 use listener::Listener;
 use round::Figures;
+
+use crate::{alone, number, seed};
 
 /// How long there is load between two starts of the server; less in a short soak.
 const ROUND: Duration = Duration::from_secs(20);
@@ -40,11 +41,9 @@ fn a_server_under_all_kinds_of_load_is_after_each_restart_what_it_was_after_the_
     if let Some(control) = env::var_os(child::CONTROL) {
         return server::run(control.to_str().unwrap());
     }
-    let number = |variable| env::var(variable).ok().map(|text| text.parse::<u64>().unwrap());
+    let _alone = alone();
     let time = Duration::from_secs(number("WEBSSE_SOAK_SECONDS").unwrap_or(600));
-    let clock = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
-    let seed = number("WEBSSE_STRESS_SEED").unwrap_or(u64::from(clock.subsec_nanos()));
-    eprintln!("soak: {time:?}, WEBSSE_STRESS_SEED={seed}");
+    let seed = seed();
 
     let begin = Instant::now();
     let mut child = Child::start();

@@ -6,11 +6,12 @@
 use std::fmt::Debug;
 use std::io::{self, ErrorKind};
 use std::net::SocketAddr;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use websse::http::HttpServer;
-use websse::{Builder, Message, Server};
+use websse::{Builder, Message, Server, Subscription};
 
 mod answer;
 mod client;
@@ -18,6 +19,7 @@ pub mod crowd;
 pub mod measure;
 pub mod panics;
 pub mod process;
+pub mod random;
 pub mod resume;
 pub mod sse;
 pub mod table;
@@ -57,6 +59,15 @@ pub fn shown(bytes: &[u8]) -> String {
 /// Whether a read with a time-out has only come to its end.
 pub fn is_nothing_yet(error: &io::Error) -> bool {
     matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut | ErrorKind::Interrupted)
+}
+
+/// Tells threads that go on beside a test to end, also when the test fails.
+pub struct StopOnDrop<'a>(pub &'a AtomicBool);
+
+impl Drop for StopOnDrop<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::SeqCst);
+    }
 }
 
 /// A running [`Server`] with its two handlers on `/event` and `/send`, on a free port of loopback.
@@ -149,4 +160,11 @@ pub fn running() -> Server {
     server.register_events(["", "a"]).unwrap();
     server.run().unwrap();
     server
+}
+
+/// The next frame that is an event, as text.
+#[track_caller]
+pub fn next_event(subscription: &mut Subscription) -> String {
+    let frame = subscription.next_event(SOON).unwrap();
+    String::from_utf8(frame.as_bytes().to_vec()).unwrap()
 }
