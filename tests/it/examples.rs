@@ -11,7 +11,7 @@ use std::{
 };
 
 use support::{
-    Answer, Client, SOON, eventually,
+    Answer, Client, SOON, Scratch, eventually,
     process::{Running, shell},
     sse::Block,
 };
@@ -231,18 +231,9 @@ fn sensors_are_read_by_as_many_as_the_host_can_bear() {
     example.kill(client);
 }
 
-/// A directory that goes with its test.
-struct Scratch(PathBuf);
-
-impl Drop for Scratch {
-    fn drop(&mut self) {
-        let _ = fs::remove_dir_all(&self.0);
-    }
-}
-
 #[test]
 fn pages_reload_when_a_file_comes_changes_or_goes() {
-    let scratch = Scratch(env::temp_dir().join(format!("websse-reload-{}", std::process::id())));
+    let scratch = Scratch::new("reload");
     let under = |name: &str| scratch.0.join(name);
     fs::create_dir_all(under("site/deep")).unwrap();
     fs::write(under("site/index.html"), "<h1>one</h1>").unwrap();

@@ -5,12 +5,12 @@ use std::{
     fs,
     io::{BufRead, BufReader, Read},
     net::{TcpListener, TcpStream},
-    path::{Path, PathBuf},
+    path::Path,
     process::{Child, ChildStdout, Command, Stdio},
 };
 
 use support::{
-    SOON, eventually,
+    SOON, Scratch, eventually,
     sse::{Block, Item, Parser},
 };
 
@@ -63,7 +63,7 @@ fn caddy_does_so_over_a_unix_socket() {
 
 /// `socket` is what the proxy puts before the path of a Unix-domain socket.
 fn story(kind: Kind, socket: &str) {
-    let directory = Directory::new(&format!("{kind:?}-{}", socket.replace('/', "")));
+    let directory = Scratch::new(&format!("{kind:?}-{}", socket.replace('/', "")));
     let path = directory.0.join("socket");
     let (listen, trusted) = match socket {
         "tcp" => ("127.0.0.1:0".to_owned(), "127.0.0.1"),
@@ -212,22 +212,6 @@ impl Drop for Process {
         // Both fail only where it has ended.
         let _ = Command::new("kill").args(["-TERM", &id]).status();
         let _ = self.0.wait();
-    }
-}
-
-struct Directory(PathBuf);
-
-impl Directory {
-    fn new(name: &str) -> Self {
-        let path = std::env::temp_dir().join(format!("websse-{}-{name}", std::process::id()));
-        fs::create_dir(&path).unwrap();
-        Self(path)
-    }
-}
-
-impl Drop for Directory {
-    fn drop(&mut self) {
-        fs::remove_dir_all(&self.0).unwrap();
     }
 }
 

@@ -4,7 +4,7 @@
 //! Two parsers read the same bytes. The crate `eventsource-stream` is independent of this project.
 //! It differs from the standard in three points, none of which this server may get near to: it
 //! panics on a byte order mark at the very start, takes `retry: +5`, and drops the `retry` of a
-//! block without data. The strict parser of `common` sees those, so both are asked every time.
+//! block without data. The strict parser of `support` sees those, so both are asked every time.
 
 use std::cell::RefCell;
 use std::convert::Infallible;

@@ -1,21 +1,38 @@
-//! What the tests over real sockets share: a hub on a free port, a client that sees every byte,
-//! a strict parser of event streams, and waiting on conditions instead of sleeping.
+//! What the tests have in common. They are about real sockets and processes, wait on conditions
+//! instead of sleeping, and fail with what was expected and what came.
+//!
+//! | file | owns |
+//! |---|---|
+//! | `hub.rs` | [`Hub`], a server with its handlers on a free port |
+//! | `client.rs` | [`Client`], strict and blocking: sends what it is told, sees every byte, has deadlines |
+//! | `answer.rs` | [`Answer`], a response |
+//! | `sse.rs` | the parser of event streams, stricter than a browser's |
+//! | `resume.rs` | clients that come back, and what they are told |
+//! | `table.rs` | requests that have to be refused, or accepted, one a row |
+//! | `process.rs` | programs that run beside a test, and tests in a process of their own |
+//! | `measure.rs` | threads, descriptors, memory and processor time of a process |
+//! | `panics.rs` | notices when a thread of the library panics |
+//! | `random.rs` | choices that look random, and are the same for the same seed |
+//! | `crowd/` | thousands of clients on one thread of a process of their own |
 
 #![allow(clippy::unwrap_used)]
 
-use std::fmt::Debug;
-use std::io::{self, ErrorKind};
-use std::net::SocketAddr;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::thread;
-use std::time::{Duration, Instant};
-
-use websse::http::HttpServer;
-use websse::{Builder, Message, Server, Subscription};
+use std::{
+    env,
+    fmt::Debug,
+    fs,
+    io::{self, ErrorKind},
+    path::PathBuf,
+    process::id,
+    sync::atomic::{AtomicBool, Ordering},
+    thread,
+    time::{Duration, Instant},
+};
 
 mod answer;
 mod client;
 pub mod crowd;
+mod hub;
 pub mod measure;
 pub mod panics;
 pub mod process;
@@ -26,6 +43,7 @@ pub mod table;
 
 pub use answer::Answer;
 pub use client::{Client, Got};
+pub use hub::{Hub, next_event, running};
 pub use panics::{assert_no_panics, watch_for_panics};
 
 /// How long anything that must happen at once may take on a busy machine.
@@ -70,101 +88,19 @@ impl Drop for StopOnDrop<'_> {
     }
 }
 
-/// A running [`Server`] with its two handlers on `/event` and `/send`, on a free port of loopback.
-/// Ends both when dropped.
-pub struct Hub {
-    pub server: Server,
-    pub http: HttpServer,
-}
+/// A directory that goes with its test.
+pub struct Scratch(pub PathBuf);
 
-impl Hub {
-    /// A hub with the default options and these event types.
-    pub fn new(events: &[&str]) -> Hub {
-        Hub::with(events, |builder| builder, |http| http)
-    }
-
-    /// A hub that keeps no history, so that the events have no ids but their own.
-    pub fn plain(events: &[&str]) -> Hub {
-        Hub::with(events, |builder| builder.history_events(0), |http| http)
-    }
-
-    /// A hub whose options `builder` sets, and whose limits and further routes `http` sets.
-    pub fn with(
-        events: &[&str],
-        builder: impl FnOnce(Builder) -> Builder,
-        http: impl FnOnce(HttpServer) -> HttpServer,
-    ) -> Hub {
-        watch_for_panics();
-        let server = builder(Server::builder()).build();
-        server.register_events(events.iter().copied()).unwrap();
-        server.run().unwrap();
-        let http = http(HttpServer::new())
-            .get("/event", server.event_stream_handler())
-            .post("/send", server.send_message_handler())
-            .bind("127.0.0.1:0")
-            .unwrap();
-        Hub { server, http }
-    }
-
-    pub fn addr(&self) -> SocketAddr {
-        self.http.local_addr().unwrap()
-    }
-
-    pub fn connect(&self) -> Client {
-        Client::connect(self.addr())
-    }
-
-    /// A client that has sent `raw` on a connection of its own.
-    pub fn ask(&self, raw: impl AsRef<[u8]>) -> Client {
-        Client::ask(self.addr(), raw)
-    }
-
-    /// A client of `/event` + `query` that has its head and its preamble: from here on it gets
-    /// every event of its types.
-    #[track_caller]
-    pub fn listen(&self, query: &str) -> Client {
-        let mut client = self.ask(format!("GET /event{query} HTTP/1.1\r\nHost: a\r\n\r\n"));
-        client.stream_head();
-        client
-    }
-
-    #[track_caller]
-    pub fn publish(&self, message: Message) {
-        self.server.publish(message).unwrap();
-    }
-
-    /// A fresh client is served: it connects, subscribes and gets an event. Needs the registered
-    /// event type `probe`, which no other client of the test should use.
-    #[track_caller]
-    pub fn assert_still_serves(&self) {
-        let mut client = self.listen("?event=probe");
-        self.publish(Message::new("alive").event("probe"));
-        assert_eq!(client.event().data.as_deref(), Some("alive"));
+impl Scratch {
+    pub fn new(name: &str) -> Self {
+        let path = env::temp_dir().join(format!("websse-{}-{name}", id()));
+        fs::create_dir(&path).unwrap();
+        Self(path)
     }
 }
 
-impl Drop for Hub {
+impl Drop for Scratch {
     fn drop(&mut self) {
-        self.http.shutdown(Duration::from_millis(500));
-        self.server.shutdown(Duration::from_secs(2));
-        if !thread::panicking() {
-            assert_no_panics();
-        }
+        fs::remove_dir_all(&self.0).unwrap();
     }
-}
-
-/// A server that runs, with the general type and `a`, and without ids but those of publishers.
-pub fn running() -> Server {
-    watch_for_panics();
-    let server = Server::builder().history_events(0).build();
-    server.register_events(["", "a"]).unwrap();
-    server.run().unwrap();
-    server
-}
-
-/// The next frame that is an event, as text.
-#[track_caller]
-pub fn next_event(subscription: &mut Subscription) -> String {
-    let frame = subscription.next_event(SOON).unwrap();
-    String::from_utf8(frame.as_bytes().to_vec()).unwrap()
 }
