@@ -5,12 +5,13 @@ use std::io::{ErrorKind, Read, Write};
 use std::net::TcpStream;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::process::id;
-use std::thread;
 use std::time::{Duration, Instant};
 
 use super::process::{Program, memory};
 use super::{alone, hub};
-use support::{Client, Got, Hub, SOON, eventually, process::in_a_process_of_its_own};
+use support::{
+    Client, Got, Hub, SOON, are_behind_for_a_while, eventually, process::in_a_process_of_its_own,
+};
 use websse::http::HttpServer;
 use websse::{Message, Server};
 
@@ -298,15 +299,7 @@ fn clients_that_ask_for_a_replay_and_do_not_read_it_leave_the_others_their_room(
         published += 1;
         eventually(LONG, 8 + published, || hub.server.stats().published);
     };
-    // A socket that is full for a moment only takes more a little later.
-    let is_full = || {
-        let end = Instant::now() + Duration::from_millis(100);
-        while Instant::now() < end && hub.server.stats().behind > STUCK {
-            thread::sleep(Duration::from_millis(5));
-        }
-        hub.server.stats().behind > STUCK
-    };
-    while !is_full() {
+    while !are_behind_for_a_while(&hub.server, STUCK + 1) {
         publish();
     }
     (0..5).for_each(|_| publish());

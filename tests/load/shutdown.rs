@@ -8,6 +8,7 @@ use std::{
 
 use websse::{Message, PublishError, Server, TryPublishError};
 
+use support::are_behind_for_a_while;
 use support::crowd::{
     Crowd, EVENT, Hub, Report, TARGET, measure,
     payload::{self, Stamp},
@@ -187,14 +188,4 @@ fn leave_behind(hub: &Hub, clients: usize) -> u32 {
 
 fn are_behind(server: &Server, clients: usize) -> bool {
     server.stats().behind == clients
-}
-
-/// A socket that is full for a moment only takes the rest when it is tried again.
-fn are_behind_for_a_while(server: &Server, clients: usize) -> bool {
-    const WHILE: Duration = Duration::from_millis(200);
-    let started = Instant::now();
-    while are_behind(server, clients) && started.elapsed() < WHILE {
-        thread::sleep(Duration::from_millis(5));
-    }
-    are_behind(server, clients)
 }

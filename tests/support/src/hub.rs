@@ -1,6 +1,10 @@
 //! A server with its handlers, for one test.
 
-use std::{net::SocketAddr, thread, time::Duration};
+use std::{
+    net::SocketAddr,
+    thread,
+    time::{Duration, Instant},
+};
 
 use websse::{Builder, Message, Server, Subscription, http::HttpServer};
 
@@ -103,4 +107,15 @@ pub fn running() -> Server {
 pub fn next_event(subscription: &mut Subscription) -> String {
     let frame = subscription.next_event(SOON).unwrap();
     String::from_utf8(frame.as_bytes().to_vec()).unwrap()
+}
+
+/// Whether at least so many clients are behind for a while. A socket that is full for a moment only
+/// takes the rest when it is tried again.
+pub fn are_behind_for_a_while(server: &Server, clients: usize) -> bool {
+    let end = Instant::now() + Duration::from_millis(200);
+    let are_behind = || server.stats().behind >= clients;
+    while are_behind() && Instant::now() < end {
+        thread::sleep(Duration::from_millis(5));
+    }
+    are_behind()
 }

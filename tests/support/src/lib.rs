@@ -43,7 +43,7 @@ pub mod table;
 
 pub use answer::Answer;
 pub use client::{Client, Got};
-pub use hub::{Hub, next_event, running};
+pub use hub::{Hub, are_behind_for_a_while, next_event, running};
 pub use panics::{assert_no_panics, watch_for_panics};
 
 /// How long anything that must happen at once may take on a busy machine.
