@@ -2,8 +2,6 @@
 #![cfg(feature = "log")]
 #![allow(clippy::unwrap_used)]
 
-mod common;
-
 use std::{
     io::{ErrorKind, Write},
     net::TcpStream,
@@ -11,8 +9,8 @@ use std::{
     time::Duration,
 };
 
-use common::{Hub, SOON, eventually};
 use log::{Level, LevelFilter, Log, Metadata, Record};
+use support::{Hub, SOON, eventually};
 use websse::{
     Builder, Message,
     http::{HttpServer, Limits, Request, Response},
@@ -148,7 +146,7 @@ fn clients_that_come_and_go_and_hooks_that_panic_are_told() {
         builder.on_disconnect(|_, _, _| panic!("on purpose: a hook that panics"))
     };
     let hub = hub(options, |http| http);
-    let named = |client: &common::Client| {
+    let named = |client: &support::Client| {
         format!("({}) listens to [\"a\"]", client.socket().local_addr().unwrap())
     };
     let first = hub.listen("?event=a");

@@ -3,25 +3,23 @@
 #![cfg(target_os = "linux")]
 #![allow(clippy::unwrap_used)]
 
-mod common;
+use std::fs;
 
-use std::{env, fs, process::Command};
-
-use common::{Client, Hub, SOON, eventually};
+use support::{
+    Client, Hub, SOON, eventually,
+    process::{alone, assert_passes, is_alone, this_program},
+};
 use websse::http::{HttpServer, Limits, Request, Response};
 
 /// A thread that needs more stack than it has ends its process, so this is one of its own; and
 /// there panics look for all that a backtrace can tell.
 #[test]
 fn the_least_stack_serves_every_handler_and_a_panic() {
-    const INSIDE: &str = "WEBSSE_STACKS_INSIDE";
-    if env::var_os(INSIDE).is_some() {
+    if is_alone() {
         return serve_everything();
     }
-    let mut inside = Command::new(env::current_exe().unwrap());
-    inside.args(["--exact", "the_least_stack_serves_every_handler_and_a_panic"]);
-    let inside = inside.env(INSIDE, "").env("RUST_BACKTRACE", "full").output().unwrap();
-    assert!(inside.status.success(), "{}: {inside:?}", inside.status);
+    let itself = "the_least_stack_serves_every_handler_and_a_panic";
+    assert_passes(alone(&mut this_program(), itself).env("RUST_BACKTRACE", "full"));
 }
 
 /// The size of the mapping that this thread's stack is.

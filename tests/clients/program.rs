@@ -14,8 +14,8 @@ use std::time::{Duration, Instant};
 use url::form_urlencoded::Serializer;
 use websse::http::{HttpServer, Policy, Request, Response};
 
-use super::common::eventually;
 use super::plan::TYPES;
+use support::eventually;
 
 /// How long anything may take on a busy machine.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(30);

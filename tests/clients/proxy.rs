@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
-use super::common::{SOON, eventually};
+use support::{SOON, eventually};
 
 /// How often the thread that accepts looks whether it still shall.
 const LOOK: Duration = Duration::from_millis(1);

@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use super::alone;
-use super::common::{Client, Hub};
+use support::{Client, Hub};
 use websse::http::{Limits, Request, Response};
 
 /// A hub with such a time-out that no answer comes from it.

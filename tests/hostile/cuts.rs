@@ -5,10 +5,10 @@ use std::time::Duration;
 
 use socket2::SockRef;
 
-use super::common::{Client, Hub};
 use super::process::Level;
 use super::table::{answers, everything};
 use super::{alone, hub};
+use support::{Client, Hub};
 use websse::Message;
 
 const STREAM: &str = "GET /event?event=own HTTP/1.1\r\nHost: a\r\n\r\n";

@@ -3,9 +3,7 @@
 use std::{process::id, time::Duration};
 
 use super::alone;
-use super::common::eventually;
-use super::memory::in_a_process_of_its_own;
-use super::process::memory;
+use support::{eventually, measure::memory, process::in_a_process_of_its_own};
 use websse::{EventId, Message, Server};
 
 const LIMIT: usize = 32 << 20;

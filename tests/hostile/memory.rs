@@ -4,13 +4,14 @@ use std::env;
 use std::io::{ErrorKind, Read, Write};
 use std::net::TcpStream;
 use std::os::unix::net::{UnixListener, UnixStream};
-use std::process::{Command, id};
-use std::thread;
+use std::process::id;
 use std::time::{Duration, Instant};
 
-use super::common::{Client, Hub, SOON, eventually, sse::Item, sse::Parser};
 use super::process::{Program, memory};
 use super::{alone, hub};
+use support::{
+    Client, Got, Hub, SOON, are_behind_for_a_while, eventually, process::in_a_process_of_its_own,
+};
 use websse::http::HttpServer;
 use websse::{Message, Server};
 
@@ -184,18 +185,6 @@ fn of_a_thousand_large_bodies_at_once_as_many_are_taken_as_there_is_room_for() {
     assert!(left[2] < left[0] + FIT * MIB, "left behind each time: {left:?}");
 }
 
-/// Runs a test of this program in a process of its own, so that its memory is its own. In that
-/// process, runs it.
-pub(crate) fn in_a_process_of_its_own(test: &str, run: fn()) {
-    const INSIDE: &str = "WEBSSE_HOSTILE_INSIDE";
-    if env::var_os(INSIDE).is_some() {
-        return run();
-    }
-    let mut command = Command::new(env::current_exe().unwrap());
-    let status = command.args(["--exact", test, "--nocapture"]).env(INSIDE, "").status().unwrap();
-    assert!(status.success(), "{test} failed in a process of its own");
-}
-
 const TYPES: u64 = 100;
 /// With its id and what a place costs, 1024 of these are just less than 1 MiB.
 const EVENT: usize = 900;
@@ -236,15 +225,14 @@ fn replay_to_a_crowd(server: &Server, connect: impl Fn() -> UnixStream) {
     assert!(most - empty < 96 * MIB, "expected a history of 64 MiB, got {} bytes", most - empty);
 
     let replay = || {
-        let mut client = connect();
-        client.set_read_timeout(Some(LONG)).unwrap();
-        let get = "GET /event?event=*&replay=1000000 HTTP/1.1\r\nHost: a\r\n\r\n";
-        client.write_all(get.as_bytes()).unwrap();
+        let mut client = Client::from(connect());
+        client.wait_at_most(LONG);
+        client.send("GET /event?event=*&replay=1000000 HTTP/1.1\r\nHost: a\r\n\r\n");
         // From its first byte on it needs no thread any more.
-        client.read_exact(&mut [0; 1]).unwrap();
+        assert_eq!(client.read(1), Got::Bytes(1));
         client
     };
-    let crowd: Vec<UnixStream> = (0..CROWD).map(|_| replay()).collect();
+    let crowd: Vec<Client> = (0..CROWD).map(|_| replay()).collect();
     eventually(LONG, CROWD, || server.stats().behind);
     let (replaying, _) = memory(id());
     let each = replaying.saturating_sub(full) / CROWD;
@@ -268,34 +256,22 @@ fn replay_to_a_crowd(server: &Server, connect: impl Fn() -> UnixStream) {
 
 /// Reads all that is replayed, each event the next one after the one before, up to this one;
 /// returns the one before the first.
-fn read_to(last: u64, mut client: UnixStream) -> u64 {
-    let mut parser = Parser::default();
-    let mut bytes = vec![0; 256 * 1024];
-    let mut head = Vec::new();
-    let mut seen: Option<(u64, u64)> = None;
-    while seen.is_none_or(|(_, newest)| newest < last) {
-        let length = client.read(&mut bytes).unwrap();
-        assert!(length > 0, "the stream ended after {seen:?}");
-        let mut piece = &bytes[..length];
-        if !head.ends_with(b"\r\n\r\n") {
-            let blank = piece.windows(4).position(|four| four == b"\r\n\r\n").unwrap() + 4;
-            head.extend_from_slice(&piece[..blank]);
-            piece = &piece[blank..];
-        }
-        parser.feed(piece);
-        while let Some(item) = parser.item() {
-            if let Item::Block(block) = item
-                && let Some(data) = block.data
-            {
-                let number: u64 = data.trim_start().parse().unwrap();
-                let (first, newest) = seen.unwrap_or((number - 1, number - 1));
-                assert_eq!((number, data.len()), (newest + 1, EVENT));
-                assert_eq!(block.event, Some(format!("t{}", number % TYPES)));
-                seen = Some((first, number));
-            }
-        }
+fn read_to(last: u64, mut client: Client) -> u64 {
+    client.head().assert_stream();
+    client.preamble();
+    let mut next = || {
+        let event = client.event_within(LONG);
+        let data = event.data.unwrap();
+        let number: u64 = data.trim_start().parse().unwrap();
+        assert_eq!(data.len(), EVENT);
+        assert_eq!(event.event, Some(format!("t{}", number % TYPES)));
+        number
+    };
+    let first = next();
+    for expected in first + 1..=last {
+        assert_eq!(next(), expected);
     }
-    seen.unwrap().0
+    first - 1
 }
 
 /// What they wait for is in the history all the same.
@@ -323,15 +299,7 @@ fn clients_that_ask_for_a_replay_and_do_not_read_it_leave_the_others_their_room(
         published += 1;
         eventually(LONG, 8 + published, || hub.server.stats().published);
     };
-    // A socket that is full for a moment only takes more a little later.
-    let is_full = || {
-        let end = Instant::now() + Duration::from_millis(100);
-        while Instant::now() < end && hub.server.stats().behind > STUCK {
-            thread::sleep(Duration::from_millis(5));
-        }
-        hub.server.stats().behind > STUCK
-    };
-    while !is_full() {
+    while !are_behind_for_a_while(&hub.server, STUCK + 1) {
         publish();
     }
     (0..5).for_each(|_| publish());

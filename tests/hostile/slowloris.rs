@@ -7,9 +7,9 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use super::alone;
-use super::common::{Client, Hub, SOON, eventually};
 use super::process::Program;
 use super::table::answers;
+use support::{Client, Hub, SOON, StopOnDrop, eventually};
 use websse::http::Limits;
 
 /// Twice as many as may hold a thread.
@@ -54,15 +54,6 @@ fn dribble(program: &Program, stop: &AtomicBool) {
         }
     }
     eprintln!("figure: hostile: {CROWD} connections by a byte a second, {replaced} replaced");
-}
-
-/// Ends the crowd also when the test fails.
-struct StopOnDrop<'a>(&'a AtomicBool);
-
-impl Drop for StopOnDrop<'_> {
-    fn drop(&mut self) {
-        self.0.store(true, Relaxed);
-    }
 }
 
 fn listen(program: &Program) -> Client {

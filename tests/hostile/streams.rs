@@ -1,8 +1,8 @@
 //! What the head of a stream's request can carry: ids from strangers, floods of types.
 
-use super::common::{Hub, SOON, eventually};
 use super::process::Level;
 use super::{alone, hub};
+use support::{Hub, SOON, eventually};
 use websse::Message;
 
 /// Asks for a stream of `own`, and for something else right behind it, which is not served.

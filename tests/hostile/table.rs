@@ -6,9 +6,9 @@ use std::time::Instant;
 
 use websse::Message;
 
-use super::common::{Client, Hub, SOON, shown};
 use super::process::Level;
 use super::{alone, bodies, heads, hub};
+use support::{Client, Hub, SOON, shown};
 
 /// What becomes of a request, and of another one that comes right behind it.
 #[derive(Clone, Copy, Debug)]
@@ -137,17 +137,10 @@ fn assert_heard(listener: &mut Client, row: usize, raw: &[u8], fate: Fate) {
 
 /// All that comes until the server ends the connection, which must be in order.
 pub(crate) fn everything(client: &mut Client) -> Result<Vec<u8>, String> {
-    let end = Instant::now() + SOON;
-    loop {
-        match client.fill(end) {
-            Ok(0) => return Ok(client.drain(SOON)),
-            Ok(_) => {}
-            Err(error) if error.kind() == ErrorKind::TimedOut => {
-                return Err("expected the end of the connection".to_owned());
-            }
-            Err(error) => return Err(format!("expected an orderly end, got {error}")),
-        }
-    }
+    client.rest(Instant::now() + SOON).map_err(|error| match error.kind() {
+        ErrorKind::TimedOut => "expected the end of the connection".to_owned(),
+        _ => format!("expected an orderly end, got {error}"),
+    })
 }
 
 pub(crate) struct Reply {

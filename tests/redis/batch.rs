@@ -4,7 +4,9 @@ use std::thread;
 
 use websse::http::Limits;
 
-use super::{common::Answer, *};
+use support::Answer;
+
+use super::*;
 
 /// A node that takes large batches over HTTP.
 fn node_for_batches(store: &Store) -> Hub {

@@ -4,7 +4,9 @@ use std::thread;
 
 use websse::{Server, http::HttpServer};
 
-use super::{common::Answer, *};
+use support::Answer;
+
+use super::*;
 
 fn node_with_health(config: RedisConfig) -> Hub {
     let server = Server::builder().redis(config).build();

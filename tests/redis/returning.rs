@@ -14,15 +14,6 @@ use super::*;
 /// As many as are served out of Redis at a time.
 const PLACES: usize = 256;
 
-/// Ends what goes on beside a test, when the test does.
-pub(crate) struct Beside<'t>(pub(crate) &'t AtomicBool);
-
-impl Drop for Beside<'_> {
-    fn drop(&mut self) {
-        self.0.store(true, SeqCst);
-    }
-}
-
 /// Comes back to this node with this id, over a socket that takes little.
 fn narrow(node: &Hub, id: &str) -> TcpStream {
     let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
@@ -63,7 +54,7 @@ fn clients_that_read_slowly_keep_nobody_from_coming_back() {
     let slow: Vec<TcpStream> = (0..PLACES).map(|_| narrow(&node, &first)).collect();
     let is_over = AtomicBool::new(false);
     thread::scope(|scope| {
-        let _beside = Beside(&is_over);
+        let _beside = StopOnDrop(&is_over);
         scope.spawn(|| sip(&slow, &is_over));
         eventually(BACK, PLACES, || node.server.stats().log.unwrap().returning);
         let (mut id, mut heard) = (first.clone(), Vec::new());
@@ -110,7 +101,7 @@ fn types_that_a_node_does_not_know_hold_nobody_up() {
     let first = client.event().id.unwrap();
     let is_over = AtomicBool::new(false);
     thread::scope(|scope| {
-        let _beside = Beside(&is_over);
+        let _beside = StopOnDrop(&is_over);
         scope.spawn(|| flood(&store, &is_over));
         eventually(SOON, true, || node.server.stats().log.unwrap().unknown_types > 10_000);
         // There was never an event of the one, and one of the other.

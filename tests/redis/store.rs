@@ -11,7 +11,7 @@ use std::{
 use redis::{Client, Connection, Value, cmd};
 use websse::redis::RedisConfig;
 
-use super::common::{SOON, eventually};
+use support::{SOON, eventually};
 
 /// What is started: `WEBSSE_REDIS_SERVER`, such as that of Valkey, or the `redis-server` of the path.
 fn program() -> PathBuf {

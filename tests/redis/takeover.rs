@@ -5,10 +5,7 @@ use std::{
     thread,
 };
 
-use super::{
-    returning::{Beside, flood},
-    *,
-};
+use super::{returning::flood, *};
 
 /// A replica of the server at this port, once it follows it.
 fn replica_of(port: u16) -> Store {
@@ -132,7 +129,7 @@ fn a_node_does_not_go_on_publishing_where_its_reader_has_left() {
     way.lead_to(new.port);
     let is_over = AtomicBool::new(false);
     thread::scope(|scope| {
-        let _beside = Beside(&is_over);
+        let _beside = StopOnDrop(&is_over);
         scope.spawn(|| keep_busy(&new, &is_over));
         let Value::BulkString(list) = old.run("CLIENT LIST") else { panic!("no text") };
         let list = String::from_utf8(list).unwrap();
@@ -176,7 +173,7 @@ fn a_primary_that_becomes_a_replica_is_not_read_on() {
     new.run("REPLICAOF NO ONE");
     let is_over = AtomicBool::new(false);
     thread::scope(|scope| {
-        let _beside = Beside(&is_over);
+        let _beside = StopOnDrop(&is_over);
         // The reader is not waiting when it happens: Redis would end its wait.
         scope.spawn(|| {
             flood(&old, &is_over);

@@ -2,7 +2,7 @@
 
 use std::process::Command;
 
-use common::process::Running;
+use support::process::Running;
 
 use super::*;
 
@@ -14,8 +14,8 @@ fn node_of_command(url: &str, trusted: &str) -> (Running, Client) {
             .env("WEBSSE_REDIS", url)
             .env("SSL_CERT_FILE", trusted),
     );
-    let address = running.line().rsplit_once("http://").unwrap().1.parse().unwrap();
-    (running, Client::connect(address))
+    let client = Client::connect(running.address());
+    (running, client)
 }
 
 fn health(client: &mut Client) -> u16 {
@@ -72,8 +72,7 @@ fn a_certificate_is_checked() {
     let answer = client.answer();
     assert_eq!(answer.status, 503, "{answer:?}");
     assert_eq!(health(&mut client), 503);
-    node.signal("-TERM");
-    let (_, errors) = node.end();
+    let (_, errors) = node.terminate();
     assert!(errors.contains("certificate") && !errors.contains("geheim"), "{errors}");
     std::fs::remove_dir_all(dir).unwrap();
 }

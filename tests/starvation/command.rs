@@ -1,40 +1,28 @@
 //! The command, where its log cannot be written, and what it tells there of descriptors.
 
-use std::{
-    fs::File,
-    io::{Read, Write},
-    process::{Command, Stdio},
-};
+use std::{fs::File, io::Write, process::Command};
 
-use crate::{
-    Serving,
-    common::{SOON, eventually},
-    get, post,
-};
+use support::process::{Running, Serving};
+
+use crate::{get, post};
 
 #[test]
 fn a_log_on_a_full_disk_does_not_keep_it_from_serving_and_ending_in_good_order() {
     let mut command = Command::new(env!("CARGO_BIN_EXE_websse"));
     command.args(["--listen", "127.0.0.1:0", "--event", "a", "--stdin", "text"]);
     let full = File::options().write(true).open("/dev/full").unwrap();
-    let mut hub = Serving::start(command.stderr(full));
+    let mut hub = Serving::from(Running::with_errors_to(full, &mut command));
     let mut listener = hub.ask(get("/event?event=a"));
     listener.stream_head();
     assert_eq!(hub.ask("nonsense\r\n\r\n").answer().status, 400);
     assert_eq!(hub.ask(post("x")).answer().status, 200);
     assert_eq!(listener.event().data.as_deref(), Some("x"));
     // It would tell of the first line, and of the signal, if it could.
-    hub.child.stdin.as_mut().unwrap().write_all(b"not UTF-8: \xff\ngood\n").unwrap();
+    hub.running.child.stdin.as_mut().unwrap().write_all(b"not UTF-8: \xff\ngood\n").unwrap();
     assert_eq!(listener.event().data.as_deref(), Some("good"));
-    let id = hub.child.id().to_string();
-    assert!(Command::new("kill").args(["-TERM", &id]).status().unwrap().success());
+    hub.running.signal("-TERM");
     listener.assert_stream_ends();
-    let mut status = None;
-    eventually(2 * SOON, true, || {
-        status = hub.child.try_wait().unwrap();
-        status.is_some()
-    });
-    assert_eq!(status.unwrap().code(), Some(0));
+    assert_eq!(hub.running.end().0.code(), Some(0));
 }
 
 #[test]
@@ -42,7 +30,7 @@ fn a_lack_of_descriptors_is_in_the_log_but_not_for_each_connection() {
     let mut command = Command::new("sh");
     command.args(["-c", "ulimit -n 40 && exec \"$0\" \"$@\""]);
     command.args([env!("CARGO_BIN_EXE_websse"), "--listen", "127.0.0.1:0", "--event", "a"]);
-    let mut hub = Serving::start(command.stderr(Stdio::piped()));
+    let hub = Serving::from(Running::start(&mut command));
     let mut listeners = Vec::new();
     let mut refused = 0;
     while refused < 5 {
@@ -55,10 +43,6 @@ fn a_lack_of_descriptors_is_in_the_log_but_not_for_each_connection() {
         }
     }
     drop(listeners);
-    hub.child.stdin.take();
-    let id = hub.child.id().to_string();
-    assert!(Command::new("kill").args(["-TERM", &id]).status().unwrap().success());
-    let mut log = String::new();
-    hub.child.stderr.take().unwrap().read_to_string(&mut log).unwrap();
+    let (_, log) = hub.running.terminate();
     assert_eq!(log.matches("websse: warn: no descriptors left").count(), 1, "{log}");
 }

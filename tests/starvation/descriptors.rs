@@ -1,5 +1,5 @@
 //! No descriptor is left, for those who publish over HTTP. The others:
-//! `crowd/scenario_descriptors.rs`.
+//! `tests/load/descriptors.rs`.
 
 use std::{
     env,
@@ -7,11 +7,12 @@ use std::{
     process::Command,
 };
 
-use crate::{
-    Serving, alone,
-    common::{Hub, SOON, eventually},
-    get, is_alone, post,
+use support::{
+    Hub, SOON, eventually,
+    process::{Serving, alone, is_alone},
 };
+
+use crate::{get, post};
 
 #[test]
 fn with_no_descriptor_left_what_is_published_still_reaches_every_stream() {

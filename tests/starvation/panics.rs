@@ -4,11 +4,8 @@ use std::{panic::panic_any, sync::Barrier, thread};
 
 use websse::http::{Request, Response};
 
-use crate::{
-    InTurn,
-    common::{Hub, SOON},
-    get,
-};
+use crate::{InTurn, get};
+use support::{Hub, SOON};
 
 fn panics(_: &Request) -> Response {
     panic!("as the test wants")

@@ -7,10 +7,8 @@ use websse::{
     http::{Request, Response},
 };
 
-use crate::{
-    common::{Client, Hub, SOON, eventually},
-    get,
-};
+use crate::get;
+use support::{Client, Hub, SOON, eventually};
 
 /// Listeners that nothing may happen to, and the bad clients of each kind.
 const GOOD: usize = 5;

@@ -5,9 +5,8 @@
 //! process of their own meanwhile.
 
 use std::{
-    env, fs,
+    fs,
     io::ErrorKind,
-    process::Command,
     sync::Barrier,
     thread::{self, JoinHandle},
     time::{Duration, Instant},
@@ -20,11 +19,13 @@ use websse::{
     http::{Request, Response},
 };
 
-use crate::{
-    InTurn, alone,
-    common::{Client, Hub, SOON, eventually},
-    get, is_alone, post,
+use support::{
+    Client, Hub, SOON, eventually,
+    measure::own_threads_named,
+    process::{alone, assert_passes, is_alone, this_program},
 };
+
+use crate::{InTurn, get, post};
 
 /// The stack of each thread, and the room that is left: ample for all but a stack.
 const STACK: u64 = 512 << 20;
@@ -36,11 +37,7 @@ fn with_no_thread_to_be_had_the_one_that_accepts_serves_and_publishes() {
         return starve();
     }
     let itself = "threads::with_no_thread_to_be_had_the_one_that_accepts_serves_and_publishes";
-    let mut command = Command::new(env::current_exe().unwrap());
-    command.env("RUST_MIN_STACK", STACK.to_string());
-    let output = alone(&mut command, itself).output().unwrap();
-    let [out, errors] = [output.stdout, output.stderr].map(|text| String::from_utf8(text).unwrap());
-    assert!(output.status.success() && out.contains("1 passed"), "{out}\n{errors}");
+    assert_passes(alone(&mut this_program(), itself).env("RUST_MIN_STACK", STACK.to_string()));
 }
 
 fn starve() {
@@ -107,10 +104,7 @@ fn starve() {
 
 /// The threads of HTTP connections in this process.
 fn threads() -> usize {
-    let tasks = fs::read_dir("/proc/self/task").unwrap();
-    // A thread that ends meanwhile has no name any more.
-    let names = tasks.filter_map(|task| fs::read_to_string(task.ok()?.path().join("comm")).ok());
-    names.filter(|name| name.trim_end() == "websse-http").count()
+    own_threads_named("websse").iter().filter(|name| *name == "websse-http").count()
 }
 
 #[track_caller]

@@ -3,11 +3,11 @@
 
 use std::ops::RangeInclusive;
 
-use super::common::shown;
-use super::common::sse::Block;
-use super::plan::TYPES;
-use super::resume::{gap_in, parts};
-use super::source::{LAST, Numbers, PUBLISHERS, Set, Source, query};
+use crate::plan::TYPES;
+use crate::source::{LAST, Numbers, PUBLISHERS, Set, Source, query};
+use support::resume::{gap_in, parts};
+use support::shown;
+use support::sse::Block;
 
 /// What the history keeps when a gap is told.
 #[derive(Clone, Copy)]

@@ -5,15 +5,14 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
 use std::time::Instant;
 
-use super::caller::Caller;
-use super::check::{Check, Kept};
-use super::common::{Hub, SOON, eventually};
-use super::connection::{Connection, Got};
-use super::level::level;
-use super::limit::Limit;
-use super::plan::{Random, TYPES};
-use super::source::{LAST, Numbers, PUBLISHERS, Source, random_set};
 use super::{LONGEST, alone, seed};
+use crate::check::{Check, Kept};
+use crate::connection::{open, wait_for_head};
+use crate::level::level;
+use crate::limit::Limit;
+use crate::plan::{Random, TYPES};
+use crate::source::{LAST, Numbers, PUBLISHERS, Source, random_set};
+use support::{Client, Got, Hub, SOON, eventually};
 
 /// So many that the usual backlog of a listener has room for all.
 const LISTENERS: u64 = 48;
@@ -142,11 +141,11 @@ fn thousands_register_and_leave_while_publishers_go_at_full_speed_and_miss_nothi
 fn publish(run: &Run, publisher: usize) -> u64 {
     let _guard = run.limit.guard();
     let mut number = 0;
-    let mut posts = (publisher == POSTS).then(|| Caller::connect(run.hub.addr()).unwrap());
+    let mut posts = (publisher == POSTS).then(|| run.hub.connect());
     while run.goes_on() {
         number += 1;
         match &mut posts {
-            Some(caller) => post(run, caller, publisher, number),
+            Some(client) => post(run, client, publisher, number),
             None => publish_one(run, publisher, number),
         }
     }
@@ -160,12 +159,12 @@ fn publish_one(run: &Run, publisher: usize, number: u64) {
     run.hub.publish(message);
 }
 
-fn post(run: &Run, caller: &mut Caller, publisher: usize, number: u64) {
+fn post(run: &Run, client: &mut Client, publisher: usize, number: u64) {
     let event = TYPES[run.source.kind(publisher, number)];
     let data = run.source.data(publisher, number);
     run.begun[publisher].store(number, Ordering::SeqCst);
-    caller.post(&format!("/send?event={event}"), &data).unwrap();
-    assert_eq!(caller.answer().unwrap(), 200, "event {number}");
+    let status = client.post(&format!("/send?event={event}"), &data).unwrap();
+    assert_eq!(status, 200, "event {number}");
 }
 
 struct Listener<'r> {
@@ -227,17 +226,17 @@ impl<'r> Listener<'r> {
         published.is_some_and(|published| self.check.has_everything(&published))
     }
 
-    fn register(&mut self) -> Connection {
+    fn register(&mut self) -> Client {
         self.was_ended = false;
         self.tally.registrations += 1;
         self.tally.resumed += u64::from(!self.check.is_here_for_the_first_time());
         let request = self.check.request(self.random.one_in(4));
-        Connection::open(self.run.hub.addr(), &request, false)
+        open(self.run.hub.addr(), &request, false)
     }
 
     /// Waits for the head; from then on everything has to come.
-    fn begin(&mut self, connection: &mut Connection) -> bool {
-        if !connection.wait_for_head() {
+    fn begin(&mut self, connection: &mut Client) -> bool {
+        if !wait_for_head(connection) {
             self.note_end();
             return false;
         }
@@ -253,7 +252,7 @@ impl<'r> Listener<'r> {
     }
 
     /// Reads once and checks what is whole.
-    fn hear(&mut self, connection: &mut Connection) -> Got {
+    fn hear(&mut self, connection: &mut Client) -> Got {
         let got = connection.read(usize::MAX);
         while let Some(block) = connection.block() {
             self.check.take(&block, &self.run.source);

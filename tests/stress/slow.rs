@@ -10,13 +10,13 @@ use std::time::{Duration, Instant};
 
 use websse::Builder;
 
-use super::check::{Check, Kept};
-use super::common::{Hub, eventually};
-use super::connection::{Connection, Got, LOOK};
-use super::limit::Limit;
-use super::plan::TYPES;
-use super::source::{LAST, Numbers, PUBLISHERS, Set, Source};
 use super::{LONGEST, alone, seed};
+use crate::check::{Check, Kept};
+use crate::connection::{LOOK, open, wait_for_head};
+use crate::limit::Limit;
+use crate::plan::TYPES;
+use crate::source::{LAST, Numbers, PUBLISHERS, Set, Source};
+use support::{Client, Got, Hub, eventually};
 
 /// Events at least: some 15 MB for who listens to everything, several times what the kernel and the
 /// mailbox of a client hold. And at most, until the server has let go of everybody too slow.
@@ -219,8 +219,8 @@ impl<'r> Listener<'r> {
             let is_first = self.check.is_here_for_the_first_time();
             let has_small_buffer = matches!(self.pace, KIB_A_SECOND | MANY_KIB_A_SECOND);
             let request = self.check.request(false);
-            let mut connection = Connection::open(self.run.hub.addr(), &request, has_small_buffer);
-            if connection.wait_for_head() && is_first {
+            let mut connection = open(self.run.hub.addr(), &request, has_small_buffer);
+            if wait_for_head(&mut connection) && is_first {
                 self.check.has_its_head(&self.run.source, &[0; PUBLISHERS]);
                 self.run.here.fetch_add(1, Ordering::SeqCst);
             }
@@ -249,7 +249,7 @@ impl<'r> Listener<'r> {
     }
 
     /// Until it has everything, or the connection ends.
-    fn hear(&mut self, connection: &mut Connection) {
+    fn hear(&mut self, connection: &mut Client) {
         while !self.has_everything() {
             self.run.limit.enforce(|| self.check.fail("not all is here in time"));
             let (most, nap) = match (self.pace, self.run.phase()) {

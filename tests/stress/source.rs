@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 
 use websse::Message;
 
-use super::plan::{Plan, Random, TYPES};
+use crate::plan::{Plan, Random, TYPES};
 
 pub(crate) const PUBLISHERS: usize = 4;
 /// The publisher that goes on when the others have ended, until it has published something of every

@@ -8,7 +8,7 @@
 //! ```
 //!
 //! Three processes take part: this one leads, publishes and reports; the server under test is a
-//! child; so is the crowd, an event loop of `tests/crowd` over all clients' sockets, which checks
+//! child; so is the crowd, an event loop of `tests/support` over all clients' sockets, which checks
 //! for each client that every event comes once and in order, and takes the time. Times of different
 //! processes are compared by the machine's real-time clock, which is exact enough as long as nobody
 //! sets it: `Instant` means nothing in another process.
@@ -55,12 +55,11 @@ mod storm;
 mod svg;
 mod table;
 
-#[path = "../../../tests/crowd/mod.rs"]
-mod crowd;
 
 use std::process::ExitCode;
 
 use listener::Listener;
+use support::crowd;
 
 fn main() -> ExitCode {
     // Also raises the limit of descriptors.

@@ -1,0 +1,47 @@
+//! What needs no process, and no quiet machine, for itself: a module for each subject.
+//!
+//! | module | subject |
+//! |---|---|
+//! | `wire`, `round_trip` | what a stream carries, byte for byte |
+//! | `requests`, `requests_bodies`, `answers` | HTTP: what is understood, refused and answered |
+//! | `deadlines`, `dead_peers` | every wait on a client ends |
+//! | `resume` | clients that come back |
+//! | `embedding`, `embedding_http`, `subscriptions` | the library inside a program |
+//! | `batch`, `hooks`, `one_client` | the same: many messages, hooks, messages to one client |
+//! | `access`, `pages` | who may listen and publish |
+//! | `figures` | metrics, statistics, health |
+//! | `command`, `command_access`, `service`, `proxies` | the command, and what is before it |
+//! | `examples` | each as its first lines say |
+//!
+//! Some need what not every machine has, and are ignored: `cargo test --features cli --test it --
+//! --ignored figures proxies service` runs them, and `dead_peers` one that takes half a minute.
+//!
+//! What does not belong here is a program of its own: `load` and `stress` need a quiet machine,
+//! `hostile`, `starvation` and `stacks` count or use up what a process has, `logging` sets the logger
+//! of its process, `redis` and `clients` need programs by others.
+
+#![allow(clippy::unwrap_used, clippy::print_stderr)]
+
+mod access;
+mod answers;
+mod batch;
+mod command;
+mod command_access;
+mod dead_peers;
+mod deadlines;
+mod embedding;
+mod embedding_http;
+mod examples;
+mod figures;
+mod hooks;
+mod independent;
+mod one_client;
+mod pages;
+mod proxies;
+mod requests;
+mod requests_bodies;
+mod resume;
+mod round_trip;
+mod service;
+mod subscriptions;
+mod wire;
