@@ -51,3 +51,23 @@ pub(crate) enum Via<W> {
     /// By a subscription.
     Local(Arc<SharedCounts>),
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_an_id_that_is_too_long_a_part_is_kept() {
+        let after = |id: &str| {
+            let mut resume = Resume::default();
+            resume.after(id.to_owned());
+            resume.last_event_id
+        };
+        assert_eq!(after(""), None);
+        for good in ["e-1".to_owned(), "x".repeat(256)] {
+            assert_eq!(after(&good), Some(good));
+        }
+        assert_eq!(after(&"x".repeat(257)), Some("x".repeat(64) + "…"));
+        assert_eq!(after(&"ü".repeat(129)), Some("ü".repeat(64) + "…"));
+    }
+}

@@ -147,3 +147,54 @@ impl SubscriptionSets {
 fn index(at: usize) -> u32 {
     u32::try_from(at).unwrap_or(u32::MAX)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn types(kinds: &[TypeId]) -> Arc<Subscribed> {
+        Arc::new(Subscribed::Types(kinds.into()))
+    }
+
+    #[test]
+    fn the_number_of_a_group_that_is_left_is_used_again() {
+        let mut sets = SubscriptionSets::default();
+        for kind in 0..100 {
+            let (stays, place) = sets.join(types(&[kind]), 1);
+            let (set, other) = sets.join(types(&[kind, kind + 1]), 2);
+            assert_ne!(stays, set);
+            assert_eq!([sets.leave(set, other), sets.leave(stays, place)], [None, None]);
+        }
+        assert_eq!(sets.table.len(), 2);
+        assert!(sets.by_subscribed.is_empty());
+        assert!(sets.by_type.iter().all(Vec::is_empty));
+    }
+
+    #[test]
+    fn a_type_has_listeners_while_it_is_named_or_somebody_listens_to_all() {
+        let mut sets = SubscriptionSets::default();
+        let listens = |sets: &SubscriptionSets| [0, 1, 2, 1000].map(|kind| sets.listens(kind));
+        assert_eq!(listens(&sets), [false; 4]);
+        let named = sets.join(types(&[1, 2]), 0);
+        assert_eq!(listens(&sets), [false, true, true, false]);
+        let all = sets.join(Arc::new(Subscribed::All), 1);
+        assert_eq!(listens(&sets), [true; 4]);
+        sets.leave(named.0, named.1);
+        assert_eq!(listens(&sets), [true; 4], "only one is left, to all");
+        sets.leave(all.0, all.1);
+        assert_eq!(listens(&sets), [false; 4]);
+    }
+
+    #[test]
+    fn the_client_that_takes_the_place_of_one_that_leaves_is_told() {
+        let mut sets = SubscriptionSets::default();
+        let joined = [10, 11, 12].map(|key| sets.join(types(&[5]), key));
+        assert_eq!(joined, [(0, 0), (0, 1), (0, 2)]);
+        assert_eq!(sets.counts(), [(types(&[5]), 3)]);
+        assert_eq!(sets.subscribed(0), Some(&*types(&[5])));
+        assert_eq!(sets.leave(0, 0), Some(12));
+        assert_eq!(sets.leave(0, 1), None, "it was the last one there");
+        assert_eq!(sets.take(0).0, [12]);
+        assert_eq!(sets.subscribed(0), Some(&*types(&[5])));
+    }
+}

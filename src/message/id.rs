@@ -120,4 +120,16 @@ mod tests {
             assert_eq!(EventId::new(id).as_ref().map(EventId::as_str), Ok(id));
         }
     }
+
+    #[test]
+    fn each_run_has_a_name_of_its_own() {
+        let (one, other) = (epoch(), epoch());
+        assert_ne!(one, other);
+        for epoch in [&one, &other] {
+            assert_eq!(epoch.len(), EPOCH_LENGTH, "{epoch}");
+            assert!(epoch.bytes().all(|byte| byte.is_ascii_digit() || byte.is_ascii_lowercase()));
+        }
+        // They begin with the time, in these digits with hours.
+        assert_eq!(one[..4], other[..4]);
+    }
 }

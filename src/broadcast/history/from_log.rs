@@ -329,6 +329,22 @@ mod tests {
     }
 
     #[test]
+    fn the_oldest_id_is_that_of_the_oldest_entry_or_its_publishers() {
+        let mut history = history(3);
+        assert_eq!(history.oldest_id(&Subscribed::All), None);
+        (1..=9).for_each(|number| record(&mut history, 2 * number, 0));
+        record(&mut history, 20, 1);
+        history.reach(entry(30));
+        for (kinds, oldest) in [(&[0][..], 14), (&[1], 20), (&[0, 1], 14)] {
+            let oldest = entry(oldest).to_string();
+            assert_eq!(history.oldest_id(&Subscribed::Types(kinds.into())), Some(oldest));
+        }
+        let id = Some(EventId::new("own").expect("the id is good"));
+        history.record_entry(entry(31), 2, Encoded { id, ..Encoded::raw(b"data: x\nid: own\n") });
+        assert_eq!(history.oldest_id(&Subscribed::Types([2].into())), Some("own".to_owned()));
+    }
+
+    #[test]
     fn a_place_that_is_not_kept_is_asked_for_once() {
         let mut history = history(3);
         (1..=9).for_each(|number| record(&mut history, 2 * number, 0));

@@ -363,3 +363,6 @@ impl History {
         all.iter().chain(named.iter().filter_map(|&kind| self.logs.get(kind as usize)))
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -206,4 +206,52 @@ mod tests {
         }
         assert!(out > 900, "only {out} came out");
     }
+
+    fn push(queue: &mut Queue, lines: usize) {
+        queue.push(&mut Queued { kind: 0, encoded: Encoded::raw(&vec![b'x'; lines]) });
+    }
+
+    #[test]
+    fn an_empty_queue_and_an_empty_batch_keep_little_memory() {
+        let (mut queue, mut batch) = (Queue::default(), Batch::default());
+        let kept = 1024 * 1024;
+        (0..3 * kept / SMALL).for_each(|_| push(&mut queue, SMALL));
+        assert!(queue.lines.capacity() > 2 * kept);
+        // One large event is handed out last.
+        push(&mut queue, SMALL + 1);
+        queue.take(kept, &mut batch);
+        assert!(!queue.is_empty() && queue.lines.capacity() > kept, "it is needed");
+        queue.take(usize::MAX, &mut batch);
+        assert!(queue.is_empty() && queue.lines.capacity() <= kept);
+        assert!(batch.lines.capacity() > 2 * kept);
+        while batch.pop().is_some() {}
+        assert_eq!(batch.large.len(), SMALL + 1);
+        queue.take(usize::MAX, &mut batch);
+        assert!(batch.lines.capacity() <= kept, "{}", batch.lines.capacity());
+        assert_eq!(batch.large.capacity(), 0);
+        // What is needed again at once is not allocated again.
+        (0..kept / 2 / SMALL).for_each(|_| push(&mut queue, SMALL));
+        let capacity = queue.lines.capacity();
+        queue.take(usize::MAX, &mut batch);
+        assert_eq!(queue.lines.capacity(), capacity);
+        assert!(capacity > kept / 4);
+        queue.lines = VecDeque::with_capacity(kept);
+        assert_eq!(queue.lines.capacity(), kept);
+        push(&mut queue, SMALL);
+        queue.take(usize::MAX, &mut batch);
+        assert_eq!(queue.lines.capacity(), kept, "so much may be kept");
+    }
+
+    #[test]
+    fn a_batch_takes_its_limit_and_not_a_byte_more() {
+        for (limit, taken) in [(1, 1), (10, 1), (19, 1), (20, 2), (29, 2), (30, 3), (100, 3)] {
+            let (mut queue, mut batch) = (Queue::default(), Batch::default());
+            // Frames of ten bytes.
+            (0..3).for_each(|_| push(&mut queue, 9));
+            queue.take(limit, &mut batch);
+            assert_eq!((batch.len(), queue.len()), (taken, 3 - taken), "of {limit} bytes");
+            assert_eq!(queue.bytes(), 10 * (3 - taken));
+        }
+        assert_eq!(MAX_BATCH_BYTES, 65_536);
+    }
 }

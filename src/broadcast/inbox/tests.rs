@@ -7,8 +7,15 @@ use std::{
 
 use super::*;
 use crate::{
-    broadcast::client::ClientId,
-    message::frame::{Encoded, Frame},
+    broadcast::{
+        arrival::{Resume, Via},
+        client::ClientId,
+        registry::{Kind, Registry},
+    },
+    message::{
+        event_types::Subscribed,
+        frame::{Encoded, Frame},
+    },
 };
 
 fn inbox(messages: usize) -> Arc<Inbox> {
@@ -161,9 +168,170 @@ fn what_is_for_one_client_waits_among_the_events_and_takes_of_their_room() {
     };
     assert_eq!(take(), (1, vec![(1, 60)], false));
     assert_eq!(take(), (2, vec![(2, 0)], true));
-    // Bytes count together.
+    // Bytes count together, whichever were first.
+    assert!(inbox.command(Command::Send(ClientId(0), Frame::from_bytes(&[b'x'; 600]))).is_ok());
+    assert!(inbox.try_publish(event(300)).is_ok());
+    assert!(matches!(inbox.try_publish(event(101)), Err(Refused::Full)));
+    assert!(inbox.try_publish(event(100)).is_ok());
+    (0..2).for_each(|_| inbox.take(Wait::No, true, &mut taken));
+    taken.commands.clear();
     assert!(inbox.try_publish(event(950)).is_ok());
     assert!(matches!(inbox.try_publish(event(60)), Err(Refused::Full)));
     drop(done);
     broadcaster.join().expect("it does not panic").expect_err("nothing is sent");
+}
+
+fn arrival(registry: &Arc<Registry>) -> Arrival<Socket> {
+    let seat = registry.register(Kind::Subscription, Subscribed::All, None).expect("room");
+    let (resume, via) = (Resume::default(), Via::Local(Arc::default()));
+    Arrival { seat, preamble: Vec::new(), resume, via }
+}
+
+/// An inbox whose broadcaster runs, and does nothing until it may end.
+fn idle(messages: usize) -> (Arc<Inbox>, impl FnOnce()) {
+    let inbox = inbox(messages);
+    let (done, wait) = mpsc::channel::<()>();
+    let broadcaster = start(&inbox, move |_| wait.recv());
+    let end = move || {
+        drop(done);
+        broadcaster.join().expect("it does not panic").expect_err("nothing is sent");
+    };
+    (inbox, end)
+}
+
+#[test]
+fn what_is_accepted_depends_on_the_phase_alone() {
+    let registry = Registry::new(10);
+    let inbox = inbox(10);
+    assert_eq!(inbox.accepts(), Err(PublishError::NotRunning));
+    assert_eq!(inbox.arrive(arrival(&registry)), Err(SubscribeError::ShutDown));
+    assert!(!inbox.is_own_thread());
+    let (told, tells) = mpsc::channel();
+    let broadcaster = start(&inbox, move |inbox| {
+        told.send((inbox.accepts(), inbox.is_own_thread())).expect("it is asked for");
+        let mut taken = Taken::default();
+        while taken.stop.is_none() {
+            inbox.take(Wait::Forever, true, &mut taken);
+        }
+        (taken.arrivals.len(), inbox.stopped(), inbox.is_own_thread())
+    });
+    assert_eq!(tells.recv(), Ok((Ok(()), true)));
+    assert_eq!((inbox.accepts(), inbox.is_own_thread()), (Ok(()), false));
+    assert_eq!(inbox.arrive(arrival(&registry)), Ok(()));
+    assert_eq!(registry.counts(), (0, 1), "of those that were refused none has a seat");
+    inbox.stop(Instant::now());
+    assert_eq!(inbox.accepts(), Err(PublishError::ShutDown));
+    assert_eq!(broadcaster.join().expect("it does not panic"), (1, 0, false));
+    assert_eq!(inbox.arrive(arrival(&registry)), Err(SubscribeError::ShutDown));
+    assert_eq!(registry.counts(), (0, 0));
+}
+
+#[test]
+fn the_broadcaster_waits_just_while_there_is_nothing_for_it() {
+    type Put = fn(&Inbox);
+    let nothing: Put = |_| {};
+    let publish: Put = |inbox| assert!(inbox.try_publish(event(10)).is_ok());
+    let arrive: Put = |inbox| assert!(inbox.arrive(arrival(&Registry::new(1))).is_ok());
+    let stop: Put = |inbox| inbox.stop(Instant::now());
+    // Whether it accepts events, and knows that it is to stop.
+    for (what, put, accept, stopping, waits) in [
+        ("nothing", nothing, true, false, true),
+        ("an event", publish, true, false, false),
+        ("an event that it does not want", publish, false, false, true),
+        ("an event at the end", publish, true, true, false),
+        ("a client", arrive, true, false, false),
+        ("a client, while it takes no events", arrive, false, false, false),
+        ("a ring", Inbox::ring, true, false, false),
+        ("a ring, while it takes no events", Inbox::ring, false, false, false),
+        ("the order to stop", stop, true, false, false),
+        ("the order to stop, which it knows", stop, true, true, true),
+    ] {
+        let (inbox, end) = idle(10);
+        put(&inbox);
+        let until = Instant::now() + Duration::from_millis(if waits { 30 } else { 10_000 });
+        let mut taken = Taken::default();
+        if stopping {
+            taken = Taken::stopping(until);
+        }
+        inbox.take(Wait::Until(until), accept, &mut taken);
+        assert_eq!(Instant::now() >= until, waits, "with {what}");
+        end();
+    }
+    // And it is woken while it waits.
+    for put in [publish, arrive, Inbox::ring, stop] {
+        let inbox = inbox(10);
+        let until = Instant::now() + Duration::from_secs(10);
+        let broadcaster = start(&inbox, move |inbox| {
+            inbox.take(Wait::Until(until), true, &mut Taken::default());
+            Instant::now() < until
+        });
+        put(&inbox);
+        assert!(broadcaster.join().expect("it does not panic"), "it slept on");
+    }
+}
+
+#[test]
+fn what_was_taken_is_told_and_makes_room() {
+    let (inbox, end) = idle(3);
+    assert_eq!(inbox.batch_bytes, 100);
+    let send = || Command::Send(ClientId(0), Frame::from_bytes(&[b'x'; 60]));
+    let mut taken = Taken::default();
+    inbox.take(Wait::No, true, &mut taken);
+    assert!(taken.drained && !taken.emptied, "it was empty before");
+    // Only what is for one client, and somebody waits for room.
+    for _ in 0..3 {
+        assert!(inbox.command(send()).is_ok());
+    }
+    assert_eq!(inbox.state.lock().command_bytes, 180);
+    let waits = {
+        let inbox = Arc::clone(&inbox);
+        thread::spawn(move || inbox.publish(event(70)).is_ok())
+    };
+    while inbox.state.lock().blocked == 0 {
+        thread::yield_now();
+    }
+    inbox.take(Wait::No, true, &mut taken);
+    assert_eq!((taken.commands.len(), taken.batch.len()), (3, 0));
+    assert!(waits.join().expect("it does not panic"));
+    assert_eq!(inbox.state.lock().blocked, 0);
+    assert_eq!(inbox.state.lock().command_bytes, 0);
+    assert!(inbox.try_publish(event(70)).is_ok());
+    for (events, emptied) in [(1, false), (2, true)] {
+        inbox.take(Wait::No, true, &mut taken);
+        assert_eq!((taken.batch.len(), taken.drained, taken.emptied), (events, emptied, emptied));
+    }
+    end();
+}
+
+#[test]
+fn who_asked_for_a_sign_waits_no_longer() {
+    let (inbox, end) = idle(10);
+    assert!(!inbox.answers(Instant::now() + Duration::from_millis(20)), "nobody takes anything");
+    assert_eq!(inbox.state.lock().blocked, 0);
+    let asks = {
+        let inbox = Arc::clone(&inbox);
+        thread::spawn(move || inbox.answers(Instant::now() + Duration::from_secs(10)))
+    };
+    while inbox.state.lock().blocked == 0 {
+        thread::yield_now();
+    }
+    inbox.take(Wait::No, true, &mut Taken::default());
+    assert!(asks.join().expect("it does not panic"));
+    assert_eq!(inbox.state.lock().blocked, 0);
+    end();
+}
+
+#[test]
+fn what_is_left_at_the_end_is_counted() {
+    let (inbox, end) = idle(10);
+    let registry = Registry::new(10);
+    for _ in 0..2 {
+        assert!(inbox.try_publish(event(10)).is_ok());
+    }
+    assert!(inbox.command(Command::Disconnect(ClientId(0))).is_ok());
+    assert_eq!(inbox.arrive(arrival(&registry)), Ok(()));
+    assert_eq!((inbox.stopped(), inbox.queued()), (3, 0));
+    assert_eq!(registry.counts(), (0, 0), "nobody will serve it");
+    assert_eq!(inbox.stopped(), 0);
+    end();
 }

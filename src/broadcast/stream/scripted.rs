@@ -29,6 +29,8 @@ pub(crate) struct State {
     /// What the client sends after its request. Then it is silent, or has closed.
     pub(crate) input: VecDeque<u8>,
     pub(crate) closed: bool,
+    /// How reads fail, before there is anything of the input.
+    pub(crate) read_errors: VecDeque<ErrorKind>,
     pub(crate) writes: usize,
     pub(crate) finished: bool,
 }
@@ -91,6 +93,9 @@ impl Write for Scripted {
 impl Read for Scripted {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let mut state = self.state();
+        if let Some(kind) = state.read_errors.pop_front() {
+            return Err(kind.into());
+        }
         let length = state.input.len().min(buffer.len());
         if length == 0 && !state.closed {
             return Err(ErrorKind::WouldBlock.into());

@@ -134,6 +134,41 @@ fn what_waits_goes_out_in_one_write() {
 }
 
 #[test]
+fn what_waits_is_counted_with_the_frames_being_written_and_without() {
+    let mut bench = Bench::new([Take(3)]);
+    let figures = |bench: &Bench| (bench.stream.held(), bench.stream.waiting());
+    assert_eq!(figures(&bench), (0, 0));
+    let [one, two, ..] = FRAMES;
+    bench.deliver(one).expect("the socket is only full");
+    assert_eq!(figures(&bench), (one.len(), 0), "a frame is held until it is written whole");
+    bench.deliver(two).expect("the socket is only full");
+    assert_eq!(figures(&bench), (one.len() + two.len(), two.len()));
+    assert_eq!(bench.settle(), Ok(()));
+    assert_eq!(figures(&bench), (0, 0));
+}
+
+#[test]
+fn a_write_carries_at_most_16_frames_and_the_one_that_makes_it_64_kib() {
+    let kib = |size: usize| size * 1024;
+    for (frame, frames, writes) in [
+        (10, 17, 2),
+        (10, 16, 1),
+        (kib(32), 6, 3),
+        (kib(32) - 1, 6, 2),
+        (kib(63), 6, 3),
+        (kib(64), 6, 6),
+    ] {
+        let mut bench = Bench::new([BLOCK]);
+        for _ in 0..frames {
+            bench.deliver(&"x".repeat(frame)).expect("the socket is only full");
+        }
+        assert_eq!(bench.settle(), Ok(()));
+        assert_eq!(bench.wire.state().received.len(), frame * frames);
+        assert_eq!(bench.wire.state().writes, 1 + writes, "{frames} frames of {frame} bytes");
+    }
+}
+
+#[test]
 fn naps_double_up_to_fifty_milliseconds_and_begin_anew_with_progress() {
     let mut bench = Bench::new(repeat_n(BLOCK, 9).chain([Take(1)]));
     bench.deliver(FRAMES[0]).expect("the socket is only full");
@@ -154,6 +189,92 @@ fn a_socket_that_takes_nothing_for_the_stall_time_out_is_given_up() {
     assert_eq!(bench.settle(), Err(Disconnect::Stalled));
     let after = bench.now.instant.duration_since(start);
     assert!((STALL..STALL + LONGEST_NAP).contains(&after), "{after:?}");
+}
+
+#[test]
+fn a_client_that_goes_on_reading_is_not_stalled_however_slowly_it_does() {
+    let mut bench = Bench::new(repeat_n(Take(1), 40));
+    let start = bench.now.instant;
+    bench.deliver(&"x".repeat(100)).expect("the socket is only full");
+    for _ in 0..15 {
+        bench.now.instant += STALL / 2;
+        bench.stream.catch_up(usize::MAX, STALL, bench.now).expect("it reads");
+        assert_eq!(bench.stream.progress(), Some(bench.now.instant));
+        // Nothing is taken for a while.
+        bench.wire.state().answers.push_front(BLOCK);
+        bench.now.instant += STALL / 2;
+        bench.stream.catch_up(usize::MAX, STALL, bench.now).expect("it has read lately");
+    }
+    assert!(bench.now.instant.duration_since(start) > 10 * STALL);
+}
+
+/// Lets a stream that replays 200 KiB take this much each second; tells when it ends.
+fn replay_at(bytes_a_second: usize, most: Duration) -> (Duration, Result<(), Disconnect>) {
+    let mut bench = Bench::new(repeat_n(Take(bytes_a_second), 1000));
+    let start = bench.now.instant;
+    bench.stream.replay_from(0, 0, bench.now);
+    let pending = |_| Pending::new(Frame::from_bytes(&[b'x'; 1024]), &bench.memory);
+    bench.stream.refill((0..200).map(pending).collect(), 200, false);
+    loop {
+        bench.now.instant += Duration::from_secs(1);
+        let step = bench.stream.catch_up(usize::MAX, STALL, bench.now).map(drop);
+        let passed = bench.now.instant.duration_since(start);
+        if step.is_err() || passed >= most {
+            return (passed, step);
+        }
+    }
+}
+
+#[test]
+fn a_replay_that_is_taken_too_slowly_is_given_up() {
+    let long = 5 * STALL;
+    for slow in [1, 100, 1023] {
+        assert_eq!(replay_at(slow, long), (STALL, Err(Disconnect::Stalled)), "{slow} bytes/s");
+    }
+    for quick in [1024, 2000] {
+        assert_eq!(replay_at(quick, long), (long, Ok(())), "{quick} bytes/s");
+    }
+}
+
+#[test]
+fn a_replay_has_to_keep_its_pace_in_each_period_and_live_events_need_not() {
+    // In the first period it takes enough for many, and then hardly anything.
+    let mut bench = Bench::new([Take(50 * 1024)]);
+    bench.wire.state().answers.extend(repeat_n(Take(1), 1000));
+    bench.stream.replay_from(0, 0, bench.now);
+    let pending =
+        || Pending::new(Frame::from_bytes("x".repeat(100 * 1024).as_bytes()), &bench.memory);
+    bench.stream.refill([pending()].into(), 1, false);
+    let step = |bench: &mut Bench, seconds| {
+        bench.now.instant += Duration::from_secs(seconds);
+        bench.stream.catch_up(usize::MAX, STALL, bench.now).map(drop)
+    };
+    assert_eq!([10, 5, 4].map(|seconds| step(&mut bench, seconds)), [Ok(()); 3]);
+    assert_eq!(step(&mut bench, 1), Err(Disconnect::Stalled));
+
+    let mut bench = Bench::new(repeat_n(Take(1), 1000));
+    bench.deliver(&"x".repeat(1000)).expect("the socket is only full");
+    assert!((0..100).all(|_| step(&mut bench, 1) == Ok(())));
+}
+
+#[test]
+fn who_reads_has_everything_or_took_much_lately_or_had_no_time_to() {
+    let enough = 64 * 1024;
+    let mut bench = Bench::new([Take(enough - 1), BLOCK, Take(enough)]);
+    let at = |bench: &mut Bench, millis: u32| {
+        bench.now.instant += Duration::from_millis(millis.into());
+        bench.now.second += millis / 1000;
+        bench.stream.reads(bench.now)
+    };
+    assert!(at(&mut bench, 10_000), "it has everything");
+    bench.deliver(&"x".repeat(4 * enough)).expect("the socket is only full");
+    assert!(at(&mut bench, 0) && at(&mut bench, 999), "it hardly had the time to");
+    assert!(!at(&mut bench, 1), "it took a little less than enough");
+    let step = |bench: &mut Bench| bench.stream.catch_up(usize::MAX, STALL, bench.now);
+    assert!(step(&mut bench).is_ok() && !at(&mut bench, 0), "the socket took nothing");
+    assert!(step(&mut bench).is_ok() && at(&mut bench, 0), "it took enough just now");
+    assert!(at(&mut bench, 1000), "it did in the second before this one");
+    assert!(!at(&mut bench, 1000), "that is too long ago");
 }
 
 #[test]
@@ -184,10 +305,28 @@ fn input_is_dropped_until_it_is_too_much_and_its_end_ends_the_stream() {
     assert_eq!(bench.stream.poll_input(&mut buffer), Err(Disconnect::ClosedByPeer));
 
     let mut bench = Bench::new([]);
-    bench.wire.state().input.extend(repeat_n(b'x', INPUT_LIMIT));
+    bench.wire.state().input.extend(repeat_n(b'x', 64 * 1024));
     assert_eq!(bench.stream.poll_input(&mut buffer), Ok(()));
     bench.wire.state().input.push_back(b'x');
     assert_eq!(bench.stream.poll_input(&mut buffer), Err(Disconnect::Error));
+}
+
+#[test]
+fn a_read_that_is_interrupted_is_done_again_and_an_error_ends_the_stream() {
+    let mut buffer = [0; 10];
+    for (kind, result) in [
+        (ErrorKind::Interrupted, Ok(())),
+        (ErrorKind::WouldBlock, Ok(())),
+        (ErrorKind::ConnectionReset, Err(Disconnect::ClosedByPeer)),
+        (ErrorKind::OutOfMemory, Err(Disconnect::Error)),
+    ] {
+        let mut bench = Bench::new([]);
+        bench.wire.state().read_errors.push_back(kind);
+        bench.wire.state().input.push_back(b'x');
+        assert_eq!(bench.stream.poll_input(&mut buffer), result, "{kind:?}");
+        let is_read = bench.wire.state().input.is_empty();
+        assert_eq!(is_read, kind == ErrorKind::Interrupted, "{kind:?}");
+    }
 }
 
 #[test]

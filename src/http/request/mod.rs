@@ -376,3 +376,6 @@ fn has_token(request: &Request, name: &str, token: &str) -> bool {
             .any(|word| word.trim_ascii().eq_ignore_ascii_case(token.as_bytes()))
     })
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,6 +1,11 @@
 mod commands;
+mod delivery;
+mod from_log;
+mod limits;
 mod model;
 mod overload;
+mod presence;
+mod sweep;
 
 use std::iter::repeat_n;
 

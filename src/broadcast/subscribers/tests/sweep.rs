@@ -1,0 +1,44 @@
+//! What the sweep does with one client after the other, and letting go of those that are gone.
+
+use std::iter::repeat_n;
+
+use super::super::*;
+use super::{BLOCK, BUDGET, Machine};
+
+#[test]
+fn clients_that_are_gone_are_let_go_of_one_by_one() {
+    let mut machine = Machine::with(|_| {});
+    let wires: Vec<_> = (0..3).map(|_| machine.stream(&[1], [])).collect();
+    assert!(!machine.subscribers.has_closing() && !machine.subscribers.drop_one());
+    for wire in &wires[..2] {
+        wire.state().closed = true;
+    }
+    machine.sweep();
+    for left in [2, 1] {
+        assert!(machine.subscribers.has_closing());
+        assert_eq!(wires.iter().filter(|wire| wire.is_shared()).count(), left + 1);
+        assert!(machine.subscribers.drop_one());
+    }
+    assert!(!machine.subscribers.has_closing() && !machine.subscribers.drop_one());
+    assert_eq!(wires.iter().filter(|wire| wire.is_shared()).count(), 1, "one has not gone");
+}
+
+#[test]
+fn the_sweep_ends_who_is_over_its_budget_and_takes_nothing() {
+    let half = "x".repeat(BUDGET / 2 - 1);
+    // One frame being written, two that wait, and one byte too many.
+    for (more, ended) in [(0, 0), (1, 1), (100, 1)] {
+        let mut machine = Machine::with(|_| {});
+        let _stuck = machine.stream(&[1], repeat_n(BLOCK, 100));
+        machine.deliver(&[(1, &half)]);
+        machine.deliver(&[(1, &half)]);
+        machine.deliver(&[(1, &("x".repeat(more) + &half))]);
+        let now = Duration::from_millis(1);
+        machine.pass(GRACE.saturating_sub(now));
+        machine.sweep();
+        assert_eq!(machine.disconnected().behind, 0, "it may have taken something just now");
+        machine.pass(now);
+        machine.sweep();
+        assert_eq!(machine.disconnected().behind, ended, "{more} bytes more");
+    }
+}
