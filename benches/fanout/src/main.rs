@@ -55,7 +55,6 @@ mod storm;
 mod svg;
 mod table;
 
-
 use std::process::ExitCode;
 
 use listener::Listener;

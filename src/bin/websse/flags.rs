@@ -8,7 +8,7 @@
 #[cfg(feature = "redis")]
 use websse::redis::RedisConfig;
 
-use super::{
+use crate::{
     config::{Config, Format, Lines},
     listen::Address,
     units::{count, size, time},

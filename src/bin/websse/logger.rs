@@ -11,7 +11,7 @@ use std::{
 use crossbeam_channel::{Receiver, Sender, bounded};
 use log::{Level, LevelFilter, Log, Metadata, Record};
 
-use super::config::Format;
+use crate::config::Format;
 
 /// The most lines that may wait to be written.
 const LINES: usize = 1024;

@@ -5,6 +5,7 @@ compile_error!(
     "the command needs Unix signals; the library does without, and without the feature cli"
 );
 
+mod arguments;
 mod clients;
 mod config;
 mod flags;
@@ -35,8 +36,9 @@ use websse::{
 };
 
 use crate::{
+    arguments::{Command, ENDPOINTS},
     clients::Rate,
-    config::{Command, Config, ENDPOINTS, Format},
+    config::{Config, Format},
     listen::{Address, Bound},
     tokens::Tokens,
 };
@@ -45,16 +47,18 @@ use crate::{
 const ANSWER: Duration = Duration::from_secs(1);
 
 fn main() -> ExitCode {
-    let command = config::read(std::env::args_os().skip(1), |name| std::env::var_os(name));
+    let command = arguments::read(std::env::args_os().skip(1), |name| std::env::var_os(name));
     let (format, level) = match &command {
         Ok(Command::Serve(config)) => (config.log_format, config.log_level),
         _ => (Format::Text, LevelFilter::Info),
     };
     logger::to_stderr(format, level);
     let result = match command {
-        Ok(Command::Help) => print(&config::help()),
+        Ok(Command::Help) => print(&arguments::help()),
         Ok(Command::Version) => print(concat!("websse ", env!("CARGO_PKG_VERSION"), "\n")),
-        Ok(Command::Check(config)) => register(&config).and_then(|_| print(&config.shown())),
+        Ok(Command::Check(config)) => {
+            register(&config).and_then(|_| print(&arguments::shown(&config)))
+        }
         Ok(Command::Serve(config)) => serve(&config),
         Err(error) => Err(format!("{error}; try websse --help")),
     };

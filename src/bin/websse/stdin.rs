@@ -5,7 +5,7 @@ use std::io::{self, BufRead, Read};
 use log::{info, warn};
 use websse::{Message, PublishError, Server};
 
-use super::config::Lines;
+use crate::config::Lines;
 
 /// A longer line is skipped.
 const LONGEST: u64 = 1024 * 1024;

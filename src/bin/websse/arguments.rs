@@ -1,0 +1,282 @@
+//! The reading of the command line and of the environment, and the text of `--help`.
+
+use std::{collections::HashMap, ffi::OsString, fmt::Write};
+
+use lexopt::prelude::*;
+
+use crate::{
+    config::Config,
+    flags::{self, Flag, GROUPS},
+};
+
+/// The prefix of an environment variable; the name of its flag follows, in capitals.
+const PREFIX: &str = "WEBSSE_";
+
+/// An error in a build without Redis: otherwise several nodes would know nothing of each other.
+const REDIS: &str = "WEBSSE_REDIS";
+const NO_REDIS: &str = "needs a build with the features cli,redis";
+
+const ABOUT: &str = "\
+Server-Sent Events for browsers and curl
+
+usage: websse [--listen ADDRESS]... [--event NAME]... [FLAG]...
+";
+
+/// The endpoints; also the answer at `/` if there is no page.
+pub(crate) const ENDPOINTS: &str = "\
+GET  /         the live page, for browsers
+GET  /event    streams events; ?event=NAME chooses a type, again another, * all
+               ?replay=N begins with the last N; Last-Event-ID resumes
+POST /send     publishes: event, data, id, retry in the query or a form body,
+               or JSON objects, one a line (application/x-ndjson)
+GET  /stats    figures, as JSON
+GET  /metrics  figures, for Prometheus
+GET  /healthz  says ok while events can be published
+";
+
+const EXAMPLES: &str = "
+examples:
+  websse --event news &
+  curl -N 'http://127.0.0.1:8080/event?event=news' &
+  curl -X POST 'http://127.0.0.1:8080/send?event=news&data=hello'
+  tail -f log | websse --stdin text --event log
+";
+
+pub(crate) enum Command {
+    Help,
+    Version,
+    Check(Box<Config>),
+    Serve(Box<Config>),
+}
+
+/// The configuration in effect, one flag on each line.
+pub(crate) fn shown(config: &Config) -> String {
+    let mut shown = String::new();
+    for flag in flags::all().filter(|flag| !flag.value.is_empty() || flag.name == "no-page") {
+        for text in config.texts.get(flag.name).into_iter().flatten() {
+            let text = if flag.secret { "(set)" } else { text };
+            push(&mut shown, format_args!("{}\n", format!("--{} {text}", flag.name).trim_end()));
+        }
+    }
+    shown
+}
+
+/// Reads the command line. A flag that is not there comes from the environment, or has its default.
+pub(crate) fn read(
+    arguments: impl IntoIterator<Item = OsString>,
+    environment: impl Fn(&str) -> Option<OsString>,
+) -> Result<Command, String> {
+    if cfg!(not(feature = "redis")) && environment(REDIS).is_some() {
+        return Err(format!("{REDIS}: {NO_REDIS}"));
+    }
+    let mut texts = read_arguments(arguments)?;
+    for known in [("help", Command::Help), ("version", Command::Version)] {
+        if texts.contains_key(known.0) {
+            return Ok(known.1);
+        }
+    }
+    let mut config = Config::new();
+    for flag in flags::all() {
+        let (given, source) = match texts.remove(flag.name) {
+            Some(given) => (given, format!("--{}", flag.name)),
+            None => from_environment(flag, &environment)?,
+        };
+        let given = if given.is_empty() && !flag.default.is_empty() {
+            vec![flag.default.to_owned()]
+        } else {
+            given
+        };
+        for text in &given {
+            let shown = if flag.secret || flag.value.is_empty() { "" } else { &format!(" {text}") };
+            (flag.set)(&mut config, text).map_err(|error| format!("{source}{shown}: {error}"))?;
+        }
+        config.texts.insert(flag.name, given);
+    }
+    #[cfg(feature = "redis")]
+    if let Some(redis) = config.redis.take() {
+        config.server = config.server.redis(redis);
+    }
+    config.tokens().map_err(|error| format!("--publish-token or --subscribe-token: {error}"))?;
+    let config = Box::new(config);
+    Ok(if config.check { Command::Check(config) } else { Command::Serve(config) })
+}
+
+fn read_arguments(
+    arguments: impl IntoIterator<Item = OsString>,
+) -> Result<HashMap<&'static str, Vec<String>>, String> {
+    let mut parser = lexopt::Parser::from_args(arguments);
+    let mut texts: HashMap<&'static str, Vec<String>> = HashMap::new();
+    while let Some(argument) = parser.next().map_err(|error| error.to_string())? {
+        let flag = match &argument {
+            Short('h') => flags::all().find(|flag| flag.name == "help"),
+            Short('V') => flags::all().find(|flag| flag.name == "version"),
+            Long(name) => flags::all().find(|flag| flag.name == *name),
+            _ => None,
+        };
+        let Some(flag) = flag else {
+            return Err(match argument {
+                Long(name) if name.starts_with("redis") => format!("--{name}: {NO_REDIS}"),
+                _ => argument.unexpected().to_string(),
+            });
+        };
+        let text = if flag.value.is_empty() {
+            String::new()
+        } else {
+            let value = parser.value().map_err(|error| error.to_string())?;
+            value.string().map_err(|error| error.to_string())?
+        };
+        let given = texts.entry(flag.name).or_default();
+        if !given.is_empty() && !flag.many {
+            return Err(format!("--{} is given more than once", flag.name));
+        }
+        given.push(text);
+    }
+    Ok(texts)
+}
+
+/// The values of a flag in the environment. Those of a repeatable flag are separated by blanks.
+fn from_environment(
+    flag: &Flag,
+    environment: &impl Fn(&str) -> Option<OsString>,
+) -> Result<(Vec<String>, String), String> {
+    let name = variable(flag);
+    let Some(value) = environment(&name) else {
+        return Ok((Vec::new(), name));
+    };
+    let Ok(text) = value.into_string() else {
+        return Err(format!("{name} is not UTF-8"));
+    };
+    if flag.secret && text.trim().is_empty() {
+        let without = if flag.name == "redis" { "" } else { ", and would guard nothing" };
+        return Err(format!("{name} is empty{without}; unset it, or set a value"));
+    }
+    let values = if flag.many {
+        text.split_whitespace().map(str::to_owned).collect()
+    } else if flag.value.is_empty() {
+        match &*text {
+            "1" | "true" => vec![String::new()],
+            "" | "0" | "false" => Vec::new(),
+            _ => return Err(format!("{name}={text}: either 1 or 0")),
+        }
+    } else {
+        vec![text].into_iter().filter(|text| !text.is_empty()).collect()
+    };
+    Ok((values, name))
+}
+
+fn variable(flag: &Flag) -> String {
+    format!("{PREFIX}{}", flag.name.to_uppercase().replace('-', "_"))
+}
+
+/// The text of `--help`.
+pub(crate) fn help() -> String {
+    let mut text = ABOUT.to_owned();
+    for (title, flags) in GROUPS {
+        text.push('\n');
+        if !title.is_empty() {
+            push(&mut text, format_args!("{title}:\n"));
+        }
+        for flag in *flags {
+            let usage = format!("--{} {}", flag.name, flag.value);
+            push(&mut text, format_args!("  {usage:<31}{}", flag.help));
+            if !flag.default.is_empty() {
+                push(&mut text, format_args!(" [{}]", flag.default));
+            }
+            text.push('\n');
+        }
+    }
+    push(
+        &mut text,
+        format_args!(
+            "\nTokens come as Authorization: Bearer TOKEN, a cookie websse_token=TOKEN, or\n\
+             ?access_token=TOKEN. Each flag is an environment variable as well, --unix-mode\n\
+             as WEBSSE_UNIX_MODE; several values stand between blanks, and the flag wins.\n\n\
+             {ENDPOINTS}{EXAMPLES}"
+        ),
+    );
+    text
+}
+
+fn push(text: &mut String, more: std::fmt::Arguments<'_>) {
+    let written = text.write_fmt(more);
+    debug_assert!(written.is_ok(), "a string takes everything");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn config(arguments: &[&str], variables: &[(&str, &str)]) -> Result<Config, String> {
+        let find = |name: &str| variables.iter().find(|(known, _)| *known == name);
+        let environment = |name: &str| find(name).map(|(_, value)| OsString::from(value));
+        match read(arguments.iter().map(OsString::from), environment)? {
+            Command::Check(config) | Command::Serve(config) => Ok(*config),
+            Command::Help | Command::Version => Err("no configuration".to_owned()),
+        }
+    }
+
+    #[test]
+    fn the_defaults_are_those_of_the_library() {
+        let config = config(&[], &[]).expect("all have defaults");
+        assert_eq!(format!("{:?}", config.server), format!("{:?}", Server::builder()));
+        assert_eq!(format!("{:?}", config.limits), format!("{:?}", Limits::default()));
+    }
+
+    #[test]
+    fn a_flag_wins_over_its_variable_and_that_over_the_default() {
+        let variables = [("WEBSSE_EVENT", "a  b"), ("WEBSSE_RETRY", "5s"), ("WEBSSE_NO_PAGE", "1")];
+        let from_variables = config(&[], &variables).expect("they are good");
+        assert_eq!(from_variables.events, ["a", "b"]);
+        assert!(!from_variables.page);
+        assert!(shown(&from_variables).contains("--retry 5s\n"));
+        let flags = ["--event", "c", "--retry=7s"];
+        let from_flags = config(&flags, &variables).expect("they are good");
+        assert_eq!(from_flags.events, ["c"]);
+        assert!(shown(&from_flags).contains("--retry 7s\n--reconnect-spread 0\n"));
+    }
+
+    #[test]
+    fn what_is_wrong_is_named_where_it_was_given_but_for_secrets() {
+        for (arguments, variables, error) in [
+            (&["--retry", "3"][..], &[][..], "--retry 3: \"3\" is not a time such as 15s"),
+            (&[], &[("WEBSSE_RETRY", "x")][..], "WEBSSE_RETRY x: \"x\" is not a time"),
+            (&[], &[("WEBSSE_NO_PAGE", "maybe")], "either 1 or 0"),
+            (&["--retry", "1s", "--retry", "2s"], &[], "more than once"),
+            (&["--unix-mode", "999"], &[], "--unix-mode 999: not permissions"),
+            (&["--cors-origin", "example.org"], &[], "not an origin"),
+            (&["--publish-token", "two words"], &[], "a token is made of"),
+            (&[], &[("WEBSSE_PUBLISH_TOKEN", " ")], "is empty, and would guard nothing"),
+            (&["--publish-token-file", "/nothing/here"], &[], "/nothing/here: "),
+        ] {
+            let refused = config(arguments, variables).err().expect("it is wrong");
+            assert!(refused.contains(error), "{refused}");
+            assert!(!refused.contains("two words"), "{refused}");
+        }
+        #[cfg(feature = "redis")]
+        for (arguments, error) in [
+            (&["--redis-stream", "x"][..], "only together with --redis"),
+            (&["--redis", "redis://h", "--redis-maxlen", "9"], "at least 1024"),
+            (&["--redis", "redis://h", "--redis-stream", ""], "not a key"),
+        ] {
+            let refused = config(arguments, &[]).err().expect("it is wrong");
+            assert!(refused.contains(error), "{refused}");
+        }
+        #[cfg(not(feature = "redis"))]
+        for refused in
+            [config(&["--redis", "redis://h"], &[]), config(&[], &[("WEBSSE_REDIS", "redis://h")])]
+        {
+            assert!(refused.err().expect("it is wrong").contains("the features cli,redis"));
+        }
+        #[cfg(feature = "redis")]
+        for url in ["redis://:secret@host", "redis//:secret@host"] {
+            let shown = match config(&["--redis", url], &[]) {
+                Ok(config) => format!("{}{:?}", shown(&config), config.server),
+                Err(error) => error,
+            };
+            assert!(shown.contains("--redis") && !shown.contains("secret"), "{shown}");
+        }
+        let config = config(&["--publish-token", "secret"], &[]).expect("it is good");
+        let shown = shown(&config);
+        assert!(shown.contains("--publish-token (set)\n") && !shown.contains("secret"), "{shown}");
+    }
+}
