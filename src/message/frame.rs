@@ -275,8 +275,8 @@ fn framed_size(message: &Message) -> usize {
     [event, data, id, retry].into_iter().fold(1, usize::saturating_add)
 }
 
-/// The size of the lines of a field, with the bytes of all `values`. A message of line feeds may take
-/// more than a 32-bit host can count, which is too much for any limit.
+/// The size of the lines of a field, with the bytes of all `values`. A message of line feeds may
+/// take more than a 32-bit host can count, which is too much for any limit.
 fn lines_size(field: &str, lines: usize, values: usize) -> usize {
     lines.saturating_mul(field.len() + 1).saturating_add(values)
 }

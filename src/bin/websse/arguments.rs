@@ -204,6 +204,8 @@ fn push(text: &mut String, more: std::fmt::Arguments<'_>) {
 
 #[cfg(test)]
 mod tests {
+    use websse::{Server, http::Limits};
+
     use super::*;
 
     fn config(arguments: &[&str], variables: &[(&str, &str)]) -> Result<Config, String> {

@@ -74,7 +74,7 @@ fn events_of_a_log_are_delivered_together_and_primed_ones_only_kept() {
     machine.flush();
     assert_eq!((seen(&client), client.state().writes), (begin + &events(&[3, 4, 5]), 2));
     assert_eq!(machine.subscribers.stats().published, 3);
-    // Everything is kept; who comes now is where the reader is.
+    // Everything is kept; a client that comes now is where the reader is.
     let new = machine.stream(&[1], []);
     assert_eq!(seen(&new), format!("helloid: {MILLIS}-9"));
     let returning = machine.returning(&[1], after(at(1)), []);
@@ -140,7 +140,7 @@ fn who_replays_across_a_gap_in_the_log_has_to_come_back() {
     assert_eq!((machine.disconnected().behind, machine.subscribers.stats().gaps), (1, 1));
     machine.catch_up();
     assert_eq!(seen(&behind), format!("helloid: {MILLIS}-1{}{}", events(&[2]), gap(6, 7)));
-    // And then it is told.
+    // After that it gets the gap.
     let again = machine.returning(&[1], after(at(1)), []);
     assert!(seen(&again).contains("stream-gap"), "{}", seen(&again));
     let later = machine.returning(&[1], after(at(7)), []);
