@@ -85,8 +85,8 @@ fn an_id_is_a_position_only_for_those_that_listen_to_its_event() {
     assert_eq!(history.position_of(&types(&[0]), "7"), Some(1));
 }
 
-/// All that was published: type, text, and the publisher's own id. The index, from 1, is the sequence
-/// number.
+/// All that was published: type, text, and the publisher's own id. Counted from 1, the index is the
+/// sequence number.
 type All = Vec<(TypeId, String, Option<String>)>;
 
 /// The places of the events of these types that came after `position`, kept ones only or all.
