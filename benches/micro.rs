@@ -9,7 +9,7 @@
 //! the library has nothing that is there for benchmarks only. Requests and publishing go through
 //! what is public.
 
-#![allow(clippy::unwrap_used)]
+#![allow(clippy::unwrap_used, clippy::wildcard_imports)]
 #![allow(dead_code, unused_imports, missing_docs, unreachable_pub, reason = "parts of a library")]
 
 use std::{

@@ -128,7 +128,7 @@ fn read(text: &[u8]) -> Result<Message, String> {
                     Err(error) if value.starts_with('"') => return Err(format!("data: {error}")),
                     // Line breaks occur only between JSON tokens.
                     Err(_) => value.replace(['\r', '\n'], " ").into(),
-                })
+                });
             }
             "event" => message.event = Some(text().map_err(|_| "event is not a string")?),
             "id" => message.id = Some(text().map_err(|_| "id is not a string")?),

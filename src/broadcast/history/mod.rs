@@ -128,7 +128,7 @@ impl History {
         let place = (is_on && id.is_none()).then_some((&*self.epoch, self.newest));
         let frame = frame::seal(lines, place, &mut self.buffer);
         if is_on {
-            self.keep(kind, &frame, id, EntryId::default());
+            self.keep(kind, &frame, id, EntryId::ZERO);
         }
         frame
     }

@@ -232,7 +232,7 @@ fn over_the_limit_of_all_types_the_oldest_event_goes_whatever_its_type() {
     for limit in (0..=most).rev() {
         let (kept, bytes) = fill(limit);
         assert_eq!(kept, all[all.len() - kept.len()..], "within {limit} bytes");
-        assert!(bytes <= limit && (bytes > 0) == !kept.is_empty(), "{bytes} of {limit} bytes");
+        assert!(bytes <= limit && (bytes > 0) != kept.is_empty(), "{bytes} of {limit} bytes");
         lengths.push(kept.len());
     }
     // Not each after the other: room for events that are gone may be kept too.

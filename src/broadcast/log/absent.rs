@@ -28,6 +28,10 @@ pub(crate) enum KnownLog {}
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct EntryId;
 
+impl EntryId {
+    pub(crate) const ZERO: Self = Self;
+}
+
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct FromLog;
 

@@ -5,6 +5,7 @@
 //! everything that concerns a log.
 
 #[cfg(not(any(feature = "outside-log", test)))]
+#[allow(clippy::needless_pass_by_value, clippy::unused_self, reason = "it stands for a log")]
 mod absent;
 #[cfg(any(feature = "outside-log", test))]
 #[cfg_attr(not(feature = "outside-log"), allow(dead_code, reason = "the fake needs less"))]

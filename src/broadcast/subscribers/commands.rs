@@ -48,10 +48,10 @@ impl<W: Wire> Subscribers<W> {
         self.stats.bytes += frame.len() as u64;
         self.say(key, frame, now);
         let is_short = self.is_short_of_memory();
-        if let Some(subscriber) = self.table.get(key as usize).and_then(Option::as_ref) {
-            if subscriber.sink.is_too_far_behind(self.limits.mailbox_bytes, is_short, now) {
-                self.remove(key, Disconnect::Behind);
-            }
+        if let Some(subscriber) = self.table.get(key as usize).and_then(Option::as_ref)
+            && subscriber.sink.is_too_far_behind(self.limits.mailbox_bytes, is_short, now)
+        {
+            self.remove(key, Disconnect::Behind);
         }
         self.keep_within_memory(now);
     }
