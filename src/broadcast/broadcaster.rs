@@ -177,6 +177,7 @@ impl Broadcaster {
         if accepts_events {
             self.follow_log();
         }
+        self.subscribers.answer(&mut taken.questions);
         self.execute_in_order(taken);
         if !taken.batch.is_empty() {
             self.subscribers.deliver(&mut taken.batch, usize::MAX, self.now());
@@ -193,14 +194,16 @@ impl Broadcaster {
     }
 
     /// Takes the steps that wait now. Everything that the log's reader gave before a client came is
-    /// thus taken before that client is admitted. Subscriptions are admitted first: events that
-    /// their owners have published since may be among the steps.
+    /// thus taken before that client is admitted. Subscriptions are admitted before the first step
+    /// that delivers something: events that their owners have published since may be among these.
     fn follow_log(&mut self) {
         let Some(steps) = self.steps.take() else { return };
-        for (_, arrival) in std::mem::take(&mut self.subscriptions) {
-            self.subscribers.admit(arrival, self.now());
-        }
         for step in steps.try_iter().take(steps.len()) {
+            if step.delivers() {
+                for (_, arrival) in std::mem::take(&mut self.subscriptions) {
+                    self.subscribers.admit(arrival, self.now());
+                }
+            }
             self.subscribers.follow(step, self.now());
         }
         self.subscribers.flush(self.now());
@@ -331,6 +334,7 @@ impl Broadcaster {
             nap = (nap * 2).min(CLOSING_NAP);
             self.inbox.take(Wait::Until(until.min(deadline)), false, &mut taken);
             self.arrivals.extend(taken.arrivals.drain(..).map(|(_, arrival)| arrival));
+            self.subscribers.answer(&mut taken.questions);
             // A later call may leave less time.
             deadline = taken.stop.unwrap_or(deadline);
             self.do_chores();

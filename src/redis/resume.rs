@@ -65,11 +65,8 @@ pub(super) fn admit(log: &RedisLog, mut arrival: Arrival<Socket>) -> Result<(), 
             if let Via::Wire(socket) = &arrival.via
                 && !arrival.resume.from_log.has_begun
             {
-                let head = arrival.preamble.windows(4).position(|end| end == b"\r\n\r\n");
-                arrival.preamble.truncate(head.map_or(0, |end| end + 4));
-                arrival.preamble.extend_from_slice(frame::refusal(reason).as_bytes());
                 // If the client does not take even this, it has lost nothing.
-                let _ = resuming.write(socket, &arrival.preamble);
+                let _ = resuming.write(socket, &arrival.refusal(reason));
             }
             Err(SubscribeError::LogUnavailable)
         }

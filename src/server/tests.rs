@@ -215,3 +215,21 @@ fn a_listener_that_misses_what_the_log_forgot_is_told_of_a_gap() {
     fake.opened().give(Step::Gap { at: entry(20), told: false });
     assert!(bytes(&mut listener).contains("event: stream-gap\n"), "to all that listen");
 }
+
+#[test]
+fn a_first_listener_finds_all_that_the_log_began_with() {
+    for _ in 0..30 {
+        let (server, fake) = server(0);
+        let opened = fake.opened();
+        let primed = |number: u64| {
+            let event = opened.input.encode(&message(&number.to_string())).expect("registered");
+            Step::Prime(vec![Entry { id: entry(number), event }])
+        };
+        opened.give(Step::Begin { floor: entry(0), is_first: true });
+        (1..=40).for_each(|number| opened.give(primed(number)));
+        opened.input.set_primed();
+        let mut listener = server.subscription(["a"]).replay(1).open().expect("it runs");
+        let last = listener.next_event(LONG).expect("it was kept");
+        assert_eq!(last.data(), "40");
+    }
+}

@@ -20,6 +20,7 @@ use crate::{
     broadcast::{
         arrival::Arrival,
         inbox::queue::{Batch, Queue, Queued},
+        log::Question,
         subscribers::Command,
     },
     error::{PublishError, SubscribeError},
@@ -69,6 +70,8 @@ struct State {
     asked: bool,
     /// Something waits for the broadcaster elsewhere.
     rung: bool,
+    /// What a log asks of the history.
+    questions: Vec<Question>,
     /// How often the broadcaster has come for more.
     rounds: u64,
 }
@@ -106,6 +109,8 @@ pub(crate) struct Taken {
     pub(crate) arrivals: Vec<(u64, Arrival<Socket>)>,
     /// Commands, each with the number of events accepted before it.
     pub(crate) commands: VecDeque<(u64, Command)>,
+    /// What a log asks of the history.
+    pub(crate) questions: Vec<Question>,
     /// Events taken since the start, this batch included.
     pub(crate) events: u64,
     /// Set once a shutdown has begun: until when accepted events may be delivered.
@@ -135,6 +140,7 @@ impl Inbox {
             blocked: 0,
             asked: false,
             rung: false,
+            questions: Vec::new(),
             rounds: 0,
         };
         let (work, room) = (Condvar::new(), Condvar::new());
@@ -258,6 +264,17 @@ impl Inbox {
         self.work.notify_one();
     }
 
+    /// Asks the broadcaster. If it has ended, the question is dropped.
+    #[cfg(any(feature = "outside-log", test))]
+    pub(crate) fn ask(&self, question: Question) {
+        let mut state = self.state.lock();
+        if !matches!(state.phase, Phase::New | Phase::Stopped) {
+            state.questions.push(question);
+            drop(state);
+            self.work.notify_one();
+        }
+    }
+
     pub(crate) fn queued(&self) -> usize {
         self.state.lock().waiting()
     }
@@ -295,6 +312,7 @@ impl Inbox {
         let asked = std::mem::take(&mut state.asked);
         taken.arrivals.append(&mut state.arrivals);
         state.rung = false;
+        taken.questions.append(&mut state.questions);
         if accepts_events {
             state.queue.take(self.batch_bytes, &mut taken.batch);
         }
@@ -327,6 +345,7 @@ impl Inbox {
         let commands = std::mem::take(&mut state.commands);
         state.command_bytes = 0;
         let arrivals = std::mem::take(&mut state.arrivals);
+        state.questions.clear();
         drop(state);
         self.room.notify_all();
         drop(arrivals);
@@ -358,6 +377,7 @@ impl State {
     fn has_work(&self, accepts_events: bool) -> bool {
         self.asked
             || self.rung
+            || !self.questions.is_empty()
             || !self.arrivals.is_empty()
             || (accepts_events && self.waiting() > 0)
     }

@@ -335,3 +335,28 @@ fn what_is_left_at_the_end_is_counted() {
     assert_eq!(inbox.stopped(), 0);
     end();
 }
+
+#[test]
+fn a_question_is_answered_or_dropped_with_the_broadcaster() {
+    let (inbox, end) = idle(10);
+    let ask = || {
+        let (answer, answered) = crossbeam_channel::bounded(1);
+        let (subscribed, last_event_id) = (Arc::new(Subscribed::All), "e-1".to_owned());
+        inbox.ask(Question { subscribed, last_event_id, is_checked: true, answer });
+        answered
+    };
+    let answered = ask();
+    let mut taken = Taken::default();
+    // Also while it takes no events, and once it is told to stop.
+    inbox.take(Wait::Forever, false, &mut taken);
+    assert!(taken.questions.remove(0).answer.send(Ok(())).is_ok());
+    assert_eq!(answered.recv(), Ok(Ok(())));
+    let (left, late) = {
+        let left = ask();
+        inbox.stopped();
+        (left, ask())
+    };
+    assert!(left.recv().is_err(), "it was in the inbox at the end");
+    assert!(late.recv().is_err(), "there is no broadcaster any more");
+    end();
+}

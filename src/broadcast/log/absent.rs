@@ -22,6 +22,9 @@ pub(crate) enum LogInput {}
 pub(crate) enum Step {}
 
 #[derive(Debug)]
+pub(crate) enum Question {}
+
+#[derive(Debug)]
 pub(crate) enum KnownLog {}
 
 /// No event has an entry.
@@ -39,6 +42,12 @@ impl Shared {
     #[expect(clippy::unnecessary_wraps, reason = "a log may fail to open")]
     pub(crate) fn open_log(&self, _: &mut Broadcaster) -> io::Result<()> {
         Ok(())
+    }
+}
+
+impl Step {
+    pub(crate) fn delivers(&self) -> bool {
+        match *self {}
     }
 }
 
@@ -79,9 +88,13 @@ impl<W: Wire> Subscribers<W> {
         match step {}
     }
 
+    pub(in crate::broadcast) fn answer(&self, _: &mut Vec<Question>) {}
+
     pub(in crate::broadcast) fn flush(&mut self, _: Now) {}
 
     pub(in crate::broadcast) fn is_overtaken(&self, _: &Arrival<W>) -> bool {
         false
     }
+
+    pub(in crate::broadcast) fn refuse_overtaken(_: Arrival<W>) {}
 }

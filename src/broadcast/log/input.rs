@@ -26,6 +26,7 @@ use crate::{
         Message,
         entry_id::EntryId,
         event_types::{EventTypes, Subscribed, TypeId},
+        frame,
     },
     socket::Socket,
 };
@@ -129,19 +130,17 @@ impl LogInput {
     }
 
     /// Asks the broadcaster whether its history reaches back to a client's last event. It answers
-    /// after the steps that it was given before. `None`: the broadcaster has ended.
+    /// after the steps that it was given before, unless it delivers nothing now. `None`: the
+    /// broadcaster has ended.
     pub(crate) fn ask(
         &self,
         subscribed: &Arc<Subscribed>,
         last_event_id: &str,
         is_checked: bool,
     ) -> Option<Result<(), Lack>> {
-        let (sender, receiver) = bounded(1);
+        let (answer, receiver) = bounded(1);
         let (subscribed, last_event_id) = (Arc::clone(subscribed), last_event_id.to_owned());
-        self.steps
-            .send(Step::Ask { subscribed, last_event_id, is_checked, answer: sender })
-            .ok()?;
-        self.wake();
+        self.inbox.ask(Question { subscribed, last_event_id, is_checked, answer });
         receiver.recv().ok()
     }
 
@@ -183,14 +182,37 @@ pub(crate) enum Step {
     Reach(EntryId),
     /// Steps between which no client is admitted.
     All(Vec<Step>),
-    /// Asks whether the history reaches back to a client's last event. `is_checked`: the log was
-    /// asked before whether a client can have this id.
-    Ask {
-        subscribed: Arc<Subscribed>,
-        last_event_id: String,
-        is_checked: bool,
-        answer: Sender<Result<(), Lack>>,
-    },
+}
+
+impl Step {
+    /// Whether clients get something by this step.
+    pub(crate) fn delivers(&self) -> bool {
+        match self {
+            Self::Events(_) | Self::All(_) => true,
+            Self::Begin { is_first: known, .. } | Self::Gap { told: known, .. } => !known,
+            Self::Prime(_) | Self::Unknown { .. } | Self::Reach(_) => false,
+        }
+    }
+}
+
+/// Asks whether the history reaches back to a client's last event.
+#[derive(Debug)]
+pub(crate) struct Question {
+    pub(crate) subscribed: Arc<Subscribed>,
+    pub(crate) last_event_id: String,
+    /// The log was asked before whether a client can have this id.
+    pub(crate) is_checked: bool,
+    /// Dropped without an answer if the broadcaster has ended.
+    pub(crate) answer: Sender<Result<(), Lack>>,
+}
+
+impl<W> Arrival<W> {
+    /// The bytes of a stream that gives this reason and ends, for a client whose stream has not begun.
+    pub(crate) fn refusal(&self, reason: &str) -> Vec<u8> {
+        let head = self.preamble.windows(4).position(|end| end == b"\r\n\r\n");
+        let head = &self.preamble[..head.map_or(0, |end| end + 4)];
+        [head, frame::refusal(reason).as_bytes()].concat()
+    }
 }
 
 /// What the log has done for a client that comes back.

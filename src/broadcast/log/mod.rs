@@ -14,9 +14,9 @@ pub(crate) mod input;
 use std::{fmt::Debug, io, sync::Arc, time::Instant};
 
 #[cfg(not(any(feature = "outside-log", test)))]
-pub(crate) use self::absent::{EntryId, FromLog, KnownLog, LogInput, Step};
+pub(crate) use self::absent::{EntryId, FromLog, KnownLog, LogInput, Question, Step};
 #[cfg(any(feature = "outside-log", test))]
-pub(crate) use self::input::{Entry, FromLog, LogInput, Step};
+pub(crate) use self::input::{Entry, FromLog, LogInput, Question, Step};
 #[cfg(any(feature = "outside-log", test))]
 pub(crate) use crate::{
     broadcast::history::from_log::{KnownLog, Lack},

@@ -3,10 +3,10 @@
 use super::Subscribers;
 use crate::{
     broadcast::{
-        arrival::Arrival,
+        arrival::{Arrival, Via},
         clock::Now,
         inbox::queue::MAX_BATCH_BYTES,
-        log::{Entry, Step},
+        log::{Entry, Question, Step},
         stats::Disconnect,
         subscription_sets::{Event, Key},
     },
@@ -51,12 +51,16 @@ impl<W: Wire> Subscribers<W> {
                 }
             }
             Step::Reach(entry) => self.history.reach(entry),
-            Step::Ask { subscribed, last_event_id, is_checked, answer } => {
-                let lacks = self.history.lacks(&subscribed, &last_event_id, is_checked);
-                // A client that does not wait for the answer any more has gone.
-                let _ = answer.send(lacks.map_or(Ok(()), Err));
-            }
             Step::All(steps) => steps.into_iter().for_each(|step| self.follow(step, now)),
+        }
+    }
+
+    /// Says whether the history reaches back to the last events of clients that the log has.
+    pub(crate) fn answer(&self, questions: &mut Vec<Question>) {
+        for Question { subscribed, last_event_id, is_checked, answer } in questions.drain(..) {
+            let lacks = self.history.lacks(&subscribed, &last_event_id, is_checked);
+            // A client that does not wait for the answer any more has gone.
+            let _ = answer.send(lacks.map_or(Ok(()), Err));
         }
     }
 
@@ -79,6 +83,17 @@ impl<W: Wire> Subscribers<W> {
                 .last_event_id
                 .as_ref()
                 .is_some_and(|id| self.history.lacks(&seat.subscribed, id, true).is_some())
+    }
+
+    /// Lets go of such a client: it comes back.
+    pub(super) fn refuse_overtaken(mut arrival: Arrival<W>) {
+        let text = arrival.refusal("this node has gone on meanwhile");
+        if let Via::Wire(wire) = &mut arrival.via
+            && !arrival.resume.from_log.has_begun()
+        {
+            // If the socket does not take it, the client sees that the connection ends.
+            let _ = wire.write(&text);
+        }
     }
 
     /// Tells every client that events before `entry` may be lost.

@@ -222,8 +222,7 @@ impl<W: Wire> Subscribers<W> {
     /// Admits a client: from here on it gets every event that it subscribes to.
     pub(crate) fn admit(&mut self, arrival: Arrival<W>, now: Now) {
         if self.is_overtaken(&arrival) {
-            // Its socket is dropped, and the client comes back.
-            return;
+            return Self::refuse_overtaken(arrival);
         }
         let Arrival { seat, mut preamble, resume, via, .. } = arrival;
         let peer = seat.peer;

@@ -8,7 +8,7 @@ use crate::{
     broadcast::{
         arrival::Resume,
         inbox::queue::Queued,
-        log::{Entry, Lack, Step},
+        log::{Entry, Lack, Question, Step},
         stream::scripted::Scripted,
     },
     message::{entry_id::EntryId, event_types::Subscribed, frame::Encoded},
@@ -155,10 +155,11 @@ fn the_log_hears_why_a_client_cannot_be_served_from_here() {
     machine.follow(Step::Reach(at(9)));
     machine.flush();
     let subscribed = Arc::new(Subscribed::Types([1].into()));
-    let mut lack = |id: &str, is_checked| {
+    let lack = |id: &str, is_checked| {
         let (answer, answered) = crossbeam_channel::unbounded();
         let (subscribed, last_event_id) = (Arc::clone(&subscribed), id.to_owned());
-        machine.follow(Step::Ask { subscribed, last_event_id, is_checked, answer });
+        let mut questions = vec![Question { subscribed, last_event_id, is_checked, answer }];
+        machine.subscribers.answer(&mut questions);
         answered.try_recv().expect("it is answered at once").err()
     };
     let unseen = at(7).to_string();
@@ -179,6 +180,8 @@ fn a_client_that_the_history_has_left_behind_meanwhile_is_disconnected() {
         resume.from_log.is_covered = is_covered;
         let wire = machine.returning(&[1], resume, vec![]);
         assert_eq!(wire.is_shared(), stays, "after {last}");
+        let refused = wire.received().starts_with(": this node has gone on meanwhile\nretry: ");
+        assert_eq!(refused, !stays, "{}", wire.received());
     }
     assert_eq!(machine.registry.counts(), (2, 0));
 }
