@@ -6,13 +6,13 @@
 //! | `options` | the limits and times of a server, with their defaults |
 //! | `inbox/` | the lock that orders all that waits for the broadcaster; `queue`: the events |
 //! | `broadcaster` | the thread: what a round does, in which order, and for how long |
-//! | `subscribers/` | the clients: admit, deliver, catch up, replay, overload, close |
+//! | `subscribers/` | the clients: admit, catch up, sweep; each other step in a file of its own |
 //! | `subscription_sets` | clients with equal subscriptions, and which of a batch they get |
-//! | `stream/` | one socket: caught up, or behind; `backlog`: what is left to write |
+//! | `stream/` | one socket, caught up or behind; `backlog`: what is left to write |
 //! | `local_sink` | one subscription within the program, as the broadcaster sees it |
 //! | `mailbox` | what waits for a client, and the memory in use by all of it |
-//! | `history/` | the events that are kept; `from_log`: those that have an entry in a log |
-//! | `log/` | the seam for a log outside of memory: `trait Log` |
+//! | `history/` | the events kept; `type_log`: of one type; `from_log`: with entries in a log |
+//! | `log/` | the seam for a log outside of memory; `input`: its way in; `absent`: no log |
 //! | `registry` | the mutex-guarded map of clients with the senders of their mailboxes |
 //! | `arrival` | a client on its way to the broadcaster, and where it begins |
 //! | `client` | a client as the embedding program sees it |

@@ -38,7 +38,7 @@
 // | `transport` | its socket: what may block comes after another thread leads |
 // | `read_buffer` | the bytes between socket and parser |
 // | `beginning` | the first bytes: another protocol is refused at once |
-// | `request` | a request, and the strict reading of its head |
+// | `request/` | a request, and the strict reading of its head |
 // | `target` | path and query |
 // | `body` | bodies: their length, chunks and form |
 // | `date` | dates as HTTP writes them |

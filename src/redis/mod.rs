@@ -214,6 +214,7 @@
 
 // | file | owns |
 // |---|---|
+// | `(this file)` | `RedisLog`, and `Builder::redis` |
 // | `config` | `RedisConfig`: which stream the nodes share |
 // | `queue` | the messages that wait to be appended |
 // | `part` | what is sent at once of one call |

@@ -347,7 +347,7 @@ fn a_question_is_answered_or_dropped_with_the_broadcaster() {
     };
     let answered = ask();
     let mut taken = Taken::default();
-    // Also while it takes no events, and once it is told to stop.
+    // Also while it takes no events, and after it was told to stop.
     inbox.take(Wait::Forever, false, &mut taken);
     assert!(taken.questions.remove(0).answer.send(Ok(())).is_ok());
     assert_eq!(answered.recv(), Ok(Ok(())));

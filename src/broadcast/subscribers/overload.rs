@@ -1,4 +1,4 @@
-//! Clients that are too far behind: give them time, make publishers wait, or disconnect them.
+//! When publishers wait for clients that are far behind, and which client goes when memory runs out.
 
 use std::{
     collections::BinaryHeap,
