@@ -1,4 +1,4 @@
-//! When publishers wait for clients that are far behind, and which client goes when memory runs out.
+//! When publishers wait for clients far behind, and which client goes when memory runs out.
 
 use std::{
     collections::BinaryHeap,
