@@ -97,3 +97,50 @@ impl TypeLog {
         self.dropped > 0 || !self.kept.is_empty()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::message::frame::Frame;
+
+    #[test]
+    fn what_containers_take_beside_their_contents_is_counted() {
+        let id = size_of::<IdUse>();
+        assert!(
+            (id + 1..2 * id).contains(&ID),
+            "a tree is more than half full: {ID} bytes for {id}"
+        );
+        let (log, oldest) = (size_of::<TypeLog>(), size_of::<Oldest>());
+        assert!(log.max(oldest) < LOG && LOG <= log + oldest, "{LOG} bytes for {log} and {oldest}");
+        assert_eq!(slots(0), 0);
+        let kept = size_of::<Kept>();
+        assert!((10 * kept..11 * kept).contains(&slots(10)), "{} for {kept}", slots(10));
+    }
+
+    #[test]
+    fn places_are_for_a_quarter_more_events_than_there_are_and_at_most_four_times_as_many() {
+        let mut log = TypeLog::default();
+        let mut rooms = Vec::new();
+        for sequence in 1..=1000 {
+            let frame = SharedFrame::new(Frame::from_bytes(b"x\n\n"));
+            log.push(Kept { sequence, frame, has_id: false, entry: EntryId::ZERO });
+            if rooms.last() != Some(&log.kept.capacity()) {
+                rooms.push(log.kept.capacity());
+            }
+        }
+        assert_eq!(rooms[..12], [1, 2, 3, 4, 6, 8, 11, 14, 18, 23, 29, 37]);
+        let mut room = log.kept.capacity();
+        assert!((1000..=1251).contains(&room), "{room}");
+        let mut shrunk = 0;
+        while log.pop().is_some() {
+            let events = log.kept.len();
+            if events > 0 && events < room / 4 {
+                room = 2 * events;
+                shrunk += 1;
+            }
+            assert_eq!(log.kept.capacity(), if events > 0 { room } else { 0 }, "{events} events");
+        }
+        assert!(shrunk > 5, "{shrunk}");
+        assert_eq!(log.memory(), 0);
+    }
+}

@@ -169,6 +169,18 @@ fn a_write_carries_at_most_16_frames_and_the_one_that_makes_it_64_kib() {
 }
 
 #[test]
+fn what_the_next_write_cannot_carry_waits() {
+    for (frame, waiting) in [(10, 40), (8 * 1024, 12 * 8 * 1024)] {
+        let mut bench = Bench::new([BLOCK, BLOCK]);
+        for _ in 0..20 {
+            bench.deliver(&"x".repeat(frame)).expect("the socket is only full");
+        }
+        bench.stream.catch_up(usize::MAX, STALL, bench.now).expect("the socket is only full");
+        assert_eq!(bench.stream.waiting(), waiting, "20 frames of {frame} bytes");
+    }
+}
+
+#[test]
 fn naps_double_up_to_fifty_milliseconds_and_begin_anew_with_progress() {
     let mut bench = Bench::new(repeat_n(BLOCK, 9).chain([Take(1)]));
     bench.deliver(FRAMES[0]).expect("the socket is only full");

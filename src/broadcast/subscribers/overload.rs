@@ -105,7 +105,10 @@ impl<W: Wire> Subscribers<W> {
 
     /// Disconnects the clients that are furthest behind, until what waits for all is within its limit.
     pub(super) fn keep_within_memory(&mut self, now: Now) {
-        while self.memory.bytes() > self.limits.mailboxes_bytes && self.shed(now) {
+        // What is left of those that are gone is freed before anybody else goes for it.
+        while self.memory.bytes() > self.limits.mailboxes_bytes
+            && (self.has_closing() || self.shed(now))
+        {
             self.closing.clear();
         }
     }

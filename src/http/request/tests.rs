@@ -181,6 +181,19 @@ fn a_host_is_one_name_or_address_and_is_missing_in_the_old_version_only() {
 }
 
 #[test]
+fn the_host_that_is_asked_is_that_of_the_target_or_the_field() {
+    let host = |lines: &[&str]| {
+        let head = read(lines).expect("it is good");
+        head.request.host().map(str::to_owned)
+    };
+    for (target, expected) in [("/", "a:80"), ("http://b", "b"), ("HTTPS://b:81/c?d", "b:81")] {
+        let line = format!("GET {target} HTTP/1.1");
+        assert_eq!(host(&[&line, "Host: a:80"]).as_deref(), Some(expected), "{target}");
+    }
+    assert_eq!(host(&["GET / HTTP/1.0"]), None);
+}
+
+#[test]
 fn a_connection_is_used_again_unless_one_side_cannot() {
     let keeps = |version: &str, connection: &str| {
         let line = format!("GET / HTTP/{version}");

@@ -3,7 +3,7 @@
 use std::iter::repeat_n;
 
 use super::super::*;
-use super::{BLOCK, BUDGET, Machine, seen, texts};
+use super::{BLOCK, BUDGET, Machine, seen};
 use crate::broadcast::{
     arrival::Resume,
     stream::scripted::{
@@ -59,16 +59,17 @@ fn a_client_may_have_its_whole_budget_waiting_and_not_a_byte_more() {
 
 #[test]
 fn half_of_the_clients_that_read_are_not_most_of_them() {
-    for (quick, overloaded) in [(0, true), (1, true), (2, false), (3, false)] {
+    let cases = (1..4).flat_map(|slow| (0..5).map(move |quick| (slow, quick, slow > quick)));
+    for (slow, quick, overloaded) in cases {
         let mut machine = machine();
-        let _slow: Vec<Scripted> = (0..2).map(|_| machine.stream(&[1], stuck())).collect();
+        let _slow: Vec<Scripted> = (0..slow).map(|_| machine.stream(&[1], stuck())).collect();
         let _quick: Vec<Scripted> = (0..quick).map(|_| machine.stream(&[1], [])).collect();
         fill(&mut machine, &[MUCH, 1000]);
         for _ in 0..2 {
             assert_eq!(
                 machine.subscribers.is_overloaded(machine.now),
                 overloaded,
-                "two and {quick}"
+                "{slow} and {quick}"
             );
         }
     }
@@ -192,19 +193,114 @@ fn of_those_with_nothing_in_their_mailboxes_the_one_with_the_larger_frame_goes()
 
 #[test]
 fn nobody_goes_for_the_memory_of_those_that_are_gone() {
-    let mut machine = Machine::with(|limits| limits.mailboxes_bytes = 1500);
+    let mut machine = Machine::with(|_| {});
     let _stuck = machine.stream(&[1], repeat_n(BLOCK, 100));
-    let quick = machine.stream(&[1], []);
-    let (mailbox, counts) = machine.local(Resume::default());
+    let behind = machine.stream(&[2], [BLOCK]);
+    machine.deliver(&[(2, &text(100))]);
     for _ in 0..3 {
         machine.deliver(&[(1, &text(450))]);
-        assert_eq!(texts(&mailbox).last().map(String::len), Some(449));
-        counts.took(450);
     }
-    counts.took("hello\n\n".len());
     machine.pass(GRACE);
+    machine.subscribers.limits.mailboxes_bytes = machine.subscribers.memory.bytes() + 100;
+    // With this one the first is over its budget, and all together over their limit.
     machine.deliver(&[(1, &text(450))]);
     assert_eq!(machine.disconnected().behind, 1);
-    assert_eq!(seen(&quick).len(), "hello".len() + 4 * 449);
+    machine.catch_up();
+    assert_eq!(seen(&behind).len(), "hello".len() + 99);
+}
+
+#[test]
+fn nobody_goes_for_the_memory_of_what_a_subscriber_has_taken() {
+    let mut machine = Machine::with(|_| {});
+    let quick = machine.stream(&[1], []);
+    let (mailbox, counts) = machine.local(Resume::default());
+    machine.deliver(&[(1, &text(450))]);
+    let taken: Vec<Pending> = mailbox.try_iter().collect();
+    counts.took(taken.iter().map(Pending::len).sum());
+    machine.subscribers.limits.mailboxes_bytes = 400;
+    machine.send_to(0, "to one");
+    assert!(machine.subscribers.memory.bytes() > 400);
     assert_eq!(machine.registry.counts(), (1, 1));
+    assert!(seen(&quick).ends_with("to one"));
+}
+
+/// Clients with this much waiting for each of them, and one that has gone for all of their memory.
+fn crowded(machine: &mut Machine, waiting: [usize; 3]) -> Vec<Scripted> {
+    let kinds = 1..;
+    let wires: Vec<Scripted> = kinds
+        .clone()
+        .take(3)
+        .map(|kind| machine.stream(&[kind], [BLOCK, Take(600), BLOCK]))
+        .collect();
+    for (kind, bytes) in kinds.zip(waiting) {
+        machine.deliver(&[(kind, &text(600)), (kind, &text(1))]);
+        machine.deliver(&[(kind, &text(bytes))]);
+    }
+    let _far = machine.stream(&[9], [BLOCK]);
+    machine.deliver(&[(9, &text(100))]);
+    machine.deliver(&[(9, &text(900))]);
+    machine.subscribers.limits.mailboxes_bytes = machine.subscribers.memory.bytes();
+    machine.deliver(&[(9, "x")]);
+    assert_eq!(machine.disconnected().behind, 1);
+    machine.subscribers.limits.mailboxes_bytes = machine.subscribers.memory.bytes();
+    wires
+}
+
+#[test]
+fn who_took_something_since_it_was_seen_is_not_the_furthest_behind() {
+    let mut machine = Machine::with(|_| {});
+    let wires = crowded(&mut machine, [800, 700, 600]);
+    // The first takes what is being written to it, and then nothing waits beyond that.
+    wires[0].state().answers.pop_front();
+    machine.pass(Duration::from_millis(2));
+    assert!(machine.subscribers.retry_one(machine.now));
+    machine.subscribers.limits.mailboxes_bytes = machine.subscribers.memory.bytes();
+    machine.deliver(&[(3, "x")]);
+    assert_eq!(machine.disconnected().behind, 2);
+    let stays = wires.iter().map(Scripted::is_shared).collect::<Vec<_>>();
+    assert_eq!(stays, [true, false, true]);
+}
+
+#[test]
+fn who_fell_behind_since_the_others_were_seen_may_be_the_furthest() {
+    let mut machine = Machine::with(|_| {});
+    let wires = crowded(&mut machine, [800, 700, 600]);
+    machine.subscribers.limits.mailboxes_bytes = usize::MAX;
+    machine.deliver(&[(3, &text(250))]);
+    machine.pass(Duration::from_millis(20));
+    machine.subscribers.limits.mailboxes_bytes = machine.subscribers.memory.bytes();
+    machine.deliver(&[(2, "x")]);
+    assert_eq!(machine.disconnected().behind, 2);
+    let stays = wires.iter().map(Scripted::is_shared).collect::<Vec<_>>();
+    assert_eq!(stays, [true, true, false]);
+}
+
+#[test]
+fn who_has_the_place_of_one_that_left_is_not_taken_for_it() {
+    let mut machine = Machine::with(|_| {});
+    let wires = crowded(&mut machine, [800, 700, 600]);
+    wires[0].state().closed = true;
+    machine.sweep();
+    while machine.subscribers.drop_one() {}
+    let new = machine.stream(&[4], [BLOCK]);
+    machine.subscribers.limits.mailboxes_bytes = machine.subscribers.memory.bytes();
+    machine.deliver(&[(4, "x")]);
+    assert_eq!(machine.disconnected().behind, 2);
+    let stays = [&new, &wires[1], &wires[2]].map(Scripted::is_shared);
+    assert_eq!(stays, [true, false, true]);
+}
+
+#[test]
+fn who_is_not_far_behind_any_more_is_not_waited_for() {
+    for (more, overloaded) in [(0, false), (1, true)] {
+        let mut machine = machine();
+        let slow = [Take(usize::MAX), BLOCK, Take(5)].into_iter().chain(repeat_n(BLOCK, 100));
+        let _slow = machine.stream(&[1], slow);
+        fill(&mut machine, &[70_000, MUCH + more]);
+        assert!(machine.subscribers.is_overloaded(machine.now));
+        // The first of these is being written now, and half a budget waits behind it.
+        machine.pass(Duration::from_millis(1));
+        assert!(machine.subscribers.retry_one(machine.now));
+        assert_eq!(machine.subscribers.is_overloaded(machine.now), overloaded, "{more} bytes more");
+    }
 }
