@@ -101,7 +101,7 @@ impl Request {
     fn check_fields(&mut self, is_1_1: bool) -> Result<(), Not> {
         let hosts: Vec<_> = self.values("host").collect();
         ensure(hosts.len() == 1 || hosts.is_empty() && !is_1_1, "one Host")?;
-        ensure(hosts.concat().iter().all(is_host_byte), "Host is a host")?;
+        ensure(hosts.concat().iter().copied().all(is_host_byte), "Host is a host")?;
         let expectation = self.values("expect").next().unwrap_or(b"100-continue");
         ensure(expectation.eq_ignore_ascii_case(b"100-continue"), "an unknown expectation")?;
         let options = self.values("connection").collect::<Vec<_>>().join(&b","[..]);
@@ -199,7 +199,10 @@ fn split_target<'t>(method: &[u8], target: &'t [u8]) -> Result<Parts<'t>, Not> {
             let end = authority.iter().position(|byte| b"/?".contains(byte));
             let end = end.unwrap_or(authority.len());
             ensure(end > 0 && authority[0] != b':', "a URL has a host")?;
-            ensure(authority[..end].iter().all(is_host_byte), "a URL has a host and a port")?;
+            ensure(
+                authority[..end].iter().copied().all(is_host_byte),
+                "a URL has a host and a port",
+            )?;
             (host, rest) = (Some(&authority[..end]), &authority[end..]);
         }
     }
@@ -210,8 +213,8 @@ fn split_target<'t>(method: &[u8], target: &'t [u8]) -> Result<Parts<'t>, Not> {
     Ok((host, path, rest.get(mark + 1..).unwrap_or_default()))
 }
 
-fn is_host_byte(byte: &u8) -> bool {
-    byte.is_ascii_alphanumeric() || b"-._~%!$&'()*+;=:[]".contains(byte)
+fn is_host_byte(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || b"-._~%!$&'()*+;=:[]".contains(&byte)
 }
 
 /// The pairs of a form, decoded (URL standard, 5.1).
