@@ -106,10 +106,8 @@ mod tests {
     #[test]
     fn what_containers_take_beside_their_contents_is_counted() {
         let id = size_of::<IdUse>();
-        assert!(
-            (id + 1..2 * id).contains(&ID),
-            "a tree is more than half full: {ID} bytes for {id}"
-        );
+        // A tree is more than half full, and mostly not much more.
+        assert!((id * 5 / 4..2 * id).contains(&ID), "{ID} bytes for {id}");
         let (log, oldest) = (size_of::<TypeLog>(), size_of::<Oldest>());
         assert!(log.max(oldest) < LOG && LOG <= log + oldest, "{LOG} bytes for {log} and {oldest}");
         assert_eq!(slots(0), 0);
