@@ -3,7 +3,7 @@
 use super::Subscribers;
 use crate::{
     broadcast::{
-        arrival::{Arrival, Via},
+        arrival::{Arrival, Resume, Via},
         clock::Now,
         inbox::queue::MAX_BATCH_BYTES,
         log::{Entry, Question, Step},
@@ -75,14 +75,13 @@ impl<W: Wire> Subscribers<W> {
     }
 
     /// Whether the history no longer reaches back to the client's last event, although it did when
-    /// the log handed the client over.
+    /// the log handed the client over. After a failover in between, an id that the log was not asked
+    /// about may be of an event that was lost.
     pub(super) fn is_overtaken(&self, arrival: &Arrival<W>) -> bool {
-        let Arrival { seat, resume, .. } = arrival;
-        resume.from_log.is_covered
-            && resume
-                .last_event_id
-                .as_ref()
-                .is_some_and(|id| self.history.lacks(&seat.subscribed, id, true).is_some())
+        let Arrival { seat, resume: Resume { last_event_id, from_log, .. }, .. } = arrival;
+        let lacks =
+            |id: &String| self.history.lacks(&seat.subscribed, id, from_log.is_checked()).is_some();
+        from_log.is_covered && last_event_id.as_ref().is_some_and(lacks)
     }
 
     /// Lets go of such a client: it comes back.
