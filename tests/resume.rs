@@ -184,7 +184,7 @@ fn a_client_whose_events_are_dropped_gets_a_gap_and_then_what_is_kept() {
     }
     come_back(&hub, "?event=a", format!("{run}-2")).gets_then_live(&hub, &["3", "4", "5"]);
     // Nothing but live events after the gap, where nothing else is kept; the bytes of all types.
-    let hub = hub_with(|builder| builder.history_all_bytes(1000));
+    let hub = hub_with(|builder| builder.history_all_bytes(1100));
     let start = first(&hub, "?event=b").position.unwrap();
     publish(&hub, &[("b", "dropped"), ("a", &"x".repeat(800)), ("a", "kept")]);
     let mut back = come_back(&hub, "?event=b", &start);
