@@ -1,6 +1,7 @@
 //! Streams on which nothing happens: what they hold, fresh, and after each was behind once.
 
 use std::{
+    ops::Range,
     thread,
     time::{Duration, Instant},
 };
@@ -56,7 +57,7 @@ impl Idle {
         let behind = self.fall_behind(&mut stage, &parts, settings.window, &mut sample);
         self.settle(&stage);
         sample.set(Metric::MemoryAfter, stage.growth() / streams);
-        let report = stage.crowd.report(&(0..self.streams));
+        let report = stage.crowd.report(&everyone(&parts));
         sample.set(Metric::Closed, float(report.clients - report.open));
         Ok(sample.with(behind))
     }
@@ -88,7 +89,7 @@ impl Idle {
         }
         sample.set(Metric::Unread, unread);
         sample.set(Metric::Refused, float(publisher.refused));
-        let report = stage.crowd.report(&(0..self.streams));
+        let report = stage.crowd.report(&everyone(parts));
         put_down_faults(&report, u64::from(EVENTS) * report.clients, sample);
         let most = float(u64::from(EVENTS) * BYTES as u64);
         ensure!(unread < most, "the sockets took everything: nobody was behind");
@@ -102,6 +103,12 @@ impl Idle {
             (processes::threads(&family), processes::resident(&family) >> 20)
         });
     }
+}
+
+/// The clients of all parts, which joined one after the other.
+fn everyone(parts: &[Part]) -> Range<usize> {
+    let start = parts.first().map_or(0, |(clients, _)| clients.start);
+    start..parts.last().map_or(start, |(clients, _)| clients.end)
 }
 
 /// What `measure` gives once it has given the same for a while, or time is short.

@@ -158,15 +158,22 @@ impl Stage {
     }
 
     /// Fills what the server keeps of each type for those who come back: it is no stream's memory.
+    /// One client hears all of it, so that nothing of it is still on its way to those that come
+    /// next: an answer to a publish says that the event waits, not that it was sent.
     pub(crate) fn fill_history(&mut self, types: usize) -> Result<()> {
         const BYTES: usize = 4096;
         const EVENTS: usize = 300;
+        let names: Vec<String> = (0..types).map(|kind| format!("event=t{kind}")).collect();
+        let listener = self.join(&format!("/event?{}", names.join("&")), 1)?;
         let mut publisher = self.publisher(types)?;
+        self.warm_up(&mut publisher, types, &[(listener.clone(), types as u64)])?;
         publisher.bytes = BYTES;
         for event in 0..EVENTS * types {
             publisher.publish(event % types, 1)?;
         }
         publisher.finish()?;
+        self.wait_events(&[(listener.clone(), (EVENTS * types) as u64)])?;
+        self.crowd.close(&listener);
         self.resident = processes::resident(&self.peer.family());
         Ok(())
     }
