@@ -4,12 +4,12 @@ use std::{net::SocketAddr, time::Instant};
 
 use super::{
     beginning,
-    body::{Decoder, Framing, Share},
+    body::{Decoder, Share},
     listener::Accepted,
     policy::Grant,
     read_buffer::ReadBuffer,
     refusals::Asked,
-    request::{self, Fate, Head, Request},
+    request::{self, Fate, Framing, Head, Request},
     response::{Body, Refusal, Response},
     router::Routed,
     service::{Leader, Service},

@@ -1,4 +1,4 @@
-//! Request bodies: their length and their decoding (RFC 9112, sections 6 and 7).
+//! Request bodies: their decoding, and the memory for all of them (RFC 9112, section 7).
 
 use std::sync::{
     Arc,
@@ -7,7 +7,7 @@ use std::sync::{
 
 use super::{
     limits::Limits,
-    request::Request,
+    request::{Framing, too_large},
     response::{Refusal, is_token},
 };
 
@@ -18,71 +18,9 @@ const CHUNK_LINE_BYTES: usize = 256;
 const OVERHEAD_BYTES: usize = 16 * 1024;
 const OVERHEAD_FACTOR: usize = 8;
 
-/// How the end of a body is found.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Framing {
-    /// The number of bytes; 0 without a body.
-    Length(usize),
-    Chunked,
-}
-
-impl Framing {
-    /// Reads the framing from the head. An ambiguous head is refused: a proxy in front might read
-    /// it differently and see another request (request smuggling).
-    pub(super) fn of(request: &Request, is_1_1: bool, limits: &Limits) -> Result<Self, Refusal> {
-        let mut lengths = request.headers("content-length");
-        let mut encodings = request.headers("transfer-encoding");
-        match (lengths.next(), encodings.next()) {
-            (None, None) => Ok(Self::Length(0)),
-            (Some(_), Some(_)) => Err(Refusal::new(
-                400,
-                "a request has either Content-Length or Transfer-Encoding, not both",
-            )),
-            (Some(length), None) => {
-                if lengths.next().is_some() {
-                    return Err(Refusal::new(400, "more than one Content-Length"));
-                }
-                let length = parse_length(length)?;
-                if length > limits.body_bytes {
-                    return Err(too_large(limits));
-                }
-                Ok(Self::Length(length))
-            }
-            (None, Some(encoding)) => {
-                let only = encodings.next().is_none();
-                if is_1_1 && only && encoding.eq_ignore_ascii_case(b"chunked") {
-                    Ok(Self::Chunked)
-                } else {
-                    Err(Refusal::new(
-                        400,
-                        "the only Transfer-Encoding understood is chunked, on HTTP/1.1",
-                    ))
-                }
-            }
-        }
-    }
-}
-
 /// How much beside its data a chunked body of this size may have.
 fn overhead_of(bytes: usize) -> usize {
     bytes.saturating_mul(OVERHEAD_FACTOR).saturating_add(OVERHEAD_BYTES)
-}
-
-fn too_large(limits: &Limits) -> Refusal {
-    let limit = limits.body_bytes;
-    Refusal::new(413, format!("the request body is larger than {limit} bytes"))
-}
-
-/// Accepts digits only. A number too large for the machine becomes the largest one, which exceeds
-/// the limit.
-fn parse_length(text: &[u8]) -> Result<usize, Refusal> {
-    if text.is_empty() || !text.iter().all(u8::is_ascii_digit) {
-        return Err(Refusal::new(400, "Content-Length is a decimal number of bytes"));
-    }
-    let digit = |length: usize, byte: &u8| {
-        length.saturating_mul(10).saturating_add(usize::from(byte - b'0'))
-    };
-    Ok(text.iter().fold(0, digit))
 }
 
 /// Decodes a body as it arrives.

@@ -5,7 +5,6 @@ use std::{borrow::Cow, net::SocketAddr, ops::Range};
 use url::form_urlencoded;
 
 use super::{
-    body::Framing,
     limits::Limits,
     response::Refusal,
     target::{Target, is_host_byte, is_utf8_once_decoded},
@@ -316,6 +315,68 @@ pub(super) fn parse(
     // HTTP/1.0 has no keep-alive that all its clients agree on.
     let keep_alive = is_1_1 && !has_token(&request, "connection", "close");
     Ok(Head { framing, keep_alive, expects_continue: expects(&request, is_1_1)?, request })
+}
+
+/// How the end of a body is found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Framing {
+    /// The number of bytes; 0 without a body.
+    Length(usize),
+    Chunked,
+}
+
+impl Framing {
+    /// Reads the framing from the head. An ambiguous head is refused: a proxy in front might read
+    /// it differently and see another request (request smuggling).
+    pub(super) fn of(request: &Request, is_1_1: bool, limits: &Limits) -> Result<Self, Refusal> {
+        let mut lengths = request.headers("content-length");
+        let mut encodings = request.headers("transfer-encoding");
+        match (lengths.next(), encodings.next()) {
+            (None, None) => Ok(Self::Length(0)),
+            (Some(_), Some(_)) => Err(Refusal::new(
+                400,
+                "a request has either Content-Length or Transfer-Encoding, not both",
+            )),
+            (Some(length), None) => {
+                if lengths.next().is_some() {
+                    return Err(Refusal::new(400, "more than one Content-Length"));
+                }
+                let length = parse_length(length)?;
+                if length > limits.body_bytes {
+                    return Err(too_large(limits));
+                }
+                Ok(Self::Length(length))
+            }
+            (None, Some(encoding)) => {
+                let only = encodings.next().is_none();
+                if is_1_1 && only && encoding.eq_ignore_ascii_case(b"chunked") {
+                    Ok(Self::Chunked)
+                } else {
+                    Err(Refusal::new(
+                        400,
+                        "the only Transfer-Encoding understood is chunked, on HTTP/1.1",
+                    ))
+                }
+            }
+        }
+    }
+}
+
+pub(super) fn too_large(limits: &Limits) -> Refusal {
+    let limit = limits.body_bytes;
+    Refusal::new(413, format!("the request body is larger than {limit} bytes"))
+}
+
+/// Accepts digits only. A number too large for the machine becomes the largest one, which exceeds
+/// the limit.
+fn parse_length(text: &[u8]) -> Result<usize, Refusal> {
+    if text.is_empty() || !text.iter().all(u8::is_ascii_digit) {
+        return Err(Refusal::new(400, "Content-Length is a decimal number of bytes"));
+    }
+    let digit = |length: usize, byte: &u8| {
+        length.saturating_mul(10).saturating_add(usize::from(byte - b'0'))
+    };
+    Ok(text.iter().fold(0, digit))
 }
 
 pub(super) fn malformed() -> Refusal {
