@@ -4,17 +4,32 @@ use std::sync::Arc;
 
 use crate::{
     broadcast::{local_sink::SharedCounts, log::FromLog, registry::Seat},
-    message::id::EventId,
+    message::{
+        frame::{Coding, Own},
+        id::EventId,
+    },
 };
 
 /// A registered client on its way to the broadcaster.
 #[derive(Debug)]
 pub(crate) struct Arrival<W> {
     pub(crate) seat: Seat,
-    /// What it is sent first, before its position. Begins with the response head.
-    pub(crate) preamble: Vec<u8>,
+    /// The response head. It is empty once it was sent, and for a subscription.
+    pub(crate) head: Vec<u8>,
+    /// What the client's first block begins with; empty once it was sent.
+    pub(crate) preamble: String,
+    pub(crate) form: Form,
     pub(crate) resume: Resume,
     pub(crate) via: Via<W>,
+}
+
+/// How a client's stream is written.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Form {
+    pub(crate) coding: Coding,
+    pub(crate) own: Own,
+    /// After how many seconds of silence the client wants a heartbeat; 0 leaves it to the server.
+    pub(crate) heartbeat: u16,
 }
 
 /// Where a client wants to begin.

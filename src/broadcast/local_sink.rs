@@ -152,7 +152,7 @@ impl LocalSink {
         let _first_reason_stays = self.counts.reason.set(reason);
         if reason == Disconnect::Behind {
             while let Ok(pending) = self.mailbox.try_recv() {
-                self.counts.took(pending.len());
+                self.counts.took(pending.as_bytes().len());
             }
         }
     }

@@ -14,7 +14,7 @@ use parking_lot::Mutex;
 
 use crate::{
     broadcast::history::Place,
-    message::frame::{Frame, shared},
+    message::frame::{Coding, Frame, allocated, shared},
 };
 
 /// What one slot in a mailbox costs beside the frame, in bytes: a pointer to it, and the channel's
@@ -59,15 +59,26 @@ pub(crate) struct Pending(Arc<Counted>);
 
 #[derive(Debug)]
 struct Counted {
-    frame: Frame,
+    frame: Held,
     memory: MemoryInUse,
     /// Where it is kept meanwhile.
     place: Option<Place>,
 }
 
+#[derive(Debug)]
+enum Held {
+    Frame(Frame),
+    /// What one kind of stream is sent as it is, for example several frames.
+    Raw(Box<[u8]>),
+}
+
 impl Counted {
     fn memory(&self) -> usize {
-        COUNTED + self.frame.memory()
+        COUNTED
+            + match &self.frame {
+                Held::Frame(frame) => frame.memory(),
+                Held::Raw(bytes) => allocated(bytes.len()),
+            }
     }
 }
 
@@ -89,10 +100,6 @@ impl SharedFrame {
         Self { frame, waiting: Cell::default() }
     }
 
-    pub(crate) fn len(&self) -> usize {
-        self.frame.len()
-    }
-
     /// What the frame takes of the memory.
     pub(crate) fn memory(&self) -> usize {
         self.frame.memory()
@@ -110,7 +117,7 @@ impl SharedFrame {
             memory.add(OVERHEAD);
             return Pending(counted);
         }
-        let pending = Pending::put(self.frame.clone(), Some(place), memory);
+        let pending = Pending::put(Held::Frame(self.frame.clone()), Some(place), memory);
         self.waiting.set(Arc::downgrade(&pending.0));
         pending
     }
@@ -134,25 +141,39 @@ impl SharedFrame {
 
 impl Pending {
     pub(crate) fn new(frame: Frame, memory: &MemoryInUse) -> Self {
-        Self::put(frame, None, memory)
+        Self::put(Held::Frame(frame), None, memory)
     }
 
-    fn put(frame: Frame, place: Option<Place>, memory: &MemoryInUse) -> Self {
+    /// What is not one frame, for streams of one coding.
+    pub(crate) fn raw(bytes: &[u8], memory: &MemoryInUse) -> Self {
+        Self::put(Held::Raw(bytes.into()), None, memory)
+    }
+
+    fn put(frame: Held, place: Option<Place>, memory: &MemoryInUse) -> Self {
         let counted = Counted { frame, memory: memory.clone(), place };
         memory.add(counted.memory() + OVERHEAD);
         Self(Arc::new(counted))
     }
 
-    pub(crate) fn frame(&self) -> &Frame {
-        &self.0.frame
+    /// The frame; only a stream can have something else in its mailbox.
+    pub(crate) fn frame(&self) -> Option<&Frame> {
+        match &self.0.frame {
+            Held::Frame(frame) => Some(frame),
+            Held::Raw(_) => None,
+        }
     }
 
+    /// The bytes as a subscription gets them.
     pub(crate) fn as_bytes(&self) -> &[u8] {
-        self.0.frame.as_bytes()
+        self.coded(Coding::Plain)
     }
 
-    pub(crate) fn len(&self) -> usize {
-        self.0.frame.len()
+    /// The bytes for a stream with this coding.
+    pub(crate) fn coded(&self, coding: Coding) -> &[u8] {
+        match &self.0.frame {
+            Held::Frame(frame) => frame.coded(coding),
+            Held::Raw(bytes) => bytes,
+        }
     }
 }
 
@@ -185,15 +206,15 @@ mod tests {
     #[test]
     fn a_shared_frame_is_counted_once_and_each_place_beside_it() {
         let memory = MemoryInUse::default();
-        let pending = Pending::new(Frame::from_bytes(&[b'x'; 100]), &memory);
+        let pending = Pending::new(Frame::from_block(&[b'x'; 100]), &memory);
         let copies = vec![pending.clone(), pending.clone()];
-        let once = pending.frame().memory() + COUNTED;
+        let once = pending.0.memory();
         assert_eq!(memory.bytes(), once + 3 * OVERHEAD);
         drop(pending);
         assert_eq!(memory.bytes(), once + 2 * OVERHEAD);
         drop(copies);
         assert_eq!(memory.bytes(), 0);
-        let original = SharedFrame::new(Frame::from_bytes(&[b'x'; 100]));
+        let original = SharedFrame::new(Frame::from_block(&[b'x'; 100]));
         let waiting = vec![original.pending((1, 2), &memory), original.pending((1, 2), &memory)];
         assert_eq!(memory.bytes(), once + 2 * OVERHEAD);
         drop(waiting);
@@ -203,13 +224,13 @@ mod tests {
     #[test]
     fn what_a_kept_frame_needed_while_it_waited_can_be_let_go_of() {
         let memory = MemoryInUse::default();
-        let original = SharedFrame::new(Frame::from_bytes(&[b'x'; 100]));
+        let original = SharedFrame::new(Frame::from_block(&[b'x'; 100]));
         let first = original.pending((1, 2), &memory);
         let second = original.pending((1, 2), &memory);
         drop(first);
         assert_eq!(memory.take_released(), []);
         original.release();
-        assert_eq!(original.pending((1, 2), &memory).0.frame, second.0.frame);
+        assert!(Arc::ptr_eq(&original.pending((1, 2), &memory).0, &second.0));
         drop(second);
         assert_eq!(memory.take_released(), [(1, 2)]);
         assert!(original.is_waiting());

@@ -13,7 +13,7 @@ use parking_lot::Mutex;
 
 use crate::{
     broadcast::{
-        arrival::{Arrival, Resume, Via},
+        arrival::{Arrival, Form, Resume, Via},
         client::{ClientId, SendToError, UnknownClient},
         hook_queue::HookQueue,
         inbox::{
@@ -169,11 +169,12 @@ impl Shared {
         &self,
         seat: Seat,
         head: &[u8],
+        form: Form,
         resume: Resume,
         via: Via<Socket>,
     ) -> Result<(), SubscribeError> {
-        let preamble = [head, frame::preamble(self.options.retry).as_bytes()].concat();
-        let arrival = Arrival { seat, preamble, resume, via };
+        let preamble = form.own.preamble(self.options.retry);
+        let arrival = Arrival { seat, head: head.to_vec(), preamble, form, resume, via };
         if let Some(log) = self.log.get()
             && !self.admits_at_once(&arrival.resume)
         {

@@ -1,11 +1,11 @@
-//! Subscription sets: clients with equal subscriptions form a set, and a batch of events is matched
-//! against sets, not against clients.
+//! Subscription sets: clients with equal subscriptions and one coding form a set, and a batch of
+//! events is matched against sets, not against clients.
 
 use std::{collections::HashMap, sync::Arc};
 
 use crate::message::{
     event_types::{Subscribed, TypeId},
-    frame::Frame,
+    frame::{Coding, Frame},
 };
 
 /// A client's index in the broadcaster's table.
@@ -24,10 +24,10 @@ pub(crate) struct SubscriptionSets {
     /// The number of an empty set is free.
     table: Vec<SubscriptionSet>,
     free: Vec<SetId>,
-    by_subscribed: HashMap<Arc<Subscribed>, SetId>,
+    by_subscribed: HashMap<(Arc<Subscribed>, Coding), SetId>,
     /// The sets that name a type, by the type's number.
     by_type: Vec<Vec<SetId>>,
-    /// The set that listens to all types; at most one.
+    /// The sets that listen to all types; at most one for each coding.
     all: Vec<SetId>,
 }
 
@@ -35,6 +35,7 @@ pub(crate) struct SubscriptionSets {
 struct SubscriptionSet {
     /// `None` if the set is empty.
     subscribed: Option<Arc<Subscribed>>,
+    coding: Coding,
     keys: Vec<Key>,
     /// The events of the current batch that this set gets, by their index in the batch.
     matched: Vec<u32>,
@@ -44,6 +45,11 @@ impl SubscriptionSets {
     /// What the clients of a set subscribe to.
     pub(crate) fn subscribed(&self, id: SetId) -> Option<&Subscribed> {
         self.table[id as usize].subscribed.as_deref()
+    }
+
+    /// How the clients of a set get their events.
+    pub(crate) fn coding(&self, id: SetId) -> Coding {
+        self.table[id as usize].coding
     }
 
     /// Whether any client listens to a type.
@@ -59,10 +65,16 @@ impl SubscriptionSets {
     }
 
     /// Adds a client. Returns its set, and its index there.
-    pub(crate) fn join(&mut self, subscribed: Arc<Subscribed>, key: Key) -> (SetId, u32) {
-        let id = match self.by_subscribed.get(&subscribed) {
+    pub(crate) fn join(
+        &mut self,
+        subscribed: Arc<Subscribed>,
+        coding: Coding,
+        key: Key,
+    ) -> (SetId, u32) {
+        let kind = (subscribed, coding);
+        let id = match self.by_subscribed.get(&kind) {
             Some(&id) => id,
-            None => self.create(subscribed),
+            None => self.create(kind),
         };
         let keys = &mut self.table[id as usize].keys;
         keys.push(key);
@@ -77,8 +89,9 @@ impl SubscriptionSets {
         if set.keys.is_empty()
             && let Some(subscribed) = set.subscribed.take()
         {
-            self.by_subscribed.remove(&subscribed);
+            let coding = set.coding;
             self.change_lists(&subscribed, |list| list.retain(|&other| other != id));
+            self.by_subscribed.remove(&(subscribed, coding));
             self.table[id as usize] = SubscriptionSet::default();
             self.free.push(id);
         }
@@ -113,20 +126,22 @@ impl SubscriptionSets {
         set.matched = matched;
     }
 
-    fn create(&mut self, subscribed: Arc<Subscribed>) -> SetId {
+    fn create(&mut self, kind: (Arc<Subscribed>, Coding)) -> SetId {
+        let (subscribed, coding) = &kind;
         let id = self.free.pop().unwrap_or_else(|| {
             self.table.push(SubscriptionSet::default());
             index(self.table.len() - 1)
         });
-        if let Subscribed::Types(types) = &*subscribed
+        if let Subscribed::Types(types) = &**subscribed
             && let Some(&highest) = types.last()
             && self.by_type.len() <= highest as usize
         {
             self.by_type.resize_with(highest as usize + 1, Vec::new);
         }
-        self.change_lists(&subscribed, |list| list.push(id));
-        self.table[id as usize].subscribed = Some(Arc::clone(&subscribed));
-        self.by_subscribed.insert(subscribed, id);
+        self.change_lists(subscribed, |list| list.push(id));
+        let set = &mut self.table[id as usize];
+        (set.subscribed, set.coding) = (Some(Arc::clone(subscribed)), *coding);
+        self.by_subscribed.insert(kind, id);
         id
     }
 
@@ -160,8 +175,8 @@ mod tests {
     fn the_number_of_a_group_that_is_left_is_used_again() {
         let mut sets = SubscriptionSets::default();
         for kind in 0..100 {
-            let (stays, place) = sets.join(types(&[kind]), 1);
-            let (set, other) = sets.join(types(&[kind, kind + 1]), 2);
+            let (stays, place) = sets.join(types(&[kind]), Coding::Plain, 1);
+            let (set, other) = sets.join(types(&[kind, kind + 1]), Coding::Plain, 2);
             assert_ne!(stays, set);
             assert_eq!([sets.leave(set, other), sets.leave(stays, place)], [None, None]);
         }
@@ -175,9 +190,9 @@ mod tests {
         let mut sets = SubscriptionSets::default();
         let listens = |sets: &SubscriptionSets| [0, 1, 2, 1000].map(|kind| sets.listens(kind));
         assert_eq!(listens(&sets), [false; 4]);
-        let named = sets.join(types(&[1, 2]), 0);
+        let named = sets.join(types(&[1, 2]), Coding::Plain, 0);
         assert_eq!(listens(&sets), [false, true, true, false]);
-        let all = sets.join(Arc::new(Subscribed::All), 1);
+        let all = sets.join(Arc::new(Subscribed::All), Coding::Plain, 1);
         assert_eq!(listens(&sets), [true; 4]);
         sets.leave(named.0, named.1);
         assert_eq!(listens(&sets), [true; 4], "only one is left, to all");
@@ -188,7 +203,7 @@ mod tests {
     #[test]
     fn the_client_that_takes_the_place_of_one_that_leaves_is_told() {
         let mut sets = SubscriptionSets::default();
-        let joined = [10, 11, 12].map(|key| sets.join(types(&[5]), key));
+        let joined = [10, 11, 12].map(|key| sets.join(types(&[5]), Coding::Plain, key));
         assert_eq!(joined, [(0, 0), (0, 1), (0, 2)]);
         assert_eq!(sets.counts(), [(types(&[5]), 3)]);
         assert_eq!(sets.subscribed(0), Some(&*types(&[5])));

@@ -4,7 +4,7 @@ use std::{borrow::Cow, fmt, net::IpAddr, sync::Arc};
 
 use crate::{
     broadcast::{
-        arrival::{Resume, Via},
+        arrival::{Form, Resume, Via},
         per_address::AddressCounts,
         registry::Kind,
         shared::Shared,
@@ -12,7 +12,10 @@ use crate::{
     error::SubscribeError,
     handlers::access::{Action, Authorize, Denied},
     http::{Fate, Handler, Request, Response},
-    message::{GENERAL, canonical, frame},
+    message::{
+        GENERAL, canonical,
+        frame::{Coding, Own},
+    },
     quoted::{Quoted, number},
     server::Server,
 };
@@ -27,6 +30,13 @@ impl Server {
     /// `?last_event_id=`. It gets the events that it missed, as long as they are
     /// [kept](crate::Builder::history_events); otherwise a `stream-gap` event reports the gap.
     /// `?replay=N` begins a first connection with the last N events.
+    ///
+    /// `?heartbeat=SECONDS` asks for a comment after less silence than the server's own
+    /// [heartbeat](crate::Builder::heartbeat), for clients that give up early. `?stream-open=1` or `0`
+    /// says how the stream begins; see [`stream_open`](EventStreamHandler::stream_open).
+    ///
+    /// The body is chunked, so that clients see whether it was cut; it never ends of itself. Requests
+    /// by HTTP/1.0, or with `Connection: close`, get a body that ends with the connection.
     ///
     /// If a stream is refused for now only (too many clients, or the server is shut down), the
     /// answer is a stream that gives the reason in a comment and ends. Any status but 200 would
@@ -43,6 +53,7 @@ impl Server {
             shared: Arc::clone(self.shared()),
             authorize: Authorize::default(),
             per_address: Vec::new(),
+            stream_open: None,
         }
     }
 }
@@ -61,6 +72,7 @@ pub struct EventStreamHandler {
     shared: Arc<Shared>,
     authorize: Authorize,
     per_address: Vec<PerAddress>,
+    stream_open: Option<bool>,
 }
 
 type AddressOf = dyn Fn(&Request) -> Option<IpAddr> + Send + Sync;
@@ -99,6 +111,13 @@ impl EventStreamHandler {
         Self { authorize: self.authorize.and(decide), ..self }
     }
 
+    /// Whether a stream begins with an event `stream-open`, where the client does not say so by
+    /// `?stream-open=`. Default: yes for browsers, by their `User-Agent`, as some of them note an id
+    /// only in a block with data; no for others, of which some would hand the event out.
+    pub fn stream_open(self, stream_open: bool) -> Self {
+        Self { stream_open: Some(stream_open), ..self }
+    }
+
     /// Limits each client to `limit` connections at a time; one more is refused for now. `address`
     /// returns the client's address; `None` is not limited. Behind a proxy the peer is the proxy,
     /// and the proxy names the client's address. If there are several limits, all hold: for example
@@ -124,6 +143,11 @@ impl EventStreamHandler {
 
 impl Handler for EventStreamHandler {
     fn handle(&self, request: &Request) -> Response {
+        let form = match self.read_form(request) {
+            Ok(form) => form,
+            Err(response) => return response,
+        };
+        let refuse_for_now = |reason: &str| refuse_for_now(form.own, reason);
         let names: Vec<Cow<'_, str>> =
             request.query().filter(|(key, _)| key == "event").map(|(_, name)| name).collect();
         let mut types: Vec<&str> = names.iter().map(|name| canonical(name)).collect();
@@ -131,7 +155,7 @@ impl Handler for EventStreamHandler {
             types.push(GENERAL);
         }
         if let Err(denied) = self.authorize.decide(request, Action::Subscribe(&types)) {
-            return denied.for_now().map_or_else(|| denied.response(), refuse_for_now);
+            return denied.for_now().map_or_else(|| denied.response(), &refuse_for_now);
         }
         let resume = match read_resume(request) {
             Ok(resume) => resume,
@@ -167,7 +191,7 @@ impl Handler for EventStreamHandler {
             event_stream().take_over(move |socket, head| {
                 // An error means that the client was told, or that the server has ended; the client
                 // reconnects.
-                let _ = shared.admit(seat, head, resume, Via::Wire(socket));
+                let _ = shared.admit(seat, head, form, resume, Via::Wire(socket));
             })
         };
         if admits_at_once { answer() } else { Response::deferred(answer) }
@@ -175,6 +199,37 @@ impl Handler for EventStreamHandler {
 
     fn may_block(&self) -> bool {
         self.authorize.asks() || !self.per_address.is_empty()
+    }
+}
+
+impl EventStreamHandler {
+    /// How the stream is written: by what the client is, and what it asks for.
+    fn read_form(&self, request: &Request) -> Result<Form, Response> {
+        let refuse = |name, what, value: &str| {
+            Response::text(400, format!("{name} is {what}, not {}", Quoted(value)))
+        };
+        let coding = if request.takes_chunks() { Coding::Chunked } else { Coding::Plain };
+        let (mut stream_open, mut heartbeat) = (self.stream_open, 0);
+        for (name, value) in request.query() {
+            match (&*name, &*value) {
+                ("stream-open", "1") => stream_open = Some(true),
+                ("stream-open", "0") => stream_open = Some(false),
+                ("stream-open", other) => return Err(refuse("stream-open", "1 or 0", other)),
+                ("heartbeat", text) => {
+                    let seconds: Option<u64> = number(text).filter(|&seconds| seconds > 0);
+                    let what = "a number of seconds in digits, at least 1";
+                    let seconds = seconds.ok_or_else(|| refuse("heartbeat", what, text))?;
+                    // More than the server's own has no effect.
+                    heartbeat = u16::try_from(seconds).unwrap_or(u16::MAX);
+                }
+                _ => {}
+            }
+        }
+        // Every browser's begins so. `Sec-Fetch-Mode` does not tell: Node's fetch sends it too.
+        let is_browser =
+            || request.header("user-agent").is_some_and(|it| it.starts_with(b"Mozilla/"));
+        let is_event = stream_open.unwrap_or_else(is_browser);
+        Ok(Form { coding, own: if is_event { Own::Event } else { Own::Lines }, heartbeat })
     }
 }
 
@@ -214,9 +269,6 @@ fn event_stream() -> Response {
 }
 
 /// A stream that ends at once, so that the client reconnects later.
-fn refuse_for_now(reason: &str) -> Response {
-    event_stream()
-        .with_body(frame::refusal(reason).into_bytes())
-        .refusing(reason.to_owned())
-        .close()
+fn refuse_for_now(own: Own, reason: &str) -> Response {
+    event_stream().with_body(own.refusal(reason).into_bytes()).refusing(reason.to_owned()).cut()
 }

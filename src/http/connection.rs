@@ -10,7 +10,7 @@ use super::{
     read_buffer::ReadBuffer,
     refusals::Asked,
     request::{self, Fate, Framing, Head, Request},
-    response::{Body, Refusal, Response},
+    response::{Body, Length, Refusal, Response},
     router::Routed,
     service::{Leader, Service},
     slots::WaitingFor,
@@ -56,7 +56,7 @@ pub(super) fn serve(
             service.rules.refusals.count(refusal.status);
             let (head, body) = refusal.response().split();
             if let Body::Bytes(body) = body {
-                head.write_head(Some(body.len()), true, io.out);
+                head.write_head(Length::Bytes(body.len()), true, io.out);
                 io.out.extend_from_slice(&body);
             }
             let asked = Asked::unread(peer);
@@ -110,6 +110,7 @@ impl Connection<'_> {
         self.io.work();
         let keep_alive = keep_alive && !self.io.spare && !self.service.leadership.is_stopping();
         let head_only = request.method() == "HEAD";
+        let chunked = request.takes_chunks();
         let policy = &self.service.rules.policy;
         let grant = policy.grant(&request);
         let mut response = self.answer(&request, &grant)?;
@@ -122,9 +123,17 @@ impl Connection<'_> {
                     let head = policy.mark(head, &grant);
                     self.service.rules.refusals.count(head.status());
                     let close = head.closes() || !keep_alive;
-                    head.write_head(Some(body.len()), close, self.io.out);
-                    if !head_only && head.may_have_body() {
+                    if head.is_cut() && chunked && !head_only {
+                        head.write_head(Length::Chunks, false, self.io.out);
+                        let size = format!("{:x}\r\n", body.len());
+                        self.io.out.extend_from_slice(size.as_bytes());
                         self.io.out.extend_from_slice(&body);
+                        self.io.out.extend_from_slice(b"\r\n");
+                    } else {
+                        head.write_head(Length::Bytes(body.len()), close, self.io.out);
+                        if !head_only && head.may_have_body() {
+                            self.io.out.extend_from_slice(&body);
+                        }
                     }
                     if head.refuses()
                         && let Some(asked) = asked.filter(Asked::is_wanted)
@@ -148,13 +157,14 @@ impl Connection<'_> {
                 }
                 Body::TakeOver(take) => {
                     let head = policy.mark(head, &grant);
+                    let length = if chunked { Length::Chunks } else { Length::Connection };
                     if head_only {
-                        head.write_head(None, true, self.io.out);
+                        head.write_head(length, true, self.io.out);
                         return Err(End::Close);
                     }
                     self.io.flush()?;
                     let mut text = Vec::new();
-                    head.write_head(None, true, &mut text);
+                    head.write_head(length, !chunked, &mut text);
                     return Err(End::TakeOver(text, take));
                 }
             }

@@ -24,6 +24,8 @@ pub struct Response {
     fields: Vec<(Cow<'static, str>, Cow<'static, str>)>,
     body: Body,
     close: bool,
+    /// The client should see that the body ends early, where its coding can tell.
+    cut: bool,
     /// A header field cannot be sent.
     invalid: bool,
     /// Why it refuses the request for now, if its status does not show that.
@@ -39,6 +41,16 @@ pub(crate) enum Body {
     TakeOver(TakeOver),
 }
 
+/// How a client learns where a body ends (RFC 9112, section 6.3).
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Length {
+    Bytes(usize),
+    /// By the last chunk.
+    Chunks,
+    /// By the end of the connection.
+    Connection,
+}
+
 pub(crate) type Deferred = Box<dyn FnOnce() -> Response + Send>;
 pub(crate) type TakeOver = Box<dyn FnOnce(Socket, &[u8]) + Send>;
 
@@ -46,7 +58,15 @@ impl Response {
     /// A response without a body.
     pub fn new(status: u16) -> Self {
         let body = Body::Bytes(Cow::Borrowed(b""));
-        Self { status, fields: Vec::new(), body, close: false, invalid: false, refused: None }
+        Self {
+            status,
+            fields: Vec::new(),
+            body,
+            close: false,
+            cut: false,
+            invalid: false,
+            refused: None,
+        }
     }
 
     /// Plain text in UTF-8. A line feed is added at the end, for reading in a terminal.
@@ -121,7 +141,8 @@ impl Response {
         Self { body, ..Self::new(200) }
     }
 
-    /// A response whose body ends with the connection. `take` takes the socket over and writes it.
+    /// A response whose body has no end of its own. `take` takes the socket over and writes the head,
+    /// and the body as chunks if the request [takes them](super::Request::takes_chunks).
     pub(crate) fn take_over(self, take: impl FnOnce(Socket, &[u8]) + Send + 'static) -> Self {
         Self { body: Body::TakeOver(Box::new(take)), close: true, ..self }
     }
@@ -129,6 +150,13 @@ impl Response {
     /// Closes the connection after this response.
     pub(crate) fn close(mut self) -> Self {
         self.close = true;
+        self
+    }
+
+    /// Closes the connection behind the body without saying that the body is complete, if the request
+    /// takes chunks. A client that comes back only after an error so does.
+    pub(crate) fn cut(mut self) -> Self {
+        (self.close, self.cut) = (true, true);
         self
     }
 
@@ -153,6 +181,10 @@ impl Response {
         self.refused.as_deref()
     }
 
+    pub(super) fn is_cut(&self) -> bool {
+        self.cut
+    }
+
     pub(super) fn closes(&self) -> bool {
         self.close
     }
@@ -174,19 +206,20 @@ impl Response {
         !matches!(self.status, 204 | 304)
     }
 
-    /// Writes the head. `length` is the length of the body; `None` if the body ends with the
-    /// connection.
-    pub(super) fn write_head(&self, length: Option<usize>, close: bool, out: &mut Vec<u8>) {
+    /// Writes the head.
+    pub(super) fn write_head(&self, length: Length, close: bool, out: &mut Vec<u8>) {
         let mut push = |parts: &[&str]| push(out, parts);
         push(&["HTTP/1.1 ", &self.status.to_string(), " ", reason(self.status), "\r\n"]);
         Date::now().with(|date| push(&["Date: ", date, "\r\n"]));
         for (name, value) in &self.fields {
             push(&[name, ": ", value, "\r\n"]);
         }
-        if let Some(length) = length
-            && self.may_have_body()
-        {
-            push(&["Content-Length: ", &length.to_string(), "\r\n"]);
+        match length {
+            Length::Bytes(length) if self.may_have_body() => {
+                push(&["Content-Length: ", &length.to_string(), "\r\n"]);
+            }
+            Length::Chunks => push(&["Transfer-Encoding: chunked\r\n"]),
+            Length::Bytes(_) | Length::Connection => {}
         }
         if close {
             push(&["Connection: close\r\n"]);

@@ -19,9 +19,9 @@ pub(crate) type TypeId = u32;
 
 /// Subscribes to every type, also to those registered later.
 const ALL: &str = "*";
-/// Names with a meaning of their own: `*` subscribes to all, `stream-gap` is the server's own
-/// event, and an `EventSource` dispatches `open` and `error` by itself (HTML standard, 9.2.2).
-const RESERVED: [&str; 4] = [ALL, frame::GAP, "open", "error"];
+/// Names with a meaning of their own: `*` subscribes to all, `stream-gap` and `stream-open` are the
+/// server's own events, and an `EventSource` dispatches `open` and `error` by itself (HTML standard, 9.2.2).
+const RESERVED: [&str; 5] = [ALL, frame::GAP, frame::OPEN, "open", "error"];
 
 /// [`Server::register_event`](crate::Server::register_event) refuses a name.
 ///
@@ -36,8 +36,8 @@ const RESERVED: [&str; 4] = [ALL, frame::GAP, "open", "error"];
 pub enum RegisterError {
     /// The name contains CR, LF or NUL, which would break the stream's lines.
     LineBreak(String),
-    /// `*`, `stream-gap`, `open` and `error` have a meaning of their own for the server or for
-    /// browsers. Use another name.
+    /// `*`, `stream-gap`, `stream-open`, `open` and `error` have a meaning of their own for the server
+    /// or for browsers. Use another name.
     Reserved(String),
 }
 
@@ -186,7 +186,7 @@ mod tests {
     #[test]
     fn names_are_registered_all_or_none() {
         let types = EventTypes::default();
-        for bad in ["*", "stream-gap", "open", "error"] {
+        for bad in ["*", "stream-gap", "stream-open", "open", "error"] {
             let refused = Err(RegisterError::Reserved(bad.to_owned()));
             assert_eq!(types.register(&["a", bad]), refused);
         }

@@ -1,7 +1,8 @@
 //! Encodes a message into the bytes of the wire, once; all streams and the history share them.
 //!
 //! The format is that of the HTML standard, section 9.2.5: lines of `field: value`, each ended by
-//! LF, and a blank line that dispatches the event.
+//! LF, and a blank line that dispatches the event. Most clients get each frame as a chunk (RFC 9112,
+//! section 7.1): a frame's memory is the whole chunk, and clients without chunks get the inner part.
 
 use std::{
     hash::{BuildHasher, RandomState},
@@ -36,10 +37,74 @@ use crate::{
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Frame(Arc<[u8]>);
 
+/// How the parts of a response's body follow each other (RFC 9112, sections 6.3 and 7.1).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub(crate) enum Coding {
+    /// One after the other; the body ends with the connection.
+    #[default]
+    Plain,
+    /// Each as a chunk.
+    Chunked,
+}
+
+impl Coding {
+    /// A part of a body as it goes over the wire.
+    pub(crate) fn encode(self, part: &[u8]) -> Vec<u8> {
+        match self {
+            Self::Plain => part.to_vec(),
+            Self::Chunked => {
+                let mut buffer = begin_chunk(Vec::with_capacity(part.len() + 2 * CHUNK_LINE));
+                buffer.extend_from_slice(part);
+                let start = end_chunk(&mut buffer);
+                buffer.split_off(start)
+            }
+        }
+    }
+}
+
+/// Room for the line before a chunk: its size in hexadecimal digits, and CRLF.
+const CHUNK_LINE: usize = 2 * size_of::<usize>() + 2;
+
+/// Leaves room for the line before a chunk.
+fn begin_chunk(mut buffer: Vec<u8>) -> Vec<u8> {
+    buffer.clear();
+    buffer.resize(CHUNK_LINE, 0);
+    buffer
+}
+
+/// Writes the line before the data that follows that room, and the line end behind them. Returns where
+/// the chunk begins.
+fn end_chunk(buffer: &mut Vec<u8>) -> usize {
+    let mut size = buffer.len() - CHUNK_LINE;
+    let mut start = CHUNK_LINE - 2;
+    buffer[start..CHUNK_LINE].copy_from_slice(b"\r\n");
+    loop {
+        start -= 1;
+        buffer[start] = b"0123456789abcdef"[size % 16];
+        size /= 16;
+        if size == 0 {
+            break;
+        }
+    }
+    buffer.extend_from_slice(b"\r\n");
+    start
+}
+
 impl Frame {
-    /// The bytes; they end with a blank line.
+    /// The bytes of the block. An event ends with a blank line, as does a first block that is one
+    /// ([`stream-open`](crate::Server::event_stream_handler)); any other first block and a comment end
+    /// with their last line.
     pub fn as_bytes(&self) -> &[u8] {
-        &self.0
+        let line = self.0.iter().position(|&byte| byte == b'\n').map_or(0, |end| end + 1);
+        &self.0[line..self.0.len() - 2]
+    }
+
+    /// The bytes for clients with this coding.
+    pub(crate) fn coded(&self, coding: Coding) -> &[u8] {
+        match coding {
+            Coding::Plain => self.as_bytes(),
+            Coding::Chunked => &self.0,
+        }
     }
 
     /// Whether clients dispatch an event at this block: it has data, even if only an empty line.
@@ -66,32 +131,32 @@ impl Frame {
 
     /// The id, where it stands last.
     pub(crate) fn last_id(&self) -> Option<&str> {
-        let lines = self.0.strip_suffix(b"\n\n")?;
+        let lines = self.as_bytes().strip_suffix(b"\n\n")?;
         let begin = lines.iter().rposition(|&byte| byte == b'\n').map_or(0, |end| end + 1);
         std::str::from_utf8(&lines[begin..]).ok()?.strip_prefix("id: ")
     }
 
     /// The values of a field, in their order, from the lines that begin with its whole name.
     fn fields(&self, field: &'static str) -> impl Iterator<Item = &[u8]> {
-        split_lines(&self.0).filter_map(move |line| {
+        split_lines(self.as_bytes()).filter_map(move |line| {
             let value = line.strip_prefix(field.as_bytes())?.strip_prefix(b":")?;
             Some(value.strip_prefix(b" ").unwrap_or(value))
         })
     }
 
+    /// The size of the block.
     pub(crate) fn len(&self) -> usize {
-        self.0.len()
+        self.as_bytes().len()
     }
 
     /// What it takes of the memory.
     pub(crate) fn memory(&self) -> usize {
-        shared(self.len())
+        shared(self.0.len())
     }
 
-    /// Takes a complete block. Bytes for one socket alone may also be a response head with the
-    /// first block, or several events.
-    pub(crate) fn from_bytes(bytes: &[u8]) -> Self {
-        Self(bytes.into())
+    /// Takes a complete block.
+    pub(crate) fn from_block(block: &[u8]) -> Self {
+        Self(Coding::Chunked.encode(block).into())
     }
 }
 
@@ -164,7 +229,7 @@ impl Encoded {
 /// Completes a frame: adds an id with this position in the order, and the blank line. `buffer` is
 /// used only for its memory.
 pub(crate) fn seal(lines: &[u8], place: Option<(&str, u64)>, buffer: &mut Vec<u8>) -> Frame {
-    buffer.clear();
+    *buffer = begin_chunk(std::mem::take(buffer));
     buffer.extend_from_slice(lines);
     if let Some((epoch, sequence)) = place {
         buffer.extend_from_slice(b"id: ");
@@ -174,7 +239,8 @@ pub(crate) fn seal(lines: &[u8], place: Option<(&str, u64)>, buffer: &mut Vec<u8
         buffer.push(b'\n');
     }
     buffer.push(b'\n');
-    Frame(buffer.as_slice().into())
+    let start = end_chunk(buffer);
+    Frame(buffer[start..].into())
 }
 
 /// The id that the server gives an event, for its position in the order.
@@ -182,31 +248,72 @@ pub(crate) fn generated_id(epoch: &str, sequence: u64) -> String {
     format!("{epoch}-{sequence}")
 }
 
-/// A comment that keeps proxies from cutting a silent connection (HTML standard, 9.2.7).
-pub(crate) const HEARTBEAT: &[u8] = b":\n\n";
+/// A comment that keeps proxies from cutting a silent connection (HTML standard, 9.2.7). A blank line
+/// behind it would be an empty event to clients such as httpx-sse 0.4.3.
+pub(crate) const HEARTBEAT: &[u8] = b":\n";
 
-/// The beginning of a stream: a comment, so that clients and proxies see the body start at once;
-/// and the reconnection time, since a client may still have one from an earlier refusal.
-pub(crate) fn preamble(retry_millis: u64) -> String {
-    format!(": websse\nretry: {retry_millis}\n")
+/// The event that tells a browser what is not for its program.
+pub(crate) const OPEN: &str = "stream-open";
+
+/// How blocks that are for the client itself are written: the first one, and those with which the
+/// server ends a stream.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Own {
+    /// Without a blank line, so that no client hands out an empty event for it. The first event's
+    /// block ends it.
+    #[default]
+    Lines,
+    /// As an event `stream-open`, for which no program listens: Firefox 153 and WebKitGTK 2.50 note
+    /// the id of no block without data. A comment comes before it, since WebKit continues half a line
+    /// of the connection before.
+    Event,
 }
 
-/// Sets the client's reconnection time, and nothing else.
-pub(crate) fn retry(millis: u64) -> String {
-    format!("retry: {millis}\n\n")
-}
+impl Own {
+    fn begin(self, comment: &str) -> String {
+        match self {
+            Self::Lines => format!(": {comment}\n"),
+            Self::Event => format!(": {comment}\nevent: {OPEN}\ndata: {{}}\n"),
+        }
+    }
 
-/// A stream that gives a reason and ends. The reconnection time is random, so that clients refused
-/// together do not return together.
-pub(crate) fn refusal(reason: &str) -> String {
-    let retry = 2000 + RandomState::new().hash_one(0) % 8000;
-    format!(": {reason}\nretry: {retry}\n\n")
-}
+    fn end(self) -> &'static str {
+        match self {
+            Self::Lines => "",
+            Self::Event => "\n",
+        }
+    }
 
-/// The end of the first block: the client's position, so that the client can resume from it even if
-/// it is cut off before its first event. Without data nothing is dispatched.
-pub(crate) fn position(id: Option<&str>) -> String {
-    id.map_or_else(|| "\n".to_owned(), |id| format!("id: {id}\n\n"))
+    /// The beginning of a stream's first block: a comment, so that clients and proxies see the body
+    /// start at once; and the reconnection time, since a client may still have one from an earlier
+    /// refusal.
+    pub(crate) fn preamble(self, retry_millis: u64) -> String {
+        format!("{}retry: {retry_millis}\n", self.begin("websse"))
+    }
+
+    /// The end of the first block: the client's position, so that the client can resume from it even
+    /// if it is cut off before its first event.
+    pub(crate) fn position(self, id: Option<&str>) -> String {
+        format!("{}{}", id.map_or_else(String::new, |id| format!("id: {id}\n")), self.end())
+    }
+
+    /// A block that tells a client its position once more.
+    #[cfg(feature = "outside-log")]
+    pub(crate) fn new_position(self, id: &str) -> String {
+        format!("{}{}", self.begin("websse"), self.position(Some(id)))
+    }
+
+    /// Sets the client's reconnection time, and nothing else.
+    pub(crate) fn retry(self, millis: u64) -> String {
+        format!("{}{}", self.preamble(millis), self.end())
+    }
+
+    /// A stream that gives a reason and ends. The reconnection time is random, so that clients
+    /// refused together do not return together.
+    pub(crate) fn refusal(self, reason: &str) -> String {
+        let retry = 2000 + RandomState::new().hash_one(0) % 8000;
+        format!("{}retry: {retry}\n{}", self.begin(reason), self.end())
+    }
 }
 
 /// The event that tells a client that it has missed something.
@@ -217,7 +324,7 @@ pub(crate) const GAP: &str = "stream-gap";
 pub(crate) fn gap(requested: &str, oldest: Option<&str>) -> Frame {
     let oldest = oldest.map_or_else(|| "null".to_owned(), json_string);
     let data = format!("{{\"requested\":{},\"oldest\":{oldest}}}", json_string(requested));
-    Frame::from_bytes(format!("event: {GAP}\ndata: {data}\n\n").as_bytes())
+    Frame::from_block(format!("event: {GAP}\ndata: {data}\n\n").as_bytes())
 }
 
 fn push_line(bytes: &mut Vec<u8>, field: &str, value: impl AsRef<[u8]>) {
@@ -382,7 +489,7 @@ mod tests {
                 Some("data: x"),
             ),
         ] {
-            let frame = Frame::from_bytes(block.as_bytes());
+            let frame = Frame::from_block(block.as_bytes());
             let seen = (frame.is_event(), frame.event_type(), &*frame.data(), frame.id());
             assert_eq!(seen, (is_event, kind, data, id), "{block:?}");
         }

@@ -17,13 +17,12 @@ use super::{
 };
 use crate::{
     broadcast::{
-        arrival::{Arrival, Via},
+        arrival::{Arrival, Form, Via},
         log::{Lack, input::Origin},
     },
     error::SubscribeError,
     message::{
         entry_id::EntryId,
-        event_types::Subscribed,
         frame::{self, Encoded},
     },
     socket::Socket,
@@ -183,15 +182,20 @@ impl Resuming<'_> {
             let first = page.items.first().map(Item::entry_id);
             page.missing = page.missing.or(first).or(Some(page.last));
         }
-        let mut bytes = std::mem::take(&mut arrival.preamble);
+        let Form { coding, own, .. } = arrival.form;
+        let mut blocks = std::mem::take(&mut arrival.preamble).into_bytes();
         if !from_log.has_begun {
-            bytes.extend_from_slice(frame::position(Some(&after.to_string())).as_bytes());
+            blocks.extend_from_slice(own.position(Some(&after.to_string())).as_bytes());
         }
         let requested = arrival.resume.last_event_id.take().unwrap_or_default();
         let last = page.last;
         let is_stuck = last == after && page.items.is_empty();
-        self.frame(after, page, &arrival.seat.subscribed, &requested, &mut bytes);
-        if let Via::Wire(socket) = &arrival.via {
+        self.frame(after, page, arrival, &requested, &mut blocks);
+        if let Via::Wire(socket) = &arrival.via
+            && !blocks.is_empty()
+        {
+            let head = std::mem::take(&mut arrival.head);
+            let bytes = [head, coding.encode(&blocks)].concat();
             self.write(socket, &bytes).map_err(|_| Trouble::Over)?;
         }
         arrival.resume.last_event_id = Some(last.to_string());
@@ -212,10 +216,11 @@ impl Resuming<'_> {
         &self,
         after: EntryId,
         page: Page,
-        subscribed: &Subscribed,
+        arrival: &Arrival<Socket>,
         requested: &str,
-        bytes: &mut Vec<u8>,
+        blocks: &mut Vec<u8>,
     ) {
+        let subscribed = &arrival.seat.subscribed;
         let (mut buffer, last) = (Vec::new(), page.last);
         let (mut told, mut requested) = (Some(after), requested.to_owned());
         let mut is_gap = false;
@@ -226,14 +231,14 @@ impl Resuming<'_> {
                     let millis = entry.id.millis_text();
                     let position = id.is_none().then_some((&*millis, entry.id.number));
                     let frame = frame::seal(&lines, position, &mut buffer);
-                    bytes.extend_from_slice(frame.as_bytes());
+                    blocks.extend_from_slice(frame.as_bytes());
                     (told, requested) = (position.map(|_| entry.id), entry.id.to_string());
                     is_gap = false;
                 }
                 // Several nodes may have appended a mark of the same gap.
                 Item::Gap(oldest) if !is_gap => {
                     let gap = frame::gap(&requested, Some(&oldest.to_string()));
-                    bytes.extend_from_slice(gap.as_bytes());
+                    blocks.extend_from_slice(gap.as_bytes());
                     self.log.shared.counts.gaps.fetch_add(1, Relaxed);
                     is_gap = true;
                 }
@@ -241,7 +246,7 @@ impl Resuming<'_> {
             }
         }
         if told != Some(last) {
-            bytes.extend_from_slice(frame::position(Some(&last.to_string())).as_bytes());
+            blocks.extend_from_slice(arrival.form.own.new_position(&last.to_string()).as_bytes());
         }
     }
 

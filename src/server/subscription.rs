@@ -11,7 +11,7 @@ use crossbeam_channel::{Receiver, RecvTimeoutError as ChannelError};
 
 use crate::{
     broadcast::{
-        arrival::{Resume, Via},
+        arrival::{Form, Resume, Via},
         client::ClientId,
         local_sink::SharedCounts,
         mailbox::Pending,
@@ -20,7 +20,7 @@ use crate::{
         stats::Disconnect,
     },
     error::{StreamError, SubscribeError},
-    message::frame::Frame,
+    message::frame::{Frame, Own},
 };
 
 /// A subscriber in the same program: a blocking iterator of [`Frame`]s, in the order of publishing.
@@ -96,11 +96,11 @@ impl Subscription {
     /// ```
     pub fn recv_timeout(&mut self, timeout: Duration) -> Result<Frame, RecvTimeoutError> {
         match self.mailbox.recv_timeout(timeout) {
-            Ok(pending) if !self.is_cut_off() => Ok(self.hand_out(&pending)),
             Err(ChannelError::Timeout) => Err(RecvTimeoutError::Timeout),
-            Ok(_) | Err(ChannelError::Disconnected) => {
-                self.ended = true;
-                Err(RecvTimeoutError::Ended(self.reason()))
+            received => {
+                self.ended |= received.is_err();
+                let frame = received.ok().and_then(|pending| self.hand_out(&pending));
+                frame.ok_or_else(|| RecvTimeoutError::Ended(self.reason()))
             }
         }
     }
@@ -196,9 +196,12 @@ impl Subscription {
         self.counts.reason() == Some(Disconnect::Behind)
     }
 
-    fn hand_out(&self, pending: &Pending) -> Frame {
-        self.counts.took(pending.len());
-        pending.frame().clone()
+    /// Takes the frame out, unless the subscription has ended.
+    fn hand_out(&mut self, pending: &Pending) -> Option<Frame> {
+        let frame = pending.frame().filter(|_| !self.is_cut_off());
+        self.ended = frame.is_none();
+        self.counts.took(frame?.as_bytes().len());
+        frame.cloned()
     }
 
     /// Without a reason of its own, the client ended with the broadcaster.
@@ -211,13 +214,9 @@ impl Iterator for Subscription {
     type Item = Frame;
 
     fn next(&mut self) -> Option<Frame> {
-        match self.mailbox.recv() {
-            Ok(pending) if !self.is_cut_off() => Some(self.hand_out(&pending)),
-            _ => {
-                self.ended = true;
-                None
-            }
-        }
+        let pending = self.mailbox.recv();
+        self.ended |= pending.is_err();
+        self.hand_out(&pending.ok()?)
     }
 }
 
@@ -275,12 +274,13 @@ impl fmt::Debug for Subscription {
 pub struct SubscriptionBuilder<'s> {
     shared: &'s Shared,
     types: Vec<String>,
+    form: Form,
     resume: Resume,
 }
 
 impl<'s> SubscriptionBuilder<'s> {
     pub(crate) fn new(shared: &'s Shared, types: Vec<String>) -> Self {
-        Self { shared, types, resume: Resume::default() }
+        Self { shared, types, form: Form::default(), resume: Resume::default() }
     }
 
     /// Begins after the event with this id, the last one that the subscriber has. If the id is
@@ -297,16 +297,35 @@ impl<'s> SubscriptionBuilder<'s> {
         self
     }
 
+    /// Whether the first block is an event `stream-open`, as browsers need it: some note an id only in
+    /// a block with data. Default: false, as for all other clients, of which some would take it for an
+    /// event that was published.
+    ///
+    /// ```
+    /// # use websse::Server;
+    /// # let server = Server::new();
+    /// # server.register_event("")?;
+    /// # server.run()?;
+    /// let mut for_a_browser = server.subscription([""]).stream_open(true).open()?;
+    /// let first = for_a_browser.next().expect("the first block");
+    /// assert_eq!(first.event_type(), "stream-open");
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn stream_open(mut self, stream_open: bool) -> Self {
+        self.form.own = if stream_open { Own::Event } else { Own::Lines };
+        self
+    }
+
     /// Begins to receive events.
     ///
     /// # Errors
     /// As [`Server::subscribe`](crate::Server::subscribe).
     pub fn open(self) -> Result<Subscription, SubscribeError> {
-        let Self { shared, types, resume } = self;
+        let Self { shared, types, form, resume } = self;
         let seat = shared.register(Kind::Subscription, types.iter().map(String::as_str), None)?;
         let counts = Arc::<SharedCounts>::default();
         let subscription = Subscription::new(seat.id, seat.mailbox.clone(), Arc::clone(&counts));
-        shared.admit(seat, b"", resume, Via::Local(counts))?;
+        shared.admit(seat, b"", form, resume, Via::Local(counts))?;
         Ok(subscription)
     }
 }

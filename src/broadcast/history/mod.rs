@@ -47,10 +47,6 @@ pub(crate) struct Found<'h> {
 }
 
 impl Found<'_> {
-    pub(crate) fn len(&self) -> usize {
-        self.frame.len()
-    }
-
     pub(crate) fn pending(&self, memory: &MemoryInUse) -> Pending {
         self.frame.pending(self.place, memory)
     }

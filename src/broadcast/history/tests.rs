@@ -50,7 +50,7 @@ fn ids_of_publishers_take_of_the_room_for_events() {
         let mut history = history(MUCH, MUCH, MUCH);
         let id = EventId::new(id).expect("the id is good");
         let own = (id.as_str() != "-").then_some(&id);
-        history.keep(0, &Frame::from_bytes(b"data: x\nid: own\n\n"), own, EntryId::ZERO);
+        history.keep(0, &Frame::from_block(b"data: x\nid: own\n\n"), own, EntryId::ZERO);
         history.bytes
     };
     assert!(memory("own") > memory("-"), "the same frame, without an id to be found by");

@@ -120,7 +120,7 @@ mod tests {
         let mut log = TypeLog::default();
         let mut rooms = Vec::new();
         for sequence in 1..=1000 {
-            let frame = SharedFrame::new(Frame::from_bytes(b"x\n\n"));
+            let frame = SharedFrame::new(Frame::from_block(b"x\n\n"));
             log.push(Kept { sequence, frame, has_id: false, entry: EntryId::ZERO });
             if rooms.last() != Some(&log.kept.capacity()) {
                 rooms.push(log.kept.capacity());

@@ -8,7 +8,7 @@ use std::{
 use super::*;
 use crate::{
     broadcast::{
-        arrival::{Resume, Via},
+        arrival::{Form, Resume, Via},
         client::ClientId,
         registry::{Kind, Registry},
     },
@@ -151,7 +151,7 @@ fn what_is_for_one_client_waits_among_the_events_and_takes_of_their_room() {
     let inbox = inbox(4);
     let (done, wait) = mpsc::channel::<()>();
     let broadcaster = start(&inbox, move |_| wait.recv());
-    let send = || Command::Send(ClientId(0), Frame::from_bytes(&[b'x'; 60]));
+    let send = || Command::Send(ClientId(0), Frame::from_block(&[b'x'; 60]));
     let publish = || inbox.try_publish(event(60));
     assert!(publish().is_ok() && inbox.command(send()).is_ok() && publish().is_ok());
     assert!(inbox.command(Command::Disconnect(ClientId(0))).is_ok());
@@ -169,7 +169,7 @@ fn what_is_for_one_client_waits_among_the_events_and_takes_of_their_room() {
     assert_eq!(take(), (1, vec![(1, 60)], false));
     assert_eq!(take(), (2, vec![(2, 0)], true));
     // Bytes count together, whichever were first.
-    assert!(inbox.command(Command::Send(ClientId(0), Frame::from_bytes(&[b'x'; 600]))).is_ok());
+    assert!(inbox.command(Command::Send(ClientId(0), Frame::from_block(&[b'x'; 600]))).is_ok());
     assert!(inbox.try_publish(event(300)).is_ok());
     assert!(matches!(inbox.try_publish(event(101)), Err(Refused::Full)));
     assert!(inbox.try_publish(event(100)).is_ok());
@@ -184,7 +184,7 @@ fn what_is_for_one_client_waits_among_the_events_and_takes_of_their_room() {
 fn arrival(registry: &Arc<Registry>) -> Arrival<Socket> {
     let seat = registry.register(Kind::Subscription, Subscribed::All, None).expect("room");
     let (resume, via) = (Resume::default(), Via::Local(Arc::default()));
-    Arrival { seat, preamble: Vec::new(), resume, via }
+    Arrival { seat, head: Vec::new(), preamble: String::new(), form: Form::default(), resume, via }
 }
 
 /// An inbox whose broadcaster runs, and does nothing until it may end.
@@ -274,7 +274,7 @@ fn the_broadcaster_waits_just_while_there_is_nothing_for_it() {
 fn what_was_taken_is_told_and_makes_room() {
     let (inbox, end) = idle(3);
     assert_eq!(inbox.batch_bytes, 100);
-    let send = || Command::Send(ClientId(0), Frame::from_bytes(&[b'x'; 60]));
+    let send = || Command::Send(ClientId(0), Frame::from_block(&[b'x'; 60]));
     let mut taken = Taken::default();
     inbox.take(Wait::No, true, &mut taken);
     assert!(taken.drained && !taken.emptied, "it was empty before");

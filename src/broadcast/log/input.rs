@@ -14,7 +14,7 @@ use crossbeam_channel::{Receiver, SendTimeoutError, Sender, bounded};
 
 use crate::{
     broadcast::{
-        arrival::Arrival,
+        arrival::{Arrival, Form},
         broadcaster::Broadcaster,
         inbox::{Inbox, queue::Queued},
         log::Lack,
@@ -26,7 +26,6 @@ use crate::{
         Message,
         entry_id::EntryId,
         event_types::{EventTypes, Subscribed, TypeId},
-        frame,
     },
     socket::Socket,
 };
@@ -209,9 +208,8 @@ pub(crate) struct Question {
 impl<W> Arrival<W> {
     /// The bytes of a stream that gives this reason and ends, for a client whose stream has not begun.
     pub(crate) fn refusal(&self, reason: &str) -> Vec<u8> {
-        let head = self.preamble.windows(4).position(|end| end == b"\r\n\r\n");
-        let head = &self.preamble[..head.map_or(0, |end| end + 4)];
-        [head, frame::refusal(reason).as_bytes()].concat()
+        let Form { coding, own, .. } = self.form;
+        [&self.head[..], &coding.encode(own.refusal(reason).as_bytes())].concat()
     }
 }
 

@@ -8,7 +8,10 @@ use std::{
 use crossbeam_channel::Receiver;
 
 use super::{FIRST_NAP, GATHER_BYTES, GATHER_FRAMES};
-use crate::broadcast::{clock::Now, history::Sequence, mailbox::Pending};
+use crate::{
+    broadcast::{clock::Now, history::Sequence, mailbox::Pending},
+    message::frame::Coding,
+};
 
 /// A client must take at least this many bytes a second of its replay.
 const SLOWEST_REPLAY: u64 = 1024;
@@ -70,29 +73,35 @@ impl Behind {
         keeps_pace
     }
 
+    /// The bytes of the frames being written.
+    pub(super) fn being_written(&self, coding: Coding) -> usize {
+        self.parts.iter().map(|part| part.coded(coding).len()).sum()
+    }
+
     /// Takes from the mailbox what the next write can carry. A replay comes first.
-    pub(super) fn gather(&mut self, mailbox: &Receiver<Pending>) {
+    pub(super) fn gather(&mut self, mailbox: &Receiver<Pending>, coding: Coding) {
         if self.replay.is_some() {
             return;
         }
-        let mut bytes: usize = self.parts.iter().map(Pending::len).sum();
+        let mut bytes = self.being_written(coding);
         while bytes < GATHER_BYTES
             && self.parts.len() < GATHER_FRAMES
             && let Ok(pending) = mailbox.try_recv()
         {
-            bytes += pending.len();
-            self.waiting = self.waiting.saturating_sub(pending.len());
+            let length = pending.coded(coding).len();
+            bytes += length;
+            self.waiting = self.waiting.saturating_sub(length);
             self.parts.push_back(pending);
         }
     }
 
     /// Drops the frames that are written whole.
-    pub(super) fn consume(&mut self, written: usize) {
+    pub(super) fn consume(&mut self, written: usize, coding: Coding) {
         self.written += written;
         while let Some(first) = self.parts.front()
-            && self.written >= first.len()
+            && let Some(rest) = self.written.checked_sub(first.coded(coding).len())
         {
-            self.written -= first.len();
+            self.written = rest;
             self.parts.pop_front();
         }
     }

@@ -18,6 +18,7 @@ use crossbeam_channel::Receiver;
 use self::backlog::{Behind, Replay};
 use crate::{
     broadcast::{
+        arrival::Form,
         clock::{Now, ReadRate},
         history::Sequence,
         mailbox::Pending,
@@ -50,6 +51,7 @@ pub(crate) type Step = Result<Progress, Disconnect>;
 #[derive(Debug)]
 pub(crate) struct Stream<W> {
     wire: W,
+    pub(crate) form: Form,
     /// What waits behind the frames being written. The registry has the sender.
     mailbox: Receiver<Pending>,
     /// Whether the mailbox has room. A channel that was used keeps a block of memory, more than all
@@ -78,9 +80,10 @@ pub(crate) enum Ending {
 
 impl<W: Wire> Stream<W> {
     /// A stream that is caught up. Its response head is not written yet.
-    pub(crate) fn new(wire: W, mailbox: Receiver<Pending>, now: Now) -> Self {
+    pub(crate) fn new(wire: W, mailbox: Receiver<Pending>, form: Form, now: Now) -> Self {
         Self {
             wire,
+            form,
             mailbox,
             behind: None,
             has_room: false,
@@ -103,8 +106,8 @@ impl<W: Wire> Stream<W> {
 
     /// Bytes that wait, including the frames being written.
     pub(crate) fn held(&self) -> usize {
-        let parts = |behind: &Behind| behind.parts.iter().map(Pending::len).sum::<usize>();
-        self.behind.as_ref().map_or(0, |behind| behind.waiting + parts(behind))
+        let of = |behind: &Behind| behind.waiting + behind.being_written(self.form.coding);
+        self.behind.as_deref().map_or(0, of)
     }
 
     /// When to retry a stream that is behind.
@@ -195,7 +198,7 @@ impl<W: Wire> Stream<W> {
         };
         let mut taken = 0;
         let full = loop {
-            behind.gather(&self.mailbox);
+            behind.gather(&self.mailbox, self.form.coding);
             if behind.parts.is_empty() && behind.replay.is_none() {
                 return Ok(Progress::CaughtUp);
             }
@@ -205,7 +208,7 @@ impl<W: Wire> Stream<W> {
             }
             let (written, whole) = self.write_parts(&behind, now)?;
             taken += written;
-            behind.consume(written);
+            behind.consume(written, self.form.coding);
             if !whole {
                 break true;
             }
@@ -234,7 +237,7 @@ impl<W: Wire> Stream<W> {
         let mut length = 0;
         let mut skip = behind.written;
         for (slice, part) in slices.iter_mut().zip(&behind.parts) {
-            let bytes = &part.as_bytes()[skip..];
+            let bytes = &part.coded(self.form.coding)[skip..];
             *slice = IoSlice::new(bytes);
             length += bytes.len();
             skip = 0;

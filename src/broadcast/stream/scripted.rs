@@ -33,6 +33,8 @@ pub(crate) struct State {
     pub(crate) read_errors: VecDeque<ErrorKind>,
     pub(crate) writes: usize,
     pub(crate) finished: bool,
+    /// What is received are chunks.
+    pub(crate) chunked: bool,
 }
 
 impl Scripted {
@@ -51,8 +53,22 @@ impl Scripted {
         Rc::strong_count(&self.0) > 1
     }
 
+    /// The text that was received; of chunks, their data.
     pub(crate) fn received(&self) -> String {
-        String::from_utf8_lossy(&self.state().received).into_owned()
+        let state = self.state();
+        let text = String::from_utf8_lossy(&state.received);
+        if !state.chunked {
+            return text.into_owned();
+        }
+        let (mut data, mut rest) = (String::new(), &*text);
+        while let Some((size, chunk)) = rest.split_once("\r\n") {
+            let size = usize::from_str_radix(size, 16).expect("the size of a chunk");
+            data.push_str(&chunk[..size.min(chunk.len())]);
+            let Some(end) = chunk.get(size..) else { break };
+            assert!("\r\n".starts_with(end) || end.starts_with("\r\n"), "no end of a chunk: {end}");
+            rest = end.get(2..).unwrap_or_default();
+        }
+        data
     }
 }
 

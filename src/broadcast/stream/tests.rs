@@ -32,12 +32,12 @@ impl Bench {
         let wire = Scripted::new(answers);
         let (mailbox, receiver) = bounded(0);
         let now = Now { instant: Instant::now(), second: 0 };
-        let stream = Stream::new(wire.clone(), receiver, now);
+        let stream = Stream::new(wire.clone(), receiver, Form::default(), now);
         Self { wire, stream, mailbox, memory: MemoryInUse::default(), now }
     }
 
     fn deliver(&mut self, text: &str) -> Result<(), Disconnect> {
-        let pending = || Pending::new(Frame::from_bytes(text.as_bytes()), &self.memory);
+        let pending = || Pending::new(Frame::from_block(text.as_bytes()), &self.memory);
         if self.stream.is_caught_up() {
             self.stream.send(text.as_bytes(), pending, self.now).map(drop)
         } else {
@@ -225,7 +225,7 @@ fn replay_at(bytes_a_second: usize, most: Duration) -> (Duration, Result<(), Dis
     let mut bench = Bench::new(repeat_n(Take(bytes_a_second), 1000));
     let start = bench.now.instant;
     bench.stream.replay_from(0, 0, bench.now);
-    let pending = |_| Pending::new(Frame::from_bytes(&[b'x'; 1024]), &bench.memory);
+    let pending = |_| Pending::new(Frame::from_block(&[b'x'; 1024]), &bench.memory);
     bench.stream.refill((0..200).map(pending).collect(), 200, false);
     loop {
         bench.now.instant += Duration::from_secs(1);
@@ -255,7 +255,7 @@ fn a_replay_has_to_keep_its_pace_in_each_period_and_live_events_need_not() {
     bench.wire.state().answers.extend(repeat_n(Take(1), 1000));
     bench.stream.replay_from(0, 0, bench.now);
     let pending =
-        || Pending::new(Frame::from_bytes("x".repeat(100 * 1024).as_bytes()), &bench.memory);
+        || Pending::new(Frame::from_block("x".repeat(100 * 1024).as_bytes()), &bench.memory);
     bench.stream.refill([pending()].into(), 1, false);
     let step = |bench: &mut Bench, seconds| {
         bench.now.instant += Duration::from_secs(seconds);

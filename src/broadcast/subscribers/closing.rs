@@ -5,7 +5,7 @@ use std::{hash::BuildHasher, time::Duration};
 use super::{Sink, Subscribers};
 use crate::{
     broadcast::{clock::Now, stats::Disconnect, stream::Ending, subscription_sets::Key},
-    message::frame::{self, Frame},
+    message::frame::{Frame, Own},
     socket::Wire,
 };
 
@@ -27,7 +27,8 @@ impl<W: Wire> Subscribers<W> {
                 Sink::Stream(stream) => match *stream.ending() {
                     Ending::No if !self.limits.reconnect_spread.is_zero() => {
                         *stream.ending() = Ending::Told;
-                        let goodbye = self.goodbye(key);
+                        let own = stream.form.own;
+                        let goodbye = self.goodbye(key, own);
                         self.say(key, &goodbye, now);
                         false
                     }
@@ -45,10 +46,10 @@ impl<W: Wire> Subscribers<W> {
     }
 
     /// Tells a client when to come back, at a time of its own.
-    fn goodbye(&self, key: Key) -> Frame {
+    fn goodbye(&self, key: Key, own: Own) -> Frame {
         let range = u64::try_from(self.limits.reconnect_spread.as_millis()).unwrap_or(u64::MAX);
         let retry = self.random.hash_one(key) % range.saturating_add(1).max(1);
-        Frame::from_bytes(frame::retry(retry).as_bytes())
+        Frame::from_block(own.retry(retry).as_bytes())
     }
 
     /// Cuts off the clients that are left. Returns how many were behind.

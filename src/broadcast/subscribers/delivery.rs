@@ -12,7 +12,7 @@ use crate::{
         stream::Progress,
         subscription_sets::{Event, Key},
     },
-    message::frame::Frame,
+    message::frame::Coding,
     socket::Wire,
 };
 
@@ -38,7 +38,7 @@ impl<W: Wire> Subscribers<W> {
         self.sets.match_batch(batch, &mut touched);
         for set in touched.drain(..) {
             let (members, matched) = self.sets.take(set);
-            self.deliver_to(&members, &matched, batch, in_history, now);
+            self.deliver_to(&members, self.sets.coding(set), &matched, batch, in_history, now);
             self.sets.restore(set, members, matched);
         }
         self.touched = touched;
@@ -50,6 +50,7 @@ impl<W: Wire> Subscribers<W> {
     fn deliver_to(
         &mut self,
         keys: &[Key],
+        coding: Coding,
         matched: &[u32],
         batch: &[Event],
         in_history: bool,
@@ -59,11 +60,11 @@ impl<W: Wire> Subscribers<W> {
         let frame_at = |at: u32| &batch[at as usize].frame;
         let mut joined = std::mem::take(&mut self.joined);
         let bytes = if let [only] = matched {
-            frame_at(*only).as_bytes()
+            frame_at(*only).coded(coding)
         } else {
             joined.clear();
             for &at in matched {
-                joined.extend_from_slice(frame_at(at).as_bytes());
+                joined.extend_from_slice(frame_at(at).coded(coding));
             }
             &joined
         };
@@ -73,10 +74,10 @@ impl<W: Wire> Subscribers<W> {
         let memory = self.memory.clone();
         let mut share = || {
             let whole = || match matched {
-                [only] => frame_at(*only).clone(),
-                _ => Frame::from_bytes(bytes),
+                [only] => Pending::new(frame_at(*only).clone(), &memory),
+                _ => Pending::raw(bytes, &memory),
             };
-            shared.get_or_insert_with(|| Pending::new(whole(), &memory)).clone()
+            shared.get_or_insert_with(whole).clone()
         };
         // One for each event, since a subscription gets frames one by one.
         let mut single: Vec<Pending> = Vec::new();

@@ -224,23 +224,17 @@ impl<W: Wire> Subscribers<W> {
         if self.is_overtaken(&arrival) {
             return Self::refuse_overtaken(arrival);
         }
-        let Arrival { seat, mut preamble, resume, via, .. } = arrival;
+        let Arrival { seat, head, mut preamble, form, resume, via } = arrival;
         let peer = seat.peer;
         let (id, subscribed, mailbox) = seat.take();
-        let (position, mut gap) = self.begin(&subscribed, &resume, &mut preamble);
-        if matches!(via, Via::Wire(_))
-            && let Some(gap) = gap.take()
-        {
-            // In one write with the head. A subscription gets each block as a frame of its own.
-            preamble.extend_from_slice(gap.as_bytes());
-        }
+        let (position, gap) = self.begin(&subscribed, &resume, form.own, &mut preamble);
         let key = self.vacant.pop().unwrap_or_else(|| {
             self.table.push(None);
             Key::try_from(self.table.len() - 1).unwrap_or(Key::MAX)
         });
-        let (set, place) = self.sets.join(Arc::clone(&subscribed), key);
+        let (set, place) = self.sets.join(Arc::clone(&subscribed), form.coding, key);
         let sink = match via {
-            Via::Wire(wire) => Sink::Stream(Stream::new(wire, mailbox, now)),
+            Via::Wire(wire) => Sink::Stream(Stream::new(wire, mailbox, form, now)),
             Via::Local(counts) => Sink::Local(Box::new(LocalSink::new(counts, mailbox, now))),
         };
         self.table[key as usize] = Some(Subscriber { id, set, place, sink });
@@ -250,12 +244,7 @@ impl<W: Wire> Subscribers<W> {
             let (subscribed, last_event_id) = (Arc::clone(&subscribed), resume.last_event_id);
             hook_queue.connected(Connected { id, peer, subscribed, last_event_id });
         }
-        if !preamble.is_empty() {
-            self.say(key, &Frame::from_bytes(&preamble), now);
-        }
-        if let Some(gap) = gap {
-            self.say(key, &gap, now);
-        }
+        self.say_first(key, &head, &preamble, gap.as_ref(), now);
         if self.history.is_on() && position < self.history.newest() {
             self.replay(key, &subscribed, position, now);
         }
@@ -316,12 +305,16 @@ impl<W: Wire> Subscribers<W> {
         if subscriber.sink.is_too_far_behind(self.limits.mailbox_bytes, false, now) {
             return self.remove(key, Disconnect::Behind);
         }
+        let mut heartbeat = self.limits.heartbeat;
         let silence = match &mut subscriber.sink {
             Sink::Stream(stream) => {
                 if let Err(reason) = stream.poll_input(&mut self.input) {
                     return self.remove(key, reason);
                 }
                 stream.fit_mailbox(|room| self.registry.replace_mailbox(subscriber.id, room));
+                if stream.form.heartbeat > 0 {
+                    heartbeat = heartbeat.min(Duration::from_secs(stream.form.heartbeat.into()));
+                }
                 stream.silence(now.instant)
             }
             Sink::Local(local) if local.has_left() => {
@@ -329,8 +322,28 @@ impl<W: Wire> Subscribers<W> {
             }
             Sink::Local(local) => local.silence(now.instant),
         };
-        if silence.is_some_and(|silence| silence >= self.limits.heartbeat) {
-            self.say(key, &Frame::from_bytes(HEARTBEAT), now);
+        if silence.is_some_and(|silence| silence >= heartbeat) {
+            self.say(key, &Frame::from_block(HEARTBEAT), now);
+        }
+    }
+
+    /// Sends a client what its stream begins with: a stream by one write, a subscription by a frame
+    /// for each block.
+    fn say_first(&mut self, key: Key, head: &[u8], preamble: &str, gap: Option<&Frame>, now: Now) {
+        if let Some(stream) = self.stream(key) {
+            let gap = gap.map_or(&[][..], Frame::as_bytes);
+            let blocks = [preamble.as_bytes(), gap].concat();
+            if !blocks.is_empty() {
+                let bytes = [head, &stream.form.coding.encode(&blocks)].concat();
+                self.send(key, &bytes, |memory| Pending::raw(&bytes, memory), now);
+            }
+        } else {
+            if !preamble.is_empty() {
+                self.say(key, &Frame::from_block(preamble.as_bytes()), now);
+            }
+            if let Some(gap) = gap {
+                self.say(key, gap, now);
+            }
         }
     }
 
@@ -343,23 +356,40 @@ impl<W: Wire> Subscribers<W> {
         match &mut subscriber.sink {
             Sink::Stream(stream) if !stream.is_caught_up() => {
                 stream.fit_mailbox(|room| self.registry.replace_mailbox(subscriber.id, room));
-                let waiting = stream.added(frame.len());
+                let waiting = stream.added(frame.coded(stream.form.coding).len());
                 self.registry.send([(subscriber.id, pending())]);
                 self.note_waiting(key, waiting);
             }
-            Sink::Stream(stream) => match stream.send(frame.as_bytes(), pending, now) {
-                Ok(Progress::CaughtUp) => {}
-                Ok(Progress::Retry(at)) => {
-                    self.stats.behind += 1;
-                    self.retries.push(Reverse((at, key)));
-                }
-                Err(reason) => self.remove(key, reason),
-            },
+            Sink::Stream(stream) => {
+                let bytes = frame.coded(stream.form.coding);
+                self.send(key, bytes, |memory| Pending::new(frame.clone(), memory), now);
+            }
             Sink::Local(local) => {
                 let waiting = local.added(frame.len(), now);
                 self.registry.send([(subscriber.id, pending())]);
                 self.note_waiting(key, waiting);
             }
+        }
+    }
+
+    /// Sends to a stream that is caught up. What its socket does not take waits in the frame that
+    /// `share` returns.
+    fn send(
+        &mut self,
+        key: Key,
+        bytes: &[u8],
+        share: impl FnOnce(&MemoryInUse) -> Pending,
+        now: Now,
+    ) {
+        let memory = self.memory.clone();
+        let Some(stream) = self.stream(key) else { return };
+        match stream.send(bytes, || share(&memory), now) {
+            Ok(Progress::CaughtUp) => {}
+            Ok(Progress::Retry(at)) => {
+                self.stats.behind += 1;
+                self.retries.push(Reverse((at, key)));
+            }
+            Err(reason) => self.remove(key, reason),
         }
     }
 

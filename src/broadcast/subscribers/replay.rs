@@ -9,7 +9,7 @@ use crate::{
     },
     message::{
         event_types::Subscribed,
-        frame::{self, Frame},
+        frame::{self, Frame, Own},
     },
     socket::Wire,
 };
@@ -27,7 +27,8 @@ impl<W: Wire> Subscribers<W> {
         &mut self,
         subscribed: &Subscribed,
         resume: &Resume,
-        preamble: &mut Vec<u8>,
+        own: Own,
+        preamble: &mut String,
     ) -> (Sequence, Option<Frame>) {
         let history = &self.history;
         let known = match &resume.last_event_id {
@@ -38,7 +39,7 @@ impl<W: Wire> Subscribers<W> {
         let position = known.unwrap_or(0);
         if !resume.from_log.has_begun() {
             let id = history.id_of(position);
-            preamble.extend_from_slice(frame::position(id.as_deref()).as_bytes());
+            preamble.push_str(&own.position(id.as_deref()));
         }
         let mut gap = None;
         if let Some(requested) = &resume.last_event_id
@@ -83,9 +84,11 @@ impl<W: Wire> Subscribers<W> {
                 let mut pending = Vec::new();
                 let mut bytes = 0;
                 self.history.read(subscribed, position, |frame| {
-                    bytes += frame.len();
-                    local.replayed(frame.len(), now);
-                    pending.push((client.id, frame.pending(&self.memory)));
+                    let frame = frame.pending(&self.memory);
+                    let length = frame.as_bytes().len();
+                    bytes += length;
+                    local.replayed(length, now);
+                    pending.push((client.id, frame));
                     true
                 });
                 self.stats.deliveries += pending.len() as u64;
@@ -121,8 +124,9 @@ impl<W: Wire> Subscribers<W> {
         let mut slice = VecDeque::new();
         let mut bytes = 0;
         let next = self.history.read(subscribed, position, |frame| {
-            bytes += frame.len();
-            slice.push_back(frame.pending(&self.memory));
+            let frame = frame.pending(&self.memory);
+            bytes += frame.coded(stream.form.coding).len();
+            slice.push_back(frame);
             slice.len() < SLICE_FRAMES && bytes < SLICE_BYTES
         });
         self.stats.deliveries += slice.len() as u64;

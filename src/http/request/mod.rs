@@ -49,6 +49,7 @@ pub struct Request {
     body: Vec<u8>,
     peer: Option<SocketAddr>,
     fate: Fate,
+    takes_chunks: bool,
 }
 
 /// The position of a header field in the request's text.
@@ -87,6 +88,7 @@ impl Request {
             body: Vec::new(),
             peer: None,
             fate: Fate::None,
+            takes_chunks: false,
         })
     }
 
@@ -164,6 +166,12 @@ impl Request {
     /// The client's address; `None` over a Unix-domain socket.
     pub fn peer(&self) -> Option<SocketAddr> {
         self.peer
+    }
+
+    /// Whether the answer may come in chunks (RFC 9112, section 7.1). HTTP/1.0 does not know them, and
+    /// clients that say `Connection: close`, for example PHP's streams, hold chunks back.
+    pub(crate) fn takes_chunks(&self) -> bool {
+        self.takes_chunks
     }
 
     pub(crate) fn fate(&self) -> Fate {
@@ -305,6 +313,7 @@ pub(super) fn parse(
         body: Vec::new(),
         peer,
         fate,
+        takes_chunks: false,
     };
     for field in parsed.headers.iter() {
         request.push_field(field.name, field.value);
@@ -314,6 +323,7 @@ pub(super) fn parse(
     let framing = Framing::of(&request, is_1_1, limits)?;
     // HTTP/1.0 has no keep-alive that all its clients agree on.
     let keep_alive = is_1_1 && !has_token(&request, "connection", "close");
+    request.takes_chunks = keep_alive;
     Ok(Head { framing, keep_alive, expects_continue: expects(&request, is_1_1)?, request })
 }
 

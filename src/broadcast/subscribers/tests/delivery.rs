@@ -79,7 +79,7 @@ fn steps(count: usize, frame: usize) -> Vec<u64> {
         assert!(machine.subscribers.retry_one(machine.now));
         steps.push(machine.subscribers.stats().deliveries);
     }
-    assert_eq!(returning.received().len(), "hello\nid: e-0\n\n".len() + count * frame);
+    assert_eq!(returning.received().len(), "hello\nid: e-0\n".len() + count * frame);
     assert_eq!(machine.subscribers.stats().bytes, (count * frame) as u64);
     steps
 }
@@ -125,7 +125,7 @@ fn who_ends_is_told_when_to_come_back_each_at_a_time_of_its_own() {
     assert!(clients.iter().all(|client| !client.state().finished), "they are told first");
     let time = |client: &crate::broadcast::stream::scripted::Scripted| -> u64 {
         let received = client.received();
-        let time = received.strip_prefix("hello\n\nab\nretry: ").expect("it is told");
+        let time = received.strip_prefix("hello\nab\n: websse\nretry: ").expect("it is told");
         time.trim_end().parse().expect("a number")
     };
     let mut times: Vec<u64> = clients.iter().map(time).collect();

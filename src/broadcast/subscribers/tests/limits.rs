@@ -216,7 +216,7 @@ fn nobody_goes_for_the_memory_of_what_a_subscriber_has_taken() {
     let (mailbox, counts) = machine.local(Resume::default());
     machine.deliver(&[(1, &text(450))]);
     let taken: Vec<Pending> = mailbox.try_iter().collect();
-    counts.took(taken.iter().map(Pending::len).sum());
+    counts.took(taken.iter().map(|pending| pending.as_bytes().len()).sum());
     machine.subscribers.limits.mailboxes_bytes = 400;
     machine.send_to(0, "to one");
     assert!(machine.subscribers.memory.bytes() > 400);

@@ -14,11 +14,11 @@ use crossbeam_channel::Receiver;
 use super::*;
 use crate::{
     broadcast::{
-        arrival::Resume,
+        arrival::{Form, Resume},
         history::HistoryLimits,
         inbox::queue::{Batch, Queue, Queued},
         local_sink::SharedCounts,
-        registry::Kind,
+        registry::{Kind, Seat},
         stream::scripted::{
             Answer::{self, Fail, Take},
             Scripted,
@@ -26,7 +26,7 @@ use crate::{
     },
     message::{
         event_types::{Subscribed, TypeId},
-        frame::Encoded,
+        frame::{Coding, Encoded},
     },
 };
 
@@ -38,6 +38,8 @@ pub(super) struct Machine {
     pub(super) subscribers: Subscribers<Scripted>,
     pub(super) start: Instant,
     pub(super) now: Now,
+    /// Every second stream comes in chunks.
+    pub(super) has_chunks: bool,
 }
 
 impl Machine {
@@ -64,7 +66,8 @@ impl Machine {
         let history = History::new(history, "e".to_owned());
         let subscribers = Subscribers::new(Arc::clone(&registry), limits, history);
         let start = Instant::now();
-        Self { registry, subscribers, start, now: Now { instant: start, second: 0 } }
+        let now = Now { instant: start, second: 0 };
+        Self { registry, subscribers, start, now, has_chunks: false }
     }
 
     pub(super) fn stream(
@@ -95,18 +98,24 @@ impl Machine {
             if types.is_empty() { Subscribed::All } else { Subscribed::Types(types.into()) };
         let wire = Scripted::new(answers);
         let seat = self.registry.register(Kind::Stream, subscribed, None).expect("room");
-        let via = Via::Wire(wire.clone());
-        self.subscribers
-            .admit(Arrival { seat, preamble: b"hello\n".into(), resume, via }, self.now);
+        let chunked = self.has_chunks && seat.id.0 % 2 == 1;
+        wire.state().chunked = chunked;
+        let coding = if chunked { Coding::Chunked } else { Coding::Plain };
+        self.admit(seat, coding, resume, Via::Wire(wire.clone()));
         wire
+    }
+
+    fn admit(&mut self, seat: Seat, coding: Coding, resume: Resume, via: Via<Scripted>) {
+        let (head, preamble) = (Vec::new(), "hello\n".to_owned());
+        let form = Form { coding, ..Form::default() };
+        let arrival = Arrival { seat, head, preamble, form, resume, via };
+        self.subscribers.admit(arrival, self.now);
     }
 
     pub(super) fn local(&mut self, resume: Resume) -> (Receiver<Pending>, Arc<SharedCounts>) {
         let seat = self.registry.register(Kind::Subscription, Subscribed::All, None).expect("room");
         let (mailbox, counts) = (seat.mailbox.clone(), Arc::<SharedCounts>::default());
-        let via = Via::Local(Arc::clone(&counts));
-        self.subscribers
-            .admit(Arrival { seat, preamble: b"hello\n".into(), resume, via }, self.now);
+        self.admit(seat, Coding::Plain, resume, Via::Local(Arc::clone(&counts)));
         (mailbox, counts)
     }
 
@@ -122,7 +131,7 @@ impl Machine {
 
     /// Sends a message to one client; clients are counted from 0 in the order they came.
     pub(super) fn send_to(&mut self, client: u64, text: &str) {
-        let frame = Frame::from_bytes(text.as_bytes());
+        let frame = Frame::from_block(text.as_bytes());
         self.subscribers.execute(Command::Send(ClientId(client), frame), self.now);
     }
 
@@ -158,7 +167,7 @@ impl Machine {
 /// What an event takes of the memory of all mailboxes while one client waits for it.
 pub(super) fn cost(text: &str) -> usize {
     let memory = MemoryInUse::default();
-    let _mail = Pending::new(Frame::from_bytes(format!("{text}\n").as_bytes()), &memory);
+    let _mail = Pending::new(Frame::from_block(format!("{text}\n").as_bytes()), &memory);
     memory.bytes()
 }
 
@@ -330,10 +339,10 @@ fn silence_is_broken_by_a_heartbeat_for_those_who_have_everything() {
     let waiting = machine.local(Resume::default()).0;
     machine.pass(Duration::from_secs(8));
     machine.deliver(&[(2, "x"), (3, "y")]);
-    counts.took("hello\n\nx\ny\n".len());
+    counts.took("hello\nx\ny\n".len());
     machine.pass(Duration::from_secs(14));
     machine.sweep();
-    let heartbeat = |wire: &Scripted| wire.received().matches(":\n\n").count();
+    let heartbeat = |wire: &Scripted| wire.received().matches(":\n").count();
     assert_eq!([&idle, &busy, &behind].map(heartbeat), [1, 0, 0]);
     machine.pass(Duration::from_secs(2));
     machine.sweep();

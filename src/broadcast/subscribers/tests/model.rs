@@ -189,7 +189,7 @@ impl Model {
                 (position, missed) = (0, true);
             }
         }
-        client.expected = format!("hello\nid: e-{position}\n\n");
+        client.expected = format!("hello\nid: e-{position}\n");
         if missed {
             let requested = resume.last_event_id.as_deref().unwrap_or_default();
             let oldest =
@@ -313,6 +313,7 @@ proptest! {
         let mut machine = Machine::keeping(KEPT, |limits| {
             (limits.mailbox_bytes, limits.mailboxes_bytes) = (2000, 20_000);
         });
+        machine.has_chunks = true;
         let hook_queue = Arc::<HookQueue>::default();
         machine.subscribers.tell(Arc::clone(&hook_queue));
         let mut model = Model::default();

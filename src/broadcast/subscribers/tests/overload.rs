@@ -250,7 +250,7 @@ proptest! {
                 Step::Take(at, part) => {
                     if let Some((mailbox, counts)) = subscriptions.get(at) {
                         for pending in mailbox.try_iter().take(mailbox.len() / part) {
-                            counts.took(pending.len());
+                            counts.took(pending.as_bytes().len());
                         }
                     }
                 }
