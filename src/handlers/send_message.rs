@@ -21,7 +21,8 @@ impl Server {
     /// `event`, `data`, `id` and `retry` (milliseconds) come in the query, in an
     /// `application/x-www-form-urlencoded` body, or in both, each at most once. Without `data` the
     /// data is empty. A body of any other type, JSON too, is the data itself, in UTF-8. Status 200
-    /// means that the message was accepted, as by [`publish`](Self::publish).
+    /// means that the message was accepted, as by [`publish`](Self::publish); status 422 that a value
+    /// [cannot be published](crate::MessageError).
     ///
     /// An `application/x-ndjson` body has at most 10,000 messages. Each is a JSON object on its own
     /// line with `event`, `data`, `id` and `retry`, each at most once; data that is not a string is
@@ -134,8 +135,10 @@ impl SendMessageHandler {
             return Response::text(413, text);
         }
         let read = |(at, line)| {
-            let wrong = |why| Response::text(400, format!("line {at}: {why}"));
-            Message::from_json(line).map_err(wrong)
+            Message::from_json(line).map_err(|error| {
+                let status = if error.is_of_value() { 422 } else { 400 };
+                Response::text(status, format!("line {at}: {error}"))
+            })
         };
         let messages: Vec<Message> = match lines.map(read).collect() {
             Ok(messages) => messages,

@@ -306,7 +306,8 @@ fn a_message_that_cannot_be_published_is_told_so() {
     let values = "retry=%2B5 retry=+5 retry=-1 retry=1.5 retry=1e3 retry=abc retry= retry=5s \
         retry=0x5 retry=%205 retry=5%20 retry=5%0A retry=%D9%A5 retry=99999999999999999999999999 \
         event=nope event=A event=* event=stream-gap event=error event=a%0Ab event=a%00 \
-        id=a%0Ab id=a%0D id=%00 id=a%09b id=+a id=a+ id=%7f";
+        id=a%0Ab id=a%0D id=%00 id=a%09b id=+a id=a+ id=%7f id=%C3%A9 id=a%F0%9F%98%80 id=%EF%BB%BF1 \
+        retry=2147483648 retry=18446744073709551615 retry=18446744073709551616";
     for values in values.split_whitespace().chain([long_id.as_str()]) {
         let query = format!("?data=x&{values}");
         refused(&hub, &query, &post(&query, &[], b""), &[422]);
@@ -319,6 +320,34 @@ fn a_message_that_cannot_be_published_is_told_so() {
         got = listener.event();
     }
     assert_eq!(got.data.as_deref(), Some("good"), "nothing refused was sent: {got:?}");
+}
+
+#[test]
+fn what_clients_could_not_send_back_or_read_is_refused_with_the_reason() {
+    let hub = hub();
+    let mut listener = hub.listen("?event=*");
+    let nul = "data has no NUL in it; encode it as text\n";
+    let id = "an id is printable ASCII, and neither begins nor ends with a blank\n";
+    let retry = "retry is at most 2147483647 milliseconds\n";
+    for (name, raw, reason) in [
+        ("NUL in the query", post("?data=a%00b", &[], b""), nul),
+        ("NUL in the form", post_as("", FORM, b"data=%00"), nul),
+        ("NUL in a text", post_as("", "text/plain", b"a\0b"), nul),
+        ("NUL in any type", post_as("", "application/octet-stream", b"\0"), nul),
+        ("an id beyond ASCII", post("?data=x&id=%C3%A9", &[], b""), id),
+        ("an id with a blank at its end", post("?data=x&id=7+", &[], b""), id),
+        ("a time beyond 31 bits", post("?data=x&retry=2147483648", &[], b""), retry),
+        ("a time beyond 64 bits", post("?data=x&retry=99999999999999999999", &[], b""), retry),
+    ] {
+        let (answer, _) = refused(&hub, name, &raw, &[422]);
+        assert_eq!(answer.text(), reason, "{name}");
+    }
+    accepted(&hub, "the longest time", &post("?data=good&retry=2147483647", &[], b""));
+    let mut got = listener.event();
+    while got.event.as_deref() == Some("probe") {
+        got = listener.event();
+    }
+    assert_eq!((got.data.as_deref(), got.retry), (Some("good"), Some(2_147_483_647)), "{got:?}");
 }
 
 /// A proxy, a log or another server might take the one or the other.

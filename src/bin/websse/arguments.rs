@@ -241,6 +241,8 @@ mod tests {
     fn what_is_wrong_is_named_where_it_was_given_but_for_secrets() {
         for (arguments, variables, error) in [
             (&["--retry", "3"][..], &[][..], "--retry 3: \"3\" is not a time such as 15s"),
+            (&["--retry", "600h"], &[], "at most 2147483647ms"),
+            (&["--reconnect-spread", "600h"], &[], "at most 2147483647ms"),
             (&[], &[("WEBSSE_RETRY", "x")][..], "WEBSSE_RETRY x: \"x\" is not a time"),
             (&[], &[("WEBSSE_NO_PAGE", "maybe")], "either 1 or 0"),
             (&["--retry", "1s", "--retry", "2s"], &[], "more than once"),

@@ -5,6 +5,9 @@
     reason = "setters that cannot fail stand beside those that can"
 )]
 
+use std::time::Duration;
+
+use websse::Message;
 #[cfg(feature = "redis")]
 use websse::redis::RedisConfig;
 
@@ -97,8 +100,8 @@ pub(crate) const GROUPS: &[(&str, &[Flag])] = &[
         one("history-all-bytes", "SIZE", "64MiB", "kept of all types", set!(server.history_all_bytes(size))),
         one("stall-timeout", "TIME", "10s", "how long a client may take nothing", set!(server.stall_timeout(time))),
         one("heartbeat", "TIME", "15s", "silence before a comment is sent", set!(server.heartbeat(time))),
-        one("retry", "TIME", "3s", "when browsers come back", set!(server.retry(time))),
-        one("reconnect-spread", "TIME", "0", "over which, after a shutdown", set!(server.reconnect_spread(time))),
+        one("retry", "TIME", "3s", "when browsers come back", set!(server.retry(retry_time))),
+        one("reconnect-spread", "TIME", "0", "over which, after a shutdown", set!(server.reconnect_spread(retry_time))),
         one("shutdown-timeout", "TIME", "10s", "to deliver what was accepted", shutdown_timeout),
     ]),
     #[cfg(feature = "redis")]
@@ -231,6 +234,13 @@ fn publishes_per_second(config: &mut Config, text: &str) -> Done {
 
 fn trusted_proxy(config: &mut Config, text: &str) -> Done {
     config.proxies.add(text)
+}
+
+/// A time that clients are told to wait.
+fn retry_time(text: &str) -> Result<Duration, String> {
+    let most = Message::MAX_RETRY;
+    let time = time(text)?;
+    if time > most { Err(format!("at most {}ms", most.as_millis())) } else { Ok(time) }
 }
 
 fn shutdown_timeout(config: &mut Config, text: &str) -> Done {
