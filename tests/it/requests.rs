@@ -287,6 +287,31 @@ fn a_stream_is_opened_by_every_form_of_a_good_request() {
 }
 
 #[test]
+fn a_misspelt_parameter_of_a_stream_is_told_the_right_name() {
+    let hub = hub();
+    for (name, right) in [
+        ("events=a", "event"),
+        ("Event=a", "event"),
+        ("event[]=a", "event"),
+        ("event%5B0%5D=a", "event"),
+        ("event=a&EVENT=b", "event"),
+        ("event=a&Replay=1", "replay"),
+        ("event=a&lasteventid=x", "last_event_id"),
+        ("event=a&Last-Event-ID=x", "last_event_id"),
+        ("event=a&LASTEVENTID", "last_event_id"),
+    ] {
+        let raw = head(&[&format!("GET /event?{name} HTTP/1.1"), "Host: a"]);
+        let (answer, _) = refused(&hub, name, &raw, &[400]);
+        let text = answer.text();
+        assert!(text.trim_end().ends_with(&format!("; it is written {right}")), "{name}: {text}");
+    }
+    let foreign = "event=a&access_token=x&_=17&type=b&eventually=c&id=7&lastEvent=x&=&events_of=x";
+    let mut client = hub.listen(&format!("?{foreign}"));
+    hub.publish(Message::new("x").event("a"));
+    assert_eq!(client.event().data.as_deref(), Some("x"));
+}
+
+#[test]
 fn subscribing_to_an_unregistered_type_is_refused() {
     let hub = hub();
     for event in ["nope", "a&event=nope", "A", "stream-gap", "a%0Ab", "a%00", "a,b"] {

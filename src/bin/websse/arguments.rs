@@ -26,7 +26,8 @@ usage: websse [--listen ADDRESS]... [--event NAME]... [FLAG]...
 pub(crate) const ENDPOINTS: &str = "\
 GET  /         the live page, for browsers
 GET  /event    streams events; ?event=NAME chooses a type, again another, * all
-               ?replay=N begins with the last N; Last-Event-ID resumes
+               ?replay=N begins with the last N; Last-Event-ID, or
+               ?last_event_id=ID, resumes
 POST /send     publishes: event, data, id, retry in the query or a form body,
                or JSON objects, one a line (application/x-ndjson)
 GET  /stats    figures, as JSON

@@ -82,6 +82,13 @@ fn a_client_that_comes_back_gets_what_it_missed_in_publishing_order_across_its_t
     let query = format!("?event=a&last_event_id={}", ids[0]);
     let mut winner = come_back(&hub, &query, &ids[1]);
     assert_eq!(winner.position.as_ref(), Some(&ids[1]), "the header wins");
+    for name in ["lastEventId", "lastEventID", "last-event-id"] {
+        let query = format!("?event=a&event=b&{name}={}", ids[1]);
+        assert_eq!(first(&hub, &query).position.as_ref(), Some(&ids[1]), "{name}");
+        let query = format!("?event=a&{name}={}", ids[0]);
+        let winner = come_back(&hub, &query, &ids[1]);
+        assert_eq!(winner.position.as_ref(), Some(&ids[1]), "the header wins over {name}");
+    }
     winner.gets_then_live(&hub, &["a1", "a2", "a3", "live", "live"]);
 
     let missed = ["b0", "b1", "other", "a1", "a2", "b2", "other", "b3", "a3"];
