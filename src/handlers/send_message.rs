@@ -24,6 +24,9 @@ impl Server {
     /// means that the message was accepted, as by [`publish`](Self::publish); status 422 that a value
     /// [cannot be published](crate::MessageError).
     ///
+    /// A body is read as it is: status 415 refuses a `Content-Encoding` other than `identity`, and
+    /// says so in `Accept-Encoding` (RFC 9110, section 15.5.16).
+    ///
     /// An `application/x-ndjson` body has at most 10,000 messages. Each is a JSON object on its own
     /// line with `event`, `data`, `id` and `retry`, each at most once; data that is not a string is
     /// sent as JSON. All are accepted or, if one is not valid, none, and the answer gives their number:
@@ -88,6 +91,12 @@ impl SendMessageHandler {
 
 impl Handler for SendMessageHandler {
     fn handle(&self, request: &Request) -> Response {
+        if let Some(coding) = foreign_coding(request) {
+            let coding = Quoted(&coding);
+            let text =
+                format!("the coding {coding} is not read here; send the body without coding");
+            return Response::text(415, text).header("Accept-Encoding", "identity");
+        }
         if is_json_lines(request) {
             return self.publish_lines(request);
         }
@@ -234,6 +243,15 @@ fn read_message(request: &Request) -> Result<Message, Response> {
         set("data", Cow::Borrowed(data))?;
     }
     fields.into_message().map_err(|error| refuse_field("", &error))
+}
+
+/// The first coding of the body, other than none.
+fn foreign_coding(request: &Request) -> Option<Cow<'_, str>> {
+    let codings = request.headers("content-encoding");
+    let codings =
+        codings.flat_map(|value| value.split(|&byte| byte == b',')).map(<[u8]>::trim_ascii);
+    let is_none = |coding: &[u8]| coding.is_empty() || coding.eq_ignore_ascii_case(b"identity");
+    codings.filter(|coding| !is_none(coding)).map(String::from_utf8_lossy).next()
 }
 
 /// Whether the body has one message on each line.

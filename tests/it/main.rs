@@ -3,7 +3,7 @@
 //! | module | subject |
 //! |---|---|
 //! | `wire`, `round_trip` | what a stream carries, byte for byte |
-//! | `requests`, `requests_bodies`, `answers` | HTTP: what is understood, refused and answered |
+//! | `requests`, `requests_bodies`, `refused_messages`, `answers` | HTTP: what is understood, refused and answered |
 //! | `deadlines`, `dead_peers` | every wait on a client ends |
 //! | `resume` | clients that come back |
 //! | `embedding`, `embedding_http`, `subscriptions` | the library inside a program |
@@ -38,6 +38,7 @@ mod independent;
 mod one_client;
 mod pages;
 mod proxies;
+mod refused_messages;
 mod requests;
 mod requests_bodies;
 mod resume;

@@ -9,12 +9,12 @@ use support::Hub;
 use support::table::{accepted, refused, refused_for_good};
 use websse::http::{Request, Response};
 
-fn hub() -> Hub {
+pub(crate) fn hub() -> Hub {
     Hub::plain(&["", "a", "é", "x y", "probe"])
 }
 
 /// `POST /send` + `query` with these further head lines, and `body` as it is.
-fn post(query: &str, lines: &[&str], body: &[u8]) -> Vec<u8> {
+pub(crate) fn post(query: &str, lines: &[&str], body: &[u8]) -> Vec<u8> {
     let mut raw = format!("POST /send{query} HTTP/1.1\r\nHost: a\r\n");
     for line in lines {
         write!(raw, "{line}\r\n").unwrap();
@@ -24,13 +24,13 @@ fn post(query: &str, lines: &[&str], body: &[u8]) -> Vec<u8> {
 }
 
 /// `POST /send` + `query` with a body of this type.
-fn post_as(query: &str, kind: &str, body: &[u8]) -> Vec<u8> {
+pub(crate) fn post_as(query: &str, kind: &str, body: &[u8]) -> Vec<u8> {
     let kind = format!("Content-Type: {kind}");
     let length = format!("Content-Length: {}", body.len());
     post(query, &[&kind, &length], body)
 }
 
-const FORM: &str = "application/x-www-form-urlencoded";
+pub(crate) const FORM: &str = "application/x-www-form-urlencoded";
 const CHUNKED: &str = "Transfer-Encoding: chunked";
 const TOO_LARGE: usize = (1 << 20) + 1;
 
@@ -320,34 +320,6 @@ fn a_message_that_cannot_be_published_is_told_so() {
         got = listener.event();
     }
     assert_eq!(got.data.as_deref(), Some("good"), "nothing refused was sent: {got:?}");
-}
-
-#[test]
-fn what_clients_could_not_send_back_or_read_is_refused_with_the_reason() {
-    let hub = hub();
-    let mut listener = hub.listen("?event=*");
-    let nul = "data has no NUL in it; encode it as text\n";
-    let id = "an id is printable ASCII, and neither begins nor ends with a blank\n";
-    let retry = "retry is at most 2147483647 milliseconds\n";
-    for (name, raw, reason) in [
-        ("NUL in the query", post("?data=a%00b", &[], b""), nul),
-        ("NUL in the form", post_as("", FORM, b"data=%00"), nul),
-        ("NUL in a text", post_as("", "text/plain", b"a\0b"), nul),
-        ("NUL in any type", post_as("", "application/octet-stream", b"\0"), nul),
-        ("an id beyond ASCII", post("?data=x&id=%C3%A9", &[], b""), id),
-        ("an id with a blank at its end", post("?data=x&id=7+", &[], b""), id),
-        ("a time beyond 31 bits", post("?data=x&retry=2147483648", &[], b""), retry),
-        ("a time beyond 64 bits", post("?data=x&retry=99999999999999999999", &[], b""), retry),
-    ] {
-        let (answer, _) = refused(&hub, name, &raw, &[422]);
-        assert_eq!(answer.text(), reason, "{name}");
-    }
-    accepted(&hub, "the longest time", &post("?data=good&retry=2147483647", &[], b""));
-    let mut got = listener.event();
-    while got.event.as_deref() == Some("probe") {
-        got = listener.event();
-    }
-    assert_eq!((got.data.as_deref(), got.retry), (Some("good"), Some(2_147_483_647)), "{got:?}");
 }
 
 /// A proxy, a log or another server might take the one or the other.
