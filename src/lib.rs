@@ -238,6 +238,11 @@
 //! restarted. Let the proxy wait meanwhile, or answer as below; or make a new `EventSource` when
 //! its `readyState` is `CLOSED`.
 //!
+//! A POST that a proxy sends over a kept connection is lost if the server closes it in the same
+//! moment: the proxy answers 502. So the server keeps idle connections for
+//! [130 s](http::Limits::idle_timeout), longer than nginx, Traefik and Caddy do. If your proxy
+//! keeps its connections longer (Envoy, Node's agents), set its limit below that.
+//!
 //! These configurations are tested with nginx 1.22, haproxy 2.6 and caddy 2.6, in front of the
 //! command as `websse --allow-host hub.example --trusted-proxy 127.0.0.1`, which takes the clients'
 //! addresses from the proxy. With `--listen unix:/run/websse/socket --trusted-proxy unix`, replace
