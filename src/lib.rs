@@ -221,7 +221,7 @@
 //! server.register_event("")?;
 //! server.run()?;
 //! let http = HttpServer::new()
-//!     .policy(Policy::default().allow_origin(pages)) // such as http://localhost:8000
+//!     .policy(Policy::default().allow_origin(pages)?) // such as http://localhost:8000
 //!     .get("/event", server.event_stream_handler())
 //!     .bind(own)?; // such as 127.0.0.1:8001: new EventSource('http://localhost:8001/event')
 //! # drop(http);
@@ -245,9 +245,9 @@
 //!
 //! These configurations are tested with nginx 1.22, haproxy 2.6 and caddy 2.6, in front of the
 //! command as `websse --allow-host hub.example --trusted-proxy 127.0.0.1`, which takes the clients'
-//! addresses from the proxy. With `--listen unix:/run/websse/socket --trusted-proxy unix`, replace
-//! `127.0.0.1:8080` by `unix:/run/websse/socket` (nginx), `unix@/run/websse/socket` (haproxy) or
-//! `unix//run/websse/socket` (caddy).
+//! addresses and the requested host from the proxy. With `--listen unix:/run/websse/socket
+//! --trusted-proxy unix`, replace `127.0.0.1:8080` by `unix:/run/websse/socket` (nginx),
+//! `unix@/run/websse/socket` (haproxy) or `unix//run/websse/socket` (caddy).
 //!
 #![doc = concat!("```nginx\n", include_str!("../examples/proxies/nginx.conf"), "```")]
 //!

@@ -85,7 +85,7 @@ pub(crate) const GROUPS: &[(&str, &[Flag])] = &[
         many("cors-origin", "ORIGIN", "whose pages may listen and publish; * is all", cors_origin),
         one("streams-per-address", "N", "", "streams of one client at a time [any]", streams_per_address),
         one("publishes-per-second", "N", "", "of one client [any]", publishes_per_second),
-        many("trusted-proxy", "ADDRESS", "an IP or unix: its X-Forwarded-For is right", trusted_proxy),
+        many("trusted-proxy", "ADDRESS", "IP, IP/BITS or unix; its X-Forwarded-* is right", trusted_proxy),
         many("allow-host", "HOST", "a name to be asked by; on loopback its own are", allow_host),
     ]),
     ("limits of events and streams", &[
@@ -209,15 +209,12 @@ fn subscribe_token_file(config: &mut Config, path: &str) -> Done {
 }
 
 fn cors_origin(config: &mut Config, text: &str) -> Done {
-    if text != "*" && !text.contains("://") {
-        return Err("not an origin such as https://example.org".to_owned());
-    }
-    config.cors_origins.push(text.to_owned());
+    config.policy = config.policy.clone().allow_origin(text).map_err(|error| error.to_string())?;
     Ok(())
 }
 
 fn allow_host(config: &mut Config, text: &str) -> Done {
-    config.allow_hosts.push(text.to_owned());
+    config.policy = config.policy.clone().allow_host(text).map_err(|error| error.to_string())?;
     Ok(())
 }
 

@@ -105,7 +105,7 @@ fn serve(config: &Config) -> Result<(), String> {
         let cannot = |error: io::Error| format!("cannot listen on {address}: {error}");
         let mut one = address.listen(config.unix_mode).map_err(cannot)?;
         if let Some(listener) = one.listener.take() {
-            http = http.policy(policy(config, &one.address)).serve(listener).map_err(cannot)?;
+            http = http.policy(policy(config, &one.address)?).serve(listener).map_err(cannot)?;
         }
         bound.push(one);
     }
@@ -212,19 +212,17 @@ fn check_rate(rate: Option<&Rate>, client: Option<IpAddr>) -> Result<(), Denied>
     rate.take(client, Instant::now()).map_err(later)
 }
 
-/// Which pages may use the server. On loopback it answers only to its own names: it refuses a page
-/// whose host name was pointed at it.
-fn policy(config: &Config, address: &Address) -> Policy {
-    let mut hosts = config.allow_hosts.clone();
+/// Which pages may use the server. On loopback it answers only to the names of this machine, and
+/// those that are allowed: it refuses a page whose host name was pointed at it.
+fn policy(config: &Config, address: &Address) -> Result<Policy, String> {
+    let mut policy = config.policy.clone();
     if let Address::Tcp(address) = address
         && address.ip().is_loopback()
     {
-        let own = address.to_string();
-        let own = own.rsplit_once(':').map_or(&*own, |(host, _)| host);
-        hosts.extend(["localhost", "127.0.0.1", "[::1]", own].map(str::to_owned));
+        policy = policy.allow_host("localhost").map_err(|error| error.to_string())?;
     }
-    let policy = hosts.into_iter().fold(Policy::default(), Policy::allow_host);
-    config.cors_origins.iter().fold(policy, Policy::allow_origin)
+    let proxies = config.proxies.clone();
+    Ok(policy.trust_forwarded_host(move |request| proxies.forwarded(request)))
 }
 
 /// Raises the limit of open descriptors as far as the system allows.
