@@ -91,3 +91,28 @@ fn another_protocol_is_refused_at_once_with_a_line_in_the_log() {
     }
     assert_eq!(lines.len(), 5, "four, and the shutdown: {errors}");
 }
+
+#[test]
+fn a_slash_at_the_end_of_a_path_does_no_harm() {
+    let variables = [("WEBSSE_PUBLISH_TOKEN", "pub"), ("WEBSSE_SUBSCRIBE_TOKEN", "sub")];
+    let (_hub, address) = on_loopback(&["--event", "news"], &variables);
+    for (request, token, status) in [
+        ("GET /event/?event=news", "sub", 200),
+        ("HEAD /event/", "sub", 200),
+        ("POST /send/?event=news&data=x", "pub", 200),
+        ("GET /stats/", "sub", 200),
+        ("GET /metrics/", "sub", 200),
+        ("GET /healthz/", "", 200),
+        // As without the slash.
+        ("GET /event/", "pub", 401),
+        ("POST /send/", "sub", 401),
+        ("GET /stats/", "", 401),
+        ("GET /send/", "pub", 405),
+        ("GET /event//", "sub", 404),
+        ("GET /nothing/", "sub", 404),
+    ] {
+        let fields = format!("Authorization: Bearer {token}\r\n");
+        let fields = if token.is_empty() { "" } else { &fields };
+        assert_eq!(ask(address, request, fields).status, status, "{request} with {token:?}");
+    }
+}

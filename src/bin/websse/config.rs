@@ -8,7 +8,7 @@ use websse::{
     http::{Limits, Policy},
 };
 
-use crate::{clients::Proxies, listen::Address, tokens::Tokens};
+use crate::{clients::Proxies, listen::Place, tokens::Tokens};
 
 /// How lines of standard input are read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -27,7 +27,7 @@ pub(crate) enum Format {
 }
 
 pub(crate) struct Config {
-    pub(crate) listen: Vec<Address>,
+    pub(crate) listen: Vec<Place>,
     pub(crate) unix_mode: u32,
     pub(crate) events: Vec<String>,
     pub(crate) stdin: Option<Lines>,

@@ -13,7 +13,7 @@ use websse::redis::RedisConfig;
 
 use crate::{
     config::{Config, Format, Lines},
-    listen::Address,
+    listen::Place,
     units::{count, size, time},
 };
 
@@ -68,7 +68,7 @@ macro_rules! set {
 pub(crate) const GROUPS: &[(&str, &[Flag])] = &[
     ("", &[
         Flag { default: "127.0.0.1:8080",
-            ..many("listen", "ADDRESS", "HOST:PORT, or unix:PATH", listen) },
+            ..many("listen", "ADDRESS", "HOST:PORT, :PORT or unix:PATH", listen) },
         one("unix-mode", "OCTAL", "660", "permissions of a Unix-domain socket", unix_mode),
         many("event", "NAME", "an event type; the general one is always there", event),
         one("stdin", "text|json", "", "publish each line of standard input", stdin),
@@ -139,7 +139,7 @@ pub(crate) fn all() -> impl Iterator<Item = &'static Flag> {
 type Done = Result<(), String>;
 
 fn listen(config: &mut Config, text: &str) -> Done {
-    config.listen.push(Address::parse(text)?);
+    config.listen.push(Place::parse(text)?);
     Ok(())
 }
 
