@@ -144,8 +144,8 @@ impl Limits {
     /// How long a connection is kept alive between two requests; default 130 s, longer than reverse
     /// proxies keep theirs (nginx 60 s, Traefik 90 s, Caddy 120 s). If the server closed first, a
     /// POST on its way would be lost: the proxy answers 502 and does not send it again. If
-    /// connections run short, the one that has been idle longest gives way before its time
-    /// ([`connections`](Self::connections)).
+    /// connections or descriptors run short, the one that has been idle longest gives way before its
+    /// time ([`connections`](Self::connections)).
     pub fn idle_timeout(mut self, timeout: Duration) -> Self {
         self.idle_timeout = timeout.min(YEAR);
         self
