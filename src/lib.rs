@@ -334,7 +334,8 @@
 //!   contain a token. Your logger runs on the caller's thread, on a connection's thread, or on the
 //!   hooks' thread, which exists if the level is at least `info` when the server is run. If the
 //!   logger blocks, it never blocks the broadcaster.
-//! - `socket2` notices within about 30 s that a client's machine or network is gone without a word.
+//! - `socket2` notices within 50 s that a client's machine or network is gone without a word: 30 s
+//!   after the next event or [heartbeat](Builder::heartbeat), which comes after 15 s of silence.
 //!   Every TCP connection of [`http`] is asked for a sign of life after 15 s of silence
 //!   (`SO_KEEPALIVE`), and on Linux what is sent must be acknowledged within 30 s
 //!   (`TCP_USER_TIMEOUT`, RFC 5482). This also ends a client that reads so little that its receive
