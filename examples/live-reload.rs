@@ -37,7 +37,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let root = PathBuf::from(directory);
     let (mut before, files) = (state(&root)?, root.clone());
     // Pages of other sites shall not read the files, whatever name they give to this address.
-    let policy = Policy::default().allow_host("127.0.0.1").allow_host("localhost");
+    let policy = Policy::default().allow_host("127.0.0.1")?.allow_host("localhost")?;
     let http = HttpServer::new()
         .policy(policy)
         .get("/-/changes", server.event_stream_handler())

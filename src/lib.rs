@@ -221,7 +221,7 @@
 //! server.register_event("")?;
 //! server.run()?;
 //! let http = HttpServer::new()
-//!     .policy(Policy::default().allow_origin(pages)) // such as http://localhost:8000
+//!     .policy(Policy::default().allow_origin(pages)?) // such as http://localhost:8000
 //!     .get("/event", server.event_stream_handler())
 //!     .bind(own)?; // such as 127.0.0.1:8001: new EventSource('http://localhost:8001/event')
 //! # drop(http);
@@ -238,11 +238,16 @@
 //! restarted. Let the proxy wait meanwhile, or answer as below; or make a new `EventSource` when
 //! its `readyState` is `CLOSED`.
 //!
+//! A POST that a proxy sends over a kept connection is lost if the server closes it in the same
+//! moment: the proxy answers 502. So the server keeps idle connections for
+//! [130 s](http::Limits::idle_timeout), longer than nginx, Traefik and Caddy do. If your proxy
+//! keeps its connections longer (Envoy, Node's agents), set its limit below that.
+//!
 //! These configurations are tested with nginx 1.22, haproxy 2.6 and caddy 2.6, in front of the
 //! command as `websse --allow-host hub.example --trusted-proxy 127.0.0.1`, which takes the clients'
-//! addresses from the proxy. With `--listen unix:/run/websse/socket --trusted-proxy unix`, replace
-//! `127.0.0.1:8080` by `unix:/run/websse/socket` (nginx), `unix@/run/websse/socket` (haproxy) or
-//! `unix//run/websse/socket` (caddy).
+//! addresses and the requested host from the proxy. With `--listen unix:/run/websse/socket
+//! --trusted-proxy unix`, replace `127.0.0.1:8080` by `unix:/run/websse/socket` (nginx),
+//! `unix@/run/websse/socket` (haproxy) or `unix//run/websse/socket` (caddy).
 //!
 #![doc = concat!("```nginx\n", include_str!("../examples/proxies/nginx.conf"), "```")]
 //!
@@ -329,7 +334,8 @@
 //!   contain a token. Your logger runs on the caller's thread, on a connection's thread, or on the
 //!   hooks' thread, which exists if the level is at least `info` when the server is run. If the
 //!   logger blocks, it never blocks the broadcaster.
-//! - `socket2` notices within about 30 s that a client's machine or network is gone without a word.
+//! - `socket2` notices within 50 s that a client's machine or network is gone without a word: 30 s
+//!   after the next event or [heartbeat](Builder::heartbeat), which comes after 15 s of silence.
 //!   Every TCP connection of [`http`] is asked for a sign of life after 15 s of silence
 //!   (`SO_KEEPALIVE`), and on Linux what is sent must be acknowledged within 30 s
 //!   (`TCP_USER_TIMEOUT`, RFC 5482). This also ends a client that reads so little that its receive
