@@ -9,6 +9,9 @@ export class Proxy {
   answer = () => undefined;
   /** After how many bytes of a stream's body the next streams are cut; each number is for one. */
   cuts = [];
+  /** Nothing passes, and nobody is told: as if the network had gone. */
+  stalled = false;
+  responses = new Set();
   sockets = new Set();
 
   static async start(hub) {
@@ -29,6 +32,7 @@ export class Proxy {
     const url = new URL(question.url, this.url);
     const isStream = url.pathname === '/event';
     if (isStream) this.streams.push({ parameters: url.searchParams, lastId: question.headers['last-event-id'] });
+    if (this.stalled) return;
     const own = [this.answer(url, question)].flat();
     if (own[0]) {
       const [status, type = 'text/plain', body = ''] = own;
@@ -41,6 +45,8 @@ export class Proxy {
     onward.on('response', response => {
       answer.writeHead(response.statusCode, response.headers).flushHeaders();
       let left = cut ?? Infinity;
+      this.responses.add(response);
+      if (this.stalled) response.pause();
       response.on('data', bytes => {
         answer.write(bytes.subarray(0, left));
         left -= bytes.length;
@@ -48,11 +54,23 @@ export class Proxy {
         if (left <= 0) answer.end(() => question.socket.destroy());
       });
       response.on('end', () => answer.end());
+      response.on('close', () => this.responses.delete(response));
       response.on('error', () => question.socket.destroy());
     });
     onward.on('error', () => question.socket.destroy());
     answer.once('close', () => onward.destroy());
     question.pipe(onward);
+  }
+
+  /** Whatever is under way stays so, for ever: what is asked meanwhile has no answer later either. */
+  stall() {
+    this.stalled = true;
+    for (const response of this.responses) response.pause();
+  }
+
+  /** What is asked from now on is answered. */
+  flow() {
+    this.stalled = false;
   }
 
   /** Cuts every connection there is. */
