@@ -12,6 +12,8 @@ export class Proxy {
   /** Nothing passes, and nobody is told: as if the network had gone. */
   stalled = false;
   responses = new Set();
+  /** How many answers were streams, of any address. */
+  opened = 0;
   sockets = new Set();
 
   static async start(hub) {
@@ -44,6 +46,7 @@ export class Proxy {
     const onward = request(this.hub.url + question.url, { method, headers, agent: false });
     onward.on('response', response => {
       answer.writeHead(response.statusCode, response.headers).flushHeaders();
+      if (response.headers['content-type'] === 'text/event-stream') this.opened++;
       let left = cut ?? Infinity;
       this.responses.add(response);
       if (this.stalled) response.pause();
