@@ -11,6 +11,8 @@ export class Proxy {
   cuts = [];
   /** Nothing passes, and nobody is told: as if the network had gone. */
   stalled = false;
+  /** Every stream that is asked for is cut off without an answer, which a browser repeats. */
+  refusing = false;
   responses = new Set();
   /** How many answers were streams, of any address. */
   opened = 0;
@@ -35,6 +37,7 @@ export class Proxy {
     const isStream = url.pathname === '/event';
     if (isStream) this.streams.push({ parameters: url.searchParams, lastId: question.headers['last-event-id'] });
     if (this.stalled) return;
+    if (this.refusing && isStream) return question.socket.destroy();
     const own = [this.answer(url, question)].flat();
     if (own[0]) {
       const [status, type = 'text/plain', body = ''] = own;
@@ -51,10 +54,10 @@ export class Proxy {
       this.responses.add(response);
       if (this.stalled) response.pause();
       response.on('data', bytes => {
-        answer.write(bytes.subarray(0, left));
+        // In the midst of whatever it is, even of a character, and without a last chunk.
+        const cut = bytes.length >= left && (() => question.socket.destroy());
+        if (left > 0) answer.write(bytes.subarray(0, left), cut || undefined);
         left -= bytes.length;
-        // In the midst of whatever it is, even of a character.
-        if (left <= 0) answer.end(() => question.socket.destroy());
       });
       response.on('end', () => answer.end());
       response.on('close', () => this.responses.delete(response));
