@@ -30,14 +30,16 @@ const publish = async texts => {
 };
 
 test('a network that has gone is told, and another connection opened', async () => {
-  await open('', hasty({ POLL: 200, TIMEOUT: 300, SILENCE: 1500 }));
+  await open('', hasty({ POLL: 200, TIMEOUT: 300, SILENCE: 3000 }));
   await tab.state('Open');
   await publish(numbers(1, 3));
   await tab.shows('news', numbers(1, 3));
   const lastId = (await tab.events()).at(-1).id;
   proxy.stall();
-  await tab.state('The server does not answer');
-  assert.equal(await tab.page.locator('#state').getAttribute('data-state'), 'wait');
+  await tab.page.waitForFunction(() => {
+    const { textContent, dataset } = document.querySelector('#state');
+    return textContent === 'The server does not answer' && dataset.state === 'wait';
+  });
   await publish(numbers(4, 6));
   await eventually('another connection', () => proxy.streams.length === 2);
   assert.equal(proxy.streams.at(-1).parameters.get('last_event_id'), lastId);
