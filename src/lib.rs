@@ -82,14 +82,31 @@
 //!
 //! `EventSource` reconnects by itself, after the time that [`retry`](Builder::retry) sets, as long
 //! as the answer is a stream. Any other status ends it for good. Therefore the server refuses for
-//! now (too many clients, a shutdown) by a stream that gives the reason and ends. A proxy's 502
-//! needs care.
+//! now (too many clients, a shutdown) by a stream that gives the reason and ends. But a proxy's 502
+//! ends it too, and Firefox gives up when the machine has no network for a while. Then its
+//! `readyState` is `CLOSED`, and the id that it held is gone. A few lines go on where it ended:
+//!
+//! ```js
+//! function listen(lastId) {
+//!   const after = encodeURIComponent(lastId)
+//!   const events = new EventSource('/event?event=news&last_event_id=' + after)
+//!   events.addEventListener('news', ({ data, lastEventId }) => {
+//!     lastId = lastEventId
+//!     // use the data
+//!   })
+//!   events.onerror = () => {
+//!     if (events.readyState === EventSource.CLOSED) setTimeout(listen, 3000, lastId)
+//!   }
+//! }
+//! listen('')
+//! ```
 //!
 //! A browser opens at most six connections to one HTTP/1.1 server, for all its tabs together. A
 //! stream holds one; with six streams open everything else waits. There are three ways out: give a
 //! page one stream of several types (`?event=a&event=b`) instead of several streams; let tabs share
 //! one by a `SharedWorker` (HTML standard, 9.2.7); or put a proxy that speaks HTTP/2 in front,
-//! which lifts that limit.
+//! which lifts that limit. The command's live page closes its stream when it has been hidden for
+//! three minutes, and goes on with its last id when it is shown.
 //!
 //! `EventSource` sends cookies, but no header fields that the page chooses: put a token into a
 //! cookie, or into the query, where proxies log it.
@@ -235,8 +252,8 @@
 //! stream to be silent for longer than the [heartbeat](Builder::heartbeat); most do by default.
 //!
 //! A browser's `EventSource` closes for good if the proxy answers 502 or 503 while your program is
-//! restarted. Let the proxy wait meanwhile, or answer as below; or make a new `EventSource` when
-//! its `readyState` is `CLOSED`.
+//! restarted. Let the proxy wait meanwhile, or answer as below; or make a new `EventSource`, as
+//! [above](crate#browsers).
 //!
 //! A POST that a proxy sends over a kept connection is lost if the server closes it in the same
 //! moment: the proxy answers 502. So the server keeps idle connections for

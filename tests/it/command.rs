@@ -72,7 +72,11 @@ fn the_transcripts_of_the_readme_work_as_printed() {
     assert_eq!(String::from_utf8_lossy(&posted.stdout), **answered);
     listener.assert_next(&streamed[preamble.len()..]);
 
-    assert_eq!(next("cargo test ").0, "cargo test --locked --features cli,redis-tls", "what CI runs");
+    assert_eq!(
+        next("cargo test ").0,
+        "cargo test --locked --features cli,redis-tls",
+        "what CI runs"
+    );
     for number in 2..4 {
         let (post, _) = next("curl ");
         let posted = shell(&format!("{} --fail --silent", here(post))).output().unwrap();
