@@ -15,18 +15,35 @@ use websse::{
 const PAGE: &str = "<!doctype html><title>chat</title><style>
   body { font: 1em system-ui; max-width: 40em; margin: auto } ul { padding: 0; list-style: none }
 </style><ul></ul><form><input name=name placeholder=name required maxlength=20>
-<input name=text placeholder=message required autofocus maxlength=1000> <button>say</button></form>
+<input name=text placeholder=message required autofocus maxlength=1000> <button>say</button>
+<output></output></form>
 <script>
   const form = document.forms[0]
-  new EventSource('/event?event=chat&replay=50').addEventListener('chat', ({data}) => {
-    const line = document.querySelector('ul').appendChild(document.createElement('li'))
-    line.textContent = data // text, whatever it is
-    form.scrollIntoView()
-  })
+  function listen(last) {
+    const query = 'event=chat&replay=50&last_event_id=' + encodeURIComponent(last)
+    const events = new EventSource('/event?' + query)
+    events.addEventListener('chat', ({data, lastEventId}) => {
+      const line = document.querySelector('ul').appendChild(document.createElement('li'))
+      line.textContent = data // text, whatever it is
+      last = lastEventId
+      form.scrollIntoView()
+    })
+    // A browser reconnects by itself, unless an answer such as a proxy's 502 closes it for good.
+    events.onerror = () => events.readyState === EventSource.CLOSED && setTimeout(listen, 3000, last)
+  }
+  listen('')
   form.onsubmit = async event => {
     event.preventDefault()
-    const said = await fetch('/say', {method: 'POST', body: new URLSearchParams(new FormData(form))})
-    if (said.ok) form.text.value = ''
+    const body = new URLSearchParams(new FormData(form))
+    let trouble = ''
+    try {
+      const said = await fetch('/say', {method: 'POST', body, signal: AbortSignal.timeout(10000)})
+      if (said.ok) form.text.value = ''
+      else trouble = 'Not sent: ' + (await said.text() || said.status)
+    } catch {
+      trouble = 'No answer, so it may not be sent. Send it again?'
+    }
+    document.querySelector('output').value = trouble
   }
 </script>";
 

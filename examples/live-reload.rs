@@ -20,11 +20,18 @@ use websse::{
     http::{HttpServer, Policy, Request, Response},
 };
 
-/// Stands at the end of each page. After a restart of this program, too, pages may be out of date.
+/// Stands at the end of each page. A page that is connected again is loaded again, as anything may
+/// have changed meanwhile: this program may have been restarted.
 const RELOAD: &[u8] = b"<script>
-  const changes = new EventSource('/-/changes')
-  changes.onmessage = () => location.reload()
-  changes.addEventListener('stream-gap', () => location.reload())
+  let connected = false
+  function listen() {
+    const changes = new EventSource('/-/changes')
+    changes.onopen = () => connected ? location.reload() : connected = true
+    changes.onmessage = () => location.reload()
+    // A browser reconnects by itself, unless an answer such as a proxy's 502 closes it for good.
+    changes.onerror = () => changes.readyState === EventSource.CLOSED && setTimeout(listen, 3000)
+  }
+  listen()
 </script>";
 
 fn main() -> Result<(), Box<dyn Error>> {
@@ -37,7 +44,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let root = PathBuf::from(directory);
     let (mut before, files) = (state(&root)?, root.clone());
     // Pages of other sites shall not read the files, whatever name they give to this address.
-    let policy = Policy::default().allow_host("127.0.0.1").allow_host("localhost");
+    let policy = Policy::default().allow_host("127.0.0.1")?.allow_host("localhost")?;
     let http = HttpServer::new()
         .policy(policy)
         .get("/-/changes", server.event_stream_handler())

@@ -15,10 +15,20 @@ use websse::{
 const PAGE: &str = "<!doctype html><title>progress</title>
 <progress max=100></progress> <output>waiting</output><script>
   const [bar, text] = document.querySelectorAll('progress, output')
-  const job = new EventSource('/event?event=progress&event=done&replay=1')
-  job.addEventListener('progress', ({data}) => { bar.value = data; text.value = data + ' %' })
-  // A stream that ends would be opened again.
-  job.addEventListener('done', ({data}) => { bar.value = 100; text.value = data; job.close() })
+  function listen(last) {
+    const query = 'event=progress&event=done&replay=1&last_event_id=' + encodeURIComponent(last)
+    const job = new EventSource('/event?' + query)
+    job.addEventListener('progress', ({data, lastEventId}) => {
+      bar.value = data
+      text.value = data + ' %'
+      last = lastEventId
+    })
+    // A stream that ends would be opened again.
+    job.addEventListener('done', ({data}) => { bar.value = 100; text.value = data; job.close() })
+    // A browser reconnects by itself, unless an answer such as a proxy's 502 closes it for good.
+    job.onerror = () => job.readyState === EventSource.CLOSED && setTimeout(listen, 3000, last)
+  }
+  listen('')
 </script>";
 
 fn main() -> Result<(), Box<dyn Error>> {

@@ -13,9 +13,16 @@ use websse::{
 };
 
 const PAGE: &str = "<!doctype html><title>websse</title><h1>event1</h1><ul id=events></ul><script>
-  new EventSource('/event?event=event1').addEventListener('event1', ({data}) => {
-    document.getElementById('events').appendChild(document.createElement('li')).textContent = data
-  })
+  function listen(last) {
+    const events = new EventSource('/event?event=event1&last_event_id=' + encodeURIComponent(last))
+    events.addEventListener('event1', ({data, lastEventId}) => {
+      document.getElementById('events').appendChild(document.createElement('li')).textContent = data
+      last = lastEventId
+    })
+    // A browser reconnects by itself, unless an answer such as a proxy's 502 closes it for good.
+    events.onerror = () => events.readyState === EventSource.CLOSED && setTimeout(listen, 3000, last)
+  }
+  listen('')
 </script>";
 
 fn main() -> Result<(), Box<dyn Error>> {

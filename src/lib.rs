@@ -82,14 +82,31 @@
 //!
 //! `EventSource` reconnects by itself, after the time that [`retry`](Builder::retry) sets, as long
 //! as the answer is a stream. Any other status ends it for good. Therefore the server refuses for
-//! now (too many clients, a shutdown) by a stream that gives the reason and ends. A proxy's 502
-//! needs care.
+//! now (too many clients, a shutdown) by a stream that gives the reason and ends. But a proxy's 502
+//! ends it too, and Firefox gives up when the machine has no network for a while. Then its
+//! `readyState` is `CLOSED`, and the id that it held is gone. A few lines go on where it ended:
+//!
+//! ```js
+//! function listen(lastId) {
+//!   const after = encodeURIComponent(lastId)
+//!   const events = new EventSource('/event?event=news&last_event_id=' + after)
+//!   events.addEventListener('news', ({ data, lastEventId }) => {
+//!     lastId = lastEventId
+//!     // use the data
+//!   })
+//!   events.onerror = () => {
+//!     if (events.readyState === EventSource.CLOSED) setTimeout(listen, 3000, lastId)
+//!   }
+//! }
+//! listen('')
+//! ```
 //!
 //! A browser opens at most six connections to one HTTP/1.1 server, for all its tabs together. A
 //! stream holds one; with six streams open everything else waits. There are three ways out: give a
 //! page one stream of several types (`?event=a&event=b`) instead of several streams; let tabs share
 //! one by a `SharedWorker` (HTML standard, 9.2.7); or put a proxy that speaks HTTP/2 in front,
-//! which lifts that limit.
+//! which lifts that limit. The command's live page closes its stream when it has been hidden for
+//! three minutes, and goes on with its last id when it is shown.
 //!
 //! `EventSource` sends cookies, but no header fields that the page chooses: put a token into a
 //! cookie, or into the query, where proxies log it.
@@ -221,7 +238,7 @@
 //! server.register_event("")?;
 //! server.run()?;
 //! let http = HttpServer::new()
-//!     .policy(Policy::default().allow_origin(pages)) // such as http://localhost:8000
+//!     .policy(Policy::default().allow_origin(pages)?) // such as http://localhost:8000
 //!     .get("/event", server.event_stream_handler())
 //!     .bind(own)?; // such as 127.0.0.1:8001: new EventSource('http://localhost:8001/event')
 //! # drop(http);
@@ -235,14 +252,19 @@
 //! stream to be silent for longer than the [heartbeat](Builder::heartbeat); most do by default.
 //!
 //! A browser's `EventSource` closes for good if the proxy answers 502 or 503 while your program is
-//! restarted. Let the proxy wait meanwhile, or answer as below; or make a new `EventSource` when
-//! its `readyState` is `CLOSED`.
+//! restarted. Let the proxy wait meanwhile, or answer as below; or make a new `EventSource`, as
+//! [above](crate#browsers).
+//!
+//! A POST that a proxy sends over a kept connection is lost if the server closes it in the same
+//! moment: the proxy answers 502. So the server keeps idle connections for
+//! [130 s](http::Limits::idle_timeout), longer than nginx, Traefik and Caddy do. If your proxy
+//! keeps its connections longer (Envoy, Node's agents), set its limit below that.
 //!
 //! These configurations are tested with nginx 1.22, haproxy 2.6 and caddy 2.6, in front of the
 //! command as `websse --allow-host hub.example --trusted-proxy 127.0.0.1`, which takes the clients'
-//! addresses from the proxy. With `--listen unix:/run/websse/socket --trusted-proxy unix`, replace
-//! `127.0.0.1:8080` by `unix:/run/websse/socket` (nginx), `unix@/run/websse/socket` (haproxy) or
-//! `unix//run/websse/socket` (caddy).
+//! addresses and the requested host from the proxy. With `--listen unix:/run/websse/socket
+//! --trusted-proxy unix`, replace `127.0.0.1:8080` by `unix:/run/websse/socket` (nginx),
+//! `unix@/run/websse/socket` (haproxy) or `unix//run/websse/socket` (caddy).
 //!
 #![doc = concat!("```nginx\n", include_str!("../examples/proxies/nginx.conf"), "```")]
 //!
@@ -329,7 +351,8 @@
 //!   contain a token. Your logger runs on the caller's thread, on a connection's thread, or on the
 //!   hooks' thread, which exists if the level is at least `info` when the server is run. If the
 //!   logger blocks, it never blocks the broadcaster.
-//! - `socket2` notices within about 30 s that a client's machine or network is gone without a word.
+//! - `socket2` notices within 50 s that a client's machine or network is gone without a word: 30 s
+//!   after the next event or [heartbeat](Builder::heartbeat), which comes after 15 s of silence.
 //!   Every TCP connection of [`http`] is asked for a sign of life after 15 s of silence
 //!   (`SO_KEEPALIVE`), and on Linux what is sent must be acknowledged within 30 s
 //!   (`TCP_USER_TIMEOUT`, RFC 5482). This also ends a client that reads so little that its receive

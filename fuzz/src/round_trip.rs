@@ -88,12 +88,14 @@ impl Draft<'_> {
         let id = EventId::new(self.id);
         assert_eq!(id.is_ok(), self.has_good_id(), "{self:?}");
         let retry = is_digits(self.retry).then(|| self.retry.parse().ok()).flatten();
+        let retry = retry.filter(|&millis: &u64| millis < 1 << 31);
+        let has_good_data = !self.data.contains('\0');
 
         let is_good =
             (self.id.is_empty() || id.is_ok()) && (self.retry.is_empty() || retry.is_some());
         let frame = self.naive_frame(retry);
         let status = match () {
-            () if !is_good || !can_be_type => 422,
+            () if !is_good || !can_be_type || !has_good_data => 422,
             () if frame.len() > FRAME_BYTES => 413,
             () => 200,
         };
@@ -101,7 +103,8 @@ impl Draft<'_> {
             self.publish_by_form(server)
         } else {
             let mut message = Message::new(self.data).event(self.event);
-            assert_eq!(message.check().is_ok(), self.has_good_event(), "{self:?}");
+            let is_good = self.has_good_event() && has_good_data;
+            assert_eq!(message.check().is_ok(), is_good, "{self:?}");
             message = id.into_iter().fold(message, Message::id);
             message = retry.map(Duration::from_millis).into_iter().fold(message, Message::retry);
             match server.publish(message) {
@@ -164,7 +167,7 @@ impl Draft<'_> {
             field == self.id && !field.chars().any(|c| c < ' ' && c != '\t' || c == '\x7f');
         let is_refused = self.id.is_empty()
             || self.id.len() > 256
-            || self.id.chars().any(char::is_control)
+            || !self.id.bytes().all(|byte| (b' '..=b'~').contains(&byte))
             || is_generated(self.id);
         arrives && returns && !is_refused
     }

@@ -10,7 +10,10 @@ use crate::{
         shared::Shared,
     },
     error::SubscribeError,
-    handlers::access::{Action, Authorize, Denied},
+    handlers::{
+        access::{Action, Authorize, Denied},
+        parameters::{self, LAST_EVENT_ID},
+    },
     http::{Fate, Handler, Request, Response},
     message::{
         GENERAL, canonical,
@@ -26,10 +29,14 @@ impl Server {
     /// `?event=NAME` chooses an event type. It may be repeated; `*` means all types. Without it the
     /// stream is of the general type. A type that is not registered gets status 400.
     ///
-    /// A client that reconnects sends the `Last-Event-ID` header, as browsers do by themselves, or
-    /// `?last_event_id=`. It gets the events that it missed, as long as they are
-    /// [kept](crate::Builder::history_events); otherwise a `stream-gap` event reports the gap.
-    /// `?replay=N` begins a first connection with the last N events.
+    /// A client that reconnects sends the `Last-Event-ID` header, as browsers do by themselves. One
+    /// that cannot set it sends `?last_event_id=`, which may also be written `lastEventId`,
+    /// `lastEventID` or `last-event-id`; the header wins. It gets the events that it missed, as long
+    /// as they are [kept](crate::Builder::history_events); otherwise a `stream-gap` event reports
+    /// the gap. `?replay=N` begins a first connection with the last N events.
+    ///
+    /// A near miss of these names, such as `events` or `event[]`, gets status 400 with the right
+    /// one. Other parameters are ignored.
     ///
     /// `?heartbeat=SECONDS` asks for a comment after less silence than the server's own
     /// [heartbeat](crate::Builder::heartbeat), for clients that give up early. `?stream-open=1` or `0`
@@ -143,6 +150,9 @@ impl EventStreamHandler {
 
 impl Handler for EventStreamHandler {
     fn handle(&self, request: &Request) -> Response {
+        if let Some(text) = parameters::misspelt(request) {
+            return Response::text(400, text);
+        }
         let form = match self.read_form(request) {
             Ok(form) => form,
             Err(response) => return response,
@@ -239,7 +249,7 @@ fn read_resume(request: &Request) -> Result<Resume, Response> {
     let mut resume = Resume::default();
     for (name, value) in request.query() {
         match &*name {
-            "last_event_id" => resume.after(value.into_owned()),
+            name if LAST_EVENT_ID.contains(&name) => resume.after(value.into_owned()),
             "replay" => {
                 let events: Option<u64> = number(&value);
                 let events = events.ok_or_else(|| {

@@ -327,4 +327,8 @@ impl Handler for HealthHandler {
     fn may_block(&self) -> bool {
         false
     }
+
+    fn answers_any_host(&self) -> bool {
+        true
+    }
 }

@@ -3,6 +3,7 @@
 //! | file | owns |
 //! |---|---|
 //! | `event_stream` | GET: the parameters of a stream, refusals, handing the socket over |
+//! | `parameters` | the names of a stream's parameters, and near misses of them |
 //! | `send_message` | POST: a message, or many, from the query and the body |
 //! | `metrics` | Prometheus, JSON and health |
 //! | `access` | `authorize`: what the embedding program decides |
@@ -12,6 +13,7 @@
 mod access;
 mod event_stream;
 mod metrics;
+mod parameters;
 mod send_message;
 
 pub use self::{

@@ -21,7 +21,11 @@ impl Server {
     /// `event`, `data`, `id` and `retry` (milliseconds) come in the query, in an
     /// `application/x-www-form-urlencoded` body, or in both, each at most once. Without `data` the
     /// data is empty. A body of any other type, JSON too, is the data itself, in UTF-8. Status 200
-    /// means that the message was accepted, as by [`publish`](Self::publish).
+    /// means that the message was accepted, as by [`publish`](Self::publish); status 422 that a value
+    /// [cannot be published](crate::MessageError).
+    ///
+    /// A body is read as it is: status 415 refuses a `Content-Encoding` other than `identity`, and
+    /// says so in `Accept-Encoding` (RFC 9110, section 15.5.16).
     ///
     /// An `application/x-ndjson` body has at most 10,000 messages. Each is a JSON object on its own
     /// line with `event`, `data`, `id` and `retry`, each at most once; data that is not a string is
@@ -87,6 +91,12 @@ impl SendMessageHandler {
 
 impl Handler for SendMessageHandler {
     fn handle(&self, request: &Request) -> Response {
+        if let Some(coding) = foreign_coding(request) {
+            let coding = Quoted(&coding);
+            let text =
+                format!("the coding {coding} is not read here; send the body without coding");
+            return Response::text(415, text).header("Accept-Encoding", "identity");
+        }
         if is_json_lines(request) {
             return self.publish_lines(request);
         }
@@ -134,8 +144,10 @@ impl SendMessageHandler {
             return Response::text(413, text);
         }
         let read = |(at, line)| {
-            let wrong = |why| Response::text(400, format!("line {at}: {why}"));
-            Message::from_json(line).map_err(wrong)
+            Message::from_json(line).map_err(|error| {
+                let status = if error.is_of_value() { 422 } else { 400 };
+                Response::text(status, format!("line {at}: {error}"))
+            })
         };
         let messages: Vec<Message> = match lines.map(read).collect() {
             Ok(messages) => messages,
@@ -231,6 +243,15 @@ fn read_message(request: &Request) -> Result<Message, Response> {
         set("data", Cow::Borrowed(data))?;
     }
     fields.into_message().map_err(|error| refuse_field("", &error))
+}
+
+/// The first coding of the body, other than none.
+fn foreign_coding(request: &Request) -> Option<Cow<'_, str>> {
+    let codings = request.headers("content-encoding");
+    let codings =
+        codings.flat_map(|value| value.split(|&byte| byte == b',')).map(<[u8]>::trim_ascii);
+    let is_none = |coding: &[u8]| coding.is_empty() || coding.eq_ignore_ascii_case(b"identity");
+    codings.filter(|coding| !is_none(coding)).map(String::from_utf8_lossy).next()
 }
 
 /// Whether the body has one message on each line.

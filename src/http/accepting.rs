@@ -52,6 +52,9 @@ fn accept_while_leading(service: &Arc<Service>, buffers: &mut Buffers) -> bool {
         };
         pause = FIRST_PAUSE;
         let spare = accepted.spare;
+        if spare {
+            service.connections.relieve();
+        }
         // If a bug in this crate panics, it costs the connection, not the leadership.
         let _ = survive(|| serve(service, &leader, accepted, buffers));
         if spare {

@@ -44,9 +44,9 @@ pub(super) fn serve(
     let Ok(transport) = Transport::new(service, leader, socket, spare, read_buffer, out) else {
         return;
     };
-    let mut connection = Connection { service, peer, io: transport };
+    let mut connection = Connection { service, peer, io: transport, grant: None };
     let end = connection.exchange();
-    let Connection { mut io, .. } = connection;
+    let Connection { mut io, grant, .. } = connection;
     match end {
         End::Close => {
             let all_was_read = io.read_buffer.data().is_empty();
@@ -54,7 +54,10 @@ pub(super) fn serve(
         }
         End::Refuse(refusal) => {
             service.rules.refusals.count(refusal.status);
-            let (head, body) = refusal.response().split();
+            let policy = &service.rules.policy;
+            let of_unread = || policy.grant(request::origin_in(io.read_buffer.data()));
+            let grant = grant.unwrap_or_else(of_unread);
+            let (head, body) = policy.mark(refusal.response(), &grant).split();
             if let Body::Bytes(body) = body {
                 head.write_head(Length::Bytes(body.len()), true, io.out);
                 io.out.extend_from_slice(&body);
@@ -76,6 +79,9 @@ struct Connection<'c> {
     service: &'c Service,
     peer: Option<SocketAddr>,
     io: Transport<'c>,
+    /// What the page that sent the current request may do. `None` until its head was read; what is
+    /// in the read buffer then begins with that head.
+    grant: Option<Grant>,
 }
 
 impl Connection<'_> {
@@ -91,6 +97,7 @@ impl Connection<'_> {
     }
 
     fn serve_one(&mut self, first: bool) -> Result<(), End> {
+        self.grant = None;
         if !first && self.io.is_leader() {
             // The answer is sent first: passing leadership on takes time.
             self.io.flush()?;
@@ -103,6 +110,9 @@ impl Connection<'_> {
         }
         let head = self.read_head(first)?;
         let Head { mut request, framing, keep_alive, expects_continue } = head;
+        let policy = &self.service.rules.policy;
+        let grant = policy.grant(request.header("origin"));
+        self.grant = Some(grant.clone());
         let mut share = self.service.bodies.share();
         if framing != Framing::Length(0) {
             request.set_body(self.read_body(framing, expects_continue, &mut share)?);
@@ -111,8 +121,6 @@ impl Connection<'_> {
         let keep_alive = keep_alive && !self.io.spare && !self.service.leadership.is_stopping();
         let head_only = request.method() == "HEAD";
         let chunked = request.takes_chunks();
-        let policy = &self.service.rules.policy;
-        let grant = policy.grant(&request);
         let mut response = self.answer(&request, &grant)?;
         let asked = response.may_refuse().then(|| Asked::of(&request));
         drop(request);
@@ -173,10 +181,12 @@ impl Connection<'_> {
 
     fn answer(&mut self, request: &Request, grant: &Grant) -> Result<Response, End> {
         let rules = &self.service.rules;
-        if let Some(response) = rules.policy.answer(request, grant) {
+        let routed = rules.router.find(request);
+        let any_host = matches!(&routed, Routed::Handler(handler) if handler.answers_any_host());
+        if let Some(response) = rules.policy.answer(request, grant, any_host) {
             return Ok(response);
         }
-        match rules.router.find(request) {
+        match routed {
             Routed::Answer(response) => Ok(response),
             Routed::Handler(handler) => {
                 if handler.may_block() {
@@ -196,6 +206,7 @@ impl Connection<'_> {
         let mut head_deadline = first.then(|| start + limits.head_timeout);
         let mut scanned = 0;
         let mut empty_lines = 0_usize;
+        let mut refused = None;
         loop {
             // Some clients send an empty line after a body (RFC 9112, section 2.2).
             while let [b'\r', b'\n', ..] = self.io.read_buffer.data() {
@@ -214,7 +225,14 @@ impl Connection<'_> {
                 return Ok(head);
             }
             if let Some(refusal) = request::refuse_unfinished(data, limits) {
-                return Err(refusal.into());
+                // What follows may name the page, without which its browser would hide the answer.
+                let may_name_page = self.service.rules.policy.looks_at_origins()
+                    && data.len() < limits.head_bytes
+                    && request::origin_in(data).is_none();
+                if !may_name_page {
+                    return Err(refusal.into());
+                }
+                refused = Some(refusal);
             }
             let idle = data.is_empty();
             let deadline = if idle && !first {
@@ -228,9 +246,10 @@ impl Connection<'_> {
                 (false, _) => WaitingFor::TheRest,
             };
             match self.io.fill(deadline, what)? {
-                Some(0) => return Err(End::Close),
+                Some(0) => return Err(refused.map_or(End::Close, End::Refuse)),
                 Some(_) => {}
                 None if idle => return Err(End::Close),
+                None if refused.is_some() => return Err(refused.map_or(End::Close, End::Refuse)),
                 None => {
                     let time = limits.head_timeout;
                     let reason = format!("the request head was not complete after {time:?}");

@@ -223,9 +223,9 @@ fn accepted(socket: Socket, peer: Option<SocketAddr>, spare: bool) -> Accepted {
     Accepted { socket, peer, spare }
 }
 
-/// Notices after about 30 s a peer that vanished without a word, because its power or its network
-/// failed. The kernel asks it for a sign of life when nothing is to be sent, and otherwise counts
-/// the time that data stays unacknowledged (RFC 5482).
+/// Notices a peer that vanished without a word, because its power or its network failed: about 30 s
+/// after the first byte that it does not acknowledge. If nothing is to be sent, the kernel asks it
+/// for a sign of life; otherwise it counts the time that data stays unacknowledged (RFC 5482).
 #[cfg(feature = "socket2")]
 fn notice_dead_peers(socket: &TcpStream) -> io::Result<()> {
     let socket = socket2::SockRef::from(socket);

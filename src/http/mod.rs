@@ -44,7 +44,8 @@
 // | `date` | dates as HTTP writes them |
 // | `response` | a response, and how it looks on the wire |
 // | `router` | which handler a request goes to |
-// | `policy` | origins, CORS and host names |
+// | `policy` | which pages and host names are allowed, CORS |
+// | `host` | hosts and origins, in the form in which they are compared |
 // | `limits` | every limit of one client, with its default |
 // | `refusals` | the requests that were refused: counts and log lines |
 //
@@ -55,6 +56,7 @@ mod beginning;
 mod body;
 mod connection;
 mod date;
+mod host;
 mod leader;
 mod limits;
 mod listener;
@@ -80,7 +82,7 @@ pub(crate) use self::request::Fate;
 pub use self::{
     limits::Limits,
     listener::Listener,
-    policy::Policy,
+    policy::{Policy, PolicyError},
     refusals::Refusals,
     request::{Request, RequestError},
     response::Response,
@@ -106,7 +108,7 @@ const DROP_DEADLINE: Duration = Duration::from_secs(5);
 ///
 /// let http = HttpServer::new()
 ///     .limits(Limits::default().connections(64))
-///     .policy(Policy::default().allow_host("localhost"))
+///     .policy(Policy::default().allow_host("localhost")?)
 ///     .get("/", |_: &Request| Response::html("<h1>hello</h1>"))
 ///     .post("/count", |request: &Request| Response::text(200, request.body().len().to_string()))
 ///     .bind("127.0.0.1:0")?;
@@ -114,7 +116,7 @@ const DROP_DEADLINE: Duration = Duration::from_secs(5);
 /// let refusals = http.refusals();
 /// assert_eq!(http.shutdown(Duration::from_secs(1)), 0, "no thread is left");
 /// assert!(refusals.counts().is_empty(), "nobody asked");
-/// # Ok::<(), std::io::Error>(())
+/// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Debug, Default)]
 #[must_use = "dropping the server ends it: keep it, and let it `join`"]

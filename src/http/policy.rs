@@ -1,6 +1,11 @@
 //! Which web pages may use a server, and which host names it answers to.
 
-use super::{Request, Response, target::split_scheme};
+use std::{fmt, sync::Arc};
+
+use super::{
+    Request, Response,
+    host::{Host, Origin},
+};
 use crate::quoted::Quoted;
 
 /// Which web pages may use an [`HttpServer`](super::HttpServer) through their visitors' browsers,
@@ -10,65 +15,137 @@ use crate::quoted::Quoted;
 /// (403). Otherwise every page on the web could publish to a server on its visitor's machine. A
 /// request that does not come from a page, such as curl's, has no `Origin` and passes.
 ///
+/// A final dot, a scheme's own port and upper case make no difference in a host or an origin, and
+/// all names below `localhost` count as `localhost` (RFC 6761).
+///
 /// ```
 /// use websse::http::{HttpServer, Policy};
 ///
-/// let policy = Policy::default().allow_origin("https://app.example.org").allow_host("localhost");
+/// let policy = Policy::default().allow_host("localhost")?.allow_origin("https://app.example")?;
 /// let http = HttpServer::new().policy(policy).bind("127.0.0.1:0")?;
 /// # drop(http);
-/// # Ok::<(), std::io::Error>(())
+/// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Clone, Debug, Default)]
 pub struct Policy {
-    origins: Vec<String>,
+    origins: Vec<Origin>,
     any_origin: bool,
     /// Empty: every host.
-    hosts: Vec<String>,
+    hosts: Vec<Host>,
+    forwards: Option<Forwards>,
 }
+
+/// Whether a request was forwarded by a proxy that is trusted.
+#[derive(Clone)]
+struct Forwards(Arc<IsForwarded>);
+
+type IsForwarded = dyn Fn(&Request) -> bool + Send + Sync;
+
+impl fmt::Debug for Forwards {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Forwards")
+    }
+}
+
+/// [`Policy::allow_host`] or [`Policy::allow_origin`] got a text that no request can match.
+///
+/// ```
+/// let error = websse::http::Policy::default().allow_host("*.example.org").unwrap_err();
+/// println!("{error}");
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PolicyError(String);
+
+impl fmt::Display for PolicyError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for PolicyError {}
 
 impl Policy {
     /// Allows the pages of an origin, such as `https://app.example.org` or `http://localhost:3000`,
     /// to read the answers and to send POSTs, with their visitor's cookies (CORS, Fetch standard,
     /// 3.2). `*` allows all pages, without cookies.
-    pub fn allow_origin(mut self, origin: impl Into<String>) -> Self {
-        let origin = origin.into();
-        if origin == "*" {
-            self.any_origin = true;
-        } else {
-            self.origins.push(origin.trim_end_matches('/').to_ascii_lowercase());
+    ///
+    /// # Errors
+    /// [`PolicyError`] for what no browser sends as an origin: a path, a pattern, a list, a name
+    /// that is not ASCII. Of such a name give the A-label (`xn--…`, RFC 5890).
+    pub fn allow_origin(mut self, origin: impl AsRef<str>) -> Result<Self, PolicyError> {
+        match origin.as_ref() {
+            "*" => self.any_origin = true,
+            origin => self.origins.push(Origin::setting(origin).map_err(PolicyError)?),
         }
-        self
+        Ok(self)
     }
 
     /// Answers requests for this [host](Request::host), a name or an address without a port. Once a
     /// host is allowed, requests for any other are refused (403). This protects a server that only
     /// its own machine or network can reach: a page cannot use it by pointing a host name at it
     /// (DNS rebinding).
-    pub fn allow_host(mut self, host: impl Into<String>) -> Self {
-        self.hosts.push(host.into().to_ascii_lowercase());
+    ///
+    /// Three kinds of requests cannot be of such a page, or do it no good, and pass: those for an IP
+    /// address; those by HTTP/1.0 without `Host`, as some health checks are; and those to a handler
+    /// that [answers any host](super::Handler::answers_any_host), as the one for health does.
+    ///
+    /// # Errors
+    /// [`PolicyError`] for what can be no request's host: a port, a scheme, a pattern, a list, an
+    /// IPv6 address without brackets, a name that is not ASCII.
+    pub fn allow_host(mut self, host: impl AsRef<str>) -> Result<Self, PolicyError> {
+        self.hosts.push(Host::setting(host.as_ref()).map_err(PolicyError)?);
+        Ok(self)
+    }
+
+    /// Takes the requested host from the first value of `X-Forwarded-Host`, if the request has that
+    /// field and `is_forwarded` says that a trusted proxy sent it. The proxy must set the field
+    /// itself, or remove what a client sent. This is for proxies that change `Host`. The function
+    /// must not block.
+    ///
+    /// ```
+    /// use websse::http::{Policy, Request};
+    ///
+    /// let by_own_proxy = |request: &Request| request.peer().is_some_and(|p| p.ip().is_loopback());
+    /// let policy = Policy::default().allow_host("hub.example")?.trust_forwarded_host(by_own_proxy);
+    /// # Ok::<(), websse::http::PolicyError>(())
+    /// ```
+    pub fn trust_forwarded_host(
+        mut self,
+        is_forwarded: impl Fn(&Request) -> bool + Send + Sync + 'static,
+    ) -> Self {
+        self.forwards = Some(Forwards(Arc::new(is_forwarded)));
         self
     }
 
     /// Answers a request that is not allowed, and one that asks whether another would be
-    /// (preflight).
-    pub(super) fn answer(&self, request: &Request, grant: &Grant) -> Option<Response> {
-        let authority = request.host().unwrap_or_default().to_ascii_lowercase();
-        let host = host_of(&authority);
-        if !self.hosts.is_empty() && !self.hosts.iter().any(|known| known == host) {
-            let host = Quoted(host);
-            let text = format!("{host} is not one of this server's names; it has to allow them");
+    /// (preflight). `any_host`: its handler answers requests for any host.
+    pub(super) fn answer(
+        &self,
+        request: &Request,
+        grant: &Grant,
+        any_host: bool,
+    ) -> Option<Response> {
+        let authority = self.authority(request);
+        if let Some(authority) = authority
+            && !any_host
+            && !self.answers(authority)
+        {
+            let authority = Quoted(authority);
+            let text =
+                format!("{authority} is not one of this server's names; it has to allow them");
             return Some(Response::text(403, text));
         }
-        let origin = text(request, "origin").to_ascii_lowercase();
+        let origin = text(request, "origin");
         match request.method() {
             "POST" if !origin.is_empty() && *grant == Grant::None => {
+                let is_own = Origin::read(origin)
+                    .is_some_and(|origin| authority.is_some_and(|own| origin.is_of(own)));
                 // If a proxy changes `Host`, the browser's own header field still tells.
-                let own = split_scheme(&origin).is_some_and(|(_, own)| own == authority)
-                    || text(request, "sec-fetch-site") == "same-origin";
+                let is_own = is_own || text(request, "sec-fetch-site") == "same-origin";
                 let text = || {
-                    format!("a page of {} may not publish here; allow its origin", Quoted(&origin))
+                    format!("a page of {} may not publish here; allow its origin", Quoted(origin))
                 };
-                (!own).then(|| Response::text(403, text()))
+                (!is_own).then(|| Response::text(403, text()))
             }
             "OPTIONS" if request.header("access-control-request-method").is_some() => {
                 let response = Response::new(204)
@@ -84,16 +161,42 @@ impl Policy {
         }
     }
 
-    /// What the page that sent the request may do.
-    pub(super) fn grant(&self, request: &Request) -> Grant {
-        let origin = text(request, "origin");
-        if self.origins.iter().any(|known| known.eq_ignore_ascii_case(origin)) {
+    /// The requested host with its port; `None` if the request names none, as HTTP/1.0 allows.
+    fn authority<'r>(&self, request: &'r Request) -> Option<&'r str> {
+        let forwarded = || {
+            let Forwards(is_forwarded) = self.forwards.as_ref()?;
+            let value = std::str::from_utf8(request.header("x-forwarded-host")?).ok()?;
+            let first = value.split(',').next().map(str::trim).filter(|first| !first.is_empty())?;
+            is_forwarded(request).then_some(first)
+        };
+        forwarded().or_else(|| request.host())
+    }
+
+    /// Whether requests for this host are answered.
+    fn answers(&self, authority: &str) -> bool {
+        self.hosts.is_empty()
+            || match Host::of(authority) {
+                Host::Address(_) => true,
+                host @ Host::Name(_) => self.hosts.contains(&host),
+            }
+    }
+
+    /// What the page with this origin may do.
+    pub(super) fn grant(&self, origin: Option<&[u8]>) -> Grant {
+        let origin = origin.map_or("", |origin| std::str::from_utf8(origin).unwrap_or("?"));
+        let is_listed = || Origin::read(origin).is_some_and(|read| self.origins.contains(&read));
+        if !self.origins.is_empty() && is_listed() {
             Grant::Origin(origin.to_owned())
         } else if self.any_origin && !origin.is_empty() {
             Grant::Any
         } else {
             Grant::None
         }
+    }
+
+    /// Whether a page's origin makes a difference.
+    pub(super) fn looks_at_origins(&self) -> bool {
+        self.any_origin || self.varies()
     }
 
     /// Whether answers depend on the page.
@@ -127,30 +230,4 @@ pub(super) enum Grant {
 /// A header field's value; if it is not text, a value that matches nothing.
 fn text<'r>(request: &'r Request, name: &str) -> &'r str {
     request.header(name).map_or("", |value| std::str::from_utf8(value).unwrap_or("?"))
-}
-
-/// The host of an authority, without its port.
-fn host_of(authority: &str) -> &str {
-    let port = authority.rfind(':').filter(|&colon| !authority[colon..].contains(']'));
-    &authority[..port.unwrap_or(authority.len())]
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_port_is_no_part_of_a_host() {
-        for (authority, host) in [
-            ("example.org", "example.org"),
-            ("example.org:80", "example.org"),
-            ("127.0.0.1:8080", "127.0.0.1"),
-            ("[::1]", "[::1]"),
-            ("[::1]:8080", "[::1]"),
-            ("", ""),
-            (":80", ""),
-        ] {
-            assert_eq!(host_of(authority), host, "{authority}");
-        }
-    }
 }

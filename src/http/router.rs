@@ -57,6 +57,13 @@ pub trait Handler: Send + Sync + 'static {
     fn may_block(&self) -> bool {
         true
     }
+
+    /// Whether it answers requests for any host, also if the [policy](super::Policy::allow_host)
+    /// has names; default false. Return true only if the answer is of no use to a page of another
+    /// origin. Health checks often ask by an address or a name of their own.
+    fn answers_any_host(&self) -> bool {
+        false
+    }
 }
 
 impl<F> Handler for F

@@ -55,23 +55,19 @@ impl Slots {
     pub(super) fn enter(self: &Arc<Self>, socket: &Arc<Socket>) -> Option<Slot> {
         let mut state = self.state.lock();
         if state.sockets.len() >= self.limit {
-            let waits = |entry: &&mut Entry| !matches!(entry.wait, Wait::No | Wait::Over);
-            let longest = |entry: &&mut Entry| match entry.wait {
-                Wait::Leaving(since) => (0, since),
-                Wait::Idle(since) => (1, since),
-                // A new connection is the youngest of these.
-                Wait::First(since) | Wait::Request(since) => (2, since),
-                Wait::No | Wait::Over => (3, Instant::now()),
-            };
-            let gives_way = state.sockets.values_mut().filter(waits).min_by_key(longest)?;
-            gives_way.wait = Wait::Over;
-            // Its thread wakes from its read, and may still answer.
-            let _: io::Result<()> = gives_way.socket.shutdown(Shutdown::Read);
+            state.end_longest(|wait| !matches!(wait, Wait::No | Wait::Over))?;
         }
         let number = state.next;
         state.next += 1;
         state.sockets.insert(number, Entry { socket: Arc::clone(socket), wait: Wait::No });
         Some(Slot { connections: Arc::clone(self), number })
+    }
+
+    /// Descriptors have run out: the connection that has waited longest must end, if one is closing
+    /// or idle. So clients that keep their connections cannot keep others out.
+    pub(super) fn relieve(&self) {
+        let mut state = self.state.lock();
+        state.end_longest(|wait| matches!(wait, Wait::Leaving(_) | Wait::Idle(_)));
     }
 
     /// Ends the idle connections, and each other one as soon as it is idle.
@@ -85,6 +81,26 @@ impl Slots {
     /// Ends all connections, whatever they do. A thread that waits for its client wakes up.
     pub(super) fn cut(&self) {
         self.state.lock().sockets.values().for_each(Entry::end);
+    }
+}
+
+impl State {
+    /// Of the connections with such a wait, makes one end: a closing one first, then an idle one,
+    /// and of these the one that has waited longest. `None`: there is none.
+    fn end_longest(&mut self, may_end: impl Fn(Wait) -> bool) -> Option<()> {
+        let longest = |entry: &&mut Entry| match entry.wait {
+            Wait::Leaving(since) => (0, since),
+            Wait::Idle(since) => (1, since),
+            // A new connection is the youngest of these.
+            Wait::First(since) | Wait::Request(since) => (2, since),
+            Wait::No | Wait::Over => (3, Instant::now()),
+        };
+        let may_end = |entry: &&mut Entry| may_end(entry.wait);
+        let gives_way = self.sockets.values_mut().filter(may_end).min_by_key(longest)?;
+        gives_way.wait = Wait::Over;
+        // Its thread wakes from its read, and may still answer.
+        let _: io::Result<()> = gives_way.socket.shutdown(Shutdown::Read);
+        Some(())
     }
 }
 
@@ -226,6 +242,22 @@ mod tests {
         // A complete request is being answered; the wait for the next one starts anew.
         later.0.work();
         assert!(enter(&connections).is_none());
+    }
+
+    #[test]
+    fn where_descriptors_run_out_only_an_idle_one_gives_way() {
+        let connections = Arc::new(Slots::new(9));
+        let three: Vec<_> = (0..3).filter_map(|_| enter(&connections)).collect();
+        let [request, older, newer] = &three[..] else { panic!("there is room for three") };
+        assert!(request.0.begin_wait(WaitingFor::TheRest));
+        assert!(older.0.begin_wait(WaitingFor::AnotherRequest));
+        assert!(newer.0.begin_wait(WaitingFor::AnotherRequest));
+        connections.relieve();
+        assert!(older.0.end_wait());
+        connections.relieve();
+        assert!(newer.0.end_wait());
+        connections.relieve();
+        assert!(!request.0.end_wait());
     }
 
     #[test]

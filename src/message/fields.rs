@@ -3,7 +3,7 @@
 use std::{borrow::Cow, time::Duration};
 
 use super::{Message, MessageError, id::EventId};
-use crate::quoted::number;
+use crate::quoted::is_digits;
 
 /// The fields as text, each given at most once.
 #[derive(Debug, Default)]
@@ -47,7 +47,11 @@ impl<'t> Fields<'t> {
             message = message.id(EventId::new(id).map_err(FieldError::Id)?);
         }
         if let Some(retry) = retry {
-            let millis = number(&retry).ok_or(FieldError::Retry(retry))?;
+            if !is_digits(&retry) {
+                return Err(FieldError::Retry(retry));
+            }
+            // A larger number is too large in any case, which publishing reports.
+            let millis = retry.parse().unwrap_or(u64::MAX);
             message = message.retry(Duration::from_millis(millis));
         }
         Ok(message)

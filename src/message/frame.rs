@@ -444,7 +444,7 @@ mod tests {
         let id = EventId::new("7").expect("a valid id");
         let message = Message::new("x").event("e").id(id).retry(Duration::from_millis(1500));
         assert_eq!(encoded(&message), "event: e\ndata: x\nretry: 1500\nid: 7\n\n");
-        for millis in [0, 9, 10, 99, 100, u64::MAX] {
+        for millis in [0, 9, 10, 99, 100, 2_147_483_647] {
             let message = Message::new("").retry(Duration::from_millis(millis));
             assert_eq!(encoded(&message), format!("data: \nretry: {millis}\n\n"));
         }

@@ -9,18 +9,19 @@ use super::MessageError;
 
 use crate::quoted::is_digits;
 
-/// An event id chosen by its publisher: 1 to 256 bytes, without control characters, and without
-/// blanks at its ends.
+/// An event id chosen by its publisher: 1 to 256 characters of printable ASCII, without blanks at
+/// its ends.
 ///
 /// Clients send the id of the last event back in the `Last-Event-ID` header, so an id must be valid
-/// as a header's value. Ids in the form of the server's own (13 characters `0-9a-z`, a hyphen,
-/// digits) are refused, so that the two cannot be confused.
+/// as a header's value (RFC 9110, section 5.5). Beyond ASCII, some clients send another text back,
+/// and several cannot reconnect at all. Ids in the form of the server's own (13 characters
+/// `0-9a-z`, a hyphen, digits) are refused, so that the two cannot be confused.
 ///
 /// ```
 /// use websse::EventId;
 ///
 /// assert_eq!(EventId::new("order-17")?.as_str(), "order-17");
-/// assert!(EventId::new("two\nlines").is_err());
+/// assert!(EventId::new("two\nlines").is_err() && EventId::new("número 17").is_err());
 /// assert!(EventId::new("x".repeat(EventId::MAX_BYTES + 1)).is_err());
 /// # Ok::<(), websse::MessageError>(())
 /// ```
@@ -46,7 +47,8 @@ impl EventId {
         if id.is_empty() || id.len() > Self::MAX_BYTES {
             return Err(MessageError::IdLength(id.len()));
         }
-        if id.chars().any(char::is_control) || id.starts_with(' ') || id.ends_with(' ') {
+        let is_printable = id.bytes().all(|byte| matches!(byte, b' '..=b'~'));
+        if !is_printable || id.starts_with(' ') || id.ends_with(' ') {
             return Err(MessageError::IdCharacters);
         }
         if is_generated_form(&id) {
@@ -108,7 +110,10 @@ mod tests {
             ("a\rb", MessageError::IdCharacters),
             ("a\0b", MessageError::IdCharacters),
             ("tab\tbed", MessageError::IdCharacters),
+            ("\u{7f}", MessageError::IdCharacters),
             ("\u{85}next line", MessageError::IdCharacters),
+            ("é", MessageError::IdCharacters),
+            ("😀", MessageError::IdCharacters),
             (" a", MessageError::IdCharacters),
             ("a ", MessageError::IdCharacters),
             ("0123456789abc-17", MessageError::IdReserved),
@@ -116,7 +121,7 @@ mod tests {
             assert_eq!(EventId::new(id), Err(error), "{id:?}");
         }
         assert_eq!(EventId::new("é".repeat(129)), Err(MessageError::IdLength(258)));
-        for id in ["17", "a b", "é", "order-17", "0123456789abc-17x", "0123456789ABC-17", "-"] {
+        for id in ["17", "a b", "~", "order-17", "0123456789abc-17x", "0123456789ABC-17", "-"] {
             assert_eq!(EventId::new(id).as_ref().map(EventId::as_str), Ok(id));
         }
     }

@@ -46,7 +46,7 @@ impl Message {
     /// # Ok::<(), websse::JsonError>(())
     /// ```
     pub fn from_json(text: &[u8]) -> Result<Self, JsonError> {
-        read(text).map_err(JsonError)
+        read(text)
     }
 }
 
@@ -57,11 +57,28 @@ impl Message {
 /// println!("{error}");
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct JsonError(String);
+pub struct JsonError {
+    text: String,
+    is_of_value: bool,
+}
+
+impl JsonError {
+    /// Whether the text is an object with a message's fields, and only a value cannot be published.
+    pub(crate) fn is_of_value(&self) -> bool {
+        self.is_of_value
+    }
+}
+
+/// What is wrong with the text, apart from values that cannot be published.
+impl From<String> for JsonError {
+    fn from(text: String) -> Self {
+        Self { text, is_of_value: false }
+    }
+}
 
 impl fmt::Display for JsonError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
+        f.write_str(&self.text)
     }
 }
 
@@ -111,7 +128,7 @@ impl<'de> Visitor<'de> for OfObject {
     }
 }
 
-fn read(text: &[u8]) -> Result<Message, String> {
+fn read(text: &[u8]) -> Result<Message, JsonError> {
     let Raw(fields) = serde_json::from_slice(text).map_err(|error| {
         format!("not a JSON object such as {{\"event\":\"news\",\"data\":\"hello\"}}: {error}")
     })?;
@@ -125,21 +142,26 @@ fn read(text: &[u8]) -> Result<Message, String> {
                 message.data = Some(match text() {
                     Ok(text) => text,
                     // An invalid string: half a surrogate pair.
-                    Err(error) if value.starts_with('"') => return Err(format!("data: {error}")),
+                    Err(error) if value.starts_with('"') => {
+                        return Err(format!("data: {error}").into());
+                    }
                     // Line breaks occur only between JSON tokens.
                     Err(_) => value.replace(['\r', '\n'], " ").into(),
                 });
             }
-            "event" => message.event = Some(text().map_err(|_| "event is not a string")?),
-            "id" => message.id = Some(text().map_err(|_| "id is not a string")?),
+            "event" | "id" => {
+                let text = text().map_err(|_| format!("{name} is not a string"))?;
+                *(if name == "id" { &mut message.id } else { &mut message.event }) = Some(text);
+            }
             _ => message.retry = Some(value.into()),
         }
     }
+    let wrong = |text| JsonError { text, is_of_value: true };
     let message = message.into_message().map_err(|error| match error {
-        FieldError::Id(error) => error.to_string(),
-        _ => "retry is not a whole number of milliseconds".to_owned(),
+        FieldError::Id(error) => wrong(error.to_string()),
+        _ => wrong("retry is not a whole number of milliseconds".to_owned()),
     })?;
-    message.check().map_err(|error| error.to_string())?;
+    message.check().map_err(|error| wrong(error.to_string()))?;
     Ok(message)
 }
 
@@ -172,7 +194,11 @@ mod tests {
             ("{\"event\":1}", "event is not a string"),
             ("{\"event\":\"a\\nb\"}", "one line"),
             ("{\"id\":7}", "id is not a string"),
-            ("{\"id\":\"a\\u0000\"}", "no control characters"),
+            ("{\"id\":\"a\\u0000\"}", "printable ASCII"),
+            ("{\"id\":\"\\u00e9\"}", "printable ASCII"),
+            ("{\"data\":\"a\\u0000\"}", "no NUL"),
+            ("{\"retry\":2147483648}", "at most 2147483647"),
+            ("{\"retry\":99999999999999999999}", "at most 2147483647"),
             ("{\"retry\":\"5\"}", "whole number"),
             ("{\"retry\":-5}", "whole number"),
             ("{\"retry\":1.5}", "whole number"),

@@ -58,14 +58,18 @@ pub struct Message {
     id: Option<EventId>,
     /// Milliseconds.
     retry: Option<u64>,
-    /// The event type cannot be sent; publishing reports it.
-    invalid: bool,
 }
 
 impl Message {
+    /// The longest [reconnection time](Self::retry): 2147483647 ms, almost 25 days.
+    pub const MAX_RETRY: Duration = Duration::from_millis(2_147_483_647);
+
     /// A message of the general type.
+    ///
+    /// Data that contains NUL cannot be published: [`check`](Self::check) reports it at once, and
+    /// publishing refuses it. Browsers differ in what they make of NUL.
     pub fn new(data: impl Into<String>) -> Self {
-        Self { data: data.into(), event: None, id: None, retry: None, invalid: false }
+        Self { data: data.into(), event: None, id: None, retry: None }
     }
 
     /// Sets the event type; `""` and `message` are the general type.
@@ -74,7 +78,6 @@ impl Message {
     /// [`check`](Self::check) reports it at once, and publishing refuses it.
     pub fn event(mut self, name: impl Into<String>) -> Self {
         let name = name.into();
-        self.invalid = !is_one_line(&name);
         self.event = (!is_general(&name)).then_some(name);
         self
     }
@@ -87,6 +90,9 @@ impl Message {
 
     /// Tells clients how long to wait before they reconnect, in whole milliseconds. This holds
     /// until the client gets another value.
+    ///
+    /// More than [`MAX_RETRY`](Self::MAX_RETRY) cannot be published: [`check`](Self::check) reports
+    /// it at once, and publishing refuses it. Clients keep the number in 32 bits or fewer.
     pub fn retry(mut self, delay: Duration) -> Self {
         self.retry = Some(u64::try_from(delay.as_millis()).unwrap_or(u64::MAX));
         self
@@ -95,16 +101,28 @@ impl Message {
     /// Whether the message can be published, as far as this is known without a server.
     ///
     /// # Errors
-    /// [`MessageError::EventType`] if the event type contains CR, LF or NUL.
+    /// [`MessageError::EventType`] if the event type contains CR, LF or NUL,
+    /// [`MessageError::DataNul`] if the data contains NUL, and [`MessageError::RetryTooLong`] if
+    /// the reconnection time is longer than [`MAX_RETRY`](Self::MAX_RETRY).
     ///
     /// ```
     /// use websse::{Message, MessageError};
     ///
     /// let message = Message::new("data").event("two\nlines");
     /// assert_eq!(message.check(), Err(MessageError::EventType));
+    /// assert_eq!(Message::new("a\0b").check(), Err(MessageError::DataNul));
     /// ```
     pub fn check(&self) -> Result<(), MessageError> {
-        if self.invalid { Err(MessageError::EventType) } else { Ok(()) }
+        if !self.event.as_deref().is_none_or(is_one_line) {
+            return Err(MessageError::EventType);
+        }
+        if self.data.as_bytes().contains(&0) {
+            return Err(MessageError::DataNul);
+        }
+        if self.retry.is_some_and(|millis| Duration::from_millis(millis) > Self::MAX_RETRY) {
+            return Err(MessageError::RetryTooLong);
+        }
+        Ok(())
     }
 
     /// The data as it was given.
@@ -151,12 +169,16 @@ pub enum MessageError {
     EventType,
     /// The id is empty or longer than 256 bytes. Leave the id out, or use a shorter one.
     IdLength(usize),
-    /// The id contains a control character, or begins or ends with a blank. Browsers send an id
-    /// back as a header field, where it would arrive changed or not at all.
+    /// The id contains a character that is not printable ASCII, or begins or ends with a blank.
+    /// Clients send an id back as a header field, where it would arrive changed or not at all.
     IdCharacters,
     /// The id has the form of the server's own ids (13 characters `0-9a-z`, a hyphen, digits) and
     /// could be mistaken for one. Put a letter after the last digit.
     IdReserved,
+    /// The data contains NUL, which not every browser passes on. Encode the data as text.
+    DataNul,
+    /// The reconnection time is longer than 2147483647 ms. Clients would read another number.
+    RetryTooLong,
     /// A message to one client has an id. Leave it out: the client would reconnect with it, but it
     /// is not a position in the order of events.
     IdToOne,
@@ -171,12 +193,16 @@ impl fmt::Display for MessageError {
             Self::IdLength(length) => {
                 write!(f, "an id has 1 to 256 bytes, this one has {length}")
             }
-            Self::IdCharacters => f.write_str(
-                "an id has no control characters, and neither begins nor ends with a blank",
-            ),
+            Self::IdCharacters => {
+                f.write_str("an id is printable ASCII, and neither begins nor ends with a blank")
+            }
             Self::IdReserved => f.write_str(
                 "an id of 13 characters 0-9a-z, a hyphen and digits is reserved for the server",
             ),
+            Self::DataNul => f.write_str("data has no NUL in it; encode it as text"),
+            Self::RetryTooLong => {
+                write!(f, "retry is at most {} milliseconds", Message::MAX_RETRY.as_millis())
+            }
             Self::IdToOne => f.write_str("a message to one client has no id"),
         }
     }

@@ -8,7 +8,7 @@ use redis::{Cmd, cmd};
 
 use super::config::RedisConfig;
 use crate::message::{
-    GENERAL, Message,
+    GENERAL, Message, MessageError,
     entry_id::EntryId,
     fields::{FieldError, Fields},
 };
@@ -129,10 +129,16 @@ impl Raw {
         if fields.id.as_deref() == Some("") {
             return Err("an id that clients cannot have");
         }
-        fields.into_message().map(Content::Event).map_err(|error| match error {
+        let message = fields.into_message().map_err(|error| match error {
             FieldError::Retry(_) => "a retry not in digits",
             _ => "an id that clients cannot have",
-        })
+        })?;
+        match message.check() {
+            Err(MessageError::RetryTooLong) => Err("a retry that clients cannot keep"),
+            Err(MessageError::DataNul) => Err("NUL in the data"),
+            // An event type that cannot be sent is not registered.
+            _ => Ok(Content::Event(message)),
+        }
     }
 }
 
@@ -175,7 +181,10 @@ mod tests {
             &["data"],
             &["data", "x", "data", "y"],
             &["data", "x", "retry", "+5"],
+            &["data", "x", "retry", "2147483648"],
             &["data", "x", "retry", "99999999999999999999"],
+            &["data", "a\0b"],
+            &["data", "x", "id", "\u{e9}"],
             &["data", "x", "id", ""],
             &["data", "x", "id", "1700000000000-0"],
             &["data", "x", "id", "a\nevent: b"],

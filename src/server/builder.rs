@@ -4,6 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use crate::{
     broadcast::{client::Client, options::Options, stats::Disconnect},
+    message::Message,
     server::hooks::{Hooks, Publisher},
 };
 
@@ -110,8 +111,10 @@ impl Builder {
     }
 
     /// How long clients wait before they reconnect, in whole milliseconds; default 3 s. Every
-    /// stream begins with it (HTML standard, 9.2.6).
+    /// stream begins with it (HTML standard, 9.2.6). More than
+    /// [`Message::MAX_RETRY`](crate::Message::MAX_RETRY) counts as that.
     pub fn retry(mut self, delay: Duration) -> Self {
+        let delay = delay.min(Message::MAX_RETRY);
         self.options.retry = u64::try_from(delay.as_millis()).unwrap_or(u64::MAX);
         self
     }
@@ -141,9 +144,10 @@ impl Builder {
     /// The time over which clients reconnect after a shutdown; default zero: each reconnects after
     /// its [`retry`](Self::retry). Otherwise each stream ends with its own reconnection time within
     /// this range, so that thousands of clients do not return in the same second. The next stream
-    /// sets the usual time again.
+    /// sets the usual time again. More than [`Message::MAX_RETRY`](crate::Message::MAX_RETRY) counts
+    /// as that.
     pub fn reconnect_spread(mut self, spread: Duration) -> Self {
-        self.options.subscribers.reconnect_spread = spread;
+        self.options.subscribers.reconnect_spread = spread.min(Message::MAX_RETRY);
         self
     }
 

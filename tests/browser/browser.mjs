@@ -19,10 +19,12 @@ export class Tab {
   /** Requests that failed, which is right where the test makes them fail. */
   failures = [];
 
-  static async open(browser, url, options = {}) {
+  /** `init` runs in the page before its own script, with `argument`; `context` is another tab's. */
+  static async open(browser, url, { init, argument, context, ...options } = {}) {
     const tab = new Tab();
-    const context = await browser.newContext({ viewport: { width: 1280, height: 900 }, ...options });
+    context ??= await browser.newContext({ viewport: { width: 1280, height: 900 }, ...options });
     tab.page = await context.newPage();
+    if (init) await tab.page.addInitScript(init, argument);
     tab.page.setDefaultTimeout(30000);
     tab.watch(new URL(url).origin);
     await tab.page.addInitScript(() => {

@@ -65,17 +65,28 @@ for (const [what, refuses] of [['the stream', path => path === '/event'], ['ever
   });
 }
 
-test('a page that had no event yet says that it may have missed some', async () => {
+test('a page that was told no position says that it may have missed some', async () => {
+  proxy.answer = ({ pathname }) => pathname === '/event' && [200, 'text/event-stream', 'retry: 1\n\n'];
   await open();
-  await tab.state('Open');
+  await eventually('it was open', () => proxy.streams.length);
   proxy.answer = ({ pathname }) => pathname === '/event' && 502;
-  proxy.cut();
   await tab.state('Closed');
   await publish(['missed']);
   proxy.answer = () => undefined;
   await tab.state('Open');
   const [note] = await tab.events('reconnected');
   assert.match(note.data, /without a last id/);
+});
+
+test('a position at the beginning of a stream is where it goes on', async () => {
+  const opening = 'event: stream-open\ndata: {}\nretry: 1\nid: run-7\n\n';
+  proxy.answer = ({ pathname }) => pathname === '/event' && [200, 'text/event-stream', opening];
+  await open();
+  await tab.until('#last-id', text => text === 'run-7');
+  proxy.answer = ({ pathname }) => pathname === '/event' && 502;
+  await tab.state('Closed');
+  await eventually('another attempt', () => proxy.streams.at(-1).parameters.get('last_event_id') === 'run-7');
+  assert.deepEqual((await tab.events()).filter(({ type }) => type === 'stream-open'), []);
 });
 
 test('a restart of the server is a gap, and told as one', async () => {

@@ -18,26 +18,39 @@ export async function eventually(what, get, seconds = 30) {
   }
 }
 
-/** A hub with these event types. */
-export class Hub {
-  static async start(types, flags = [], port = 0) {
-    const hub = new Hub();
-    const events = types.flatMap(name => ['--event', name]);
-    const listen = ['--listen', `127.0.0.1:${port}`];
-    hub.child = spawn(process.env.WEBSSE, [...listen, ...events, ...flags], { stdio: ['ignore', 'pipe', 'inherit'] });
-    hub.ended = once(hub.child, 'exit');
-    const first = once(createInterface(hub.child.stdout), 'line');
-    const [line] = await Promise.race([first, hub.ended.then(([code]) => [`it ended with ${code}`])]);
-    hub.url = line.match(/http:\S+/)?.[0];
-    if (!hub.url) throw new Error('the hub does not listen: ' + line);
-    hub.port = Number(new URL(hub.url).port);
-    return hub;
+/** A program whose first line tells its address. */
+class Program {
+  async run(path, flags) {
+    this.child = spawn(path, flags, { stdio: ['ignore', 'pipe', 'inherit'] });
+    this.ended = once(this.child, 'exit');
+    const first = once(createInterface(this.child.stdout), 'line');
+    const [line] = await Promise.race([first, this.ended.then(([code]) => [`it ended with ${code}`])]);
+    const address = line.match(/http:\S+/)?.[0];
+    if (!address) throw new Error(`${path} does not listen: ${line}`);
+    this.url = new URL(address).origin;
+    this.port = Number(new URL(address).port);
+    return this;
   }
 
   /** Ends it as a crash does. */
   async kill() {
     this.child.kill('SIGKILL');
     await this.ended;
+  }
+}
+
+/** One of the examples. */
+export class Example extends Program {
+  static start(name, port = 0, before = []) {
+    return new Example().run(`${process.env.EXAMPLES}/${name}`, [...before, `127.0.0.1:${port}`]);
+  }
+}
+
+/** A hub with these event types. */
+export class Hub extends Program {
+  static start(types, flags = [], port = 0) {
+    const events = types.flatMap(name => ['--event', name]);
+    return new Hub().run(process.env.WEBSSE, ['--listen', `127.0.0.1:${port}`, ...events, ...flags]);
   }
 
   /** Publishes as somebody else would, by curl. */

@@ -205,6 +205,48 @@ test('the lines for curl do what they say', async () => {
   }
 });
 
+test('a long text in the form is published and copied whole, and costs no time at each key', async () => {
+  const { page } = tab;
+  const text = 'it\'s long '.repeat(50000);
+  await page.evaluate(text => {
+    document.querySelector('#data').value = text;
+    // The last of them is without the browser's own work for so long a text.
+    const times = Array.from({ length: 7 }, () => {
+      const start = performance.now();
+      document.querySelector('#data').dispatchEvent(new Event('input', { bubbles: true }));
+      document.querySelector('#curl').getBoundingClientRect();
+      return performance.now() - start;
+    });
+    window.slow = Math.min(...times);
+  }, text);
+  const slow = await page.evaluate(() => slow);
+  assert.ok(slow < 50, `a key takes ${slow} ms`);
+  const shown = await page.locator('#curl-publish').textContent();
+  assert.ok(shown.length < 6000 && shown.endsWith("…'"), shown.length);
+  await page.context().grantPermissions(['clipboard-read', 'clipboard-write']);
+  await page.evaluate(() => window.board = navigator.clipboard);
+  for (const way of ['by the clipboard', 'by a selection']) {
+    await page.evaluate(() => board.writeText(''));
+    await page.getByRole('button', { name: 'Copy: Publish' }).click();
+    let copied;
+    await eventually('it is copied', async () => copied = await page.evaluate(() => board.readText()));
+    assert.ok(copied.endsWith(`--data-urlencode 'data=${text.replaceAll("'", "'\\''")}'`), `${way}: ${copied.length} characters`);
+    await page.evaluate(() => Object.defineProperty(navigator, 'clipboard', { value: undefined }));
+  }
+  assert.equal(await page.locator('#curl-publish').textContent(), shown, 'it is cut again');
+  await page.click('#publish button');
+  await tab.until('#sent', text => text.startsWith('Accepted'));
+  await eventually('it is there', async () => (await tab.events()).length);
+  await page.getByRole('button', { name: 'Show all' }).click();
+  assert.ok(await page.locator('#events pre').first().textContent() === text);
+});
+
+test('one event is one event', async () => {
+  await hub.publish({ event: 'news', data: '1' });
+  await tab.until('#rate', text => text === '1 event/s, at most 1');
+  await tab.until('#rate', text => text === '0 events/s, at most 1');
+});
+
 test('a burst of 10,000 events is counted, and the last 500 are kept', async () => {
   // Less than what waits for a client that is slow, as a browser on a busy machine is.
   const total = 10000;

@@ -23,6 +23,8 @@ afterEach(async () => {
 });
 
 const open = async fragment => tab = await Tab.open(browser, hub.url + '/' + fragment);
+const focus = () => tab.page.evaluate(() => document.activeElement.id);
+const help = beginning => tab.until('#token-help', text => text.startsWith(beginning));
 const enter = async token => {
   await tab.page.fill('#token', token);
   await tab.page.press('#token', 'Enter');
@@ -31,17 +33,35 @@ const enter = async token => {
 test('it asks for the token, and for another one to publish', async () => {
   await open('');
   await tab.state('A token is needed');
-  await enter('wrong');
-  await tab.state('The token is not accepted');
-  await enter(TOKEN);
+  await help('It is one that the server was started with: --subscribe-token.');
+  assert.equal(await focus(), 'token');
+  // The last one cannot be sent at all.
+  for (const wrong of ['wrong', 'wrøng', 'не то']) {
+    await enter(wrong);
+    await tab.state('The token is not accepted');
+    await help('The token is not accepted. Give another.');
+    assert.equal(await tab.page.locator('#stats-state').innerText(), '');
+    assert.equal(await focus(), 'token');
+  }
+  await enter(` ${TOKEN} `);
   await tab.state('Open');
   assert.ok(await tab.page.locator('#token-form').isHidden());
   await tab.page.fill('#data', 'allowed');
   await tab.page.press('#data', 'Control+Enter');
   await tab.until('#token-for', text => text === 'The server asks for a token to publish');
+  await tab.until('#sent', text => text === 'A token to publish is needed');
+  await help('It is one that the server was started with: --publish-token.');
   await tab.state('Open');
+  assert.equal(await focus(), 'token');
+  for (const wrong of ['wrong', 'wrøng']) {
+    await enter(wrong);
+    await tab.until('#sent', text => text === 'The token is not accepted');
+    await help('The token is not accepted. Give another.');
+    assert.equal(await focus(), 'token');
+  }
   await enter(PUBLISH);
   await tab.shows('message', ['allowed']);
+  assert.equal(await focus(), 'data');
   assert.ok(await tab.page.locator('#token-form').isHidden());
   for (const line of ['listen', 'publish']) {
     await tab.until('#curl-' + line, text => text.includes(' -H "Authorization: Bearer $TOKEN" '));
@@ -65,4 +85,21 @@ test('a token for one type is good for that type, named in the fragment', async 
   await hub.publish({ event: 'news', data: 'not for this one' }, PUBLISH);
   await hub.publish({ event: 'weather', data: 'sun' }, PUBLISH);
   await tab.shows(undefined, ['sun']);
+});
+
+test('a token for one type alone: it says how to name that type', async () => {
+  await open(`#token=${WEATHER}`);
+  await tab.state('The token is not for all event types');
+  await help('The token is not for all event types. Name its types in the address, such as #event=news');
+  await tab.page.evaluate(token => location.hash = `token=${token}&event=weather`, WEATHER);
+  await tab.state('Open');
+  await hub.publish({ event: 'weather', data: 'sun' }, PUBLISH);
+  await tab.shows(undefined, ['sun']);
+});
+
+test('a token that cannot be sent, in the fragment, is not accepted either', async () => {
+  await open('#token=' + encodeURIComponent('не то'));
+  await tab.state('The token is not accepted');
+  await enter(TOKEN);
+  await tab.state('Open');
 });

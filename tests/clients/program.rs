@@ -114,7 +114,7 @@ impl Program {
             }
         };
         // The page is of another port, and so of another origin.
-        let policy = Policy::default().allow_origin("*");
+        let policy = Policy::default().allow_origin("*").unwrap();
         let desk = HttpServer::new().policy(policy).post("/seen", take);
         let desk = desk.bind("127.0.0.1:0").unwrap();
         let url = format!("http://{}/seen", desk.local_addr().unwrap());

@@ -229,10 +229,10 @@ fn add_requests_inside(table: &mut Table) {
 }
 
 fn add_contents(table: &mut Table) {
-    // NUL is data like any other; in a name or an id it cannot be sent.
-    table.add(Answered(200), form(b"data=%00"));
-    table.add(Answered(200), form(b"data=a\0b"));
-    table.add(Answered(200), typed(b"text/plain", b"\0"));
+    // NUL cannot be sent.
+    table.add(Answered(422), form(b"data=%00"));
+    table.add(Answered(422), form(b"data=a\0b"));
+    table.add(Answered(422), typed(b"text/plain", b"\0"));
     table.add(Answered(400), form(b"da\0ta=x"));
     table.add(Answered(422), form(b"data=x&id=%00"));
     table.add(Answered(422), form(b"data=x&retry=5%00"));

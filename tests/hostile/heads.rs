@@ -392,8 +392,8 @@ fn add_lengths(table: &mut Table) {
     table.add(Refused(&[414]), target("/%61".repeat(2049).as_bytes()));
     table.add(Answered(200), get(format!("{}: y", long(8000)).as_bytes()));
     table.add(Refused(&[431]), get(format!("{}: y", long(17_000)).as_bytes()));
-    table.add(Refused(&[431]), get("a:\r\n".repeat(64).as_bytes()));
-    table.add(Refused(&[431]), get("Host: a\r\n".repeat(64).as_bytes()));
+    table.add(Refused(&[431]), get("a:\r\n".repeat(100).as_bytes()));
+    table.add(Refused(&[431]), get("Host: a\r\n".repeat(100).as_bytes()));
     table.add(Refused(&[431]), get("a:\r\n".repeat(30_000).as_bytes()));
     table.add(Refused(&[431]), get(format!("X: y\r\n {}", long(20_000)).as_bytes()));
     table.add(Refused(&[400]), vec![0; 20_000]);

@@ -160,3 +160,30 @@ fn a_client_that_has_only_just_come_does_not_give_way_to_the_next() {
     newcomer.send([FIRST_PART, SECOND_PART].concat());
     assert_eq!(newcomer.answer().status, 404);
 }
+
+/// They are kept for more than two minutes otherwise.
+#[test]
+fn any_number_of_idle_connections_keep_nobody_out_and_the_longest_idle_gives_way() {
+    let _alone = alone();
+    let hub = small_hub();
+    let ask = "GET / HTTP/1.1\r\nHost: a\r\n\r\n";
+    let started = Instant::now();
+    let mut crowd: Vec<Client> = Vec::new();
+    let mut regular = hub.connect();
+    for _ in 0..10 * FEW {
+        crowd.push(hub.ask(ask));
+        assert_eq!(crowd.last_mut().unwrap().answer().status, 404);
+        // Idle for less long than the others, however often they come.
+        regular.send(ask);
+        assert_eq!(regular.answer().status, 404);
+    }
+    assert_eq!(status_in_two_parts(hub.connect()), 404, "with {} that are idle", crowd.len());
+    // The first to come have gone, in silence; the last may ask again.
+    for client in &mut crowd[..9 * FEW] {
+        client.assert_closed();
+    }
+    let last = crowd.last_mut().unwrap();
+    last.send(ask);
+    assert_eq!(last.answer().status, 404);
+    assert!(started.elapsed() < 4 * SOON, "{:?}", started.elapsed());
+}

@@ -64,6 +64,9 @@ fn json_lines_are_accepted_all_or_none_and_counted() {
     for (query, body, status, why) in [
         ("", "{\"data\":\"1\"}\nno", 400, "line 2: not a JSON object"),
         ("", "{\"data\":\"1\"}\n{\"event\":\"unknown\"}", 422, "message 2 of the batch"),
+        ("", "{\"data\":\"1\"}\n{\"id\":\"\u{e9}\"}", 422, "line 2: an id is printable ASCII"),
+        ("", "{\"retry\":2147483648}", 422, "line 1: retry is at most 2147483647"),
+        ("", "{\"data\":\"a\\u0000b\"}", 422, "line 1: data has no NUL"),
         ("?event=a", "{}", 400, "in the query"),
     ] {
         let answer = send(&hub, query, kind, body);

@@ -1,7 +1,7 @@
 //! The command and the README: what is printed there is what happens.
 #![cfg(all(feature = "cli", unix))]
 use std::{
-    net::{SocketAddr, TcpListener},
+    net::{Ipv6Addr, SocketAddr, TcpListener},
     process::{Command, Output},
 };
 
@@ -154,6 +154,36 @@ fn help_and_version_are_printed() {
         assert!(status.success());
         let text = String::from_utf8(stdout).unwrap();
         assert!(text.starts_with(beginning) && text.lines().all(|line| line.len() <= 80), "{text}");
+    }
+}
+
+/// A port that nothing listened on a moment ago.
+fn free_port() -> u16 {
+    TcpListener::bind("[::]:0").unwrap().local_addr().unwrap().port()
+}
+
+/// Whether the command answers at an address.
+#[track_caller]
+fn answers(address: SocketAddr) {
+    let request = "GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n";
+    assert_eq!(Client::ask(address, request).answer().status, 200, "{address}");
+}
+
+#[test]
+fn all_interfaces_are_listened_on_in_each_way_to_say_so() {
+    let both =
+        |port| [([127, 0, 0, 1], port).into(), SocketAddr::from((Ipv6Addr::LOCALHOST, port))];
+    for order in [["0.0.0.0", "[::]"], ["[::]", "0.0.0.0"]] {
+        let port = free_port();
+        let [first, second] = order.map(|host| format!("{host}:{port}"));
+        let mut hub = Running::start(websse().args(["--listen", &first, "--listen", &second]));
+        assert_eq!(hub.address().to_string(), first);
+        assert_eq!(hub.address().to_string(), second);
+        both(port).into_iter().for_each(answers);
+    }
+    for all in [":0", "[::]:0"] {
+        let mut hub = Running::start(websse().args(["--listen", all]));
+        both(hub.address().port()).into_iter().for_each(answers);
     }
 }
 

@@ -16,18 +16,18 @@ fn websse(arguments: &[&str], variables: &[(&str, &str)]) -> Running {
     Running::start(command.args(arguments).envs(variables.iter().copied()))
 }
 
-fn on_loopback(arguments: &[&str], variables: &[(&str, &str)]) -> (Running, SocketAddr) {
+pub(crate) fn on_loopback(arguments: &[&str], variables: &[(&str, &str)]) -> (Running, SocketAddr) {
     let mut running = websse(&[&["--listen", "127.0.0.1:0"], arguments].concat(), variables);
     let address = running.address();
     (running, address)
 }
 
 /// Ends it by a signal, and returns what it wrote to standard error.
-fn end(running: Running) -> String {
+pub(crate) fn end(running: Running) -> String {
     running.terminate().1
 }
 
-fn ask(address: SocketAddr, request: &str, fields: &str) -> Answer {
+pub(crate) fn ask(address: SocketAddr, request: &str, fields: &str) -> Answer {
     let mut client = Client::connect(address);
     let host = if fields.contains("Host: ") { "" } else { "Host: localhost\r\n" };
     client.send(format!("{request} HTTP/1.1\r\n{host}{fields}Content-Length: 0\r\n\r\n"));
@@ -96,12 +96,22 @@ fn on_loopback_only_its_own_names_and_pages_are_served() {
         (format!("Host: 127.0.0.1:{port}\r\n"), 200),
         (format!("Host: 127.0.0.1:{port}\r\nOrigin: http://127.0.0.1:{port}\r\n"), 200),
         ("Host: hub.example\r\n".to_owned(), 200),
+        ("Host: hub.example.\r\n".to_owned(), 200),
+        (format!("Host: app.localhost:{port}\r\n"), 200),
+        ("Host: 192.0.2.7\r\n".to_owned(), 200),
         ("Host: rebound.example\r\nOrigin: http://rebound.example\r\n".to_owned(), 403),
+        // Only a trusted proxy is believed.
+        ("Host: rebound.example\r\nX-Forwarded-Host: hub.example\r\n".to_owned(), 403),
         ("Host: localhost\r\nOrigin: http://evil.example\r\n".to_owned(), 403),
         ("Host: localhost\r\nOrigin: https://app.example\r\n".to_owned(), 200),
     ] {
         assert_eq!(ask(address, "POST /send?data=x", &fields).status, status, "{fields}");
     }
+    let rebound = "Host: rebound.example\r\n";
+    assert_eq!(ask(address, "GET /healthz", rebound).status, 200);
+    assert_eq!(ask(address, "GET /stats", rebound).status, 403);
+    let mut check = Client::ask(address, "OPTIONS / HTTP/1.0\r\n\r\n");
+    assert_eq!(check.head().status, 204);
 }
 
 #[test]

@@ -3,18 +3,18 @@
 //! | module | subject |
 //! |---|---|
 //! | `wire`, `round_trip` | what a stream carries, byte for byte |
-//! | `requests`, `requests_bodies`, `answers` | HTTP: what is understood, refused and answered |
+//! | `requests`, `requests_bodies`, `refused_messages`, `answers` | HTTP: what is understood, refused and answered |
 //! | `deadlines`, `dead_peers` | every wait on a client ends |
 //! | `resume` | clients that come back |
 //! | `embedding`, `embedding_http`, `subscriptions` | the library inside a program |
 //! | `batch`, `hooks`, `one_client` | the same: many messages, hooks, messages to one client |
 //! | `access`, `pages` | who may listen and publish |
 //! | `figures` | metrics, statistics, health |
-//! | `command`, `command_access`, `service`, `proxies` | the command, and what is before it |
+//! | `command`, `command_access`, `command_requests`, `service`, `proxies` | the command, and what is before it |
 //! | `examples` | each as its first lines say |
 //!
 //! Some need what not every machine has, and are ignored: `cargo test --features cli --test it --
-//! --ignored figures proxies service` runs them, and `dead_peers` one that takes half a minute.
+//! --ignored figures proxies service` runs them, and `dead_peers` one that takes a minute.
 //!
 //! What does not belong here is a program of its own: `load` and `stress` need a quiet machine,
 //! `hostile`, `starvation` and `stacks` count or use up what a process has, `logging` sets the logger
@@ -27,6 +27,7 @@ mod answers;
 mod batch;
 mod command;
 mod command_access;
+mod command_requests;
 mod dead_peers;
 mod deadlines;
 mod embedding;
@@ -38,6 +39,7 @@ mod independent;
 mod one_client;
 mod pages;
 mod proxies;
+mod refused_messages;
 mod requests;
 mod requests_bodies;
 mod resume;

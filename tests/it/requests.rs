@@ -112,7 +112,7 @@ fn a_head_over_a_limit_is_refused_with_the_status_for_that_limit() {
     refused_for_good(&hub, "target of 8193", &target(8193), &[414]);
     // It passes both limits, and either is told rightly.
     refused_for_good(&hub, "target of 40,000", &target(40_000), &[414, 431]);
-    refused_for_good(&hub, "65 fields", &fields(64), &[431]);
+    refused_for_good(&hub, "101 fields", &fields(100), &[431]);
     refused_for_good(&hub, "2000 fields", &fields(2000), &[431]);
     refused_for_good(&hub, "field of 17 KiB", &field(17 << 10), &[431]);
     refused_for_good(&hub, "field of 300 KiB", &field(300 << 10), &[431]);
@@ -120,7 +120,7 @@ fn a_head_over_a_limit_is_refused_with_the_status_for_that_limit() {
 
     for (name, raw) in [
         ("target of 8192", target(8192)),
-        ("64 fields", fields(63)),
+        ("100 fields", fields(99)),
         ("field of 15 KiB", field(15 << 10)),
     ] {
         assert_eq!(hub.ask(raw).answer().status, 200, "{name}");
@@ -284,6 +284,31 @@ fn a_stream_is_opened_by_every_form_of_a_good_request() {
         }
         assert_eq!(got.data.as_deref(), Some(name));
     }
+}
+
+#[test]
+fn a_misspelt_parameter_of_a_stream_is_told_the_right_name() {
+    let hub = hub();
+    for (name, right) in [
+        ("events=a", "event"),
+        ("Event=a", "event"),
+        ("event[]=a", "event"),
+        ("event%5B0%5D=a", "event"),
+        ("event=a&EVENT=b", "event"),
+        ("event=a&Replay=1", "replay"),
+        ("event=a&lasteventid=x", "last_event_id"),
+        ("event=a&Last-Event-ID=x", "last_event_id"),
+        ("event=a&LASTEVENTID", "last_event_id"),
+    ] {
+        let raw = head(&[&format!("GET /event?{name} HTTP/1.1"), "Host: a"]);
+        let (answer, _) = refused(&hub, name, &raw, &[400]);
+        let text = answer.text();
+        assert!(text.trim_end().ends_with(&format!("; it is written {right}")), "{name}: {text}");
+    }
+    let foreign = "event=a&access_token=x&_=17&type=b&eventually=c&id=7&lastEvent=x&=&events_of=x";
+    let mut client = hub.listen(&format!("?{foreign}"));
+    hub.publish(Message::new("x").event("a"));
+    assert_eq!(client.event().data.as_deref(), Some("x"));
 }
 
 #[test]

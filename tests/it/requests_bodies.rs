@@ -9,12 +9,12 @@ use support::Hub;
 use support::table::{accepted, refused, refused_for_good};
 use websse::http::{Request, Response};
 
-fn hub() -> Hub {
+pub(crate) fn hub() -> Hub {
     Hub::plain(&["", "a", "é", "x y", "probe"])
 }
 
 /// `POST /send` + `query` with these further head lines, and `body` as it is.
-fn post(query: &str, lines: &[&str], body: &[u8]) -> Vec<u8> {
+pub(crate) fn post(query: &str, lines: &[&str], body: &[u8]) -> Vec<u8> {
     let mut raw = format!("POST /send{query} HTTP/1.1\r\nHost: a\r\n");
     for line in lines {
         write!(raw, "{line}\r\n").unwrap();
@@ -24,13 +24,13 @@ fn post(query: &str, lines: &[&str], body: &[u8]) -> Vec<u8> {
 }
 
 /// `POST /send` + `query` with a body of this type.
-fn post_as(query: &str, kind: &str, body: &[u8]) -> Vec<u8> {
+pub(crate) fn post_as(query: &str, kind: &str, body: &[u8]) -> Vec<u8> {
     let kind = format!("Content-Type: {kind}");
     let length = format!("Content-Length: {}", body.len());
     post(query, &[&kind, &length], body)
 }
 
-const FORM: &str = "application/x-www-form-urlencoded";
+pub(crate) const FORM: &str = "application/x-www-form-urlencoded";
 const CHUNKED: &str = "Transfer-Encoding: chunked";
 const TOO_LARGE: usize = (1 << 20) + 1;
 
@@ -306,7 +306,8 @@ fn a_message_that_cannot_be_published_is_told_so() {
     let values = "retry=%2B5 retry=+5 retry=-1 retry=1.5 retry=1e3 retry=abc retry= retry=5s \
         retry=0x5 retry=%205 retry=5%20 retry=5%0A retry=%D9%A5 retry=99999999999999999999999999 \
         event=nope event=A event=* event=stream-gap event=error event=a%0Ab event=a%00 \
-        id=a%0Ab id=a%0D id=%00 id=a%09b id=+a id=a+ id=%7f";
+        id=a%0Ab id=a%0D id=%00 id=a%09b id=+a id=a+ id=%7f id=%C3%A9 id=a%F0%9F%98%80 id=%EF%BB%BF1 \
+        retry=2147483648 retry=18446744073709551615 retry=18446744073709551616";
     for values in values.split_whitespace().chain([long_id.as_str()]) {
         let query = format!("?data=x&{values}");
         refused(&hub, &query, &post(&query, &[], b""), &[422]);

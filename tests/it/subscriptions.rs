@@ -82,7 +82,7 @@ fn a_frame_tells_what_was_published() {
             id("id: 8"),
             "event: a\ndata: x\nid: 9\n: no",
         ),
-        ("a", "é\u{feff}\0\u{2028}", None, "é\u{feff}\0\u{2028}"),
+        ("a", "é\u{feff}\u{2028}", None, "é\u{feff}\u{2028}"),
     ]
     .into_iter()
     .enumerate()

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use support::sse::Item;
 use support::{Hub, SOON, shown};
-use websse::{EventId, Message, PublishError};
+use websse::{EventId, Message, MessageError, PublishError};
 
 /// An empty line may come as `data:` or as `data: `, which is the same to every client; the tests
 /// write the first.
@@ -100,7 +100,6 @@ fn every_kind_of_data_is_framed_line_by_line() {
             "data: a\ndata: event: b\ndata: retry: 1\ndata:\ndata:\n\n",
         ),
         ("UTF-8", "é€😀", "data: é€😀\n\n"),
-        ("NUL", "a\0b", "data: a\0b\n\n"),
         ("controls that end no line", "a\u{b}b\u{c}c\u{1f}", "data: a\u{b}b\u{c}c\u{1f}\n\n"),
         (
             "line ends of Unicode only",
@@ -127,7 +126,8 @@ fn the_fields_of_an_event_come_in_one_order() {
         (Message::new("x").event("é ü"), "event: é ü\ndata: x\n\n"),
         (Message::new("x").event("x: y"), "event: x: y\ndata: x\n\n"),
         (Message::new("x").id(id("7")), "data: x\nid: 7\n\n"),
-        (Message::new("x").id(id("é: 1")), "data: x\nid: é: 1\n\n"),
+        (Message::new("x").id(id("e: 1")), "data: x\nid: e: 1\n\n"),
+        (Message::new("x").retry(ms(2_147_483_647)), "data: x\nretry: 2147483647\n\n"),
         (Message::new("x").retry(ms(0)), "data: x\nretry: 0\n\n"),
         (Message::new("x").retry(ms(1500)), "data: x\nretry: 1500\n\n"),
         (
@@ -281,6 +281,36 @@ fn a_message_with_a_line_break_in_its_event_is_refused_and_nothing_of_it_is_sent
 }
 
 #[test]
+fn data_and_a_time_that_clients_read_differently_are_refused_and_not_sent() {
+    let hub = Hub::plain(&["", "a"]);
+    let mut client = hub.listen("?event=*");
+    for (message, error) in [
+        (Message::new("a\0b"), MessageError::DataNul),
+        (Message::new("\0").event("a"), MessageError::DataNul),
+        (
+            Message::new("").retry(Message::MAX_RETRY + Duration::from_millis(1)),
+            MessageError::RetryTooLong,
+        ),
+        (Message::new("").retry(Duration::MAX), MessageError::RetryTooLong),
+    ] {
+        assert_eq!(message.check(), Err(error.clone()), "{message:?}");
+        let refused = hub.server.publish(message.clone());
+        assert_eq!(refused, Err(PublishError::Message(error)), "{message:?}");
+    }
+    hub.publish(Message::new("next"));
+    assert_eq!(canonical(&client.event().raw), "data: next\n\n");
+}
+
+#[test]
+fn no_stream_begins_with_a_time_that_clients_cannot_keep() {
+    let hub = Hub::with(&[""], |builder| builder.retry(Duration::MAX), |http| http);
+    let mut client = hub.ask("GET /event HTTP/1.1\r\nHost: a\r\n\r\n");
+    client.head();
+    let beginning = String::from_utf8(client.piece()).unwrap();
+    assert!(beginning.starts_with(": websse\nretry: 2147483647\n"), "{beginning:?}");
+}
+
+#[test]
 fn an_id_that_would_not_come_back_as_it_was_is_refused() {
     let long = "x".repeat(257);
     let long_in_bytes = "é".repeat(129);
@@ -295,6 +325,10 @@ fn an_id_that_would_not_come_back_as_it_was_is_refused() {
         "a\u{1b}",
         "a\u{7f}",
         "a\u{85}b",
+        "é",
+        "a\u{ff}b",
+        "😀",
+        "\u{feff}a",
         " a",
         "a ",
         " ",
@@ -313,8 +347,8 @@ fn an_id_that_is_fit_is_sent_as_it_is() {
     let hub = Hub::plain(&[""]);
     let mut client = hub.listen("");
     let long = "x".repeat(256);
-    let long_in_bytes = "é".repeat(128);
-    for fit in ["0", "a b", "a:b", ":", "é😀", "{\"n\": 1}", "%0A", &long, &long_in_bytes] {
+    let printable: String = ('!'..='~').collect();
+    for fit in ["0", "a b", "a:b", ":", "{\"n\": 1}", "%0A", &long, &printable] {
         hub.publish(Message::new("x").id(id(fit)));
         let raw = client.event().raw;
         assert_eq!(canonical(&raw), format!("data: x\nid: {fit}\n\n"));

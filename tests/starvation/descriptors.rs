@@ -51,3 +51,38 @@ fn serve() {
     println!("http://{}", hub.addr());
     io::stdin().read_to_end(&mut Vec::new()).unwrap();
 }
+
+/// A browser that comes back, a proxy with a pool, and anybody who means harm keep connections.
+#[test]
+fn connections_that_are_only_kept_keep_no_stream_out() {
+    if is_alone() {
+        return serve();
+    }
+    let itself = "descriptors::connections_that_are_only_kept_keep_no_stream_out";
+    let mut command = Command::new("sh");
+    command.args(["-c", "ulimit -n 40 && exec \"$0\" \"$@\""]).arg(env::current_exe().unwrap());
+    let hub = Serving::start(alone(&mut command, itself));
+    let mut idle = Vec::new();
+    // Once no descriptor is left, the server keeps none of them.
+    loop {
+        let mut client = hub.ask(post("x"));
+        let answer = client.answer();
+        if answer.field("connection") == Some("close") {
+            break;
+        }
+        assert_eq!(answer.status, 200);
+        idle.push(client);
+        assert!(idle.len() < 40, "expected descriptors to run out");
+    }
+    assert!(idle.len() > 20, "expected more than {} connections", idle.len());
+    for _ in 0..10 {
+        let mut listener = None;
+        eventually(2 * SOON, "websse".to_owned(), || {
+            let client = listener.insert(hub.ask(get("/event?event=a")));
+            if client.head().status == 200 { client.preamble().0 } else { String::new() }
+        });
+        // Refused where it is accepted before its request is there: it cannot be waited for.
+        eventually(4 * SOON, 200, || hub.ask(post("heard")).answer().status);
+        assert_eq!(listener.unwrap().event().data.as_deref(), Some("heard"));
+    }
+}

@@ -26,7 +26,8 @@ usage: websse [--listen ADDRESS]... [--event NAME]... [FLAG]...
 pub(crate) const ENDPOINTS: &str = "\
 GET  /         the live page, for browsers
 GET  /event    streams events; ?event=NAME chooses a type, again another, * all
-               ?replay=N begins with the last N; Last-Event-ID resumes
+               ?replay=N begins with the last N; Last-Event-ID, or
+               ?last_event_id=ID, resumes
 POST /send     publishes: event, data, id, retry in the query or a form body,
                or JSON objects, one a line (application/x-ndjson)
 GET  /stats    figures, as JSON
@@ -188,7 +189,10 @@ pub(crate) fn help() -> String {
     push(
         &mut text,
         format_args!(
-            "\nTokens come as Authorization: Bearer TOKEN, a cookie websse_token=TOKEN, or\n\
+            "\n:PORT listens on all interfaces, IPv4 and IPv6. HOST:PORT listens on all\n\
+             addresses of the host. X-Forwarded-For and X-Forwarded-Host of a trusted\n\
+             proxy are believed: it has to set them, or to remove what a client sent.\n\n\
+             Tokens come as Authorization: Bearer TOKEN, a cookie websse_token=TOKEN, or\n\
              ?access_token=TOKEN. Each flag is an environment variable as well, --unix-mode\n\
              as WEBSSE_UNIX_MODE; several values stand between blanks, and the flag wins.\n\n\
              {ENDPOINTS}{EXAMPLES}"
@@ -241,6 +245,8 @@ mod tests {
     fn what_is_wrong_is_named_where_it_was_given_but_for_secrets() {
         for (arguments, variables, error) in [
             (&["--retry", "3"][..], &[][..], "--retry 3: \"3\" is not a time such as 15s"),
+            (&["--retry", "600h"], &[], "at most 2147483647ms"),
+            (&["--reconnect-spread", "600h"], &[], "at most 2147483647ms"),
             (&[], &[("WEBSSE_RETRY", "x")][..], "WEBSSE_RETRY x: \"x\" is not a time"),
             (&[], &[("WEBSSE_NO_PAGE", "maybe")], "either 1 or 0"),
             (&["--retry", "1s", "--retry", "2s"], &[], "more than once"),

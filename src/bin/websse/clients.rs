@@ -12,21 +12,32 @@ use websse::http::Request;
 /// Proxies that are trusted to name the client's address.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Proxies {
-    addresses: Vec<IpAddr>,
+    networks: Vec<Network>,
     /// Every peer over a Unix-domain socket is trusted.
     pub(crate) unix: bool,
 }
 
 impl Proxies {
-    /// Adds an address, or `unix`.
+    /// Adds an address, a network such as `10.0.0.0/8` (RFC 4632, section 3.1), or `unix`.
     pub(crate) fn add(&mut self, text: &str) -> Result<(), String> {
         if text == "unix" {
             self.unix = true;
             return Ok(());
         }
-        let wrong = |_| "neither an IP address nor unix".to_owned();
-        self.addresses.push(text.parse::<IpAddr>().map_err(wrong)?.to_canonical());
+        let network = Network::read(text).ok_or_else(|| {
+            "neither an IP address, nor a network such as 10.0.0.0/8, nor unix".to_owned()
+        })?;
+        self.networks.push(network);
         Ok(())
+    }
+
+    fn trusts(&self, address: Option<IpAddr>) -> bool {
+        address.map_or(self.unix, |address| self.networks.iter().any(|own| own.contains(address)))
+    }
+
+    /// Whether a request comes from one of them.
+    pub(crate) fn forwarded(&self, request: &Request) -> bool {
+        self.trusts(request.peer().map(|peer| peer.ip().to_canonical()))
     }
 
     /// The client's address. Behind trusted proxies it is the last address in `X-Forwarded-For`
@@ -35,7 +46,7 @@ impl Proxies {
         let mut address = request.peer().map(|peer| peer.ip().to_canonical());
         let named = request.headers("x-forwarded-for").collect::<Vec<_>>().into_iter().rev();
         let mut named = named.flat_map(|value| value.rsplit(|&byte| byte == b','));
-        while address.map_or(self.unix, |address| self.addresses.contains(&address)) {
+        while self.trusts(address) {
             let Some(next) = named.next() else {
                 break;
             };
@@ -46,6 +57,41 @@ impl Proxies {
             address = Some(next.to_canonical());
         }
         address.map(network)
+    }
+}
+
+/// The addresses that begin with the same bits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Network {
+    /// An IPv4 address is mapped into IPv6 (RFC 4291, section 2.5.5.2).
+    address: u128,
+    bits: u32,
+}
+
+impl Network {
+    fn read(text: &str) -> Option<Self> {
+        let (address, bits) = text.split_once('/').map_or((text, None), |(a, b)| (a, Some(b)));
+        let address: IpAddr = address.parse().ok()?;
+        let all = if address.is_ipv4() { 32 } else { 128 };
+        let bits = match bits {
+            Some(bits) if bits.bytes().all(|byte| byte.is_ascii_digit()) => bits.parse().ok()?,
+            Some(_) => return None,
+            None => all,
+        };
+        (bits <= all).then(|| Self { address: mapped(address), bits: bits + 128 - all })
+    }
+
+    fn contains(self, address: IpAddr) -> bool {
+        let differing = self.address ^ mapped(address);
+        // No shift is as wide as the number.
+        differing.checked_shr(128 - self.bits).unwrap_or(0) == 0
+    }
+}
+
+fn mapped(address: IpAddr) -> u128 {
+    match address {
+        IpAddr::V4(address) => address.to_ipv6_mapped().to_bits(),
+        IpAddr::V6(address) => address.to_bits(),
     }
 }
 
@@ -211,6 +257,40 @@ mod tests {
         let nobody = Proxies::default();
         let request = Request::new("GET", "/").expect("the target is good");
         assert_eq!(nobody.client(&request.with_header("X-Forwarded-For", "1.1.1.1")), None);
+    }
+
+    #[test]
+    fn a_network_has_the_addresses_that_begin_like_it() {
+        for (network, within, without) in [
+            ("10.0.0.0/8", "10.255.255.255", "11.0.0.0"),
+            ("10.1.2.3/8", "10.0.0.1", "9.255.255.255"),
+            ("192.0.2.128/25", "192.0.2.128", "192.0.2.127"),
+            ("192.0.2.1", "192.0.2.1", "192.0.2.0"),
+            ("192.0.2.1/32", "192.0.2.1", "192.0.2.3"),
+            ("0.0.0.0/0", "255.255.255.255", "2001:db8::1"),
+            ("2001:db8::/32", "2001:db8:ffff::1", "2001:db9::"),
+            ("2001:db8::1", "2001:db8::1", "2001:db8::2"),
+            ("2001:db8::1/128", "2001:db8::1", "2001:db8::"),
+            ("::ffff:10.0.0.0/104", "10.1.2.3", "11.1.2.3"),
+            ("::/0", "192.0.2.1", ""),
+        ] {
+            let read = Network::read(network).expect(network);
+            assert!(read.contains(ip(within)), "{within} in {network}");
+            assert!(without.is_empty() || !read.contains(ip(without)), "{without} in {network}");
+        }
+        for text in [
+            "",
+            "/8",
+            "10.0.0.0/",
+            "10.0.0.0/33",
+            "::/129",
+            "10.0.0.0/+8",
+            "10/8",
+            "::/ 8",
+            "10.0.0.0/255.0.0.0",
+        ] {
+            assert_eq!(Network::read(text), None, "{text}");
+        }
     }
 
     #[test]

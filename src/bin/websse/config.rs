@@ -3,9 +3,12 @@
 use std::{collections::HashMap, time::Duration};
 
 use log::LevelFilter;
-use websse::{Builder, Server, http::Limits};
+use websse::{
+    Builder, Server,
+    http::{Limits, Policy},
+};
 
-use crate::{clients::Proxies, listen::Address, tokens::Tokens};
+use crate::{clients::Proxies, listen::Place, tokens::Tokens};
 
 /// How lines of standard input are read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -24,7 +27,7 @@ pub(crate) enum Format {
 }
 
 pub(crate) struct Config {
-    pub(crate) listen: Vec<Address>,
+    pub(crate) listen: Vec<Place>,
     pub(crate) unix_mode: u32,
     pub(crate) events: Vec<String>,
     pub(crate) stdin: Option<Lines>,
@@ -34,8 +37,7 @@ pub(crate) struct Config {
     pub(crate) log_level: LevelFilter,
     pub(crate) publish_tokens: Vec<String>,
     pub(crate) subscribe_tokens: Vec<String>,
-    pub(crate) cors_origins: Vec<String>,
-    pub(crate) allow_hosts: Vec<String>,
+    pub(crate) policy: Policy,
     pub(crate) streams_per_address: Option<usize>,
     pub(crate) publishes_per_second: Option<u32>,
     pub(crate) proxies: Proxies,
@@ -62,8 +64,7 @@ impl Config {
             log_level: LevelFilter::Info,
             publish_tokens: Vec::new(),
             subscribe_tokens: Vec::new(),
-            cors_origins: Vec::new(),
-            allow_hosts: Vec::new(),
+            policy: Policy::default(),
             streams_per_address: None,
             publishes_per_second: None,
             proxies: Proxies::default(),

@@ -5,12 +5,15 @@
     reason = "setters that cannot fail stand beside those that can"
 )]
 
+use std::time::Duration;
+
+use websse::Message;
 #[cfg(feature = "redis")]
 use websse::redis::RedisConfig;
 
 use crate::{
     config::{Config, Format, Lines},
-    listen::Address,
+    listen::Place,
     units::{count, size, time},
 };
 
@@ -65,7 +68,7 @@ macro_rules! set {
 pub(crate) const GROUPS: &[(&str, &[Flag])] = &[
     ("", &[
         Flag { default: "127.0.0.1:8080",
-            ..many("listen", "ADDRESS", "HOST:PORT, or unix:PATH", listen) },
+            ..many("listen", "ADDRESS", "HOST:PORT, :PORT or unix:PATH", listen) },
         one("unix-mode", "OCTAL", "660", "permissions of a Unix-domain socket", unix_mode),
         many("event", "NAME", "an event type; the general one is always there", event),
         one("stdin", "text|json", "", "publish each line of standard input", stdin),
@@ -82,7 +85,7 @@ pub(crate) const GROUPS: &[(&str, &[Flag])] = &[
         many("cors-origin", "ORIGIN", "whose pages may listen and publish; * is all", cors_origin),
         one("streams-per-address", "N", "", "streams of one client at a time [any]", streams_per_address),
         one("publishes-per-second", "N", "", "of one client [any]", publishes_per_second),
-        many("trusted-proxy", "ADDRESS", "an IP or unix: its X-Forwarded-For is right", trusted_proxy),
+        many("trusted-proxy", "ADDRESS", "IP, IP/BITS or unix; its X-Forwarded-* is right", trusted_proxy),
         many("allow-host", "HOST", "a name to be asked by; on loopback its own are", allow_host),
     ]),
     ("limits of events and streams", &[
@@ -97,8 +100,8 @@ pub(crate) const GROUPS: &[(&str, &[Flag])] = &[
         one("history-all-bytes", "SIZE", "64MiB", "kept of all types", set!(server.history_all_bytes(size))),
         one("stall-timeout", "TIME", "10s", "how long a client may take nothing", set!(server.stall_timeout(time))),
         one("heartbeat", "TIME", "15s", "silence before a comment is sent", set!(server.heartbeat(time))),
-        one("retry", "TIME", "3s", "when browsers come back", set!(server.retry(time))),
-        one("reconnect-spread", "TIME", "0", "over which, after a shutdown", set!(server.reconnect_spread(time))),
+        one("retry", "TIME", "3s", "when browsers come back", set!(server.retry(retry_time))),
+        one("reconnect-spread", "TIME", "0", "over which, after a shutdown", set!(server.reconnect_spread(retry_time))),
         one("shutdown-timeout", "TIME", "10s", "to deliver what was accepted", shutdown_timeout),
     ]),
     #[cfg(feature = "redis")]
@@ -111,13 +114,13 @@ pub(crate) const GROUPS: &[(&str, &[Flag])] = &[
         one("connections", "N", "1024", "those that hold a thread", set!(limits.connections(count))),
         one("head-bytes", "SIZE", "16KiB", "request line and header fields", set!(limits.head_bytes(size))),
         one("target-bytes", "SIZE", "8KiB", "the request target", set!(limits.target_bytes(size))),
-        one("headers", "N", "64", "header fields", set!(limits.headers(count))),
+        one("headers", "N", "100", "header fields", set!(limits.headers(count))),
         one("body-bytes", "SIZE", "1MiB", "a body", set!(limits.body_bytes(size))),
         one("bodies-bytes", "SIZE", "64MiB", "all bodies at a time", set!(limits.bodies_bytes(size))),
         one("head-timeout", "TIME", "10s", "for a head", set!(limits.head_timeout(time))),
         one("body-timeout", "TIME", "30s", "for a body, and 1s for 16KiB", set!(limits.body_timeout(time))),
         one("write-timeout", "TIME", "10s", "for a client to take a response", set!(limits.write_timeout(time))),
-        one("idle-timeout", "TIME", "30s", "between two requests", set!(limits.idle_timeout(time))),
+        one("idle-timeout", "TIME", "130s", "between two requests", set!(limits.idle_timeout(time))),
         one("stack-bytes", "SIZE", "", "stack of a connection's thread [2MiB]", set!(limits.stack_bytes(size))),
     ]),
     ("instead of serving", &[
@@ -136,7 +139,7 @@ pub(crate) fn all() -> impl Iterator<Item = &'static Flag> {
 type Done = Result<(), String>;
 
 fn listen(config: &mut Config, text: &str) -> Done {
-    config.listen.push(Address::parse(text)?);
+    config.listen.push(Place::parse(text)?);
     Ok(())
 }
 
@@ -206,15 +209,12 @@ fn subscribe_token_file(config: &mut Config, path: &str) -> Done {
 }
 
 fn cors_origin(config: &mut Config, text: &str) -> Done {
-    if text != "*" && !text.contains("://") {
-        return Err("not an origin such as https://example.org".to_owned());
-    }
-    config.cors_origins.push(text.to_owned());
+    config.policy = config.policy.clone().allow_origin(text).map_err(|error| error.to_string())?;
     Ok(())
 }
 
 fn allow_host(config: &mut Config, text: &str) -> Done {
-    config.allow_hosts.push(text.to_owned());
+    config.policy = config.policy.clone().allow_host(text).map_err(|error| error.to_string())?;
     Ok(())
 }
 
@@ -231,6 +231,13 @@ fn publishes_per_second(config: &mut Config, text: &str) -> Done {
 
 fn trusted_proxy(config: &mut Config, text: &str) -> Done {
     config.proxies.add(text)
+}
+
+/// A time that clients are told to wait.
+fn retry_time(text: &str) -> Result<Duration, String> {
+    let most = Message::MAX_RETRY;
+    let time = time(text)?;
+    if time > most { Err(format!("at most {}ms", most.as_millis())) } else { Ok(time) }
 }
 
 fn shutdown_timeout(config: &mut Config, text: &str) -> Done {

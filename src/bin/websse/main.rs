@@ -101,13 +101,15 @@ fn serve(config: &Config) -> Result<(), String> {
     server.run().map_err(|error| error.to_string())?;
     let mut http = routes(config, &server)?;
     let mut bound = Vec::new();
-    for address in &config.listen {
-        let cannot = |error: io::Error| format!("cannot listen on {address}: {error}");
-        let mut one = address.listen(config.unix_mode).map_err(cannot)?;
-        if let Some(listener) = one.listener.take() {
-            http = http.policy(policy(config, &one.address)).serve(listener).map_err(cannot)?;
+    for place in &config.listen {
+        let cannot = |error: io::Error| format!("cannot listen on {place}: {error}");
+        for mut one in place.listen(config.unix_mode, &config.listen).map_err(cannot)? {
+            if let Some(listener) = one.listener.take() {
+                http =
+                    http.policy(policy(config, &one.address)?).serve(listener).map_err(cannot)?;
+            }
+            bound.push(one);
         }
-        bound.push(one);
     }
     print(&what_next(&bound, config))?;
     if let Some(lines) = config.stdin {
@@ -137,7 +139,7 @@ fn serve(config: &Config) -> Result<(), String> {
 
 fn routes(config: &Config, server: &Server) -> Result<HttpServer, String> {
     let (publish, subscribe) = config.tokens()?;
-    if publish.is_empty() && config.listen.iter().any(|address| !address.is_local()) {
+    if publish.is_empty() && config.listen.iter().any(|place| !place.is_local()) {
         warn!("whoever reaches this host may publish; --publish-token would restrict it");
     }
     let rate = config.publishes_per_second.map(Rate::new).map(Arc::new);
@@ -158,18 +160,24 @@ fn routes(config: &Config, server: &Server) -> Result<HttpServer, String> {
     let http = HttpServer::new().limits(config.limits.clone());
     let metrics = server.metrics_handler().with_http(&http).authorize(decide.clone());
     let stats = server.stats_handler().with_http(&http).authorize(decide.clone());
+    let send = AtOnce(server.send_message_handler().authorize(decide));
     let shows_page = config.page;
-    Ok(http
-        .get("/event", AtOnce(stream))
-        .post("/send", AtOnce(server.send_message_handler().authorize(decide)))
-        .get("/metrics", metrics)
-        .get("/stats", stats)
-        .get("/healthz", server.health_handler())
-        .get("/", move |request: &Request| root(request, shows_page)))
+    let http = http.post("/send", send.clone()).post("/send/", send);
+    let http = get(http, "/event", AtOnce(stream));
+    let http = get(http, "/metrics", metrics);
+    let http = get(http, "/stats", stats);
+    let http = get(http, "/healthz", server.health_handler());
+    Ok(http.get("/", move |request: &Request| root(request, shows_page)))
+}
+
+/// Mounts a handler at a path, with and without a slash at its end.
+fn get(http: HttpServer, path: &str, handler: impl Handler + Clone) -> HttpServer {
+    http.get(&format!("{path}/"), handler.clone()).get(path, handler)
 }
 
 /// A handler whose decisions take microseconds and never block, so that the accepting thread can
 /// run it by itself.
+#[derive(Clone)]
 struct AtOnce<H>(H);
 
 impl<H: Handler> Handler for AtOnce<H> {
@@ -212,19 +220,17 @@ fn check_rate(rate: Option<&Rate>, client: Option<IpAddr>) -> Result<(), Denied>
     rate.take(client, Instant::now()).map_err(later)
 }
 
-/// Which pages may use the server. On loopback it answers only to its own names: it refuses a page
-/// whose host name was pointed at it.
-fn policy(config: &Config, address: &Address) -> Policy {
-    let mut hosts = config.allow_hosts.clone();
+/// Which pages may use the server. On loopback it answers only to the names of this machine, and
+/// those that are allowed: it refuses a page whose host name was pointed at it.
+fn policy(config: &Config, address: &Address) -> Result<Policy, String> {
+    let mut policy = config.policy.clone();
     if let Address::Tcp(address) = address
         && address.ip().is_loopback()
     {
-        let own = address.to_string();
-        let own = own.rsplit_once(':').map_or(&*own, |(host, _)| host);
-        hosts.extend(["localhost", "127.0.0.1", "[::1]", own].map(str::to_owned));
+        policy = policy.allow_host("localhost").map_err(|error| error.to_string())?;
     }
-    let policy = hosts.into_iter().fold(Policy::default(), Policy::allow_host);
-    config.cors_origins.iter().fold(policy, Policy::allow_origin)
+    let proxies = config.proxies.clone();
+    Ok(policy.trust_forwarded_host(move |request| proxies.forwarded(request)))
 }
 
 /// Raises the limit of open descriptors as far as the system allows.

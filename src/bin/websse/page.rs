@@ -7,8 +7,8 @@ pub(crate) const PAGE: &str = include_str!("page.html");
 /// and no text becomes markup (trusted types). So what is published can do no harm even if the page
 /// has a bug. The hashes are those of its script and its style.
 pub(crate) const CSP: &str = "default-src 'none'; \
-    script-src 'sha256-KhPyhWVB15ZDaXuIUuSTygmoHY9oo6Hply0HiHPFdto='; \
-    style-src 'sha256-ganm568wIV+c0UMCVK87iErFJszGfLbIOvW47C2RFc4='; \
+    script-src 'sha256-Wb1wPMC2YlSCJ9Q6NqLji6E4mz7YCxTqr3BM9tGvhUg='; \
+    style-src 'sha256-sfmCMePjjB8PHHPOmBKRFukkYw/NZcApwMxCvJN6DXo='; \
     connect-src 'self'; img-src data:; base-uri 'none'; form-action 'none'; \
     frame-ancestors 'none'; require-trusted-types-for 'script'; trusted-types 'none'";
 

@@ -389,6 +389,18 @@ fn parse_length(text: &[u8]) -> Result<usize, Refusal> {
     Ok(text.iter().fold(0, digit))
 }
 
+/// The value of `Origin` in a head that is not complete, or not well formed: the page that sent it
+/// is to be let read the refusal.
+pub(super) fn origin_in(bytes: &[u8]) -> Option<&[u8]> {
+    let lines = bytes.split_inclusive(|&byte| byte == b'\n').skip(1);
+    let lines = lines.map_while(|line| line.strip_suffix(b"\n"));
+    let mut lines = lines.map(<[u8]>::trim_ascii_end).take_while(|line| !line.is_empty());
+    lines.find_map(|line| {
+        let (name, value) = line.split_at_checked("origin:".len())?;
+        name.eq_ignore_ascii_case(b"origin:").then(|| value.trim_ascii())
+    })
+}
+
 pub(super) fn malformed() -> Refusal {
     Refusal::new(400, "malformed request; an example: GET /event HTTP/1.1")
 }

@@ -1,0 +1,109 @@
+// The examples' own pages.
+import assert from 'node:assert/strict';
+import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { after, before, describe, test } from 'node:test';
+import { Example, eventually } from '../hub.mjs';
+import { Proxy } from '../proxy.mjs';
+import { engines, start } from '../engines.mjs';
+
+for (const engine of engines) describe(engine, () => {
+  let window;
+  before(async () => window = await start(engine));
+  after(() => window?.close());
+
+  /** Starts an example and a proxy before it, and opens its page. */
+  const open = async (context, name, ...rest) => {
+    const example = await Example.start(name, ...rest);
+    context.after(() => example.kill());
+    const proxy = await Proxy.start(example);
+    context.after(() => proxy.stop());
+    context.after(() => window.go('about:blank'));
+    await window.go(proxy.url);
+    await eventually('the page listens', () => proxy.streams.length);
+    return proxy;
+  };
+
+  for (const [name, where] of [['simple-websse', 'li'], ['progress', 'output']]) {
+    test(`${name}: a stream that is closed for good goes on with its last id`, async context => {
+      const proxy = await open(context, name);
+      const words = () => window.evaluate(where => [...document.querySelectorAll(where)].map(({ textContent }) => textContent), where);
+      await window.until('an event', where => /\d/.test(document.querySelector(where)?.textContent), where);
+      proxy.answer = ({ pathname }) => pathname === '/event' && 502;
+      proxy.cut();
+      await eventually('it is closed for good', () => proxy.streams.length === 2);
+      const before = await words();
+      proxy.answer = () => undefined;
+      await eventually('it goes on', async () => String(await words()) !== String(before));
+      const { parameters, lastId } = proxy.streams[2];
+      assert.match(parameters.get('last_event_id'), /^\w{13}-\d+$/);
+      assert.equal(lastId, undefined);
+      if (name === 'simple-websse') {
+        const seconds = (await words()).map(text => Number(text.replace('event ', '')));
+        assert.deepEqual(seconds, seconds.map((_, at) => seconds[0] + at), 'none is lost, none comes twice');
+      }
+    });
+  }
+
+  test('chat: what is said comes back once, and what cannot be sent is told', async context => {
+    const proxy = await open(context, 'chat');
+    const say = text => window.evaluate(text => {
+      const [form] = document.forms;
+      form.elements.name.value = 'Ann';
+      form.elements.text.value = text;
+      form.requestSubmit();
+    }, text);
+    const left = () => window.evaluate(() => document.forms[0].elements.text.value);
+    const lines = (...expected) => window.until('the lines ' + expected, expected =>
+      [...document.querySelectorAll('li')].map(({ textContent }) => textContent).join() === expected, expected.join());
+    await say('one');
+    await lines('Ann: one');
+    await window.until('the field is empty', () => document.forms[0].elements.text.value === '');
+    proxy.answer = ({ pathname }) => pathname === '/say' && [503, 'text/plain', 'not now'];
+    await say('two');
+    await window.says('output', 'Not sent: not now');
+    assert.equal(await left(), 'two');
+    // Closed for good, and so is every way.
+    proxy.answer = () => 502;
+    proxy.cut();
+    await eventually('it is closed for good', () => proxy.streams.length === 2);
+    proxy.answer = () => undefined;
+    await eventually('it is open again', () => proxy.streams.length === 3);
+    await say('three');
+    await lines('Ann: one', 'Ann: three');
+    await window.until('nothing is told', () => document.querySelector('output').textContent === '');
+    proxy.server.close();
+    proxy.cut();
+    await say('four');
+    await window.says('output', 'No answer, so it may not be sent');
+    assert.equal(await left(), 'four');
+  });
+
+  test('live-reload: a page is loaded again when a file changes, and right after a restart', async context => {
+    const directory = await mkdtemp(tmpdir() + '/websse-site-');
+    context.after(() => rm(directory, { recursive: true }));
+    const write = text => writeFile(directory + '/index.html', `<h1>${text}</h1>`);
+    await write('one');
+    let example = await Example.start('live-reload', 0, [directory]);
+    context.after(() => example.kill());
+    const proxy = await Proxy.start(example);
+    context.after(() => proxy.stop());
+    // Counts for each page anew.
+    proxy.answer = ({ pathname }) => {
+      if (pathname === '/') proxy.opened = 0;
+    };
+    await window.go(proxy.url);
+    context.after(() => window.go('about:blank'));
+    await window.says('h1', 'one');
+    await eventually('it is connected', () => proxy.opened === 1);
+    // Before any event: the page has no id to come back with.
+    await example.kill();
+    await write('two');
+    example = await Example.start('live-reload', 0, [directory]);
+    proxy.hub = example;
+    await window.says('h1', 'two');
+    await eventually('it is connected again', () => proxy.opened === 1);
+    await write('three');
+    await window.says('h1', 'three');
+  });
+});
