@@ -14,6 +14,8 @@ use support::{SOON, eventually, sse::Item};
 mod front;
 mod lines;
 mod proxy;
+mod race;
+mod relay;
 
 use front::{Front, Process};
 use proxy::{Kind, Proxy, pip, scratch};
