@@ -206,8 +206,14 @@ fn story(kind: Kind, program: &str, socket: &str) {
         assert_eq!(again.beginning(), "the hub is away");
         assert_eq!(again.item(), None);
     }
+    if kind == Kind::Varnish {
+        assert_eq!(again.item(), None, "closed");
+    }
     let meanwhile = kind.while_the_hub_is_away(socket != "tcp");
     assert_eq!(front.status(&["/healthz", "--max-time", "1"]), meanwhile);
+    if !matches!(kind, Kind::Nginx | Kind::Varnish) {
+        assert_eq!(front.status(&["/event", "--max-time", "1"]), meanwhile);
+    }
     let listen = if socket == "tcp" { &address } else { &listen };
     let (_hub, _) = self::hub(listen, trusted, &["--heartbeat", HEARTBEAT]);
     if meanwhile != "000" {
@@ -249,6 +255,7 @@ fn health(kind: Kind, program: &str) {
     eventually(4 * SOON, false, || proxy.is_healthy());
     if kind == Kind::HaProxy {
         assert_eq!(proxy.front.listen("127.0.0.2", None).beginning(), "the hub is away");
+        assert_eq!(proxy.front.status(&["/healthz"]), "503");
     }
     let (_hub, _) = self::hub(&address, "127.0.0.1", &[]);
     eventually(2 * SOON, true, || proxy.is_healthy());
