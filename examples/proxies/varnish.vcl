@@ -7,6 +7,8 @@ backend websse {
 }
 
 sub vcl_recv {
+    # Otherwise a client could say what it likes.
+    unset req.http.X-Forwarded-Host;
     # The stream: otherwise the first events wait until more follows.
     if (req.url ~ "^/event(\?|$)") {
         return (pipe);

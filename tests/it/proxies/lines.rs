@@ -118,7 +118,9 @@ fn goes_wrong(program: &str, kind: Kind, edit: (&str, &str), wrong: Without) {
     }
     // So that a heartbeat pushes nothing out.
     let heartbeat = if wrong == Without::Held { "15s" } else { HEARTBEAT };
-    let (_hub, address) = hub("127.0.0.1:0", "127.0.0.1", &["--heartbeat", heartbeat]);
+    // Nobody tells the hub which host was requested but `Host`.
+    let trusted = if wrong == Without::Refused { "127.0.0.99" } else { "127.0.0.1" };
+    let (_hub, address) = hub("127.0.0.1:0", trusted, &["--heartbeat", heartbeat]);
     let proxy = Proxy::start(kind, program, &address, &[edit]);
     let front = &proxy.front;
     let hub = Front { port: port_of(&address), host: front.host.clone() };

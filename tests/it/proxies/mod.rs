@@ -189,6 +189,9 @@ fn story(kind: Kind, program: &str, socket: &str) {
         let refusal = "2 streams of yours are open already";
         assert_eq!(front.curl("127.0.0.2", &claim).beginning(), refusal);
         assert_eq!(front.listen("127.0.0.3", None).beginning(), "websse");
+        // Nor has it a say in the name that it asks for.
+        let claim = ["/stats", "-H", "X-Forwarded-Host: evil.example"];
+        assert_eq!(front.status(&claim), "200");
     }
 
     for (origin, status) in [(&*front.host, "200"), ("evil.example", "403")] {

@@ -127,9 +127,10 @@ impl Kind {
                 format!("{{\n\tadmin off\n\tdefault_bind 127.0.0.1\n}}\n{example}")
             }
             Kind::Apache => {
-                let modules = ["mpm_event", "authz_core", "proxy", "proxy_http"].map(|name| {
-                    format!("LoadModule {name}_module /usr/lib/apache2/modules/mod_{name}.so\n")
-                });
+                let modules =
+                    ["mpm_event", "authz_core", "proxy", "proxy_http", "headers"].map(|name| {
+                        format!("LoadModule {name}_module /usr/lib/apache2/modules/mod_{name}.so\n")
+                    });
                 let own = format!("ServerRoot {here}\nServerName localhost\nPidFile {here}/pid\n");
                 let user = "User www-data\nGroup www-data\nErrorLog /dev/stderr\n";
                 let listen = format!("Listen 127.0.0.1:{port}\n");
