@@ -4,7 +4,10 @@ use std::{
     net::TcpListener,
     path::PathBuf,
     process::{self, Command, Stdio},
-    sync::atomic::{AtomicU32, Ordering},
+    sync::{
+        Mutex,
+        atomic::{AtomicU32, Ordering},
+    },
 };
 
 use support::{SOON, Scratch, eventually};
@@ -190,6 +193,9 @@ impl Kind {
     }
 }
 
+/// Held while a server for development starts, which keeps a processor busy.
+static STARTING: Mutex<()> = Mutex::new(());
+
 /// A directory of its own.
 pub(crate) fn scratch() -> Scratch {
     static MADE: AtomicU32 = AtomicU32::new(0);
@@ -262,12 +268,14 @@ impl Proxy {
         command.args(arguments).current_dir(directory).stdin(Stdio::null());
         command.stdout(file.try_clone().unwrap()).stderr(file);
         command.env("XDG_DATA_HOME", directory).env("XDG_CONFIG_HOME", directory);
+        // Also after a test that failed while it held it.
+        let _alone = kind.is_for_development().then(|| STARTING.lock());
         let mut process = Process(command.spawn().expect("the proxy is installed"));
         let host =
             if kind.is_for_development() { format!("localhost:{port}") } else { HOST.to_owned() };
         let front = Front { port, host };
         let admin = Front { port: admin, host: HOST.to_owned() };
-        eventually(6 * SOON, true, || {
+        eventually(12 * SOON, true, || {
             let log = fs::read_to_string(&log).unwrap();
             assert_eq!(process.0.try_wait().unwrap(), None, "it has ended: {log}");
             let status = front.status(&["/healthz", "--no-show-error", "--max-time", "5"]);
