@@ -62,7 +62,7 @@ mod debian {
     #[test]
     #[ignore = "needs haproxy"]
     fn haproxy_finds_out_by_its_check_that_the_hub_is_there() {
-        health(Kind::HaProxy, "haproxy");
+        health(Kind::HaProxy, "haproxy", &[]);
     }
 
     #[test]
@@ -127,7 +127,21 @@ mod others {
     #[test]
     #[ignore = "run examples/proxies/run"]
     fn envoy_finds_out_by_its_check_that_the_hub_is_there() {
-        health(Kind::Envoy, &pip("envoy"));
+        health(Kind::Envoy, &pip("envoy"), &[]);
+    }
+
+    #[test]
+    #[ignore = "run examples/proxies/run"]
+    fn haproxy_does_so_by_a_check_without_a_host() {
+        let host = "    http-check send meth GET uri /healthz ver HTTP/1.1 hdr Host hub.example\n";
+        let plain = [("option httpchk", "option httpchk GET /healthz"), (host, "")];
+        health(Kind::HaProxy, "haproxy", &plain);
+    }
+
+    #[test]
+    #[ignore = "run examples/proxies/run"]
+    fn envoy_does_so_by_a_check_with_the_name_of_its_cluster() {
+        health(Kind::Envoy, &pip("envoy"), &[("host: hub.example, ", "")]);
     }
 
     #[test]
@@ -249,9 +263,9 @@ fn two_nginx(hub: &str, edits: &[(&str, &str)]) -> [Proxy; 2] {
 }
 
 /// Only the check can tell that the hub is there again.
-fn health(kind: Kind, program: &str) {
+fn health(kind: Kind, program: &str, edits: &[(&str, &str)]) {
     let (hub, address) = hub("127.0.0.1:0", "127.0.0.1", &[]);
-    let proxy = Proxy::start(kind, program, &address, &[]);
+    let proxy = Proxy::start(kind, program, &address, edits);
     eventually(2 * SOON, true, || proxy.is_healthy());
     drop(hub);
     eventually(4 * SOON, false, || proxy.is_healthy());
