@@ -248,8 +248,8 @@
 //! # Behind a proxy
 //!
 //! Streams send `X-Accel-Buffering: no` and `Cache-Control: no-transform`, which nginx and others
-//! follow, so that events pass at once. Only one thing is left to configure: the proxy must allow a
-//! stream to be silent for longer than the [heartbeat](Builder::heartbeat); most do by default.
+//! follow, so that events pass at once. The proxy must allow a stream to be silent for longer than
+//! the [heartbeat](Builder::heartbeat); most do by default.
 //!
 //! A browser's `EventSource` closes for good if the proxy answers 502 or 503 while your program is
 //! restarted. Let the proxy wait meanwhile, or answer as below; or make a new `EventSource`, as
@@ -258,19 +258,16 @@
 //! A POST that a proxy sends over a kept connection is lost if the server closes it in the same
 //! moment: the proxy answers 502. So the server keeps idle connections for
 //! [130 s](http::Limits::idle_timeout), longer than nginx, Traefik and Caddy do. If your proxy
-//! keeps its connections longer (Envoy, Node's agents), set its limit below that.
+//! keeps its connections longer (Envoy, Node's agents), have it close them earlier.
 //!
-//! These configurations are tested with nginx 1.22, haproxy 2.6 and caddy 2.6, in front of the
-//! command as `websse --allow-host hub.example --trusted-proxy 127.0.0.1`, which takes the clients'
-//! addresses and the requested host from the proxy. With `--listen unix:/run/websse/socket
-//! --trusted-proxy unix`, replace `127.0.0.1:8080` by `unix:/run/websse/socket` (nginx),
-//! `unix@/run/websse/socket` (haproxy) or `unix//run/websse/socket` (caddy).
+//! The folder `examples/proxies` has short, tested configurations for nginx, haproxy, Caddy,
+//! Traefik, Envoy, Apache, Varnish and lighttpd, and for the development servers of Vite and
+//! webpack. Its README tells what each proxy does, and what goes wrong without which line. They are
+//! for the command as `websse --allow-host hub.example --trusted-proxy 127.0.0.1`, which takes the
+//! clients' addresses and the requested host from the proxy. This is nginx's, tested with 1.22 and
+//! 1.31:
 //!
 #![doc = concat!("```nginx\n", include_str!("../examples/proxies/nginx.conf"), "```")]
-//!
-#![doc = concat!("```text\n", include_str!("../examples/proxies/haproxy.cfg"), "```")]
-//!
-#![doc = concat!("```text\n", include_str!("../examples/proxies/Caddyfile"), "```")]
 //!
 //! # Small hosts
 //!

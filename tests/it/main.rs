@@ -14,7 +14,8 @@
 //! | `examples` | each as its first lines say |
 //!
 //! Some need what not every machine has, and are ignored: `cargo test --features cli --test it --
-//! --ignored figures proxies service` runs them, and `dead_peers` one that takes a minute.
+//! --ignored figures proxies::debian service` runs them, and `dead_peers` one that takes a minute.
+//! `examples/proxies/run` installs and runs the other `proxies`.
 //!
 //! What does not belong here is a program of its own: `load` and `stress` need a quiet machine,
 //! `hostile`, `starvation` and `stacks` count or use up what a process has, `logging` sets the logger
