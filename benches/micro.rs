@@ -44,7 +44,7 @@ mod quoted;
 mod socket;
 
 use broadcast::{
-    arrival::{Arrival, Resume, Via},
+    arrival::{Arrival, Form, Resume, Via},
     clock::Now,
     history::{History, HistoryLimits},
     inbox::queue::{Batch, Queue, Queued},
@@ -156,8 +156,9 @@ impl Shared {
     fn come(&mut self, kind: u32, wire: Sink, now: Now) {
         let subscribed = Subscribed::Types([kind].into());
         let seat = self.registry.register(Kind::Stream, subscribed, None).unwrap();
-        let (preamble, resume, via) = (b":\n\n".into(), Resume::default(), Via::Wire(wire));
-        self.subscribers.admit(Arrival { seat, preamble, resume, via }, now);
+        let (head, preamble) = (Vec::new(), ":\n".to_owned());
+        let (form, resume, via) = (Form::default(), Resume::default(), Via::Wire(wire));
+        self.subscribers.admit(Arrival { seat, head, preamble, form, resume, via }, now);
     }
 
     /// What the broadcaster does for one event.

@@ -6,6 +6,7 @@
 use std::ops::Range;
 
 use memchr::memchr;
+use support::chunks::Chunks;
 
 use super::latency::{Latencies, now};
 use crate::crowd::{Ear, Tally};
@@ -104,64 +105,11 @@ fn read_head(head: &[u8]) -> Result<(u16, Phase), String> {
     let phase = if status != 200 || !value("content-type").starts_with("text/event-stream") {
         Phase::Other
     } else if value("transfer-encoding").eq_ignore_ascii_case("chunked") {
-        Phase::Chunked(Chunks::Size(0))
+        Phase::Chunked(Chunks::default())
     } else {
         Phase::Stream
     };
     Ok((status, phase))
-}
-
-/// Where in a chunked body the client is.
-#[derive(Debug)]
-enum Chunks {
-    /// In the digits of a size.
-    Size(usize),
-    /// Behind them, before the line feed.
-    Extension(usize),
-    /// So much of a chunk is still to come.
-    Data(usize),
-    /// Before the line feed behind a chunk.
-    Behind,
-    End,
-}
-
-impl Chunks {
-    fn decode(
-        &mut self,
-        mut bytes: &[u8],
-        take: &mut impl FnMut(&[u8]) -> Result<(), String>,
-    ) -> Result<(), String> {
-        while let [first, rest @ ..] = bytes {
-            *self = match *self {
-                Self::Data(left) => {
-                    let (data, rest) = bytes.split_at(left.min(bytes.len()));
-                    take(data)?;
-                    bytes = rest;
-                    *self = Self::Data(left - data.len());
-                    if left == data.len() {
-                        *self = Self::Behind;
-                    }
-                    continue;
-                }
-                Self::Size(size) | Self::Extension(size) if *first == b'\n' => match size {
-                    0 => Self::End,
-                    size => Self::Data(size),
-                },
-                Self::Size(size) => match char::from(*first).to_digit(16) {
-                    Some(digit) if size < LONGEST << 8 => Self::Size(size * 16 + digit as usize),
-                    None if matches!(first, b'\r' | b';' | b' ') => Self::Extension(size),
-                    _ => return Err("no size of a chunk".into()),
-                },
-                Self::Extension(size) => Self::Extension(size),
-                Self::Behind if *first == b'\n' => Self::Size(0),
-                Self::Behind if *first == b'\r' => Self::Behind,
-                Self::Behind => return Err("no end of a chunk".into()),
-                Self::End => return Ok(()),
-            };
-            bytes = rest;
-        }
-        Ok(())
-    }
 }
 
 /// What one call of `hear` is about.

@@ -12,6 +12,7 @@ use socket2::{Domain, Socket, Type};
 use crate::{
     SOON,
     answer::Answer,
+    chunks::Chunks,
     is_nothing_yet, shown,
     sse::{Block, Item, Parser},
 };
@@ -32,6 +33,8 @@ pub struct Client {
     unread: Vec<u8>,
     /// The head of a stream was taken.
     is_stream: bool,
+    /// Set while a body comes in chunks: what is unread is their data.
+    chunks: Option<Chunks>,
     parser: Parser,
     was_reset: bool,
 }
@@ -43,7 +46,7 @@ impl<S: Into<Socket>> From<S> for Client {
         socket.set_write_timeout(Some(SOON)).unwrap();
         socket.set_read_timeout(Some(SOON)).unwrap();
         let (unread, parser) = (Vec::new(), Parser::default());
-        Client { socket, unread, is_stream: false, parser, was_reset: false }
+        Client { socket, unread, is_stream: false, chunks: None, parser, was_reset: false }
     }
 }
 
@@ -142,8 +145,37 @@ impl Client {
         let mut piece = [0; 16 * 1024];
         let most = most.min(piece.len());
         let count = self.socket.read(&mut piece[..most])?;
-        self.unread.extend_from_slice(&piece[..count]);
+        self.take_in(&piece[..count]);
         Ok(count)
+    }
+
+    fn take_in(&mut self, bytes: &[u8]) {
+        let Some(chunks) = &mut self.chunks else { return self.unread.extend_from_slice(bytes) };
+        let unread = &mut self.unread;
+        let mut add = |data: &[u8]| {
+            unread.extend_from_slice(data);
+            Ok(())
+        };
+        chunks
+            .decode(bytes, &mut add)
+            .unwrap_or_else(|error| panic!("{error}: {:?}", shown(bytes)));
+    }
+
+    /// Takes a head from what is unread, if all of it is there.
+    #[track_caller]
+    fn take_head(&mut self) -> Option<Answer> {
+        let head = Answer::take_head(&mut self.unread)?;
+        if head.field("transfer-encoding").is_some() {
+            self.chunks = Some(Chunks::default());
+            let behind = take(&mut self.unread);
+            self.take_in(&behind);
+        }
+        Some(head)
+    }
+
+    /// Whether a chunk has begun to come, and not ended.
+    fn is_within_a_chunk(&self) -> bool {
+        self.chunks.as_ref().is_some_and(|chunks| !chunks.is_at_rest())
     }
 
     /// Reads what there is, waiting for the first byte until `end`: 0 is the end of the
@@ -191,7 +223,7 @@ impl Client {
 
     pub fn try_head(&mut self, end: Instant) -> io::Result<Answer> {
         loop {
-            if let Some(head) = Answer::take_head(&mut self.unread) {
+            if let Some(head) = self.take_head() {
                 self.is_stream = head.is_stream();
                 return Ok(head);
             }
@@ -263,6 +295,7 @@ impl Client {
                 Ok(_) => {
                     let half = shown(self.parser.rest());
                     assert!(half.is_empty(), "the stream ends within a block: {half:?}");
+                    assert!(!self.is_within_a_chunk(), "the stream ends within a chunk");
                     return None;
                 }
                 Err(error) => {
@@ -277,7 +310,7 @@ impl Client {
     #[track_caller]
     pub fn has_head(&mut self) -> bool {
         if !self.is_stream
-            && let Some(head) = Answer::take_head(&mut self.unread)
+            && let Some(head) = self.take_head()
         {
             head.assert_stream();
             self.is_stream = true;
@@ -301,7 +334,7 @@ impl Client {
 
     /// Whether the beginning of a block is here, and not its end.
     pub fn is_within_a_block(&self) -> bool {
-        !self.parser.rest().is_empty()
+        !self.parser.rest().is_empty() || self.is_within_a_chunk()
     }
 
     /// Whether it ended, if it has, with a reset or in the middle of a block.
@@ -309,7 +342,7 @@ impl Client {
         self.was_reset || self.is_within_a_block()
     }
 
-    /// The comment and the `retry` with which every stream begins.
+    /// The comment and the `retry` with which every stream begins that is not a browser's.
     #[track_caller]
     pub fn preamble(&mut self) -> (String, Block) {
         let comment = match self.item_within(SOON) {

@@ -6,6 +6,7 @@
 //! | `hub.rs` | [`Hub`], a server with its handlers on a free port |
 //! | `client.rs` | [`Client`], strict and blocking: sends what it is told, sees every byte, has deadlines |
 //! | `answer.rs` | [`Answer`], a response |
+//! | `chunks.rs` | [`Chunks`](chunks::Chunks), a body in chunks |
 //! | `sse.rs` | the parser of event streams, stricter than a browser's |
 //! | `resume.rs` | clients that come back, and what they are told |
 //! | `table.rs` | requests that have to be refused, or accepted, one a row |
@@ -30,6 +31,7 @@ use std::{
 };
 
 mod answer;
+pub mod chunks;
 mod client;
 pub mod crowd;
 mod hub;

@@ -3,7 +3,9 @@
 
 use super::shown;
 
-/// What a stream carries: a comment line, or the fields up to a blank line.
+/// What a stream carries: a comment line, or the fields up to a blank line. The server's own fields,
+/// `retry` and `id` that stand before those of an event, need no blank line, and are a block of their
+/// own here.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Item {
     Comment(String),
@@ -60,6 +62,17 @@ impl Parser {
             let bom = !std::mem::replace(&mut self.started, true) && line.starts_with('\u{feff}');
             assert!(!bom, "a byte order mark first: {line:?}");
             let blank = line.is_empty();
+            if self.block.is_none() && (line.starts_with("retry: ") || line.starts_with("id: ")) {
+                let mut block = Block::default();
+                block.add(&line);
+                if block.retry.is_some()
+                    && let Some(id) = self.take_id()
+                {
+                    block.add(&id);
+                }
+                block.raw = self.cut();
+                return Some(Item::Block(block));
+            }
             if let Some(comment) = line.strip_prefix(':') {
                 assert!(self.block.is_none(), "a comment within a block: {line:?}");
                 let comment = comment.strip_prefix(' ').unwrap_or(comment).to_owned();
@@ -69,14 +82,24 @@ impl Parser {
                 self.block.get_or_insert_default().add(&line);
             }
             if blank {
-                // A blank line after a comment dispatches nothing.
                 let raw = self.cut();
-                if let Some(mut block) = self.block.take() {
-                    block.raw = raw;
-                    return Some(Item::Block(block));
-                }
+                // Some clients hand out an empty event.
+                let mut block =
+                    self.block.take().expect("a blank line ends the fields of an event");
+                block.raw = raw;
+                return Some(Item::Block(block));
             }
         }
+    }
+
+    /// Takes the next line if it is an id and is here.
+    fn take_id(&mut self) -> Option<String> {
+        let rest = std::str::from_utf8(&self.bytes[self.line..]).ok()?;
+        let (line, _) = rest.split_once('\n').filter(|(line, _)| line.starts_with("id: "))?;
+        let line = line.to_owned();
+        self.line += line.len() + 1;
+        self.searched = self.line;
+        Some(line)
     }
 
     /// Takes the bytes of the item that ends with the last line looked at.

@@ -2,11 +2,13 @@
 //!
 //! It accepts what the library promises to send and nothing else: lines end with CRLF in the head
 //! and with LF in the stream; a field is its name, a colon and one blank; fields come in the order
-//! event, data, id, retry; a comment stands before the fields of a block, never between them.
+//! event, data, retry, id; a comment stands before the fields of a block, never between them. The
+//! server's own `retry` and `id` stand before an event's fields, without a blank line.
 
 use std::io::BufRead;
 
 use super::payload::{self, Stamp};
+use crate::chunks::Chunks;
 
 /// No line is longer than an event that the library takes.
 const LONGEST_LINE: usize = 2 << 20;
@@ -49,7 +51,7 @@ pub enum Seen {
     },
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Phase {
     Status,
     Header,
@@ -78,6 +80,8 @@ pub struct Parser {
     /// `Content-Length`, and later what of it has not come yet. A stream has none, unless it only
     /// says that there is no room.
     body_left: Option<usize>,
+    /// Set if the body comes in chunks.
+    chunks: Option<Chunks>,
     /// The beginning of a line whose end has not come yet.
     partial: Vec<u8>,
     place: Place,
@@ -92,6 +96,7 @@ impl Parser {
             status: 0,
             is_event_stream: false,
             body_left: None,
+            chunks: None,
             partial: Vec::new(),
             place: Place::Start,
             is_named: false,
@@ -104,7 +109,11 @@ impl Parser {
     pub fn is_at_rest(&self) -> bool {
         let is_between_blocks = match self.phase {
             Phase::Status | Phase::Header => false,
-            Phase::Stream => self.place == Place::Start && self.partial.is_empty(),
+            Phase::Stream => {
+                self.place <= Place::Comment
+                    && self.partial.is_empty()
+                    && self.chunks.as_ref().is_none_or(Chunks::is_at_rest)
+            }
             Phase::Body => true,
         };
         is_between_blocks && self.body_left.is_none_or(|left| left == 0)
@@ -116,13 +125,29 @@ impl Parser {
     /// What is wrong with them. The parser is of no use then.
     pub fn feed(
         &mut self,
-        mut bytes: &[u8],
+        bytes: &[u8],
         names: &Names,
         see: &mut impl FnMut(Seen) -> Result<(), String>,
     ) -> Result<(), String> {
-        while !bytes.is_empty() {
+        let bytes = self.lines(bytes, names, see)?;
+        let Some(mut chunks) = self.chunks.take() else { return Ok(()) };
+        let decoded = chunks.decode(bytes, &mut |data| self.lines(data, names, see).map(|_| ()));
+        self.chunks = Some(chunks);
+        decoded
+    }
+
+    /// Takes whole lines and beginnings of lines. Returns what follows a head whose body comes in
+    /// chunks.
+    fn lines<'b>(
+        &mut self,
+        mut bytes: &'b [u8],
+        names: &Names,
+        see: &mut impl FnMut(Seen) -> Result<(), String>,
+    ) -> Result<&'b [u8], String> {
+        while !bytes.is_empty() && (self.chunks.is_none() || self.phase < Phase::Stream) {
             if self.phase == Phase::Body {
-                return self.count_body(bytes.len());
+                self.count_body(bytes.len())?;
+                return Ok(&[]);
             }
             let mut rest = bytes;
             let length = rest.skip_until(b'\n').map_err(|error| error.to_string())?;
@@ -149,7 +174,7 @@ impl Parser {
                 self.partial = line;
             }
         }
-        Ok(())
+        Ok(bytes)
     }
 
     fn count_body(&mut self, length: usize) -> Result<(), String> {
@@ -192,7 +217,8 @@ impl Parser {
         } else if name.eq_ignore_ascii_case("content-length") {
             self.body_left = Some(value.parse().ok()?);
         } else if name.eq_ignore_ascii_case("transfer-encoding") {
-            return None;
+            self.chunks = (value == "chunked").then(Chunks::default);
+            return self.chunks.is_some().then_some(());
         }
         Some(())
     }
@@ -246,12 +272,13 @@ impl Parser {
                 Names::Only(_) | Names::General => Err(wrong("an event nobody asked for", line)),
             };
         }
+        let is_own = self.place <= Place::Comment;
         if let Some(id) = line.strip_prefix(b"id: ") {
-            self.enter(Place::Id, line)?;
+            self.enter(if is_own { Place::Start } else { Place::Id }, line)?;
             return (!id.is_empty()).then_some(()).ok_or_else(|| wrong("an empty id", line));
         }
         if let Some(time) = line.strip_prefix(b"retry: ") {
-            self.enter(Place::Retry, line)?;
+            self.enter(if is_own { Place::Start } else { Place::Retry }, line)?;
             let is_number = !time.is_empty() && time.iter().all(u8::is_ascii_digit);
             return is_number.then_some(()).ok_or_else(|| wrong("no time to retry", line));
         }
@@ -259,7 +286,7 @@ impl Parser {
     }
 
     fn enter(&mut self, place: Place, line: &[u8]) -> Result<(), String> {
-        if self.place >= place {
+        if place > Place::Start && self.place >= place {
             return Err(wrong("a field out of order", line));
         }
         self.place = place;
@@ -279,7 +306,7 @@ impl Parser {
                 Err("an event without its name".into())
             }
             Some((stamp, bytes)) => see(Seen::Event { stamp, bytes }),
-            None if place == Place::Start => Err("a blank line after a blank line".into()),
+            None if place <= Place::Comment => Err("a blank line that ends no event".into()),
             None if is_named => Err("an event without data".into()),
             None => Ok(()),
         }
