@@ -107,8 +107,14 @@ fn a_stream_refused_for_now_lets_browsers_come_back() {
     assert_eq!(answer.status, 200);
     assert_eq!(answer.field("content-type"), Some("text/event-stream"));
     let body = String::from_utf8(answer.body).unwrap();
-    assert!(body.starts_with(": too many\nretry: ") && body.ends_with("\n\n"), "{body:?}");
+    let retry = body.strip_prefix(": too many\nretry: ").and_then(|rest| rest.strip_suffix('\n'));
+    assert!(retry.is_some_and(|retry| retry.parse::<u64>().is_ok()), "{body:?}");
     client.assert_closed();
+    let browser = "GET /event?event=a HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer soon\r\n\
+        User-Agent: Mozilla/5.0\r\n\r\n";
+    let body = hub.ask(browser).answer().text();
+    let begin = ": too many\nevent: stream-open\ndata: {}\nretry: ";
+    assert!(body.starts_with(begin) && body.ends_with("\n\n"), "{body:?}");
 }
 
 #[test]

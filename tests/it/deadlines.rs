@@ -1,5 +1,5 @@
 //! Every wait on a client ends: deadlines for head, body, answer and idleness, and limits on how
-//! many may be waited for (SPEC 16).
+//! many may be waited for.
 
 use std::sync::Mutex;
 use std::sync::mpsc::{self, Sender};

@@ -158,7 +158,7 @@ fn a_unix_socket_is_served_like_any_other() {
     };
     let mut listener = ask(GET);
     listener.head().assert_stream();
-    assert_eq!(listener.preamble().1.raw, b"retry: 3000\n\n");
+    assert_eq!(listener.preamble().1.raw, b"retry: 3000\n");
     let mut publisher = ask("");
     for _ in 0..2 {
         publisher.send(POST);

@@ -1,5 +1,5 @@
 //! Request heads, as they come from clients of every kind: what is understood, what is refused and
-//! how, and that a fresh client is served afterwards (SPEC 15). Bodies: `requests_bodies.rs`.
+//! how, and that a fresh client is served afterwards. Bodies: `requests_bodies.rs`.
 
 use support::table::{accepted, refused, refused_for_good};
 use support::{Answer, Hub, SOON, eventually};

@@ -1,5 +1,5 @@
 //! Request bodies and what they say: lengths, chunks, limits, forms, and the values of a message
-//! (SPEC 15). Heads: `requests.rs`.
+//!. Heads: `requests.rs`.
 
 use std::fmt::Write;
 use std::thread;

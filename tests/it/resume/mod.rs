@@ -324,6 +324,7 @@ fn at_shutdown_each_client_is_told_when_to_come_back() {
     let mut retries = HashSet::new();
     for reader in readers {
         let mut items = reader.join().unwrap();
+        items.retain(|item| matches!(item, Item::Block(_)));
         let Some(Item::Block(Block {
             event: None, data: None, id: None, retry: Some(retry), ..
         })) = items.pop()
