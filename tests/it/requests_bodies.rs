@@ -1,5 +1,5 @@
-//! Request bodies and what they say: lengths, chunks, limits, forms, and the values of a message
-//!. Heads: `requests.rs`.
+//! Request bodies and what they say: lengths, chunks, limits, forms, and the values of a message.
+//! Heads: `requests.rs`.
 
 use std::fmt::Write;
 use std::thread;

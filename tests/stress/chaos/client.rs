@@ -255,8 +255,9 @@ impl<'r> Listener<'r> {
 
     /// The preamble has the position that the client came with, or its first one.
     fn begin_at(&mut self, block: Block) {
-        let number = block.id.as_ref().and_then(|id| id.rsplit_once('-')?.1.parse().ok());
-        let Some(number) = number else {
+        // Where a read ends behind its first line, the second comes as a block of its own.
+        let Some(id) = &block.id else { return };
+        let Some(number) = id.rsplit_once('-').and_then(|(_, number)| number.parse().ok()) else {
             return self.wrong(&format!("a preamble without a position: {block:?}"));
         };
         if self.position.is_some_and(|position| position != number) {
