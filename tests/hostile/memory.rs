@@ -262,7 +262,7 @@ fn read_to(last: u64, mut client: Client) -> u64 {
     let mut next = || {
         let event = client.event_within(LONG);
         let data = event.data.unwrap();
-        let number: u64 = data.trim_start().parse().unwrap();
+        let number: u64 = data.trim_ascii_start().parse().unwrap();
         assert_eq!(data.len(), EVENT);
         assert_eq!(event.event, Some(format!("t{}", number % TYPES)));
         number
@@ -305,7 +305,7 @@ fn clients_that_ask_for_a_replay_and_do_not_read_it_leave_the_others_their_room(
     (0..5).for_each(|_| publish());
     assert_eq!(hub.server.stats().disconnected.behind, 0, "clients dropped for want of memory");
     for number in 0..published {
-        assert_eq!(slow.event().data.unwrap().trim_start(), number.to_string());
+        assert_eq!(slow.event().data.unwrap().trim_ascii_start(), number.to_string());
     }
     drop(stuck);
 }

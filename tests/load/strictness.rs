@@ -30,12 +30,18 @@ fn seen(response: &str, piece: usize) -> Result<(Vec<Seen>, bool), String> {
 }
 
 pub(crate) fn the_crowd_reads_a_stream_in_pieces_of_any_size() {
-    let stream = format!(
-        "{HEAD}: hello\nretry: 3000\n\nevent: x\ndata: {}\nid: a-1\n\n:\n\nevent: x\ndata: {}\n\
-         retry: 7\n\n",
-        payload::compose(0, 40),
-        payload::compose_for(Stamp { publisher: 3, counter: 1_234_567 }, 0),
-    );
+    let blocks = [
+        ": hello\nretry: 3000\nid: a-0\n".to_owned(),
+        format!("event: x\ndata: {}\nid: a-1\n\n", payload::compose(0, 40)),
+        ":\n".to_owned(),
+        format!(
+            "event: x\ndata: {}\nretry: 7\n\n",
+            payload::compose_for(Stamp { publisher: 3, counter: 1_234_567 }, 0)
+        ),
+    ];
+    let chunks: String =
+        blocks.iter().map(|block| format!("{:x}\r\n{block}\r\n", block.len())).collect();
+    let chunked = HEAD.replace("\r\n\r\n", "\r\nTransfer-Encoding: chunked\r\n\r\n");
     let event =
         |publisher, counter, bytes| Seen::Event { stamp: Stamp { publisher, counter }, bytes };
     let expected = [
@@ -45,10 +51,12 @@ pub(crate) fn the_crowd_reads_a_stream_in_pieces_of_any_size() {
         Seen::Comment,
         event(3, 1_234_567, 10),
     ];
-    for piece in 1..=stream.len() {
-        let (all, is_at_rest) = seen(&stream, piece).expect("a stream in good order");
-        assert_eq!(all, expected, "in pieces of {piece} bytes");
-        assert!(is_at_rest, "in pieces of {piece} bytes");
+    for stream in [HEAD.to_owned() + &blocks.concat(), chunked + &chunks] {
+        for piece in 1..=stream.len() {
+            let (all, is_at_rest) = seen(&stream, piece).expect("a stream in good order");
+            assert_eq!(all, expected, "in pieces of {piece} bytes");
+            assert!(is_at_rest, "in pieces of {piece} bytes");
+        }
     }
 }
 
@@ -67,7 +75,9 @@ pub(crate) fn the_crowd_notices_what_should_not_come() {
         (format!("data: {data}\nevent: x\n\n"), "out of order"),
         (format!("event: x\nid: 1\ndata: {data}\n\n"), "out of order"),
         (format!("event: x\n: beat\ndata: {data}\n\n"), "between fields"),
-        (format!("event: x\ndata: {data}\n\n\n"), "after a blank line"),
+        (format!("event: x\ndata: {data}\n\n\n"), "ends no event"),
+        (":\n\n".into(), "ends no event"),
+        ("retry: 1\n\n".into(), "ends no event"),
         ("event:x\n\n".into(), "no field"),
         (": a\rb\n\n".into(), "a CR"),
         ("retry: soon\n\n".into(), "no time"),
@@ -85,7 +95,7 @@ pub(crate) fn the_crowd_notices_what_should_not_come() {
         ("HTTP/1.1 200 OK\nA: b\r\n", "no CRLF"),
         ("HTTP/1.1 200 OK\r\nA b\r\n", "no header field"),
         (
-            "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nContent-Length: 3\r\n\r\n:\n\n:\n",
+            "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nContent-Length: 3\r\n\r\n:\n:\n",
             "more bytes",
         ),
         ("HTTP/1.1 503 Busy\r\nContent-Length: 1\r\n\r\nab", "more bytes"),

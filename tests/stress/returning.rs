@@ -76,7 +76,7 @@ fn read_to_the_end(mut client: Client, caught_up: &AtomicU64) -> u64 {
             None => {}
             Some("end") => return last,
             Some(data) => {
-                let number = data.trim_start().parse::<u64>();
+                let number = data.trim_ascii_start().parse::<u64>();
                 assert_eq!((number, data.len()), (Ok(last + 1), EVENT_BYTES), "after {last}");
                 last += 1;
                 caught_up.fetch_add(u64::from(last == MISSED), Ordering::Release);
