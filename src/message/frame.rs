@@ -270,10 +270,10 @@ pub(crate) enum Own {
 }
 
 impl Own {
-    fn begin(self, comment: &str) -> String {
+    fn begin(self) -> String {
         match self {
-            Self::Lines => format!(": {comment}\n"),
-            Self::Event => format!(": {comment}\nevent: {OPEN}\ndata: {{}}\n"),
+            Self::Lines => String::new(),
+            Self::Event => format!("event: {OPEN}\ndata: {{}}\n"),
         }
     }
 
@@ -288,7 +288,7 @@ impl Own {
     /// start at once; and the reconnection time, since a client may still have one from an earlier
     /// refusal.
     pub(crate) fn preamble(self, retry_millis: u64) -> String {
-        format!("{}retry: {retry_millis}\n", self.begin("websse"))
+        format!(": websse\n{}retry: {retry_millis}\n", self.begin())
     }
 
     /// The end of the first block: the client's position, so that the client can resume from it even
@@ -300,19 +300,19 @@ impl Own {
     /// A block that tells a client its position once more.
     #[cfg(feature = "outside-log")]
     pub(crate) fn new_position(self, id: &str) -> String {
-        format!("{}{}", self.begin("websse"), self.position(Some(id)))
+        self.begin() + &self.position(Some(id))
     }
 
     /// Sets the client's reconnection time, and nothing else.
     pub(crate) fn retry(self, millis: u64) -> String {
-        format!("{}{}", self.preamble(millis), self.end())
+        format!("{}retry: {millis}\n{}", self.begin(), self.end())
     }
 
     /// A stream that gives a reason and ends. The reconnection time is random, so that clients
     /// refused together do not return together.
     pub(crate) fn refusal(self, reason: &str) -> String {
         let retry = 2000 + RandomState::new().hash_one(0) % 8000;
-        format!("{}retry: {retry}\n{}", self.begin(reason), self.end())
+        format!(": {reason}\n{}retry: {retry}\n{}", self.begin(), self.end())
     }
 }
 

@@ -23,8 +23,8 @@ const texts = {
   'an image with a handler': '<img src=x onerror="document.title = \'executed\'"><svg onload=alert(1)><iframe srcdoc="<script>parent.alert(1)</script>">',
   'what would end the place it is in': '</pre></li></ol></script></style>--><script>alert(1)</script>&lt;b&gt;&amp;',
   'a template of the page\'s script': '${alert(1)} `; alert(1); //',
-  // CR and LF are line ends, and arrive as LF.
-  'control characters': points(0, 9) + points(0x0b, 0x0c) + points(0x0e, 0x1f) + points(0x7f, 0x9f) + '\u2028\u2029\ufeff',
+  // CR and LF are line ends, and arrive as LF; NUL is refused.
+  'control characters': points(1, 9) + points(0x0b, 0x0c) + points(0x0e, 0x1f) + points(0x7f, 0x9f) + '\u2028\u2029\ufeff',
   'marks that turn the direction': 'a\u202eb\u2066c\u200f\u061c\u2069\u202c אבג',
   'every Unicode plane': planes.map(plane => points(plane + 0x1000, plane + 0x1004) + points(plane + 0xfffd, plane + 0xffff)).join(''),
   'marks upon marks': 'Z' + '\u0335\u0321\u0489'.repeat(600),

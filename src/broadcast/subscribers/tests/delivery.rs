@@ -125,7 +125,7 @@ fn who_ends_is_told_when_to_come_back_each_at_a_time_of_its_own() {
     assert!(clients.iter().all(|client| !client.state().finished), "they are told first");
     let time = |client: &crate::broadcast::stream::scripted::Scripted| -> u64 {
         let received = client.received();
-        let time = received.strip_prefix("hello\nab\n: websse\nretry: ").expect("it is told");
+        let time = received.strip_prefix("hello\nab\nretry: ").expect("it is told");
         time.trim_end().parse().expect("a number")
     };
     let mut times: Vec<u64> = clients.iter().map(time).collect();

@@ -1,6 +1,5 @@
 // A stream's first block, as the three engines take it: the page's position, before any event. Firefox and
-// WebKit need an event with data for that, and do not get one yet: therefore this is not among the tests
-// that are run, by its name. `tests/browser/run engines/first-block.mjs` runs it.
+// WebKit note it only from an event with data.
 import assert from 'node:assert/strict';
 import { after, afterEach, before, beforeEach, describe, test } from 'node:test';
 import { Hub, eventually } from '../hub.mjs';
