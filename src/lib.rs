@@ -62,8 +62,15 @@
 //! `stream-gap`. Its data is JSON: the id `requested`, and the `oldest` id that is kept. All events
 //! that are left follow.
 //!
-//! Every stream begins with an id without data. Some third-party clients do not send back such an
-//! id: if they are cut off before their first event, they reconnect as if for the first time.
+//! Every stream begins with the client's position, so that a client that is cut off before its
+//! first event misses nothing either. A browser, recognised by its `User-Agent`, gets an event
+//! `stream-open` with `{}` as data, for which no page listens: Firefox and `WebKit` note no other
+//! id. Any other client gets a line `id:` in front of its first event, since some hand out an empty
+//! event for a block of its own. Of those, clients that note an id only with an event come back as
+//! if for the first time; `?stream-open=1` asks for the event.
+//!
+//! A stream comes in chunks and never ends of itself, so it is always cut without the last chunk:
+//! clients that come back only after an error do so after a shutdown and a refusal too.
 //!
 //! What to do on a `stream-gap` depends on what the events mean. If each event is complete in
 //! itself (a reading, a price), do nothing: the next one brings the page up to date. If a page adds

@@ -20,7 +20,8 @@ pub(crate) type TypeId = u32;
 /// Subscribes to every type, also to those registered later.
 const ALL: &str = "*";
 /// Names with a meaning of their own: `*` subscribes to all, `stream-gap` and `stream-open` are the
-/// server's own events, and an `EventSource` dispatches `open` and `error` by itself (HTML standard, 9.2.2).
+/// server's own events, and an `EventSource` dispatches `open` and `error` by itself (HTML
+/// standard, 9.2.2).
 const RESERVED: [&str; 5] = [ALL, frame::GAP, frame::OPEN, "open", "error"];
 
 /// [`Server::register_event`](crate::Server::register_event) refuses a name.

@@ -1,8 +1,9 @@
 //! Encodes a message into the bytes of the wire, once; all streams and the history share them.
 //!
 //! The format is that of the HTML standard, section 9.2.5: lines of `field: value`, each ended by
-//! LF, and a blank line that dispatches the event. Most clients get each frame as a chunk (RFC 9112,
-//! section 7.1): a frame's memory is the whole chunk, and clients without chunks get the inner part.
+//! LF, and a blank line that dispatches the event. Most clients get each frame as a chunk (RFC
+//! 9112, section 7.1): a frame's memory is the whole chunk, and clients without chunks get the
+//! inner part.
 
 use std::{
     hash::{BuildHasher, RandomState},
@@ -72,8 +73,8 @@ fn begin_chunk(mut buffer: Vec<u8>) -> Vec<u8> {
     buffer
 }
 
-/// Writes the line before the data that follows that room, and the line end behind them. Returns where
-/// the chunk begins.
+/// Writes the line before the data that follows that room, and the line end behind them. Returns
+/// where the chunk begins.
 fn end_chunk(buffer: &mut Vec<u8>) -> usize {
     let mut size = buffer.len() - CHUNK_LINE;
     let mut start = CHUNK_LINE - 2;
@@ -248,8 +249,8 @@ pub(crate) fn generated_id(epoch: &str, sequence: u64) -> String {
     format!("{epoch}-{sequence}")
 }
 
-/// A comment that keeps proxies from cutting a silent connection (HTML standard, 9.2.7). A blank line
-/// behind it would be an empty event to clients such as httpx-sse 0.4.3.
+/// A comment that keeps proxies from cutting a silent connection (HTML standard, 9.2.7). A blank
+/// line behind it would be an empty event to clients such as httpx-sse 0.4.3.
 pub(crate) const HEARTBEAT: &[u8] = b":\n";
 
 /// The event that tells a browser what is not for its program.

@@ -215,7 +215,8 @@ impl Shared {
             let fresh = &response[before.saturating_sub(2)..];
             counts.heartbeats += usize::from(find(fresh, b"\n:\n").is_some());
             let body = &response[body_at(&response)..];
-            if end.is_some() && !is_open && find(body, b"\n\n").is_some() {
+            let at = find(body, b"\nid: ").map_or(body.len(), |at| at + 1);
+            if end.is_some() && !is_open && body[at..].contains(&b'\n') {
                 is_open = true;
                 counts.streams += 1;
             }
@@ -234,7 +235,10 @@ fn read_head(client: &mut TcpStream) -> io::Result<Vec<u8>> {
         head.push(byte[0]);
     }
     head.push(b'\n');
-    if let Some(at) = find(&head, b"keep-alive") {
+    // A stream is the last response of its connection; other responses have to be, for this proxy.
+    if !head.starts_with(b"GET /event")
+        && let Some(at) = find(&head, b"keep-alive")
+    {
         head.splice(at..at + 10, *b"close");
     }
     Ok(head)

@@ -2,7 +2,7 @@
 //!
 //! | module | subject |
 //! |---|---|
-//! | `wire`, `round_trip` | what a stream carries, byte for byte |
+//! | `wire`, `framing`, `round_trip` | what a stream carries, byte for byte |
 //! | `requests`, `requests_bodies`, `refused_messages`, `answers` | HTTP: what is understood, refused and answered |
 //! | `deadlines`, `dead_peers` | every wait on a client ends |
 //! | `resume` | clients that come back |
@@ -35,6 +35,7 @@ mod embedding;
 mod embedding_http;
 mod examples;
 mod figures;
+mod framing;
 mod hooks;
 mod independent;
 mod one_client;

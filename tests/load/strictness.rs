@@ -39,8 +39,7 @@ pub(crate) fn the_crowd_reads_a_stream_in_pieces_of_any_size() {
             payload::compose_for(Stamp { publisher: 3, counter: 1_234_567 }, 0)
         ),
     ];
-    let chunks: String =
-        blocks.iter().map(|block| format!("{:x}\r\n{block}\r\n", block.len())).collect();
+    let chunks = blocks.each_ref().map(|block| format!("{:x}\r\n{block}\r\n", block.len()));
     let chunked = HEAD.replace("\r\n\r\n", "\r\nTransfer-Encoding: chunked\r\n\r\n");
     let event =
         |publisher, counter, bytes| Seen::Event { stamp: Stamp { publisher, counter }, bytes };
@@ -51,7 +50,7 @@ pub(crate) fn the_crowd_reads_a_stream_in_pieces_of_any_size() {
         Seen::Comment,
         event(3, 1_234_567, 10),
     ];
-    for stream in [HEAD.to_owned() + &blocks.concat(), chunked + &chunks] {
+    for stream in [HEAD.to_owned() + &blocks.concat(), chunked + &chunks.concat()] {
         for piece in 1..=stream.len() {
             let (all, is_at_rest) = seen(&stream, piece).expect("a stream in good order");
             assert_eq!(all, expected, "in pieces of {piece} bytes");

@@ -16,15 +16,8 @@ with httpx.Client(timeout=None) as client:
         try:
             with connect_sse(client, "GET", sys.argv[1], headers=headers) as source:
                 source.response.raise_for_status()
-                events = source.iter_sse()
-                # It takes each blank line for the end of an event: that of the preamble too, which
-                # has an id and no data, and those after comments, which have neither.
-                for preamble in events:
-                    last_id = preamble.id
-                    break
-                for event in events:
-                    if event.data or event.id != last_id:
-                        show(event.event, event.data, event.id)
+                for event in source.iter_sse():
+                    show(event.event, event.data, event.id)
                     last_id = event.id
         except httpx.TransportError as error:
             print(repr(error), file=sys.stderr)
