@@ -71,6 +71,8 @@ struct Reader {
     strict: Parser,
     /// The last id persists until another comes.
     last_id: String,
+    /// The reconnection time in front of the first event, whose block it belongs to.
+    first_retry: Option<u64>,
 }
 
 impl Reader {
@@ -81,6 +83,7 @@ impl Reader {
             independent: independent::Reader::new(client),
             strict: Parser::default(),
             last_id: String::new(),
+            first_retry: Some(3000),
         }
     }
 
@@ -112,11 +115,12 @@ fn round_trip(hub: &Hub, reader: &mut Reader, case: &Case) -> Result<(), TestCas
 
     let data = case.data.replace("\r\n", "\n").replace('\r', "\n");
     let general = matches!(case.event, "" | "message");
+    let first_retry = reader.first_retry.take();
     let expected = Event {
         event: if general { "message" } else { case.event }.to_owned(),
         data: data.clone(),
         id: reader.last_id.clone(),
-        retry: case.retry.map(Duration::from_millis),
+        retry: case.retry.or(first_retry).map(Duration::from_millis),
     };
     prop_assert_eq!(reader.independent.event(), expected);
 

@@ -104,9 +104,17 @@ pub(crate) fn the_crowd_notices_what_should_not_come() {
             other => panic!("{head:?}: expected a fault {reason:?}, got {other:?}"),
         }
     }
-    for cut in ["", "event: x\nda", ": half", ": no blank line\n"] {
-        let is_whole = seen(&format!("{HEAD}{cut}"), 9).expect("in good order so far").1;
-        assert_eq!(is_whole, cut.is_empty(), "whether a stream may end after {cut:?}");
+    for (end, may_end) in [
+        ("", true),
+        (": a comment\n", true),
+        ("retry: 1\nid: a-1\n", true),
+        (": half", false),
+        ("retry: 1", false),
+        ("event: x\nda", false),
+        ("event: x\n", false),
+    ] {
+        let is_whole = seen(&format!("{HEAD}{end}"), 9).expect("in good order so far").1;
+        assert_eq!(is_whole, may_end, "whether a stream may end after {end:?}");
     }
 }
 
