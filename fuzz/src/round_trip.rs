@@ -8,7 +8,7 @@
 use std::{io::Read, time::Duration};
 
 use websse::{
-    EventId, Message, PublishError, Server, Subscription,
+    EventId, Frame, Message, PublishError, Server, Subscription,
     http::{Handler, Request},
 };
 
@@ -22,7 +22,7 @@ const FRAME_BYTES: usize = 400;
 const KEPT_OF_A_TYPE: usize = 2;
 const DEADLINE: Duration = Duration::from_secs(20);
 /// Names that no type can have, since they mean something else.
-const RESERVED: [&str; 4] = ["*", "stream-gap", "open", "error"];
+const RESERVED: [&str; 5] = ["*", "stream-gap", "stream-open", "open", "error"];
 
 /// Publishes an input's messages, by a form and from the program in turn, for listeners: one that
 /// was there before, and two that come back, to all types and to the first.
@@ -34,8 +34,8 @@ pub fn check(input: &[u8]) {
     server.run().expect("there are threads");
     let mut live = server.subscribe(["*"]).expect("the server runs");
     let preamble = live.next().expect("a stream begins at once");
-    let position = EventSource::read(preamble.as_bytes()).position.unwrap_or_default();
-    let run = position.strip_suffix("-0").expect("nothing was published yet");
+    let run = preamble.id().unwrap_or_default();
+    let run = run.strip_suffix("-0").expect("nothing was published yet");
 
     let mut history = History::new(run, KEPT_OF_A_TYPE);
     for (number, fields) in parts[1..].chunks(4).enumerate() {
@@ -57,16 +57,18 @@ pub fn check(input: &[u8]) {
     let report = server.shutdown(DEADLINE);
     assert_eq!(report.undelivered, 0);
 
-    assert_eq!(read(preamble.as_bytes(), live), history.live(), "as it was published");
-    assert_eq!(read(b"", back), history.after(&last_id, None), "all after {last_id:?}");
+    assert_eq!(read(Some(preamble.clone()), live), history.live(), "as it was published");
+    assert_eq!(read(None, back), history.after(&last_id, None), "all after {last_id:?}");
     let kind = if kind.is_empty() { "message" } else { kind };
     let expected = history.after(&last_id, Some(kind));
-    assert_eq!(read(b"", back_to_one), expected, "{kind:?} after {last_id:?}");
+    assert_eq!(read(None, back_to_one), expected, "{kind:?} after {last_id:?}");
 }
 
-/// All that a listener gets until its end.
-fn read(beginning: &[u8], mut listener: Subscription) -> EventSource {
-    let mut stream = beginning.to_vec();
+/// All that a listener gets until its end. Its first block is ended here, so that it counts as well where
+/// no event ends it.
+fn read(first: Option<Frame>, mut listener: Subscription) -> EventSource {
+    let first = first.or_else(|| listener.next()).expect("a stream begins at once");
+    let mut stream = [first.as_bytes(), b"\n"].concat();
     listener.read_to_end(&mut stream).expect("a subscription does not fail");
     assert!(!stream.contains(&b'\r'), "lines end with LF: {}", stream.escape_ascii());
     with_gaps_read(EventSource::read(&stream))
