@@ -54,7 +54,8 @@ impl Coding {
         match self {
             Self::Plain => part.to_vec(),
             Self::Chunked => {
-                let mut buffer = begin_chunk(Vec::with_capacity(part.len() + 2 * CHUNK_LINE));
+                let mut buffer = Vec::with_capacity(CHUNK_LINE + part.len() + 2);
+                begin_chunk(&mut buffer);
                 buffer.extend_from_slice(part);
                 let start = end_chunk(&mut buffer);
                 buffer.split_off(start)
@@ -67,10 +68,9 @@ impl Coding {
 const CHUNK_LINE: usize = 2 * size_of::<usize>() + 2;
 
 /// Leaves room for the line before a chunk.
-fn begin_chunk(mut buffer: Vec<u8>) -> Vec<u8> {
+fn begin_chunk(buffer: &mut Vec<u8>) {
     buffer.clear();
     buffer.resize(CHUNK_LINE, 0);
-    buffer
 }
 
 /// Writes the line before the data that follows that room, and the line end behind them. Returns
@@ -230,7 +230,7 @@ impl Encoded {
 /// Completes a frame: adds an id with this position in the order, and the blank line. `buffer` is
 /// used only for its memory.
 pub(crate) fn seal(lines: &[u8], place: Option<(&str, u64)>, buffer: &mut Vec<u8>) -> Frame {
-    *buffer = begin_chunk(std::mem::take(buffer));
+    begin_chunk(buffer);
     buffer.extend_from_slice(lines);
     if let Some((epoch, sequence)) = place {
         buffer.extend_from_slice(b"id: ");
