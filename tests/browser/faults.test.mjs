@@ -1,31 +1,8 @@
 // The page loses nothing that can be had, and says what it lost, whatever happens to its connection.
 import assert from 'node:assert/strict';
-import { after, afterEach, before, beforeEach, test } from 'node:test';
-import { Hub, eventually } from './hub.mjs';
-import { Proxy } from './proxy.mjs';
-import { Tab, launch } from './browser.mjs';
-
-const TYPES = ['news', 'weather'];
-const FLAGS = ['--retry', '500ms'];
-
-let hub, proxy, browser, tab;
-before(async () => browser = await launch());
-after(() => browser?.close());
-beforeEach(async () => {
-  hub = await Hub.start(TYPES, FLAGS);
-  proxy = await Proxy.start(hub);
-});
-afterEach(async () => {
-  proxy.stop();
-  await hub.kill();
-  assert.deepEqual(await tab.close(), []);
-});
-
-const open = async (fragment = '') => tab = await Tab.open(browser, proxy.url + '/' + fragment);
-const numbers = (from, to) => Array.from({ length: to - from + 1 }, (_, at) => String(from + at));
-const publish = async texts => {
-  for (const data of texts) await hub.publish({ event: 'news', data });
-};
+import { test } from 'node:test';
+import { eventually } from './hub.mjs';
+import { TYPES, hub, numbers, open, proxy, publish, start, tab } from './proxied.mjs';
 
 test('a connection that is cut in the midst of an event goes on without loss or repeat', async () => {
   // The preamble and each of these events have some 40 bytes: both cuts are within an event.
@@ -97,8 +74,7 @@ test('a restart of the server is a gap, and told as one', async () => {
   const lastId = (await tab.events()).at(-1).id;
   await hub?.kill();
   await tab.state('Connection lost');
-  hub = await Hub.start([...TYPES, 'late'], FLAGS, hub.port);
-  proxy.hub = hub;
+  await start([...TYPES, 'late'], hub.port);
   await tab.state('Open');
   assert.equal(proxy.streams.at(-1).lastId, lastId);
   await eventually('the gap', async () => (await tab.events('stream-gap')).length);

@@ -1,33 +1,12 @@
 // A page whose network has gone says so and comes back; one that nobody looks at makes room for others.
 import assert from 'node:assert/strict';
-import { after, afterEach, before, beforeEach, test } from 'node:test';
-import { Hub, eventually } from './hub.mjs';
-import { Proxy } from './proxy.mjs';
-import { Tab, launch } from './browser.mjs';
+import { test } from 'node:test';
+import { eventually } from './hub.mjs';
+import { Tab } from './browser.mjs';
+import { browser, hub, numbers, open, proxy, publish, tab } from './proxied.mjs';
 
-const TYPES = ['news', 'weather'];
-const FLAGS = ['--retry', '500ms'];
-
-let hub, proxy, browser, tab;
-before(async () => browser = await launch());
-after(() => browser?.close());
-beforeEach(async () => {
-  hub = await Hub.start(TYPES, FLAGS);
-  proxy = await Proxy.start(hub);
-});
-afterEach(async () => {
-  proxy.stop();
-  await hub.kill();
-  assert.deepEqual(await tab.close(), []);
-});
-
-const open = async (fragment = '', options = {}) => tab = await Tab.open(browser, proxy.url + '/' + fragment, options);
 /** With shorter times than the page's own. */
 const hasty = times => ({ init: times => window.times = times, argument: times });
-const numbers = (from, to) => Array.from({ length: to - from + 1 }, (_, at) => String(from + at));
-const publish = async texts => {
-  for (const data of texts) await hub.publish({ event: 'news', data });
-};
 
 test('a network that has gone is told, and another connection opened', async () => {
   await open('', hasty({ POLL: 200, TIMEOUT: 300, SILENCE: 3000 }));
