@@ -5,7 +5,7 @@
 
 use std::ops::Range;
 
-use memchr::memchr;
+use memchr::{memchr, memmem};
 use support::chunks::Chunks;
 
 use super::latency::{Latencies, now};
@@ -46,7 +46,8 @@ impl Ear for Listener {
     type Figures = Latencies;
 
     fn new() -> Self {
-        let stream = Stream { line: Vec::new(), usual: 1, between: 0, progress: Vec::new() };
+        let (line, progress) = (Vec::new(), Vec::new());
+        let stream = Stream { line, usual: 1, between: 0, chunk: (0, 0), progress };
         Self { phase: Phase::Head(Vec::new()), stream }
     }
 
@@ -77,7 +78,7 @@ impl Ear for Listener {
         match &mut self.phase {
             Phase::Stream => self.stream.take(bytes, &mut hearing),
             Phase::Chunked(chunks) => {
-                chunks.decode(bytes, &mut |data| self.stream.take(data, &mut hearing))
+                chunks.decode(bytes, &mut |data| self.stream.take_chunk(data, &mut hearing))
             }
             Phase::Head(_) | Phase::Other => Ok(()),
         }
@@ -128,6 +129,8 @@ struct Stream {
     /// likely the same next time, and then nothing else needs to be looked at.
     usual: usize,
     between: usize,
+    /// The same for a chunk with one event: its length, and where in it the line of data is.
+    chunk: (usize, usize),
     progress: Vec<Progress>,
 }
 
@@ -155,6 +158,25 @@ impl Stream {
             bytes = &bytes[length..];
         }
         self.lines(bytes, hearing)
+    }
+
+    /// Takes the data of a chunk, or a part of it.
+    fn take_chunk(&mut self, chunk: &[u8], hearing: &mut Hearing<'_>) -> Result<(), String> {
+        let (length, at) = self.chunk;
+        if self.line.is_empty()
+            && chunk.len() == length
+            && let Some(line) = self.usual_line(&chunk[at..])
+            && chunk.ends_with(b"\n\n")
+        {
+            return self.event(&chunk[at + "data: ".len()..at + line - 1], hearing);
+        }
+        let events = hearing.tally.events;
+        self.take(chunk, hearing)?;
+        if hearing.tally.events == events + 1 && chunk.ends_with(b"\n\n") {
+            let at = memmem::find(chunk, b"data: ").unwrap_or_default();
+            self.chunk = (chunk.len(), at);
+        }
+        Ok(())
     }
 
     fn lines(&mut self, bytes: &[u8], hearing: &mut Hearing<'_>) -> Result<(), String> {

@@ -42,6 +42,12 @@ impl Chunks {
         take: &mut impl FnMut(&[u8]) -> Result<(), String>,
     ) -> Result<(), String> {
         while let [first, rest @ ..] = bytes {
+            if let Place::Size(0) = self.0
+                && let Some((size, length)) = whole_size(bytes)
+            {
+                (self.0, bytes) = (Place::Data(size), &bytes[length..]);
+                continue;
+            }
             self.0 = match self.0 {
                 Place::Data(left) => {
                     let (data, rest) = bytes.split_at(left.min(bytes.len()));
@@ -63,6 +69,11 @@ impl Chunks {
                     _ => return Err("no size of a chunk".into()),
                 },
                 Place::Extension(size) => Place::Extension(size),
+                Place::Behind if bytes.starts_with(b"\r\n") => {
+                    bytes = &bytes[2..];
+                    self.0 = Place::Size(0);
+                    continue;
+                }
                 Place::Behind if *first == b'\n' => Place::Size(0),
                 Place::Behind if *first == b'\r' => Place::Behind,
                 Place::Behind => return Err("no end of a chunk".into()),
@@ -72,4 +83,18 @@ impl Chunks {
         }
         Ok(())
     }
+}
+
+/// A size that is there whole with its line's end, and the length of that line. The last chunk's
+/// size is none.
+fn whole_size(bytes: &[u8]) -> Option<(usize, usize)> {
+    let mut size = 0;
+    for (index, byte) in bytes.iter().enumerate().take(6) {
+        match char::from(*byte).to_digit(16) {
+            Some(digit) => size = size * 16 + digit as usize,
+            None if size > 0 && bytes[index..].starts_with(b"\r\n") => return Some((size, index + 2)),
+            None => return None,
+        }
+    }
+    None
 }
