@@ -46,8 +46,10 @@ impl Ear for Listener {
     type Figures = Latencies;
 
     fn new() -> Self {
-        let (line, progress) = (Vec::new(), Vec::new());
-        let stream = Stream { line, usual: 1, between: 0, chunk: (0, 0), progress };
+        let (line, size, progress) = (Vec::new(), Vec::new(), Vec::new());
+        // None is so long.
+        let chunk = Usual { length: usize::MAX, data: 0, end: 0 };
+        let stream = Stream { line, usual: 1, between: 0, chunk, size, progress };
         Self { phase: Phase::Head(Vec::new()), stream }
     }
 
@@ -77,9 +79,14 @@ impl Ear for Listener {
         let mut hearing = Hearing { wanted, tally, latencies, now: now() };
         match &mut self.phase {
             Phase::Stream => self.stream.take(bytes, &mut hearing),
-            Phase::Chunked(chunks) => {
-                chunks.decode(bytes, &mut |data| self.stream.take_chunk(data, &mut hearing))
-            }
+            Phase::Chunked(chunks) => loop {
+                if chunks.is_at_rest() {
+                    bytes = self.stream.take_usual_chunks(bytes, &mut hearing)?;
+                }
+                let before = bytes;
+                let Some(data) = chunks.next(&mut bytes)? else { return Ok(()) };
+                self.stream.take_chunk(data, before, &mut hearing)?;
+            },
             Phase::Head(_) | Phase::Other => Ok(()),
         }
     }
@@ -129,9 +136,19 @@ struct Stream {
     /// likely the same next time, and then nothing else needs to be looked at.
     usual: usize,
     between: usize,
-    /// The same for a chunk with one event: its length, and where in it the line of data is.
-    chunk: (usize, usize),
+    /// The same for a chunk with one event, and the line of its size.
+    chunk: Usual,
+    size: Vec<u8>,
     progress: Vec<Progress>,
+}
+
+/// A chunk, its size and its end included.
+#[derive(Clone, Copy, Debug)]
+struct Usual {
+    length: usize,
+    /// Where its line of data begins, and where that ends.
+    data: usize,
+    end: usize,
 }
 
 /// How far a client is in the events of one type.
@@ -160,21 +177,46 @@ impl Stream {
         self.lines(bytes, hearing)
     }
 
-    /// Takes the data of a chunk, or a part of it.
-    fn take_chunk(&mut self, chunk: &[u8], hearing: &mut Hearing<'_>) -> Result<(), String> {
-        let (length, at) = self.chunk;
-        if self.line.is_empty()
-            && chunk.len() == length
-            && let Some(line) = self.usual_line(&chunk[at..])
-            && chunk.ends_with(b"\n\n")
+    /// Takes chunks with one event as long as they are like the last such one, and gives what is
+    /// behind them.
+    fn take_usual_chunks<'b>(
+        &mut self,
+        mut bytes: &'b [u8],
+        hearing: &mut Hearing<'_>,
+    ) -> Result<&'b [u8], String> {
+        let Usual { length, data, end } = self.chunk;
+        while let Some((chunk, rest)) = bytes.split_at_checked(length)
+            && self.line.is_empty()
+            && chunk.starts_with(&self.size)
+            && chunk[data..].starts_with(b"data: ")
+            && chunk[end] == b'\n'
+            && chunk.ends_with(b"\n\n\r\n")
         {
-            return self.event(&chunk[at + "data: ".len()..at + line - 1], hearing);
+            self.event(&chunk[data + "data: ".len()..end], hearing)?;
+            bytes = rest;
         }
+        Ok(bytes)
+    }
+
+    /// Takes the data of a chunk, or a part of it. It stands in `bytes`.
+    fn take_chunk(
+        &mut self,
+        data: &[u8],
+        bytes: &[u8],
+        hearing: &mut Hearing<'_>,
+    ) -> Result<(), String> {
         let events = hearing.tally.events;
-        self.take(chunk, hearing)?;
-        if hearing.tally.events == events + 1 && chunk.ends_with(b"\n\n") {
-            let at = memmem::find(chunk, b"data: ").unwrap_or_default();
-            self.chunk = (chunk.len(), at);
+        self.take(data, hearing)?;
+        if hearing.tally.events != events + 1 {
+            return Ok(());
+        }
+        let size = format!("{:x}\r\n", data.len());
+        if bytes.starts_with(size.as_bytes())
+            && let Some(at) = memmem::find(data, b"\ndata: ")
+        {
+            let (length, data) = (size.len() + data.len() + 2, size.len() + at + 1);
+            self.chunk = Usual { length, data, end: data + self.usual - 1 };
+            self.size = size.into_bytes();
         }
         Ok(())
     }

@@ -41,24 +41,33 @@ impl Chunks {
         mut bytes: &[u8],
         take: &mut impl FnMut(&[u8]) -> Result<(), String>,
     ) -> Result<(), String> {
-        while let [first, rest @ ..] = bytes {
-            if let Place::Size(0) = self.0
-                && let Some((size, length)) = whole_size(bytes)
-            {
-                (self.0, bytes) = (Place::Data(size), &bytes[length..]);
-                continue;
+        while let Some(data) = self.next(&mut bytes)? {
+            take(data)?;
+        }
+        Ok(())
+    }
+
+    /// The next data in these bytes, which are taken off them: a chunk's, or what there is of it.
+    ///
+    /// # Errors
+    /// What is wrong with them.
+    pub fn next<'b>(&mut self, bytes: &mut &'b [u8]) -> Result<Option<&'b [u8]>, String> {
+        while let [first, rest @ ..] = *bytes {
+            if let Place::Data(left) = self.0 {
+                let (data, rest) = bytes.split_at(left.min(bytes.len()));
+                *bytes = rest;
+                self.0 = if data.len() < left {
+                    Place::Data(left - data.len())
+                } else if let Some(rest) = rest.strip_prefix(b"\r\n") {
+                    *bytes = rest;
+                    Place::Size(0)
+                } else {
+                    Place::Behind
+                };
+                return Ok(Some(data));
             }
+            *bytes = rest;
             self.0 = match self.0 {
-                Place::Data(left) => {
-                    let (data, rest) = bytes.split_at(left.min(bytes.len()));
-                    take(data)?;
-                    bytes = rest;
-                    self.0 = Place::Data(left - data.len());
-                    if left == data.len() {
-                        self.0 = Place::Behind;
-                    }
-                    continue;
-                }
                 Place::Size(size) | Place::Extension(size) if *first == b'\n' => match size {
                     0 => Place::End,
                     size => Place::Data(size),
@@ -69,32 +78,12 @@ impl Chunks {
                     _ => return Err("no size of a chunk".into()),
                 },
                 Place::Extension(size) => Place::Extension(size),
-                Place::Behind if bytes.starts_with(b"\r\n") => {
-                    bytes = &bytes[2..];
-                    self.0 = Place::Size(0);
-                    continue;
-                }
                 Place::Behind if *first == b'\n' => Place::Size(0),
                 Place::Behind if *first == b'\r' => Place::Behind,
                 Place::Behind => return Err("no end of a chunk".into()),
-                Place::End => return Ok(()),
+                Place::Data(_) | Place::End => return Ok(None),
             };
-            bytes = rest;
         }
-        Ok(())
+        Ok(None)
     }
-}
-
-/// A size that is there whole with its line's end, and the length of that line. The last chunk's
-/// size is none.
-fn whole_size(bytes: &[u8]) -> Option<(usize, usize)> {
-    let mut size = 0;
-    for (index, byte) in bytes.iter().enumerate().take(6) {
-        match char::from(*byte).to_digit(16) {
-            Some(digit) => size = size * 16 + digit as usize,
-            None if size > 0 && bytes[index..].starts_with(b"\r\n") => return Some((size, index + 2)),
-            None => return None,
-        }
-    }
-    None
 }
