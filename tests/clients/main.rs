@@ -4,14 +4,18 @@
 //! `tests/clients/run` installs the clients and runs these tests. What is checked in them is this
 //! server; where a client does not do what the standard asks for, the checks say so.
 
+#![cfg(all(feature = "cli", unix))]
 #![allow(clippy::unwrap_used, clippy::print_stderr)]
 
 mod plan;
 mod program;
 mod proxy;
+mod table;
+mod trial;
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::process::Command;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -40,37 +44,37 @@ enum Position {
 #[test]
 #[ignore = "needs node and npm packages: run tests/clients/run"]
 fn the_javascript_client_eventsource() {
-    story(Position::Ignored, |addr| Program::javascript("eventsource.mjs", &url(addr)));
+    story(Position::Ignored, |addr| start(table::javascript("eventsource@4"), addr));
 }
 
 #[test]
 #[ignore = "needs node and npm packages: run tests/clients/run"]
 fn the_javascript_client_undici() {
-    story(Position::Ignored, |addr| Program::javascript("undici.mjs", &url(addr)));
+    story(Position::Ignored, |addr| start(table::javascript("undici"), addr));
 }
 
 #[test]
 #[ignore = "needs python3 and packages for it: run tests/clients/run"]
 fn the_python_client_launchdarkly_eventsource() {
-    story(Position::Ignored, |addr| Program::python("launchdarkly.py", &url(addr)));
+    story(Position::Ignored, |addr| start(table::python("launchdarkly.py"), addr));
 }
 
 #[test]
 #[ignore = "needs python3 and packages for it: run tests/clients/run"]
 fn the_python_client_httpx_sse() {
-    story(Position::Ignored, |addr| Program::python("with_httpx.py", &url(addr)));
+    story(Position::Ignored, |addr| start(table::python("with_httpx.py"), addr));
 }
 
 #[test]
 #[ignore = "needs crates that are built apart: run tests/clients/run"]
 fn the_rust_client_reqwest_eventsource() {
-    story(Position::Ignored, |addr| Program::rust("reqwest-eventsource", &url(addr)));
+    story(Position::Ignored, |addr| start(table::rust("reqwest-eventsource"), addr));
 }
 
 #[test]
 #[ignore = "needs crates that are built apart: run tests/clients/run"]
 fn the_rust_client_eventsource_client() {
-    story(Position::Ignored, |addr| Program::rust("eventsource-client", &url(addr)));
+    story(Position::Ignored, |addr| start(table::rust("eventsource-client"), addr));
 }
 
 #[test]
@@ -79,8 +83,9 @@ fn the_browser_chromium() {
     story(Position::Taken, |addr| Program::browser(addr, STREAM));
 }
 
-fn url(addr: SocketAddr) -> String {
-    format!("http://{addr}{STREAM}")
+fn start(mut client: Command, addr: SocketAddr) -> Program {
+    client.arg(format!("http://{addr}{STREAM}")).args(plan::TYPES).arg("stream-gap");
+    Program::start(client)
 }
 
 /// A hub that keeps everything, with a page for browsers.

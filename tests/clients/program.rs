@@ -1,12 +1,10 @@
 //! A client as a process of its own, which says what it sees in lines of JSON.
 
-use std::env;
-use std::ffi::OsStr;
 use std::fs::{self, File};
 use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::{Arc, Mutex};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
@@ -54,40 +52,9 @@ struct Browser {
     profile: PathBuf,
 }
 
-/// Where `tests/clients/run` has installed them.
-fn installed() -> PathBuf {
-    let variable = env::var_os("WEBSSE_CLIENTS");
-    variable.expect("WEBSSE_CLIENTS is not set: run tests/clients/run").into()
-}
-
-fn sources() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/clients")
-}
-
 impl Program {
-    pub(crate) fn javascript(script: &str, url: &str) -> Program {
-        let script = installed().join("javascript").join(script);
-        Program::start("node", [script.as_os_str()], url)
-    }
-
-    pub(crate) fn python(script: &str, url: &str) -> Program {
-        let script = sources().join("python").join(script);
-        // Leaves nothing beside the script.
-        let arguments = ["-B".as_ref(), script.as_os_str()];
-        Program::start(installed().join("python/bin/python"), arguments, url)
-    }
-
-    pub(crate) fn rust(name: &str, url: &str) -> Program {
-        Program::start(installed().join("rust/debug").join(name), [], url)
-    }
-
-    fn start<const N: usize>(
-        program: impl AsRef<OsStr>,
-        arguments: [&OsStr; N],
-        url: &str,
-    ) -> Program {
-        let mut command = Command::new(program);
-        command.args(arguments).arg(url).args(TYPES).arg("stream-gap");
+    /// Starts one that prints a line for each event.
+    pub(crate) fn start(command: Command) -> Program {
         let (mut child, log) = spawn(command);
         let lines = Lines::default();
         let stdout = BufReader::new(child.stdout.take().unwrap());
@@ -100,6 +67,20 @@ impl Program {
             }
         });
         Program { child, lines, thread: Some(thread), browser: None, log }
+    }
+
+    /// What it has said so far.
+    pub(crate) fn lines(&self) -> Vec<String> {
+        self.lines.lock().unwrap().clone()
+    }
+
+    /// How it has ended, if it has, and all that it had to say is here.
+    pub(crate) fn exit(&mut self) -> Option<ExitStatus> {
+        let status = self.child.try_wait().unwrap()?;
+        if let Some(thread) = self.thread.take() {
+            thread.join().unwrap();
+        }
+        Some(status)
     }
 
     /// A browser that opens a page of the server at `addr`, which listens to `stream`.
@@ -140,7 +121,7 @@ impl Program {
     pub(crate) fn says(&mut self, expected: &[String], seen: fn(&str) -> &str) {
         let end = Instant::now() + PATIENCE;
         loop {
-            let lines = self.lines.lock().unwrap().clone();
+            let lines = self.lines();
             let wrong = (0..lines.len())
                 .find(|&at| expected.get(at).map(|line| seen(line)) != Some(seen(&lines[at])));
             if let Some(at) = wrong {

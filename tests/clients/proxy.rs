@@ -26,7 +26,7 @@ pub(crate) enum Cut {
 pub(crate) struct Counts {
     /// Streams whose preamble was passed on.
     pub(crate) streams: usize,
-    /// Requests with a `Last-Event-ID`.
+    /// Requests with a last id, in the header or in the query.
     pub(crate) resumed: usize,
     /// Streams that were cut within an event, or within the preamble.
     pub(crate) fin_within: usize,
@@ -176,11 +176,12 @@ impl Shared {
         by_rst: &AtomicBool,
     ) -> io::Result<()> {
         server.write_all(head)?;
-        let resumes = find(&head.to_ascii_lowercase(), b"\r\nlast-event-id: ").is_some();
+        let resumes = has_last_id(&head.to_ascii_lowercase());
         self.counts.lock().unwrap().resumed += usize::from(resumes);
         let mut response = Vec::new();
         let mut piece = [0; 4096];
         let mut end = None;
+        let mut is_odd = false;
         let mut is_open = false;
         loop {
             let count = match server.read(&mut piece) {
@@ -193,7 +194,7 @@ impl Shared {
             response.extend_from_slice(&piece[..count]);
             if end.is_none() && is_stream(&response) {
                 let number = self.streams.fetch_add(1, SeqCst);
-                by_rst.store(!number.is_multiple_of(2), SeqCst);
+                is_odd = !number.is_multiple_of(2);
                 end = Some(body_at(&response) + LIVES[number % LIVES.len()]);
             }
             if let Some(end) = end
@@ -205,6 +206,7 @@ impl Shared {
                     most -= 1;
                 }
                 client.write_all(&response[before..most])?;
+                by_rst.store(is_odd, SeqCst);
                 let mut counts = self.counts.lock().unwrap();
                 let Counts { fin_within, rst_within, .. } = &mut *counts;
                 *(if by_rst.load(SeqCst) { rst_within } else { fin_within }) += 1;
@@ -242,6 +244,14 @@ fn read_head(client: &mut TcpStream) -> io::Result<Vec<u8>> {
         head.splice(at..at + 10, *b"close");
     }
     Ok(head)
+}
+
+/// Whether a head in small letters has a last id that is not empty.
+fn has_last_id(head: &[u8]) -> bool {
+    [&b"\r\nlast-event-id: "[..], b"&lasteventid="].iter().any(|sign| {
+        let at = find(head, sign).map(|at| at + sign.len());
+        at.is_some_and(|at| head[at] > b' ')
+    })
 }
 
 fn is_stream(response: &[u8]) -> bool {

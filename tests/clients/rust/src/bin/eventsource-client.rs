@@ -1,14 +1,14 @@
 use std::time::Duration;
 
-use clients::{exit_at_end_of_input, show};
+use clients::{arguments, exit_at_end_of_input, show};
 use eventsource_client::{Client, ClientBuilder, ReconnectOptions, SSE};
 use futures_util::StreamExt;
 use launchdarkly_sdk_transport::HyperTransport;
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() {
+    let (url, _) = arguments("eventsource-client", Some("launchdarkly-sdk-transport"));
     exit_at_end_of_input();
-    let url = std::env::args().nth(1).expect("an address");
     let delay = Duration::from_millis(20);
     let options = ReconnectOptions::reconnect(true).delay(delay).delay_max(delay).build();
     let client = ClientBuilder::for_url(&url).expect("an address").reconnect(options);

@@ -1,4 +1,0 @@
-import { EventSource } from "eventsource";
-import { listen } from "./listen.mjs";
-
-listen(EventSource);

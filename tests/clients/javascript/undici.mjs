@@ -1,4 +1,0 @@
-import { EventSource } from "undici";
-import { listen } from "./listen.mjs";
-
-listen(EventSource);
