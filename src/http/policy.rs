@@ -97,9 +97,11 @@ impl Policy {
         Ok(self)
     }
 
-    /// Takes the requested host from the first value of `X-Forwarded-Host`, if the request has that
-    /// field and `is_forwarded` says that a trusted proxy sent it. The proxy must set the field
-    /// itself, or remove what a client sent. This is for proxies that change `Host`. The function
+    /// Takes the host that the page asked for from the first value of `X-Forwarded-Host`, if the
+    /// request has that field and `is_forwarded` says that a trusted proxy sent it. The proxy must
+    /// set the field itself, or remove what a client sent. This is for proxies that change `Host`:
+    /// what they change it to must be an IP address or [allowed](Self::allow_host) too, as a browser
+    /// on a trusted machine can send the field, but no other `Host` than its page's. The function
     /// must not block.
     ///
     /// ```
@@ -125,11 +127,11 @@ impl Policy {
         grant: &Grant,
         any_host: bool,
     ) -> Option<Response> {
-        let authority = self.authority(request);
-        if let Some(authority) = authority
-            && !any_host
-            && !self.answers(authority)
-        {
+        let forwarded = self.forwarded_host(request);
+        let authority = forwarded.or_else(|| request.host());
+        let asked = [request.host(), forwarded];
+        let foreign = || asked.into_iter().flatten().find(|authority| !self.answers(authority));
+        if !any_host && let Some(authority) = foreign() {
             let authority = Quoted(authority);
             let text =
                 format!("{authority} is not one of this server's names; it has to allow them");
@@ -161,15 +163,12 @@ impl Policy {
         }
     }
 
-    /// The requested host with its port; `None` if the request names none, as HTTP/1.0 allows.
-    fn authority<'r>(&self, request: &'r Request) -> Option<&'r str> {
-        let forwarded = || {
-            let Forwards(is_forwarded) = self.forwards.as_ref()?;
-            let value = std::str::from_utf8(request.header("x-forwarded-host")?).ok()?;
-            let first = value.split(',').next().map(str::trim).filter(|first| !first.is_empty())?;
-            is_forwarded(request).then_some(first)
-        };
-        forwarded().or_else(|| request.host())
+    /// The host with its port that a trusted proxy was asked for, if one says so.
+    fn forwarded_host<'r>(&self, request: &'r Request) -> Option<&'r str> {
+        let Forwards(is_forwarded) = self.forwards.as_ref()?;
+        let value = std::str::from_utf8(request.header("x-forwarded-host")?).ok()?;
+        let first = value.split(',').next().map(str::trim).filter(|first| !first.is_empty())?;
+        is_forwarded(request).then_some(first)
     }
 
     /// Whether requests for this host are answered.
