@@ -10,6 +10,9 @@ pub(super) const LAST_EVENT_ID: [&str; 4] =
 /// `authorize`, or against caches.
 const KNOWN: &[&[&str]] = &[&["event", "replay", "heartbeat", "stream-open"], &LAST_EVENT_ID];
 
+/// A longer name is nobody's mistake.
+const LONGEST: usize = 24;
+
 /// What is wrong with the names of a stream's parameters, if one is a near miss of a known name. If
 /// it were ignored, the client would wait for events of the wrong type, or miss some.
 pub(super) fn misspelt(request: &Request) -> Option<String> {
@@ -22,21 +25,28 @@ pub(super) fn misspelt(request: &Request) -> Option<String> {
 /// The known name that this one is meant to be.
 fn near_miss(name: &str) -> Option<&'static str> {
     let known = || KNOWN.iter().copied().flatten().copied();
-    if known().any(|known| known == name) {
+    if name.len() > LONGEST || known().any(|known| known == name) {
         return None;
     }
-    let plain = plain(name);
-    known().find(|known| self::plain(known) == plain)
+    known().find(|known| is_alike(known, name))
 }
 
-/// A name without what is easily mistaken: case, everything but letters, and the plural.
-fn plain(name: &str) -> String {
-    let letters = name.chars().filter(char::is_ascii_alphabetic);
-    let mut plain: String = letters.map(|letter| letter.to_ascii_lowercase()).collect();
-    if plain.ends_with('s') {
-        plain.pop();
+/// Whether two names differ only in what is easily mistaken: case, everything but letters, and the
+/// plural.
+fn is_alike(one: &str, other: &str) -> bool {
+    fn letters(name: &str) -> impl Iterator<Item = u8> + '_ {
+        let letters = name.bytes().filter(u8::is_ascii_alphabetic);
+        letters.map(|letter| letter.to_ascii_lowercase())
     }
-    plain
+    let (mut one, mut other) = (letters(one), letters(other));
+    loop {
+        match (one.next(), other.next()) {
+            (None, None) => return true,
+            (Some(one), Some(other)) if one == other => {}
+            (None, Some(b's')) => return other.next().is_none(),
+            _ => return false,
+        }
+    }
 }
 
 #[cfg(test)]
