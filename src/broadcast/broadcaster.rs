@@ -24,7 +24,7 @@ use crate::{
         registry::Registry,
         shared::Shared,
         stats::Stats,
-        subscribers::Subscribers,
+        subscribers::{SWEEP, Subscribers},
     },
     message::{
         event_types::{EventTypes, TypeId},
@@ -36,8 +36,6 @@ use crate::{
 
 /// How long catching up, arrivals and the sweep may take of a round, together.
 const CHORES: Duration = Duration::from_millis(1);
-/// The sweep checks every client once in about this time.
-const SWEEP: Duration = Duration::from_secs(1);
 /// A sweep is spread over at most `TICKS` ticks. A tick checks at least `CLIENTS_A_TICK` clients.
 const TICKS: usize = 20;
 const CLIENTS_A_TICK: usize = 64;

@@ -48,6 +48,8 @@ const CATCH_UP_SHARE: usize = 256 * 1024;
 /// How long a client that is over its budget may take nothing. On a busy machine, even a healthy
 /// client may not run for a second or two.
 const GRACE: Duration = Duration::from_secs(3);
+/// The sweep checks every client once in about this time.
+pub(crate) const SWEEP: Duration = Duration::from_secs(1);
 /// The sweep reads at most this much of a client's input at once.
 const INPUT_BUFFER: usize = 4096;
 
@@ -322,7 +324,8 @@ impl<W: Wire> Subscribers<W> {
             }
             Sink::Local(local) => local.silence(now.instant),
         };
-        if silence.is_some_and(|silence| silence >= heartbeat) {
+        // At the next look it would be too late for a client that gives up.
+        if silence.is_some_and(|silence| silence + SWEEP >= heartbeat) {
             self.say(key, &Frame::from_block(HEARTBEAT), now);
         }
     }
