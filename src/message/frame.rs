@@ -108,9 +108,11 @@ impl Frame {
         }
     }
 
-    /// Whether clients dispatch an event at this block: it has data, even if only an empty line.
+    /// Whether this block is an event, of a program or a `stream-gap`: it has data, even if only an
+    /// empty line. The first block is none, even where it is a
+    /// [`stream-open`](crate::SubscriptionBuilder::stream_open).
     pub fn is_event(&self) -> bool {
-        self.fields("data").next().is_some()
+        self.fields("data").next().is_some() && self.event_type() != OPEN
     }
 
     /// The event type; `message` for the general one, and for a block that is not an event.
@@ -313,6 +315,8 @@ impl Own {
     /// refused together do not return together.
     pub(crate) fn refusal(self, reason: &str) -> String {
         let retry = 2000 + RandomState::new().hash_one(0) % 8000;
+        // A program's reason may have a client's own words in it.
+        let reason = reason.replace(char::is_control, " ");
         format!(": {reason}\n{}retry: {retry}\n{}", self.begin(), self.end())
     }
 }

@@ -51,6 +51,24 @@ fn hub() -> Hub {
 }
 
 #[test]
+fn a_reason_adds_no_line_to_the_stream_that_tells_it() {
+    let server = support::running();
+    let later = |request: &Request, _: Action<'_>| {
+        let name = request.query().find(|(name, _)| name == "name").unwrap().1.into_owned();
+        Err(Denied::try_later(format!("{name} comes too often"), Duration::from_secs(1)))
+    };
+    let http = HttpServer::new().get("/event", server.event_stream_handler().authorize(later));
+    let hub = Hub { server, http: http.bind("127.0.0.1:0").unwrap() };
+    for own in ["0", "1"] {
+        let query = format!("name=x%0Adata:+forged%0D%0A%0A&stream-open={own}");
+        let request =
+            format!("GET /event?{query} HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n");
+        let body = String::from_utf8(hub.ask(request).drain(SOON)).unwrap();
+        assert!(body.contains("\r\n\r\n: x data: forged    comes too often\n"), "{body}");
+    }
+}
+
+#[test]
 fn each_caller_gets_what_was_decided_on_each_endpoint() {
     let hub = hub();
     let right = "Authorization: Bearer right\r\n";
@@ -105,7 +123,7 @@ fn a_stream_refused_for_now_lets_browsers_come_back() {
         hub.ask("GET /event?event=a HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer soon\r\n\r\n");
     let answer = client.answer();
     assert_eq!(answer.status, 200);
-    assert_eq!(answer.field("content-type"), Some("text/event-stream"));
+    answer.assert_stream();
     let body = String::from_utf8(answer.body).unwrap();
     let retry = body.strip_prefix(": too many\nretry: ").and_then(|rest| rest.strip_suffix('\n'));
     assert!(retry.is_some_and(|retry| retry.parse::<u64>().is_ok()), "{body:?}");
