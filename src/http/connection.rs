@@ -242,7 +242,7 @@ impl Connection<'_> {
             };
             let what = match (idle, first) {
                 (true, true) => WaitingFor::FirstRequest,
-                (true, false) => WaitingFor::AnotherRequest,
+                (true, false) => WaitingFor::AnotherRequest { since: start },
                 (false, _) => WaitingFor::TheRest,
             };
             match self.io.fill(deadline, what)? {

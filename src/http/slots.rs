@@ -115,7 +115,10 @@ impl Entry {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum WaitingFor {
     FirstRequest,
-    AnotherRequest,
+    /// Empty lines in front of it do not count: a connection that sends them is as old as before.
+    AnotherRequest {
+        since: Instant,
+    },
     /// The rest of a request.
     TheRest,
 }
@@ -137,7 +140,7 @@ impl Slot {
             entry.wait = match (entry.wait, what) {
                 (Wait::Over, _) => Wait::Over,
                 (_, WaitingFor::FirstRequest) => Wait::First(now),
-                (_, WaitingFor::AnotherRequest) => Wait::Idle(now),
+                (_, WaitingFor::AnotherRequest { since }) => Wait::Idle(since),
                 // A wait that goes on keeps its age.
                 (Wait::Request(since), WaitingFor::TheRest) => Wait::Request(since),
                 (_, WaitingFor::TheRest) => Wait::Request(now),
@@ -204,13 +207,13 @@ mod tests {
         let four: Vec<_> = (0..4).filter_map(|_| enter(&connections)).collect();
         let [busy, request, older, newer] = &four[..] else { panic!("there is room for four") };
         assert!(request.0.begin_wait(WaitingFor::TheRest));
-        assert!(older.0.begin_wait(WaitingFor::AnotherRequest));
-        assert!(newer.0.begin_wait(WaitingFor::AnotherRequest));
+        assert!(older.0.begin_wait(WaitingFor::AnotherRequest { since: Instant::now() }));
+        assert!(newer.0.begin_wait(WaitingFor::AnotherRequest { since: Instant::now() }));
         for gives_way in [older, newer, request] {
             assert!(!gives_way.0.end_wait());
             let idle = gives_way.0.number != request.0.number;
             assert!(gives_way.0.begin_wait(if idle {
-                WaitingFor::AnotherRequest
+                WaitingFor::AnotherRequest { since: Instant::now() }
             } else {
                 WaitingFor::TheRest
             }));
@@ -225,6 +228,19 @@ mod tests {
         }
         assert!(enter(&connections).is_none(), "all are being worked on");
         assert!(!busy.0.end_wait());
+    }
+
+    #[test]
+    fn empty_lines_make_an_idle_connection_no_younger() {
+        let connections = Arc::new(Slots::new(2));
+        let dribbles = enter(&connections).expect("room");
+        let quiet = enter(&connections).expect("room");
+        let idle = WaitingFor::AnotherRequest { since: Instant::now() };
+        assert!(dribbles.0.begin_wait(idle));
+        assert!(quiet.0.begin_wait(WaitingFor::AnotherRequest { since: Instant::now() }));
+        assert!(!dribbles.0.end_wait() && dribbles.0.begin_wait(idle));
+        let _more = enter(&connections).expect("somebody gives way");
+        assert!(dribbles.0.end_wait() && !quiet.0.end_wait());
     }
 
     #[test]
@@ -250,8 +266,8 @@ mod tests {
         let three: Vec<_> = (0..3).filter_map(|_| enter(&connections)).collect();
         let [request, older, newer] = &three[..] else { panic!("there is room for three") };
         assert!(request.0.begin_wait(WaitingFor::TheRest));
-        assert!(older.0.begin_wait(WaitingFor::AnotherRequest));
-        assert!(newer.0.begin_wait(WaitingFor::AnotherRequest));
+        assert!(older.0.begin_wait(WaitingFor::AnotherRequest { since: Instant::now() }));
+        assert!(newer.0.begin_wait(WaitingFor::AnotherRequest { since: Instant::now() }));
         connections.relieve();
         assert!(older.0.end_wait());
         connections.relieve();
@@ -265,10 +281,10 @@ mod tests {
         let connections = Arc::new(Slots::new(2));
         let mut idle = enter(&connections).expect("room");
         let busy = enter(&connections).expect("room");
-        assert!(idle.0.begin_wait(WaitingFor::AnotherRequest));
+        assert!(idle.0.begin_wait(WaitingFor::AnotherRequest { since: Instant::now() }));
         connections.stop();
         assert_eq!(idle.1.read(&mut [0]).expect("it ends in order"), 0);
         assert!(busy.0.begin_wait(WaitingFor::TheRest), "a request on its way may come");
-        assert!(!busy.0.begin_wait(WaitingFor::AnotherRequest));
+        assert!(!busy.0.begin_wait(WaitingFor::AnotherRequest { since: Instant::now() }));
     }
 }
