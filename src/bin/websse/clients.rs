@@ -78,15 +78,25 @@ impl Network {
             Some(_) => return None,
             None => all,
         };
-        (bits <= all).then(|| Self { address: mapped(address), bits: bits + 128 - all })
+        let bits = (bits <= all).then_some(bits + 128 - all)?;
+        // Of an IPv4 address that is mapped into IPv6 nobody means a part of the prefix.
+        let is_mapped = matches!(address, IpAddr::V6(v6) if v6.to_ipv4_mapped().is_some());
+        (!is_mapped || bits >= MAPPED).then(|| Self { address: mapped(address), bits })
     }
 
     fn contains(self, address: IpAddr) -> bool {
+        // A network of IPv6 holds no IPv4.
+        if address.is_ipv4() && self.bits < MAPPED {
+            return false;
+        }
         let differing = self.address ^ mapped(address);
         // No shift is as wide as the number.
         differing.checked_shr(128 - self.bits).unwrap_or(0) == 0
     }
 }
+
+/// How many bits of an IPv4 address that is mapped into IPv6 are before its own.
+const MAPPED: u32 = 96;
 
 fn mapped(address: IpAddr) -> u128 {
     match address {
@@ -272,7 +282,7 @@ mod tests {
             ("2001:db8::1", "2001:db8::1", "2001:db8::2"),
             ("2001:db8::1/128", "2001:db8::1", "2001:db8::"),
             ("::ffff:10.0.0.0/104", "10.1.2.3", "11.1.2.3"),
-            ("::/0", "192.0.2.1", ""),
+            ("::/0", "2001:db8::1", "192.0.2.1"),
         ] {
             let read = Network::read(network).expect(network);
             assert!(read.contains(ip(within)), "{within} in {network}");
@@ -280,6 +290,7 @@ mod tests {
         }
         for text in [
             "",
+            "::ffff:10.0.0.0/8",
             "/8",
             "10.0.0.0/",
             "10.0.0.0/33",

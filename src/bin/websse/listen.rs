@@ -51,8 +51,10 @@ impl Place {
         }
         let example = "an example: 127.0.0.1:8080, or :8080 for all interfaces";
         if let Some(port) = text.strip_prefix(':') {
-            let port = port.parse().map_err(|_| format!("not a port; {example}"))?;
-            return Ok(Self::Everywhere(port));
+            // Rust's parser takes `+5` as well.
+            let digits = Some(port).filter(|port| port.bytes().all(|byte| byte.is_ascii_digit()));
+            let port = digits.and_then(|digits| digits.parse().ok());
+            return port.map(Self::Everywhere).ok_or_else(|| format!("not a port; {example}"));
         }
         let addresses = text.to_socket_addrs().map_err(|error| format!("{error}; {example}"))?;
         let mut known: Vec<SocketAddr> = Vec::new();
