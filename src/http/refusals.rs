@@ -65,6 +65,8 @@ impl Asked {
         let Some(asked) = &self.0 else { return };
         let level = match status {
             500 => Level::Error,
+            // The version is the client's fault: any stranger could fill the log with warnings.
+            505 => Level::Info,
             501.. => Level::Warn,
             _ => Level::Info,
         };
