@@ -58,6 +58,14 @@ fn comments_do_not_prolong_the_wait_for_an_event() {
     assert_eq!(waiting.join().unwrap(), Err(RecvTimeoutError::Timeout));
 }
 
+#[test]
+fn the_first_block_is_no_event_even_where_it_is_one_to_a_browser() {
+    let server = running();
+    let mut stream = server.subscription([""]).stream_open(true).open().unwrap();
+    server.publish(Message::new("x")).unwrap();
+    assert_eq!(stream.next_event(SOON).unwrap().data(), "x");
+}
+
 /// Whatever stands in the data, and however its lines end.
 #[test]
 fn a_frame_tells_what_was_published() {
