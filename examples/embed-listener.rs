@@ -16,7 +16,7 @@ use std::{
 
 use websse::{Message, Server};
 
-const FOUND: &[u8] = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\
+const FOUND: &[u8] = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream; charset=utf-8\r\n\
     Cache-Control: no-cache\r\nConnection: close\r\n\r\n";
 const NOT_FOUND: &[u8] = b"HTTP/1.1 404 Not Found\r\nContent-Length: 11\r\n\
     Connection: close\r\n\r\nsee /event\n";
@@ -50,21 +50,21 @@ fn serve(mut connection: &TcpStream, events: &Server) -> io::Result<()> {
     // A head has an end, and so has this program's patience.
     let mut head = BufReader::new(connection.take(16 * 1024)).lines();
     let request = head.next().transpose()?.unwrap_or_default();
-    let mut last_id = String::new();
+    let (mut last_id, mut is_browser) = (String::new(), false);
     for field in head {
         let field = field?;
-        match field.split_once(':') {
-            Some((name, id)) if name.eq_ignore_ascii_case("last-event-id") => {
-                id.trim().clone_into(&mut last_id);
-            }
-            None if field.is_empty() => break,
+        let Some((name, value)) = field.split_once(':') else { break };
+        match (&*name.to_ascii_lowercase(), value.trim()) {
+            ("last-event-id", id) => id.clone_into(&mut last_id),
+            ("user-agent", agent) => is_browser = agent.starts_with("Mozilla/"),
             _ => {}
         }
     }
     if !request.starts_with("GET /event ") {
         return connection.write_all(NOT_FOUND);
     }
-    let stream = events.subscription([""]).last_event_id(last_id).open();
+    // Some browsers note the position of a stream in an event only.
+    let stream = events.subscription([""]).last_event_id(last_id).stream_open(is_browser).open();
     let mut stream = stream.map_err(io::Error::other)?;
     connection.write_all(FOUND)?;
     stream.stream_to(connection).map_err(io::Error::other)?;

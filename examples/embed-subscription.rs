@@ -15,7 +15,7 @@ use std::{
 use tiny_http::{Request, Response};
 use websse::{Message, Server};
 
-const HEAD: &[u8] = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\
+const HEAD: &[u8] = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream; charset=utf-8\r\n\
     Cache-Control: no-cache\r\nConnection: close\r\n\r\n";
 
 fn main() -> Result<(), Box<dyn Error>> {

@@ -38,6 +38,6 @@ fn main() -> Result<(), Box<dyn Error>> {
 fn stream(events: &Server) -> Result<Response<Body>, Box<dyn Error + Send + Sync>> {
     let frames = events.subscribe([""]).map_err(io::Error::other)?;
     let chunks = frames.map(|frame| frame.as_bytes().to_vec());
-    let response = Response::builder().header(CONTENT_TYPE, "text/event-stream");
+    let response = Response::builder().header(CONTENT_TYPE, "text/event-stream; charset=utf-8");
     Ok(response.header("Cache-Control", "no-cache").body(Body::from_iter(chunks))?)
 }

@@ -49,7 +49,7 @@ export class Proxy {
     const onward = request(this.hub.url + question.url, { method, headers, agent: false });
     onward.on('response', response => {
       answer.writeHead(response.statusCode, response.headers).flushHeaders();
-      if (response.headers['content-type'] === 'text/event-stream') this.opened++;
+      if (response.headers['content-type'] ?.startsWith('text/event-stream')) this.opened++;
       let left = cut ?? Infinity;
       this.responses.add(response);
       if (this.stalled) response.pause();

@@ -342,7 +342,7 @@ fn more_streams_than_allowed_are_refused_for_now_and_not_for_good() {
     let head = refused.head();
     // Any other status or type would make a browser give up.
     assert_eq!(head.line, "HTTP/1.1 200 OK");
-    assert_eq!(head.field("content-type"), Some("text/event-stream"));
+    head.assert_stream();
     let (reason, block) = refused.preamble();
     assert!(!reason.trim().is_empty(), "expected a reason in the comment");
     assert!(block.retry > Some(0), "expected a time to wait, got {block:?}");

@@ -185,7 +185,7 @@ fn dropping_the_server_ends_it_though_its_handlers_are_mounted() {
     let mut refused = ask(GET);
     let head = refused.head();
     assert_eq!(head.line, "HTTP/1.1 200 OK", "a refusal for now, not for good");
-    assert_eq!(head.field("content-type"), Some("text/event-stream"));
+    head.assert_stream();
     let (reason, _retry) = refused.preamble();
     assert!(!reason.trim().is_empty(), "expected a reason in the comment");
     refused.assert_stream_ends();

@@ -182,7 +182,7 @@ fn an_unknown_path_is_not_found() {
 fn head_is_answered_like_get_without_a_body() {
     let hub = hub();
     for (name, target, status, kind, length) in [
-        ("a stream", "/event?event=a", 200, "text/event-stream", None),
+        ("a stream", "/event?event=a", 200, "text/event-stream; charset=utf-8", None),
         ("a plain route", "/hello", 200, "text/plain", Some("6")),
     ] {
         let first = format!("HEAD {target} HTTP/1.1");

@@ -29,7 +29,7 @@ fn the_head_of_a_stream_is_what_browsers_and_proxies_need() {
     let head = client.head();
     assert_eq!(head.line, "HTTP/1.1 200 OK");
     for (name, expected) in [
-        ("content-type", Some("text/event-stream")),
+        ("content-type", Some("text/event-stream; charset=utf-8")),
         ("cache-control", Some("no-cache, no-transform")),
         ("x-accel-buffering", Some("no")),
         ("connection", None),

@@ -89,6 +89,13 @@ fn a_client_that_comes_back_gets_what_it_missed_in_publishing_order_across_its_t
         let winner = come_back(&hub, &query, &ids[1]);
         assert_eq!(winner.position.as_ref(), Some(&ids[1]), "the header wins over {name}");
     }
+    // An empty one is none, wherever it stands.
+    for query in [
+        format!("?event=a&last_event_id={}", ids[1]),
+        format!("?event=a&last_event_id={}&lastEventId=", ids[1]),
+    ] {
+        assert_eq!(come_back(&hub, &query, "").position.as_ref(), Some(&ids[1]), "{query}");
+    }
     winner.gets_then_live(&hub, &["a1", "a2", "a3", "live", "live"]);
 
     let missed = ["b0", "b1", "other", "a1", "a2", "b2", "other", "b3", "a3"];

@@ -2,6 +2,9 @@
 
 use std::mem::replace;
 
+/// With the charset, as Python's requests would take another one.
+const STREAM: &str = "text/event-stream; charset=utf-8";
+
 /// A response: its head, and its body where it was read.
 #[derive(Debug)]
 pub struct Answer {
@@ -72,13 +75,13 @@ impl Answer {
 
     /// Whether events follow.
     pub fn is_stream(&self) -> bool {
-        self.status == 200 && self.field("content-type") == Some("text/event-stream")
+        self.status == 200 && self.field("content-type") == Some(STREAM)
     }
 
     #[track_caller]
     pub fn assert_stream(&self) {
         assert_eq!(self.line, "HTTP/1.1 200 OK", "head of a stream: {self:?}");
-        assert_eq!(self.field("content-type"), Some("text/event-stream"), "{self:?}");
+        assert_eq!(self.field("content-type"), Some(STREAM), "{self:?}");
     }
 
     /// An error is explained in one line of plain text.
