@@ -107,11 +107,11 @@ const ENTRIES: &[Entry] = &[
     events(Python, "sseclient-py-urllib3"),
     events(Python, "requests-sse").of_the_dozen(),
     events(Python, "sseclient")
-        .note("reads bytes beyond ASCII as Latin-1; gives up where the server is not back at once"),
+        .note("gives up where the server is not back at once"),
     events(Python, "stellar-base-sseclient")
-        .note("reads bytes beyond ASCII as Latin-1; gives up where the server is not back at once"),
+        .note("gives up where the server is not back at once"),
     events(Python, "filigran-sseclient")
-        .note("reads bytes beyond ASCII as Latin-1; gives up where the server is not back at once"),
+        .note("gives up where the server is not back at once"),
     events(Python, "launchdarkly-eventsource"),
     events(Python, "launchdarkly-eventsource-continue")
         .note("leaves `retry` alone; waits up to 30 s"),
@@ -158,7 +158,8 @@ const ENTRIES: &[Entry] = &[
         .note("asks for `Connection: close`; ends after 10 s whatever comes"),
     bytes(Perl, "perl-aehttp")
         .note("calls itself Mozilla: `?stream-open=0` spares it the block for browsers"),
-    bytes(Perl, "perl-httptiny"),
+    bytes(Perl, "perl-httptiny")
+        .note("repeats a request once, without an id, where it ended early"),
     bytes(Perl, "perl-lwp")
         .note("asks for `Connection: close`, so that a closed connection looks like the end"),
     bytes(Perl, "perl-mojo"),

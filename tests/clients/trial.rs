@@ -287,7 +287,7 @@ impl Trial<'_> {
         let first = self.published + 1;
         for _ in 0..count {
             self.published += 1;
-            let text = format!("{} {}", self.published, "x".repeat(padding));
+            let text = format!("{} é{}", self.published, "x".repeat(padding));
             let target = format!("/send?event={TYPE}");
             let status = Client::connect(self.server.address).post(&target, &text).unwrap();
             assert_eq!(status, 200);
@@ -373,7 +373,7 @@ impl Seen {
         if data.starts_with("{\"requested\"") {
             return Some(Seen::Gap);
         }
-        let number = data.split(' ').next().and_then(|number| number.parse().ok());
+        let number = data.split_once(" é").and_then(|(number, _)| number.parse().ok());
         Some(Seen::Event(number.unwrap_or_else(|| panic!("nobody published {data:?}"))))
     }
 }
