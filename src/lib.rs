@@ -445,6 +445,9 @@ pub use {
     server::{Builder, Publisher, RecvTimeoutError, Server, Subscription, SubscriptionBuilder},
 };
 
+/// Stands for a time that is too long for the clock, or for a time-out.
+const YEAR: std::time::Duration = std::time::Duration::from_secs(31_536_000);
+
 /// Compiles the README's program.
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]

@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
+use crate::YEAR;
+
 const KIB: usize = 1024;
-/// The longest time-out; a longer one is cut to this.
-const YEAR: Duration = Duration::from_secs(31_536_000);
 /// The lowest and the highest limit that can be set for a head.
 const HEAD_BYTES: (usize, usize) = (512, 1024 * KIB);
 /// The highest limit that can be set for header fields.

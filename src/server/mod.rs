@@ -34,6 +34,7 @@ pub use self::{
 
 use self::hooks::Hooks;
 use crate::{
+    YEAR,
     broadcast::{
         broadcaster::{Broadcaster, ShutdownReport},
         shared::Shared,
@@ -46,8 +47,6 @@ use crate::{
 
 /// How long dropping a server may take to deliver the accepted messages.
 const DROP_DEADLINE: Duration = Duration::from_secs(5);
-/// Stands for a deadline beyond the clock's range.
-const YEAR: Duration = Duration::from_secs(31_536_000);
 
 /// The server: event types, clients, and the broadcaster thread between publishers and clients.
 ///
