@@ -34,7 +34,7 @@ impl<W: Wire> Subscribers<W> {
                     }
                     Ending::No | Ending::Told => stream.finish(now).is_err(),
                     Ending::Finished => {
-                        stream.poll_input(&mut self.input).is_err()
+                        stream.poll_input(&mut self.scratch.input).is_err()
                             || stream.silence(now.instant) >= Some(LINGER)
                     }
                 },

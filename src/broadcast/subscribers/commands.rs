@@ -63,7 +63,7 @@ impl<W: Wire> Subscribers<W> {
         {
             // A close with unread input would destroy what was sent. On an error the client has
             // gone.
-            let _ = stream.poll_input(&mut self.input).and_then(|()| stream.finish(now));
+            let _ = stream.poll_input(&mut self.scratch.input).and_then(|()| stream.finish(now));
         }
         self.remove(key, Disconnect::ClosedByServer);
     }

@@ -20,7 +20,7 @@ impl<W: Wire> Subscribers<W> {
     /// Delivers the first `count` events of a batch. A client that is caught up gets them by one
     /// write; for the others they go to the mailbox.
     pub(crate) fn deliver(&mut self, batch: &mut Batch, count: usize, now: Now) {
-        let mut events = std::mem::take(&mut self.events);
+        let mut events = std::mem::take(&mut self.scratch.events);
         while events.len() < count
             && let Some((Head { kind, id, .. }, lines)) = batch.pop()
         {
@@ -28,21 +28,21 @@ impl<W: Wire> Subscribers<W> {
         }
         self.deliver_events(&events, true, now);
         events.clear();
-        self.events = events;
+        self.scratch.events = events;
     }
 
     /// `in_history`: these events are in the history, where a stream that replays comes to them.
     pub(super) fn deliver_events(&mut self, batch: &[Event], in_history: bool, now: Now) {
         self.stats.published += batch.len() as u64;
-        let mut touched = std::mem::take(&mut self.touched);
+        let mut touched = std::mem::take(&mut self.scratch.touched);
         self.sets.match_batch(batch, &mut touched);
         for set in touched.drain(..) {
             let (members, matched) = self.sets.take(set);
             self.deliver_to(&members, self.sets.coding(set), &matched, batch, in_history, now);
             self.sets.restore(set, members, matched);
         }
-        self.touched = touched;
-        self.registry.send(self.pending.drain(..));
+        self.scratch.touched = touched;
+        self.registry.send(self.scratch.pending.drain(..));
         self.remove_gone();
         self.keep_within_memory(now);
     }
@@ -58,7 +58,7 @@ impl<W: Wire> Subscribers<W> {
     ) {
         let is_short = self.is_short_of_memory();
         let frame_at = |at: u32| &batch[at as usize].frame;
-        let mut joined = std::mem::take(&mut self.joined);
+        let mut joined = std::mem::take(&mut self.scratch.joined);
         let bytes = if let [only] = matched {
             frame_at(*only).coded(coding)
         } else {
@@ -92,9 +92,9 @@ impl<W: Wire> Subscribers<W> {
                         Ok(Progress::CaughtUp) => {}
                         Ok(Progress::Retry(at)) => {
                             self.stats.behind += 1;
-                            self.retries.push(Reverse((at, key)));
+                            self.behind.retries.push(Reverse((at, key)));
                         }
-                        Err(reason) => self.gone.push((key, reason)),
+                        Err(reason) => self.scratch.gone.push((key, reason)),
                     }
                     continue;
                 }
@@ -106,7 +106,7 @@ impl<W: Wire> Subscribers<W> {
                 Sink::Stream(stream) => {
                     stream.fit_mailbox(|room| self.registry.replace_mailbox(subscriber.id, room));
                     let waiting = stream.added(bytes.len());
-                    self.pending.push((subscriber.id, share()));
+                    self.scratch.pending.push((subscriber.id, share()));
                     waiting
                 }
                 Sink::Local(local) => {
@@ -114,13 +114,14 @@ impl<W: Wire> Subscribers<W> {
                         let frames = matched.iter().map(|&at| frame_at(at).clone());
                         single.extend(frames.map(|frame| Pending::new(frame, &memory)));
                     }
-                    self.pending
+                    self.scratch
+                        .pending
                         .extend(single.iter().map(|pending| (subscriber.id, pending.clone())));
                     local.added(bytes.len(), now)
                 }
             };
             if subscriber.sink.is_too_far_behind(self.limits.mailbox_bytes, is_short, now) {
-                self.gone.push((key, Disconnect::Behind));
+                self.scratch.gone.push((key, Disconnect::Behind));
             }
             self.note_waiting(key, waiting);
         }
@@ -128,6 +129,6 @@ impl<W: Wire> Subscribers<W> {
         let delivered = delivered as u64;
         self.stats.deliveries += delivered * matched.len() as u64;
         self.stats.bytes += delivered * bytes.len() as u64;
-        self.joined = joined;
+        self.scratch.joined = joined;
     }
 }

@@ -32,12 +32,13 @@ impl<W: Wire> Subscribers<W> {
                 }
             }
             Step::Events(entries) => {
-                let waiting: usize = self.events.iter().map(|event| event.frame.len()).sum();
+                let waiting: usize =
+                    self.scratch.events.iter().map(|event| event.frame.len()).sum();
                 let more: usize = entries.iter().map(|entry| entry.event.encoded.len()).sum();
                 if waiting + more > MAX_BATCH_BYTES.min(self.limits.mailbox_bytes / 2) {
                     self.flush(now);
                 }
-                self.events.extend(entries.into_iter().map(|Entry { id, event }| Event {
+                self.scratch.events.extend(entries.into_iter().map(|Entry { id, event }| Event {
                     kind: event.kind,
                     frame: self.history.record_entry(id, event.kind, event.encoded),
                 }));
@@ -66,11 +67,11 @@ impl<W: Wire> Subscribers<W> {
 
     /// Delivers the events that wait.
     pub(crate) fn flush(&mut self, now: Now) {
-        if !self.events.is_empty() {
-            let mut events = std::mem::take(&mut self.events);
+        if !self.scratch.events.is_empty() {
+            let mut events = std::mem::take(&mut self.scratch.events);
             self.deliver_events(&events, true, now);
             events.clear();
-            self.events = events;
+            self.scratch.events = events;
         }
     }
 

@@ -143,9 +143,7 @@ pub(crate) struct Subscribers<W> {
     table: Vec<Option<Subscriber<W>>>,
     vacant: Vec<Key>,
     sets: SubscriptionSets,
-    /// When to retry the streams that are behind. An entry is void if its stream has another retry
-    /// time by now.
-    retries: BinaryHeap<Reverse<(Instant, Key)>>,
+    behind: Behind,
     /// Clients that have left, to be dropped one by one: closing a socket and freeing its mailbox
     /// takes time, which live events do not have.
     closing: Vec<Sink<W>>,
@@ -153,24 +151,37 @@ pub(crate) struct Subscribers<W> {
     released: Vec<Place>,
     /// Where the sweep goes on.
     cursor: usize,
-    /// Those that were seen to be more than half a budget behind. One that has left since is void.
-    heavy: Vec<(Key, ClientId)>,
-    furthest: Furthest,
     /// Counts since the start; the numbers of clients are the registry's.
     stats: Stats,
     /// Where to report clients that come and go, if the program has hooks.
     hook_queue: Option<Arc<HookQueue>>,
     /// Clients have come or gone since their number was last published.
     has_changed: bool,
-    // Used within one call, and kept to reuse their memory.
+    scratch: Scratch,
+    /// Spreads what must not happen to all clients at the same time.
+    random: RandomState,
+}
+
+/// The clients that are behind.
+#[derive(Debug, Default)]
+struct Behind {
+    /// When to retry the streams among them. An entry is void if its stream has another retry time
+    /// by now.
+    retries: BinaryHeap<Reverse<(Instant, Key)>>,
+    /// Those that were seen to be more than half a budget behind. One that has left since is void.
+    heavy: Vec<(Key, ClientId)>,
+    furthest: Furthest,
+}
+
+/// Used within one call, and kept to reuse the memory.
+#[derive(Debug)]
+struct Scratch {
     events: Vec<Event>,
     touched: Vec<SetId>,
     joined: Vec<u8>,
     pending: Vec<(ClientId, Pending)>,
     gone: Vec<(Key, Disconnect)>,
     input: Box<[u8]>,
-    /// Spreads what must not happen to all clients at the same time.
-    random: RandomState,
 }
 
 impl<W: Wire> Subscribers<W> {
@@ -183,21 +194,21 @@ impl<W: Wire> Subscribers<W> {
             table: Vec::new(),
             vacant: Vec::new(),
             sets: SubscriptionSets::default(),
-            retries: BinaryHeap::new(),
+            behind: Behind::default(),
             closing: Vec::new(),
             released: Vec::new(),
             cursor: 0,
-            heavy: Vec::new(),
-            furthest: Furthest::default(),
             stats: Stats::default(),
             hook_queue: None,
             has_changed: false,
-            events: Vec::new(),
-            touched: Vec::new(),
-            joined: Vec::new(),
-            pending: Vec::new(),
-            gone: Vec::new(),
-            input: vec![0; INPUT_BUFFER].into(),
+            scratch: Scratch {
+                events: Vec::new(),
+                touched: Vec::new(),
+                joined: Vec::new(),
+                pending: Vec::new(),
+                gone: Vec::new(),
+                input: vec![0; INPUT_BUFFER].into(),
+            },
             random: RandomState::new(),
         }
     }
@@ -264,18 +275,18 @@ impl<W: Wire> Subscribers<W> {
 
     /// When the next stream that is behind is due.
     pub(crate) fn next_retry(&self) -> Option<Instant> {
-        self.retries.peek().map(|Reverse((at, _))| *at)
+        self.behind.retries.peek().map(|Reverse((at, _))| *at)
     }
 
     /// Retries the stream that has been due the longest; false if none is due.
     pub(crate) fn retry_one(&mut self, now: Now) -> bool {
-        let Some(&Reverse((at, key))) = self.retries.peek() else {
+        let Some(&Reverse((at, key))) = self.behind.retries.peek() else {
             return false;
         };
         if at > now.instant {
             return false;
         }
-        self.retries.pop();
+        self.behind.retries.pop();
         let stall_timeout = self.limits.stall_timeout;
         self.refill(key, at);
         if let Some(stream) = self.stream(key)
@@ -283,7 +294,7 @@ impl<W: Wire> Subscribers<W> {
         {
             match stream.catch_up(CATCH_UP_SHARE, stall_timeout, now) {
                 Ok(Progress::CaughtUp) => self.stats.behind -= 1,
-                Ok(Progress::Retry(at)) => self.retries.push(Reverse((at, key))),
+                Ok(Progress::Retry(at)) => self.behind.retries.push(Reverse((at, key))),
                 Err(reason) => {
                     self.stats.behind -= 1;
                     self.remove(key, reason);
@@ -310,7 +321,7 @@ impl<W: Wire> Subscribers<W> {
         let mut heartbeat = self.limits.heartbeat;
         let silence = match &mut subscriber.sink {
             Sink::Stream(stream) => {
-                if let Err(reason) = stream.poll_input(&mut self.input) {
+                if let Err(reason) = stream.poll_input(&mut self.scratch.input) {
                     return self.remove(key, reason);
                 }
                 stream.fit_mailbox(|room| self.registry.replace_mailbox(subscriber.id, room));
@@ -390,7 +401,7 @@ impl<W: Wire> Subscribers<W> {
             Ok(Progress::CaughtUp) => {}
             Ok(Progress::Retry(at)) => {
                 self.stats.behind += 1;
-                self.retries.push(Reverse((at, key)));
+                self.behind.retries.push(Reverse((at, key)));
             }
             Err(reason) => self.remove(key, reason),
         }
@@ -404,7 +415,7 @@ impl<W: Wire> Subscribers<W> {
     }
 
     fn remove_gone(&mut self) {
-        while let Some((key, reason)) = self.gone.pop() {
+        while let Some((key, reason)) = self.scratch.gone.pop() {
             self.remove(key, reason);
         }
     }
@@ -434,9 +445,9 @@ impl<W: Wire> Subscribers<W> {
         if self.is_empty() {
             self.table = Vec::new();
             self.vacant = Vec::new();
-            self.retries = BinaryHeap::new();
-            self.heavy = Vec::new();
-            self.furthest = Furthest::default();
+            self.behind.retries = BinaryHeap::new();
+            self.behind.heavy = Vec::new();
+            self.behind.furthest = Furthest::default();
         }
     }
 }

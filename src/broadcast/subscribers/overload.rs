@@ -64,7 +64,7 @@ impl<W: Wire> Subscribers<W> {
             && let Some(subscriber) = self.table.get_mut(key as usize).and_then(Option::as_mut)
             && !std::mem::replace(subscriber.sink.is_heavy(), true)
         {
-            self.heavy.push((key, subscriber.id));
+            self.behind.heavy.push((key, subscriber.id));
         }
     }
 
@@ -74,7 +74,7 @@ impl<W: Wire> Subscribers<W> {
         let mut found = FarBehind::default();
         let half = self.limits.mailbox_bytes / 2;
         let table = &mut self.table;
-        self.heavy.retain(|&(key, id)| {
+        self.behind.heavy.retain(|&(key, id)| {
             let subscriber = table.get_mut(key as usize).and_then(Option::as_mut);
             let Some(subscriber) = subscriber.filter(|subscriber| subscriber.id == id) else {
                 return false;
@@ -117,16 +117,18 @@ impl<W: Wire> Subscribers<W> {
     /// moment ago: looking at all clients for each that goes would delay the others.
     fn shed(&mut self, now: Now) -> bool {
         let since = |seen| now.instant.saturating_duration_since(seen);
-        let mut looks = self.furthest.seen.is_none_or(|seen| since(seen) >= LOOK);
+        let mut looks = self.behind.furthest.seen.is_none_or(|seen| since(seen) >= LOOK);
         if looks {
             self.look_for_the_furthest(now);
         }
         loop {
-            while let Some(seen) = self.furthest.clients.pop() {
+            while let Some(seen) = self.behind.furthest.clients.pop() {
                 let (_, _, key, id) = seen;
                 match self.place_behind(key) {
                     // It took something since then, and others may be further behind.
-                    Some(now) if now.3 == id && now < seen => self.furthest.clients.push(now),
+                    Some(now) if now.3 == id && now < seen => {
+                        self.behind.furthest.clients.push(now);
+                    }
                     Some(now) if now.3 == id => {
                         self.remove(key, Disconnect::Behind);
                         return true;
@@ -143,11 +145,11 @@ impl<W: Wire> Subscribers<W> {
     }
 
     fn look_for_the_furthest(&mut self, now: Now) {
-        let mut clients = std::mem::take(&mut self.furthest.clients).into_vec();
+        let mut clients = std::mem::take(&mut self.behind.furthest.clients).into_vec();
         clients.clear();
         let keys = 0..Key::try_from(self.table.len()).unwrap_or(Key::MAX);
         clients.extend(keys.filter_map(|key| self.place_behind(key)));
-        self.furthest = Furthest { clients: clients.into(), seen: Some(now.instant) };
+        self.behind.furthest = Furthest { clients: clients.into(), seen: Some(now.instant) };
     }
 
     /// How far a client is behind, to compare it with others; `None` where nothing waits for it.

@@ -74,7 +74,7 @@ impl<W: Wire> Subscribers<W> {
                 stream.replay_from(position, self.history.drops(), now);
                 if was_caught_up {
                     self.stats.behind += 1;
-                    self.retries.push(Reverse((now.instant, key)));
+                    self.behind.retries.push(Reverse((now.instant, key)));
                 }
             }
             Sink::Local(local) => {
