@@ -5,16 +5,20 @@
 
 #[cfg(any(feature = "outside-log", test))]
 pub(super) mod from_log;
+mod order;
 mod type_log;
 
 use std::{
     cmp::Reverse,
-    collections::{BTreeSet, BinaryHeap, binary_heap::PeekMut},
+    collections::{BTreeSet, BinaryHeap},
     hash::{BuildHasher, RandomState},
 };
 
 pub(super) use self::type_log::Kept;
-use self::type_log::{LOG, TypeLog, slots};
+use self::{
+    order::{Drops, Order},
+    type_log::{LOG, TypeLog, slots},
+};
 use crate::{
     broadcast::{
         log::{EntryId, KnownLog},
@@ -34,8 +38,6 @@ pub(crate) type Sequence = u64;
 
 /// A publisher's own id, by its hash, and the event that has it.
 type IdUse = (u64, Sequence, TypeId);
-/// An event, and the place of its log.
-type Oldest = Reverse<(Sequence, usize)>;
 
 /// Where an event is kept.
 pub(crate) type Place = (TypeId, Sequence);
@@ -73,10 +75,9 @@ pub(crate) struct History {
     logs: Vec<TypeLog>,
     /// The memory of all logs.
     bytes: usize,
-    /// Of each log from which something is kept, an event that is not later than its oldest.
-    oldest: BinaryHeap<Oldest>,
-    /// How many events were dropped so far.
-    drops: u64,
+    /// What is kept, over all logs.
+    order: Order,
+    drops: Drops,
     /// Which events have their publishers' own ids, of each id the earliest use first. Two types may
     /// number their events alike.
     ids: BTreeSet<IdUse>,
@@ -95,8 +96,8 @@ impl History {
             newest: 0,
             logs: Vec::new(),
             bytes: 0,
-            oldest: BinaryHeap::new(),
-            drops: 0,
+            order: Order::default(),
+            drops: Drops::default(),
             ids: BTreeSet::new(),
             hasher: RandomState::new(),
             buffer: Vec::new(),
@@ -159,36 +160,17 @@ impl History {
         let before = log.memory();
         log.push(kept);
         self.bytes += log.memory() - before;
-        if !std::mem::replace(&mut log.is_listed, true) {
-            self.oldest.push(Reverse((sequence, at)));
-        }
+        self.order.push(sequence, kind);
         while self.logs[at].kept.len() > events
             || self.logs[at].kept.len() > 1 && self.logs[at].memory() > bytes
         {
             self.drop_oldest(at);
         }
         while self.bytes > all_bytes
-            && let Some(at) = self.log_of_the_oldest()
+            && let Some((_, kind)) = self.order.first()
         {
-            self.drop_oldest(at);
+            self.drop_oldest(kind as usize);
         }
-    }
-
-    /// The place of the log with the oldest event of all.
-    fn log_of_the_oldest(&mut self) -> Option<usize> {
-        while let Some(mut first) = self.oldest.peek_mut() {
-            let Reverse((sequence, at)) = *first;
-            match self.logs[at].kept.front() {
-                Some(kept) if kept.sequence == sequence => return Some(at),
-                // It was dropped as the type had too many. Others may be older than the next.
-                Some(kept) => *first = Reverse((kept.sequence, at)),
-                None => {
-                    self.logs[at].is_listed = false;
-                    PeekMut::pop(first);
-                }
-            }
-        }
-        None
     }
 
     fn drop_oldest(&mut self, at: usize) {
@@ -198,6 +180,7 @@ impl History {
             return;
         };
         self.bytes -= before - log.memory();
+        self.order.remove(gone.sequence);
         if let Some(id) = gone.own_id() {
             self.ids.remove(&(self.hasher.hash_one(id), gone.sequence, log.kind));
         }
@@ -235,16 +218,15 @@ impl History {
     }
 
     fn note_drop(&mut self, at: usize, sequence: Sequence, entry: EntryId) {
-        self.drops += 1;
         let log = &mut self.logs[at];
         log.dropped = log.dropped.max(sequence);
         log.dropped_entry = log.dropped_entry.max(entry);
-        log.last_drop = self.drops;
+        log.last_drop = self.drops.note(sequence);
     }
 
     /// How many events were dropped so far.
     pub(crate) fn drops(&self) -> u64 {
-        self.drops
+        self.drops.count
     }
 
     /// The position of a client that has everything.
@@ -284,6 +266,11 @@ impl History {
         if count == 0 {
             return self.newest;
         }
+        if *subscribed == Subscribed::All {
+            let oldest = self.order.first().map_or(self.newest + 1, |(oldest, _)| oldest);
+            let dropped = self.drops.newest_after(0).min(oldest - 1);
+            return self.order.before_last(count).unwrap_or(dropped);
+        }
         let after = |position| -> usize {
             self.logs_of(subscribed).map(|log| log.kept.len() - log.begin(position)).sum()
         };
@@ -308,13 +295,26 @@ impl History {
     /// Whether an event of these types after `position` is not kept, and was dropped later than the
     /// first `drops` events.
     pub(crate) fn has_gap(&self, subscribed: &Subscribed, position: Sequence, drops: u64) -> bool {
-        self.logs_of(subscribed).any(|log| log.dropped > position && log.last_drop > drops)
+        match subscribed {
+            Subscribed::All => self.drops.newest_after(drops) > position,
+            Subscribed::Types(_) => {
+                self.logs_of(subscribed).any(|log| log.dropped > position && log.last_drop > drops)
+            }
+        }
     }
 
     /// The id of the oldest event of these types that is kept.
     pub(crate) fn oldest_id(&self, subscribed: &Subscribed) -> Option<String> {
-        let first = self.logs_of(subscribed).filter_map(|log| log.kept.front());
-        let oldest = first.min_by_key(|kept| kept.sequence)?;
+        let oldest = match subscribed {
+            Subscribed::All => {
+                let (sequence, kind) = self.order.first()?;
+                self.kept(kind, sequence)?
+            }
+            Subscribed::Types(_) => {
+                let first = self.logs_of(subscribed).filter_map(|log| log.kept.front());
+                first.min_by_key(|kept| kept.sequence)?
+            }
+        };
         match oldest.own_id() {
             Some(id) => Some(id.to_owned()),
             None => self.entry_of_kept(oldest).or_else(|| self.id_of(oldest.sequence)),
@@ -329,6 +329,9 @@ impl History {
         position: Sequence,
         mut take: impl FnMut(Found<'_>) -> bool,
     ) -> Sequence {
+        if *subscribed == Subscribed::All {
+            return self.read_all(position, take);
+        }
         let begin = |log: &'_ TypeLog| log.begin(position);
         let logs: Vec<(&TypeLog, usize)> =
             self.logs_of(subscribed).map(|log| (log, begin(log))).collect();
@@ -349,6 +352,18 @@ impl History {
         }
         // Everything before the next event was given out.
         heads.peek().map_or(self.newest, |Reverse((sequence, ..))| sequence - 1)
+    }
+
+    /// The same for all types.
+    fn read_all(&self, position: Sequence, mut take: impl FnMut(Found<'_>) -> bool) -> Sequence {
+        let mut events = self.order.after(position);
+        while let Some((sequence, kind)) = events.next() {
+            let Some(Kept { frame, .. }) = self.kept(kind, sequence) else { continue };
+            if !take(Found { frame, place: (kind, sequence) }) {
+                break;
+            }
+        }
+        events.next().map_or(self.newest, |(sequence, _)| sequence - 1)
     }
 
     fn logs_of<'h>(&'h self, subscribed: &'h Subscribed) -> impl Iterator<Item = &'h TypeLog> {

@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 
-use super::{IdUse, Oldest, Sequence};
+use super::{IdUse, Order, Sequence};
 use crate::{
     broadcast::{log::EntryId, mailbox::SharedFrame},
     message::{event_types::TypeId, frame::allocated},
@@ -12,7 +12,7 @@ use crate::{
 /// in use.
 const ID: usize = size_of::<IdUse>() * 3 / 2;
 /// The memory of a type of which something is kept, beside a slot for each event.
-pub(super) const LOG: usize = size_of::<TypeLog>() + size_of::<Oldest>();
+pub(super) const LOG: usize = size_of::<TypeLog>();
 
 #[derive(Debug, Default)]
 pub(super) struct TypeLog {
@@ -20,8 +20,6 @@ pub(super) struct TypeLog {
     pub(super) kept: VecDeque<Kept>,
     /// The memory of the events themselves, without their places.
     pub(super) events: usize,
-    /// It is among the `oldest` ones.
-    pub(super) is_listed: bool,
     /// The newest event of this type that is not kept, or not any more; 0 is none.
     pub(super) dropped: Sequence,
     /// Its entry, where events come out of a log.
@@ -43,9 +41,9 @@ pub(crate) struct Kept {
 }
 
 impl Kept {
-    /// What it takes of the memory beside its place.
+    /// What it takes of the memory beside its place in the log.
     pub(super) fn memory(&self) -> usize {
-        self.frame.memory() + if self.has_id { ID } else { 0 }
+        self.frame.memory() + Order::EVENT + if self.has_id { ID } else { 0 }
     }
 
     /// Its publisher's own id.
@@ -108,8 +106,6 @@ mod tests {
         let id = size_of::<IdUse>();
         // A tree is more than half full, and mostly not much more.
         assert!((id * 5 / 4..2 * id).contains(&ID), "{ID} bytes for {id}");
-        let (log, oldest) = (size_of::<TypeLog>(), size_of::<Oldest>());
-        assert!(log.max(oldest) < LOG && LOG <= log + oldest, "{LOG} bytes for {log} and {oldest}");
         assert_eq!(slots(0), 0);
         let kept = size_of::<Kept>();
         assert!((10 * kept..11 * kept).contains(&slots(10)), "{} for {kept}", slots(10));

@@ -85,7 +85,7 @@ fn what_is_kept_of_a_type_and_of_all_is_within_its_limits() {
     assert_eq!(history.ids.len(), history.logs.iter().map(ids).sum::<usize>());
     let oldest = |log: &TypeLog| log.kept.front().map(|kept| kept.sequence);
     let first = history.logs.iter().filter_map(oldest).min();
-    let at = history.log_of_the_oldest().expect("something is kept");
+    let at = history.order.first().expect("something is kept").1 as usize;
     assert_eq!(oldest(&history.logs[at]), first);
     // An event that takes all of its type's limit is kept, and a larger one is not.
     for (length, kept) in [(limits.bytes, 1), (limits.bytes + 1, 0)] {
@@ -98,7 +98,7 @@ fn what_is_kept_of_a_type_and_of_all_is_within_its_limits() {
             history.drop_oldest(at);
         }
     }
-    assert_eq!((history.bytes, history.ids.len(), history.log_of_the_oldest()), (0, 0, None));
+    assert_eq!((history.bytes, history.ids.len(), history.order.first()), (0, 0, None));
 }
 
 #[test]
