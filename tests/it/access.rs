@@ -117,6 +117,32 @@ fn a_stream_refused_for_now_lets_browsers_come_back() {
     assert!(body.starts_with(begin) && body.ends_with("\n\n"), "{body:?}");
 }
 
+/// The reason may be made of what the client sent.
+#[test]
+fn a_reason_of_several_lines_adds_no_field_to_the_stream() {
+    support::watch_for_panics();
+    let server = Server::new();
+    server.register_events(["", "probe"]).unwrap();
+    server.run().unwrap();
+    let soon = |request: &Request, _: Action<'_>| {
+        let why = request.query().find(|(name, _)| name == "why").unwrap().1.into_owned();
+        Err(Denied::try_later(why, Duration::from_secs(1)))
+    };
+    let http = HttpServer::new().get("/event", server.event_stream_handler().authorize(soon));
+    let hub = Hub { server, http: http.bind("127.0.0.1:0").unwrap() };
+    for (why, comments) in [
+        ("no%0Adata:%20x%0A%0A", ": no\n: data: x\n: \n: \n"),
+        ("no%0Did:%20x%0D%0Aevent:%20y", ": no\n: id: x\n: event: y\n"),
+        ("", ": \n"),
+    ] {
+        let raw = format!("GET /event?why={why} HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n");
+        let body = hub.ask(raw).answer().text();
+        let retry = body.strip_prefix(comments).and_then(|rest| rest.strip_prefix("retry: "));
+        let retry = retry.and_then(|rest| rest.strip_suffix('\n'));
+        assert!(retry.is_some_and(|retry| retry.parse::<u64>().is_ok()), "{why}: {body:?}");
+    }
+}
+
 #[test]
 fn a_decision_that_takes_its_time_holds_nobody_else_up() {
     let decided = Arc::new(AtomicBool::new(false));
