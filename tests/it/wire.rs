@@ -252,7 +252,19 @@ fn an_oversized_frame_is_refused_and_nothing_of_it_is_sent() {
 #[test]
 fn names_that_would_break_a_stream_cannot_be_registered() {
     let hub = Hub::plain(&[]);
-    for name in ["a\nb", "a\rb", "a\r\nb", "\n", "a\0b", "\0", "*", "stream-gap", "open", "error"] {
+    for name in [
+        "a\nb",
+        "a\rb",
+        "a\r\nb",
+        "\n",
+        "a\0b",
+        "\0",
+        "*",
+        "stream-gap",
+        "stream-open",
+        "open",
+        "error",
+    ] {
         let got = hub.server.register_event(name);
         assert!(got.is_err(), "{name:?}: expected an error, got {got:?}");
         assert!(!hub.server.event_exists(name), "{name:?} exists");
