@@ -12,7 +12,7 @@ use std::{
 
 use websse::{
     Action, Denied, Message, Server,
-    http::{Handler, HttpServer, Request},
+    http::{Handler, HttpServer, Policy, Request},
 };
 
 use support::{Client, Hub, SOON};
@@ -105,7 +105,13 @@ fn a_stream_refused_for_now_lets_browsers_come_back() {
         hub.ask("GET /event?event=a HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer soon\r\n\r\n");
     let answer = client.answer();
     assert_eq!(answer.status, 200);
-    assert_eq!(answer.field("content-type"), Some("text/event-stream"));
+    for (name, value) in [
+        ("content-type", "text/event-stream"),
+        ("cache-control", "no-cache, no-transform"),
+        ("x-accel-buffering", "no"),
+    ] {
+        assert_eq!(answer.field(name), Some(value), "{name}");
+    }
     let body = String::from_utf8(answer.body).unwrap();
     let retry = body.strip_prefix(": too many\nretry: ").and_then(|rest| rest.strip_suffix('\n'));
     assert!(retry.is_some_and(|retry| retry.parse::<u64>().is_ok()), "{body:?}");
@@ -115,6 +121,27 @@ fn a_stream_refused_for_now_lets_browsers_come_back() {
     let body = hub.ask(browser).answer().text();
     let begin = ": too many\nevent: stream-open\ndata: {}\nretry: ";
     assert!(body.starts_with(begin) && body.ends_with("\n\n"), "{body:?}");
+}
+
+/// A browser that may not read it would give up for good.
+#[test]
+fn a_page_may_read_a_refusal_for_now_and_one_of_its_host() {
+    const ORIGIN: &str = "Origin: https://app.example.org\r\n";
+    let policy = Policy::default().allow_origin("https://app.example.org").unwrap();
+    let policy = policy.allow_host("hub").unwrap();
+    let hub =
+        Hub::with(&["", "probe"], |builder| builder.max_streams(0), |http| http.policy(policy));
+    for (host, status, begin) in [("hub", 200, ": "), ("evil.example", 403, "\"evil.example\"")] {
+        let raw = format!("GET /event HTTP/1.1\r\nHost: {host}\r\n{ORIGIN}\r\n");
+        let mut client = hub.ask(raw);
+        let answer = client.head();
+        assert_eq!(answer.status, status, "{host}");
+        let allowed = answer.field("access-control-allow-origin");
+        assert_eq!(allowed, Some("https://app.example.org"), "{host}");
+        assert_eq!(answer.field("access-control-allow-credentials"), Some("true"), "{host}");
+        assert_eq!(answer.field("vary"), Some("Origin"), "{host}");
+        assert!(client.piece().starts_with(begin.as_bytes()), "{host}");
+    }
 }
 
 /// The reason may be made of what the client sent.
