@@ -76,7 +76,8 @@ impl Denied {
     }
 
     /// The request is refused for now: status 429, with the time to wait as `Retry-After`. A stream
-    /// is refused in a way that lets browsers reconnect by themselves.
+    /// is refused in a way that lets browsers reconnect by themselves; each line of the reason is a
+    /// comment in it.
     ///
     /// ```
     /// use std::time::Duration;

@@ -312,12 +312,13 @@ impl Own {
     }
 
     /// A stream that gives a reason and ends. The reconnection time is random, so that clients
-    /// refused together do not return together.
+    /// refused together do not return together. Each line of the reason is a comment: it may be made
+    /// of what the client sent, and must add no field.
     pub(crate) fn refusal(self, reason: &str) -> String {
         let retry = 2000 + RandomState::new().hash_one(0) % 8000;
-        // A program's reason may have a client's own words in it.
-        let reason = reason.replace(char::is_control, " ");
-        format!(": {reason}\n{}retry: {retry}\n{}", self.begin(), self.end())
+        let lines = split_lines(reason.as_bytes()).map(text);
+        let comments: String = lines.flat_map(|line| [": ", line, "\n"]).collect();
+        format!("{comments}{}retry: {retry}\n{}", self.begin(), self.end())
     }
 }
 

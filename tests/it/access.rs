@@ -12,7 +12,7 @@ use std::{
 
 use websse::{
     Action, Denied, Message, Server,
-    http::{Handler, HttpServer, Request},
+    http::{Handler, HttpServer, Policy, Request},
 };
 
 use support::{Client, Hub, SOON};
@@ -48,24 +48,6 @@ fn hub() -> Hub {
         .bind("127.0.0.1:0")
         .unwrap();
     Hub { server, http }
-}
-
-#[test]
-fn a_reason_adds_no_line_to_the_stream_that_tells_it() {
-    let server = support::running();
-    let later = |request: &Request, _: Action<'_>| {
-        let name = request.query().find(|(name, _)| name == "name").unwrap().1.into_owned();
-        Err(Denied::try_later(format!("{name} comes too often"), Duration::from_secs(1)))
-    };
-    let http = HttpServer::new().get("/event", server.event_stream_handler().authorize(later));
-    let hub = Hub { server, http: http.bind("127.0.0.1:0").unwrap() };
-    for own in ["0", "1"] {
-        let query = format!("name=x%0Adata:+forged%0D%0A%0A&stream-open={own}");
-        let request =
-            format!("GET /event?{query} HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n");
-        let body = String::from_utf8(hub.ask(request).drain(SOON)).unwrap();
-        assert!(body.contains("\r\n\r\n: x data: forged    comes too often\n"), "{body}");
-    }
 }
 
 #[test]
@@ -124,6 +106,10 @@ fn a_stream_refused_for_now_lets_browsers_come_back() {
     let answer = client.answer();
     assert_eq!(answer.status, 200);
     answer.assert_stream();
+    for (name, value) in [("cache-control", "no-cache, no-transform"), ("x-accel-buffering", "no")]
+    {
+        assert_eq!(answer.field(name), Some(value), "{name}");
+    }
     let body = String::from_utf8(answer.body).unwrap();
     let retry = body.strip_prefix(": too many\nretry: ").and_then(|rest| rest.strip_suffix('\n'));
     assert!(retry.is_some_and(|retry| retry.parse::<u64>().is_ok()), "{body:?}");
@@ -133,6 +119,53 @@ fn a_stream_refused_for_now_lets_browsers_come_back() {
     let body = hub.ask(browser).answer().text();
     let begin = ": too many\nevent: stream-open\ndata: {}\nretry: ";
     assert!(body.starts_with(begin) && body.ends_with("\n\n"), "{body:?}");
+}
+
+/// A browser that may not read it would give up for good.
+#[test]
+fn a_page_may_read_a_refusal_for_now_and_one_of_its_host() {
+    const ORIGIN: &str = "Origin: https://app.example.org\r\n";
+    let policy = Policy::default().allow_origin("https://app.example.org").unwrap();
+    let policy = policy.allow_host("hub").unwrap();
+    let hub =
+        Hub::with(&["", "probe"], |builder| builder.max_streams(0), |http| http.policy(policy));
+    for (host, status, begin) in [("hub", 200, ": "), ("evil.example", 403, "\"evil.example\"")] {
+        let raw = format!("GET /event HTTP/1.1\r\nHost: {host}\r\n{ORIGIN}\r\n");
+        let mut client = hub.ask(raw);
+        let answer = client.head();
+        assert_eq!(answer.status, status, "{host}");
+        let allowed = answer.field("access-control-allow-origin");
+        assert_eq!(allowed, Some("https://app.example.org"), "{host}");
+        assert_eq!(answer.field("access-control-allow-credentials"), Some("true"), "{host}");
+        assert_eq!(answer.field("vary"), Some("Origin"), "{host}");
+        assert!(client.piece().starts_with(begin.as_bytes()), "{host}");
+    }
+}
+
+/// The reason may be made of what the client sent.
+#[test]
+fn a_reason_of_several_lines_adds_no_field_to_the_stream() {
+    support::watch_for_panics();
+    let server = Server::new();
+    server.register_events(["", "probe"]).unwrap();
+    server.run().unwrap();
+    let soon = |request: &Request, _: Action<'_>| {
+        let why = request.query().find(|(name, _)| name == "why").unwrap().1.into_owned();
+        Err(Denied::try_later(why, Duration::from_secs(1)))
+    };
+    let http = HttpServer::new().get("/event", server.event_stream_handler().authorize(soon));
+    let hub = Hub { server, http: http.bind("127.0.0.1:0").unwrap() };
+    for (why, comments) in [
+        ("no%0Adata:%20x%0A%0A", ": no\n: data: x\n: \n: \n"),
+        ("no%0Did:%20x%0D%0Aevent:%20y", ": no\n: id: x\n: event: y\n"),
+        ("", ": \n"),
+    ] {
+        let raw = format!("GET /event?why={why} HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n");
+        let body = hub.ask(raw).answer().text();
+        let retry = body.strip_prefix(comments).and_then(|rest| rest.strip_prefix("retry: "));
+        let retry = retry.and_then(|rest| rest.strip_suffix('\n'));
+        assert!(retry.is_some_and(|retry| retry.parse::<u64>().is_ok()), "{why}: {body:?}");
+    }
 }
 
 #[test]

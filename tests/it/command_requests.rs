@@ -84,14 +84,16 @@ fn another_protocol_is_refused_at_once_with_a_line_in_the_log() {
     }
     let errors = end(hub);
     let lines: Vec<_> = errors.lines().collect();
-    for (line, looks) in lines.iter().zip([
+    // A line is written after its answer was sent, perhaps when the next one is written already.
+    for looks in [
         "400, \"this looks like TLS; this port speaks plain HTTP, use http://\"",
         "505, \"this looks like HTTP/2; use HTTP/1.1 or HTTP/1.0\"",
         "400, \"this looks like the PROXY protocol (version 1)\"",
         "400, \"this looks like the PROXY protocol (version 2)\"",
-    ]) {
+    ] {
         let begins = "websse: info: a malformed request from 127.0.0.1:";
-        assert!(line.starts_with(begins) && line.ends_with(looks), "{line}");
+        let is_it = |line: &&&str| line.starts_with(begins) && line.ends_with(looks);
+        assert_eq!(lines.iter().filter(is_it).count(), 1, "{looks}: {errors}");
     }
     assert_eq!(lines.len(), 5, "four, and the shutdown: {errors}");
 }

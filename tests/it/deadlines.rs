@@ -13,6 +13,7 @@ use websse::http::{Limits, Request, Response};
 const SHORT: Duration = Duration::from_millis(300);
 /// When a deadline of [`SHORT`] must have ended things on a busy machine.
 const LATE: Duration = Duration::from_secs(2);
+const SECOND: Duration = Duration::from_secs(1);
 
 const POST: &str = "POST /send?event=a&data=x HTTP/1.1\r\nHost: a\r\n\r\n";
 
@@ -120,6 +121,22 @@ fn a_large_body_has_more_time_in_which_it_may_come() {
     assert_eq!(client.answer().status, 200);
 }
 
+/// What it announces gives it no time, only what has come.
+#[test]
+fn a_large_body_has_the_time_of_what_has_come_and_no_more() {
+    let hub = hub(|limits| limits.body_timeout(SHORT));
+    let head = "POST /send?event=a HTTP/1.1\r\nHost: a\r\nContent-Length: 1000000\r\n\r\n";
+    let a_second = 16 << 10;
+    for (name, begin, least) in [("nothing", 0, SHORT), ("a part", a_second, SHORT + SECOND)] {
+        let started = Instant::now();
+        let mut client = hub.ask(format!("{head}{}", "x".repeat(begin)));
+        let (answer, took) = dribble(&mut client, &[b'x'; 500], started);
+        assert!(answer.starts_with("HTTP/1.1 408 "), "{name}: {answer:?}");
+        let right = took >= least.mul_f32(0.9) && took < least + LATE;
+        assert!(right, "{name}: expected an end after {least:?}, got it after {took:?}");
+    }
+}
+
 #[test]
 fn an_idle_connection_is_closed_without_a_word() {
     let hub = hub(|limits| limits.idle_timeout(SHORT));
@@ -174,11 +191,30 @@ fn a_client_that_does_not_read_its_answer_is_given_up() {
     assert!(got < 64 << 20, "expected a part of the answer, got all {got} bytes");
 }
 
+/// That each part of it is taken in time is not enough.
+#[test]
+fn an_answer_must_be_taken_whole_before_its_deadline() {
+    let size = 64 << 20;
+    let large = move |_: &Request| Response::text(200, "x".repeat(size));
+    let limits = Limits::default().write_timeout(SHORT);
+    let hub = Hub::with(&["a"], |builder| builder, |http| http.limits(limits).get("/large", large));
+    let mut slow = hub.ask("GET /large HTTP/1.1\r\nHost: a\r\n\r\n");
+    assert_eq!(slow.head().status, 200);
+    let end = Instant::now() + LATE;
+    let mut got = 0;
+    while Instant::now() < end {
+        got += slow.piece().len();
+        thread::sleep(Duration::from_millis(20)); // a slow reader; nothing waits for this
+    }
+    got += slow.drain(SOON).len();
+    assert!(got < size, "expected a part of the answer, got all {got} bytes");
+}
+
 const HALF: &str = "POST /send?event=a&data=x HTTP/1.1\r\n";
 
 /// What is answered to a request for whose second half the server has to wait.
 #[track_caller]
-fn status_of_a_slow_request(hub: &Hub) -> u16 {
+pub(crate) fn status_of_a_slow_request(hub: &Hub) -> u16 {
     let mut client = hub.ask(HALF);
     if client.fill(Instant::now() + Duration::from_millis(50)).is_err() {
         client.send("Host: a\r\n\r\n");

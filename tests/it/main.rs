@@ -4,7 +4,7 @@
 //! |---|---|
 //! | `wire`, `framing`, `round_trip` | what a stream carries, byte for byte |
 //! | `requests`, `requests_bodies`, `refused_messages`, `answers` | HTTP: what is understood, refused and answered |
-//! | `deadlines`, `dead_peers` | every wait on a client ends |
+//! | `deadlines`, `default_times`, `dead_peers` | every wait on a client ends |
 //! | `resume` | clients that come back |
 //! | `embedding`, `embedding_http`, `subscriptions` | the library inside a program |
 //! | `batch`, `hooks`, `one_client` | the same: many messages, hooks, messages to one client |
@@ -14,7 +14,8 @@
 //! | `examples` | each as its first lines say |
 //!
 //! Some need what not every machine has, and are ignored: `cargo test --features cli --test it --
-//! --ignored figures proxies::debian service` runs them, and `dead_peers` one that takes a minute.
+//! --ignored figures proxies::debian service` runs them. `dead_peers` and `default_times` take one
+//! minute and two, and are ignored too.
 //! `examples/proxies/run` installs and runs the other `proxies`.
 //!
 //! What does not belong here is a program of its own: `load` and `stress` need a quiet machine,
@@ -31,6 +32,7 @@ mod command_access;
 mod command_requests;
 mod dead_peers;
 mod deadlines;
+mod default_times;
 mod embedding;
 mod embedding_http;
 mod examples;

@@ -10,6 +10,7 @@ fn what_clients_could_not_send_back_or_read_is_refused_with_the_reason() {
     let mut listener = hub.listen("?event=*");
     let nul = "data has no NUL in it; encode it as text\n";
     let id = "an id is printable ASCII, and neither begins nor ends with a blank\n";
+    let own = "an id of 13 characters 0-9a-z, a hyphen and digits is reserved for the server\n";
     let retry = "retry is at most 2147483647 milliseconds\n";
     for (name, raw, reason) in [
         ("NUL in the query", post("?data=a%00b", &[], b""), nul),
@@ -18,6 +19,7 @@ fn what_clients_could_not_send_back_or_read_is_refused_with_the_reason() {
         ("NUL in any type", post_as("", "application/octet-stream", b"\0"), nul),
         ("an id beyond ASCII", post("?data=x&id=%C3%A9", &[], b""), id),
         ("an id with a blank at its end", post("?data=x&id=7+", &[], b""), id),
+        ("an id of the server's own form", post("?data=x&id=0mwscj3olj8rw-1", &[], b""), own),
         ("a time beyond 31 bits", post("?data=x&retry=2147483648", &[], b""), retry),
         ("a time beyond 64 bits", post("?data=x&retry=99999999999999999999", &[], b""), retry),
     ] {

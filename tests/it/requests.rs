@@ -299,6 +299,9 @@ fn a_misspelt_parameter_of_a_stream_is_told_the_right_name() {
         ("event=a&lasteventid=x", "last_event_id"),
         ("event=a&Last-Event-ID=x", "last_event_id"),
         ("event=a&LASTEVENTID", "last_event_id"),
+        ("event=a&HeartBeat=1", "heartbeat"),
+        ("event=a&streamOpen=1", "stream-open"),
+        ("event=a&stream_open=1", "stream-open"),
     ] {
         let raw = head(&[&format!("GET /event?{name} HTTP/1.1"), "Host: a"]);
         let (answer, _) = refused(&hub, name, &raw, &[400]);
@@ -314,7 +317,8 @@ fn a_misspelt_parameter_of_a_stream_is_told_the_right_name() {
 #[test]
 fn subscribing_to_an_unregistered_type_is_refused() {
     let hub = hub();
-    for event in ["nope", "a&event=nope", "A", "stream-gap", "a%0Ab", "a%00", "a,b"] {
+    for event in ["nope", "a&event=nope", "A", "stream-gap", "stream-open", "a%0Ab", "a%00", "a,b"]
+    {
         let raw = head(&[&format!("GET /event?event={event} HTTP/1.1"), "Host: a"]);
         refused(&hub, event, &raw, &[400]);
     }

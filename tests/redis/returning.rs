@@ -139,6 +139,22 @@ fn a_client_is_told_how_far_it_was_served_also_where_nothing_was_for_it() {
     let expected: Vec<String> = (1..10).map(|event| event.to_string()).collect();
     assert_eq!(heard[..9], expected);
     assert_eq!(heard[9..], ["own"]);
+    let firefox = "User-Agent: Mozilla/5.0\r\n";
+    let open = "event: stream-open\ndata: {}\n";
+    for (fields, begin, end) in [("", "", ""), (firefox, open, "\n")] {
+        let fields = format!("{fields}Connection: close\r\nLast-Event-ID: {first}\r\n");
+        let request = format!("GET /event?event=a HTTP/1.1\r\nHost: a\r\n{fields}\r\n");
+        let mut client = node.ask(request);
+        let first_block =
+            format!("\r\n\r\n: websse\n{begin}retry: 3000\nid: {first}\n{end}event: a\n");
+        let last_block = format!("data: own\nid: own\n\n{begin}id: {position}\n{end}");
+        let mut text = String::new();
+        while !text.ends_with(&last_block) {
+            text += std::str::from_utf8(&client.piece()).unwrap();
+            assert!(text.len() < 4096, "{text}");
+        }
+        assert!(text.contains(&first_block), "{text}");
+    }
     // Cut off here it goes on here, though no event has this id.
     let mut client = back(&node, "?event=a", &position);
     node.publish(Message::new("end").event("a"));

@@ -357,7 +357,7 @@ impl History {
     /// The same for all types.
     fn read_all(&self, position: Sequence, mut take: impl FnMut(Found<'_>) -> bool) -> Sequence {
         let mut events = self.order.after(position);
-        while let Some((sequence, kind)) = events.next() {
+        for (sequence, kind) in events.by_ref() {
             let Some(Kept { frame, .. }) = self.kept(kind, sequence) else { continue };
             if !take(Found { frame, place: (kind, sequence) }) {
                 break;

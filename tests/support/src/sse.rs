@@ -115,12 +115,9 @@ impl Block {
     fn add(&mut self, line: &str) {
         let (name, value) =
             line.split_once(':').unwrap_or_else(|| panic!("a line without a colon: {line:?}"));
-        // `data:` and `data: ` are the same empty line; any other value has its one space.
-        let value = match value.strip_prefix(' ') {
-            Some(value) => value,
-            None if value.is_empty() => value,
-            None => panic!("no space after the colon: {line:?}"),
-        };
+        // Some clients demand the space, before an empty value too.
+        let value =
+            value.strip_prefix(' ').unwrap_or_else(|| panic!("no space after the colon: {line:?}"));
         let once = match name {
             "event" => {
                 let first = self.data.is_none() && self.id.is_none() && self.retry.is_none();
