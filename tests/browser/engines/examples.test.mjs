@@ -121,6 +121,31 @@ for (const engine of engines) describe(engine, () => {
     assert.equal(await left(), 'four');
   });
 
+  test('live-reload: a page that is refused for now is not loaded again for that', async context => {
+    const directory = await mkdtemp(tmpdir() + '/websse-site-');
+    context.after(() => rm(directory, { recursive: true }));
+    const write = text => writeFile(directory + '/index.html', `<h1>${text}</h1>`);
+    await write('one');
+    const example = await Example.start('live-reload', 0, [directory]);
+    context.after(() => example.kill());
+    const proxy = await Proxy.start(example);
+    context.after(() => proxy.stop());
+    let loads = 0, refusals = 0;
+    proxy.answer = ({ pathname }) => {
+      if (pathname === '/') loads++;
+      if (pathname !== '/-/changes' || refusals === 4) return undefined;
+      refusals++;
+      return [200, 'text/event-stream', ': full\nevent: stream-open\ndata: {}\nretry: 100\n\n'];
+    };
+    await window.go(proxy.url);
+    context.after(() => window.go('about:blank'));
+    await eventually('it is connected', () => proxy.opened === 1);
+    assert.deepEqual([loads, refusals], [1, 4]);
+    await write('two');
+    await window.says('h1', 'two');
+    assert.equal(loads, 2);
+  });
+
   test('live-reload: a page is loaded again when a file changes, and right after a restart', async context => {
     const directory = await mkdtemp(tmpdir() + '/websse-site-');
     context.after(() => rm(directory, { recursive: true }));
