@@ -22,6 +22,7 @@ const PAGE: &str = "<!doctype html><title>chat</title><style>
   function listen(last) {
     const query = 'event=chat&replay=50&last_event_id=' + encodeURIComponent(last)
     const events = new EventSource('/event?' + query)
+    events.addEventListener('stream-open', ({lastEventId}) => last = lastEventId || last)
     events.addEventListener('chat', ({data, lastEventId}) => {
       const line = document.querySelector('ul').appendChild(document.createElement('li'))
       line.textContent = data // text, whatever it is

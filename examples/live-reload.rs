@@ -20,18 +20,18 @@ use websse::{
     http::{HttpServer, Policy, Request, Response},
 };
 
-/// Stands at the end of each page. A page that is connected again is loaded again, as anything may
-/// have changed meanwhile: this program may have been restarted.
+/// Stands at the end of each page. A page that may have missed a change, since this program was
+/// restarted, gets a `stream-gap` and is loaded again too.
 const RELOAD: &[u8] = b"<script>
-  let connected = false
-  function listen() {
-    const changes = new EventSource('/-/changes')
-    changes.onopen = () => connected ? location.reload() : connected = true
+  function listen(last) {
+    const changes = new EventSource('/-/changes?last_event_id=' + encodeURIComponent(last))
+    changes.addEventListener('stream-open', ({lastEventId}) => last = lastEventId || last)
+    changes.addEventListener('stream-gap', () => location.reload())
     changes.onmessage = () => location.reload()
     // A browser reconnects by itself, unless an answer such as a proxy's 502 closes it for good.
-    changes.onerror = () => changes.readyState === EventSource.CLOSED && setTimeout(listen, 3000)
+    changes.onerror = () => changes.readyState === EventSource.CLOSED && setTimeout(listen, 3000, last)
   }
-  listen()
+  listen('')
 </script>";
 
 fn main() -> Result<(), Box<dyn Error>> {

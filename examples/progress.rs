@@ -18,6 +18,7 @@ const PAGE: &str = "<!doctype html><title>progress</title>
   function listen(last) {
     const query = 'event=progress&event=done&replay=1&last_event_id=' + encodeURIComponent(last)
     const job = new EventSource('/event?' + query)
+    job.addEventListener('stream-open', ({lastEventId}) => last = lastEventId || last)
     job.addEventListener('progress', ({data, lastEventId}) => {
       bar.value = data
       text.value = data + ' %'

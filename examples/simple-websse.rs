@@ -15,6 +15,7 @@ use websse::{
 const PAGE: &str = "<!doctype html><title>websse</title><h1>event1</h1><ul id=events></ul><script>
   function listen(last) {
     const events = new EventSource('/event?event=event1&last_event_id=' + encodeURIComponent(last))
+    events.addEventListener('stream-open', ({lastEventId}) => last = lastEventId || last)
     events.addEventListener('event1', ({data, lastEventId}) => {
       document.getElementById('events').appendChild(document.createElement('li')).textContent = data
       last = lastEventId

@@ -64,10 +64,11 @@
 //!
 //! Every stream begins with the client's position, so that a client that is cut off before its
 //! first event misses nothing either. A browser, recognised by its `User-Agent`, gets an event
-//! `stream-open` with `{}` as data, for which no page listens: Firefox and `WebKit` note no other
-//! id. Any other client gets a line `id:` in front of its first event, since some hand out an empty
-//! event for a block of its own. Of those, clients that note an id only with an event come back as
-//! if for the first time; `?stream-open=1` asks for the event.
+//! `stream-open` with `{}` as data, since Firefox and `WebKit` note no other id. A page listens for
+//! it only to keep the id itself, as [below](#browsers). Any other client gets a line `id:` in front
+//! of its first event, since some hand out an empty event for a block of its own. Of those, clients
+//! that note an id only with an event come back as if for the first time; `?stream-open=1` asks for
+//! the event.
 //!
 //! A stream comes in chunks and never ends of itself, so it is always cut without the last chunk:
 //! clients that come back only after an error do so after a shutdown and a refusal too.
@@ -97,6 +98,9 @@
 //! function listen(lastId) {
 //!   const after = encodeURIComponent(lastId)
 //!   const events = new EventSource('/event?event=news&last_event_id=' + after)
+//!   events.addEventListener('stream-open', ({ lastEventId }) => {
+//!     lastId = lastEventId || lastId // a refusal has none
+//!   })
 //!   events.addEventListener('news', ({ data, lastEventId }) => {
 //!     lastId = lastEventId
 //!     // use the data

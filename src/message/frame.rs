@@ -266,9 +266,9 @@ pub(crate) enum Own {
     /// block ends it.
     #[default]
     Lines,
-    /// As an event `stream-open`, for which no program listens: Firefox 153 and `WebKitGTK` 2.50 note
-    /// the id of no block without data. A comment comes before it, since `WebKit` continues half a line
-    /// of the connection before.
+    /// As an event `stream-open`, for which no program has to listen: Firefox 153 and `WebKitGTK` 2.50
+    /// note the id of no block without data. A comment comes before it, since `WebKit` continues half a
+    /// line of the connection before.
     Event,
 }
 

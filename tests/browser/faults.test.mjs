@@ -43,7 +43,8 @@ for (const [what, refuses] of [['the stream', path => path === '/event'], ['ever
 }
 
 test('a page that was told no position says that it may have missed some', async () => {
-  proxy.answer = ({ pathname }) => pathname === '/event' && [200, 'text/event-stream', 'retry: 1\n\n'];
+  const event = 'retry: 1\nevent: news\ndata: without an id\n\n';
+  proxy.answer = ({ pathname }) => pathname === '/event' && [200, 'text/event-stream', event];
   await open();
   await eventually('it was open', () => proxy.streams.length);
   proxy.answer = ({ pathname }) => pathname === '/event' && 502;
@@ -64,6 +65,63 @@ test('a position at the beginning of a stream is where it goes on', async () => 
   await tab.state('Closed');
   await eventually('another attempt', () => proxy.streams.at(-1).parameters.get('last_event_id') === 'run-7');
   assert.deepEqual((await tab.events()).filter(({ type }) => type === 'stream-open'), []);
+});
+
+// As the server refuses for now: the reason is in a comment, which no EventSource shows.
+const REFUSAL = ': at most 1 stream\nevent: stream-open\ndata: {}\nretry: 200\n\n';
+
+test('a page that is refused again and again says so, and counts one reconnection in the end', async () => {
+  await open();
+  await tab.state('Open');
+  await publish(numbers(1, 3));
+  await tab.shows('news', numbers(1, 3));
+  const lastId = (await tab.events()).at(-1).id;
+  const answer = (...given) => proxy.answer = ({ pathname }) => pathname === '/event' && given;
+  const another = async count => {
+    const end = proxy.streams.length + count;
+    await eventually(`${count} more attempts`, () => proxy.streams.length >= end);
+  };
+  const refused = async () => {
+    answer(200, 'text/event-stream', REFUSAL);
+    await tab.state('Refused for now');
+    await another(5);
+    assert.match(await tab.page.locator('#state').innerText(), /^Refused for now/);
+  };
+  answer(200, 'text/event-stream', REFUSAL);
+  proxy.cut();
+  await refused();
+  // Closed for good: the browser has lost the id, and a refusal has none.
+  answer(502);
+  await tab.state('Closed by the server or a proxy');
+  await refused();
+  answer(502);
+  await tab.state('Closed by the server or a proxy');
+  await another(1);
+  assert.deepEqual([await tab.page.locator('#reconnects').innerText(), (await tab.events('reconnected')).length], ['0', 0]);
+  await publish(numbers(4, 6));
+  proxy.answer = () => undefined;
+  await tab.state('Open');
+  assert.equal(proxy.streams.at(-1).parameters.get('last_event_id'), lastId);
+  await tab.shows('news', numbers(1, 6));
+  assert.equal(await tab.page.locator('#reconnects').innerText(), '1');
+  const notes = await tab.events('reconnected');
+  assert.deepEqual(notes.map(({ data }) => data), ['after ' + lastId]);
+});
+
+test('a page that a full server refuses says so until there is room', async () => {
+  await hub.kill();
+  await start(TYPES, undefined, ['--max-streams', '1']);
+  const other = new AbortController();
+  await fetch(hub.url + '/event', { signal: other.signal });
+  await open();
+  await tab.state('Refused for now');
+  await eventually('it is refused again', () => proxy.opened >= 2);
+  assert.match(await tab.page.locator('#state').innerText(), /^Refused for now/);
+  other.abort();
+  await tab.state('Open');
+  await publish(['1']);
+  await tab.shows(undefined, ['1']);
+  assert.equal(await tab.page.locator('#reconnects').innerText(), '0');
 });
 
 test('a restart of the server is a gap, and told as one', async () => {

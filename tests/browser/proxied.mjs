@@ -21,8 +21,8 @@ afterEach(async () => {
 });
 
 /** Starts the hub, on any free port if it is the first. */
-export const start = async (types, port) => {
-  hub = await Hub.start(types, ['--retry', '500ms'], port);
+export const start = async (types, port, flags = []) => {
+  hub = await Hub.start(types, ['--retry', '500ms', ...flags], port);
   if (proxy) proxy.hub = hub;
 };
 export const open = async (fragment = '', options = {}) =>

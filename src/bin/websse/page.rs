@@ -7,7 +7,7 @@ pub(crate) const PAGE: &str = include_str!("page.html");
 /// and no text becomes markup (trusted types). So what is published can do no harm even if the page
 /// has a bug. The hashes are those of its script and its style.
 pub(crate) const CSP: &str = "default-src 'none'; \
-    script-src 'sha256-Wb1wPMC2YlSCJ9Q6NqLji6E4mz7YCxTqr3BM9tGvhUg='; \
+    script-src 'sha256-Z9O3g6XSmh8JbHTAmB9G3rVh1YUh1AYPYVYgIn6crAw='; \
     style-src 'sha256-sfmCMePjjB8PHHPOmBKRFukkYw/NZcApwMxCvJN6DXo='; \
     connect-src 'self'; img-src data:; base-uri 'none'; form-action 'none'; \
     frame-ancestors 'none'; require-trusted-types-for 'script'; trusted-types 'none'";

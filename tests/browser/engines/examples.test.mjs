@@ -1,11 +1,13 @@
-// The examples' own pages.
+// The examples' own pages, and the manual's lines for one.
 import assert from 'node:assert/strict';
-import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { after, before, describe, test } from 'node:test';
-import { Example, eventually } from '../hub.mjs';
+import { Example, Hub, eventually } from '../hub.mjs';
 import { Proxy } from '../proxy.mjs';
 import { engines, start } from '../engines.mjs';
+
+const LINES = /^\/\/! function listen\(lastId\) {$.*^\/\/! listen\(''\)$/ms;
 
 for (const engine of engines) describe(engine, () => {
   let window;
@@ -23,6 +25,46 @@ for (const engine of engines) describe(engine, () => {
     await eventually('the page listens', () => proxy.streams.length);
     return proxy;
   };
+
+  /** Cuts the stream, and lets a proxy's 502 close it for good; acts, and lets the page come back. */
+  const without = async (proxy, act = () => {}) => {
+    const { answer } = proxy;
+    const asked = proxy.streams.length;
+    proxy.answer = ({ pathname }) => pathname === '/event' && 502;
+    proxy.cut();
+    await eventually('it is closed for good', () => proxy.streams.length > asked);
+    await act();
+    proxy.answer = answer;
+    await eventually('it is open again', () => proxy.opened > 1);
+    return proxy.streams.at(-1);
+  };
+
+  test("the manual's lines lose nothing when a proxy closes a stream that had no event", async context => {
+    const hub = await Hub.start(['news']);
+    context.after(() => hub.kill());
+    const proxy = await Proxy.start(hub);
+    context.after(() => proxy.stop());
+    context.after(() => window.go('about:blank'));
+    const [manual] = (await readFile(new URL('../../../src/lib.rs', import.meta.url), 'utf8')).match(LINES);
+    const lines = manual.replaceAll(/^\/\/! ?/gm, '').replace('// use the data', "document.querySelector('ol').append(data, ' ')");
+    const page = `<!doctype html><link rel="icon" href="data:,"><ol></ol><script>${lines}</script>`;
+    proxy.answer = ({ pathname }) => pathname === '/page' && [200, 'text/html', page];
+    await window.go(proxy.url + '/page');
+    await eventually('it is open', () => proxy.opened === 1);
+    const { parameters } = await without(proxy, () => hub.publish({ event: 'news', data: 'missed' }));
+    assert.match(parameters.get('last_event_id'), /^\w{13}-0$/);
+    await hub.publish({ event: 'news', data: 'later' });
+    await window.says('ol', 'missed later ');
+  });
+
+  for (const name of ['simple-websse', 'chat']) {
+    test(`${name}: a stream that is closed for good goes on where it began`, async context => {
+      const proxy = await open(context, name);
+      await eventually('it is open', () => proxy.opened === 1);
+      const { parameters } = await without(proxy);
+      assert.match(parameters.get('last_event_id'), /^\w{13}-\d+$/);
+    });
+  }
 
   for (const [name, where] of [['simple-websse', 'li'], ['progress', 'output']]) {
     test(`${name}: a stream that is closed for good goes on with its last id`, async context => {
@@ -77,6 +119,31 @@ for (const engine of engines) describe(engine, () => {
     await say('four');
     await window.says('output', 'No answer, so it may not be sent');
     assert.equal(await left(), 'four');
+  });
+
+  test('live-reload: a page that is refused for now is not loaded again for that', async context => {
+    const directory = await mkdtemp(tmpdir() + '/websse-site-');
+    context.after(() => rm(directory, { recursive: true }));
+    const write = text => writeFile(directory + '/index.html', `<h1>${text}</h1>`);
+    await write('one');
+    const example = await Example.start('live-reload', 0, [directory]);
+    context.after(() => example.kill());
+    const proxy = await Proxy.start(example);
+    context.after(() => proxy.stop());
+    let loads = 0, refusals = 0;
+    proxy.answer = ({ pathname }) => {
+      if (pathname === '/') loads++;
+      if (pathname !== '/-/changes' || refusals === 4) return undefined;
+      refusals++;
+      return [200, 'text/event-stream', ': full\nevent: stream-open\ndata: {}\nretry: 100\n\n'];
+    };
+    await window.go(proxy.url);
+    context.after(() => window.go('about:blank'));
+    await eventually('it is connected', () => proxy.opened === 1);
+    assert.deepEqual([loads, refusals], [1, 4]);
+    await write('two');
+    await window.says('h1', 'two');
+    assert.equal(loads, 2);
   });
 
   test('live-reload: a page is loaded again when a file changes, and right after a restart', async context => {
