@@ -64,11 +64,11 @@
 //!
 //! Every stream begins with the client's position, so that a client that is cut off before its
 //! first event misses nothing either. A browser, recognised by its `User-Agent`, gets an event
-//! `stream-open` with `{}` as data, since Firefox and `WebKit` note no other id. A page listens for
-//! it only to keep the id itself, as [below](#browsers). Any other client gets a line `id:` in front
-//! of its first event, since some hand out an empty event for a block of its own. Of those, clients
-//! that note an id only with an event come back as if for the first time; `?stream-open=1` asks for
-//! the event.
+//! `stream-open` with `{}` as data, since Firefox and `WebKit` note no other id. A page listens
+//! for it only to keep the id itself, as [below](#browsers). Any other client gets a line `id:` in
+//! front of its first event, since some hand out an empty event for a block of its own. Of those,
+//! clients that note an id only with an event come back as if for the first time; `?stream-open=1`
+//! asks for the event.
 //!
 //! A stream comes in chunks and never ends of itself, so it is always cut without the last chunk:
 //! clients that come back only after an error do so after a shutdown and a refusal too.
@@ -122,8 +122,8 @@
 //! `EventSource` sends cookies, but no header fields that the page chooses: put a token into a
 //! cookie, or into the query, where proxies log it.
 //!
-//! What the three engines do, in tests by `WebDriver` with Firefox ESR 153.8, `WebKitGTK` 2.50.6 and
-//! Chromium 156:
+//! What the three engines do, in tests by `WebDriver` with Firefox ESR 153.8, `WebKitGTK` 2.50.6
+//! and Chromium 156:
 //!
 //! | | Firefox | `WebKit` | Chromium |
 //! |---|---|---|---|
@@ -150,15 +150,15 @@
 //! - Clients that call themselves Mozilla and are no browsers (`AnyEvent::HTTP`, Tcl's `http`) ask
 //!   for `?stream-open=0`, or ignore the type `stream-open`.
 //! - HTTP libraries that only read a body (`fetch`, `axios`, `requests`, `HttpClient`) report an
-//!   error when a stream is cut, and it is for you to ask again with the last id. Those that ask for
-//!   `Connection: close` (PHP's `fopen`, Python's `urllib`, `LWP`, `superagent`) cannot tell a cut
-//!   from an end: take each end for a cut.
+//!   error when a stream is cut, and it is for you to ask again with the last id. Those that ask
+//!   for `Connection: close` (PHP's `fopen`, Python's `urllib`, `LWP`, `superagent`) cannot tell a
+//!   cut from an end: take each end for a cut.
 //! - `aiohttp` ends every response after 300 s, heartbeats or not, unless the program sets
 //!   `ClientTimeout(total=None)`. `aiohttp-sse-client` comes back after the end of a body, but ends
 //!   with an error after a cut of chunks: ask for `Connection: close`.
 //! - `wget` asks again with `Range` after a cut, and leaves out as many bytes of the answer as it
-//!   has had before, so that it loses events: `--tries=1`, or use `curl -N`. Without `-N` curl holds
-//!   4096 bytes back when it writes into a pipe, and `LuaSocket` always holds back 2048.
+//!   has had before, so that it loses events: `--tries=1`, or use `curl -N`. Without `-N` curl
+//!   holds 4096 bytes back when it writes into a pipe, and `LuaSocket` always holds back 2048.
 //!
 //! # Threads
 //!
@@ -391,12 +391,12 @@
 //! - `log` reports to the facade of the `log` crate, under the target `websse`. At level `debug`:
 //!   the start and the end of the broadcaster, and clients that come and go. At `info`: clients
 //!   disconnected because they are behind, stalled or broken; and requests refused with a status
-//!   below 500, with 505 or, on the stream endpoint, for now. At `warn`: other statuses above 500, and
-//!   connections that cannot be accepted. At `error`: hooks that panic, and status 500, which is the answer if
-//!   a handler panics. A request is reported by method and path, without its query, which may
-//!   contain a token. Your logger runs on the caller's thread, on a connection's thread, or on the
-//!   hooks' thread, which exists if the level is at least `info` when the server is run. If the
-//!   logger blocks, it never blocks the broadcaster.
+//!   below 500, with 505 or, on the stream endpoint, for now. At `warn`: other statuses above 500,
+//!   and connections that cannot be accepted. At `error`: hooks that panic, and status 500, which
+//!   is the answer if a handler panics. A request is reported by method and path, without its
+//!   query, which may contain a token. Your logger runs on the caller's thread, on a connection's
+//!   thread, or on the hooks' thread, which exists if the level is at least `info` when the server
+//!   is run. If the logger blocks, it never blocks the broadcaster.
 //! - `socket2` notices within 50 s that a client's machine or network is gone without a word: 30 s
 //!   after the next event or [heartbeat](Builder::heartbeat), which comes after 15 s of silence.
 //!   Every TCP connection of [`http`] is asked for a sign of life after 15 s of silence

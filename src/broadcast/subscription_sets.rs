@@ -26,9 +26,41 @@ pub(crate) struct SubscriptionSets {
     free: Vec<SetId>,
     by_subscribed: HashMap<(Arc<Subscribed>, Coding), SetId>,
     /// The sets that name a type, by the type's number.
-    by_type: Vec<Vec<SetId>>,
+    by_type: Vec<Vec<Naming>>,
     /// The sets that listen to all types; at most one for each coding.
     all: Vec<SetId>,
+    /// Sets that have become empty, to be dropped one by one: with many names each takes time, which
+    /// live events do not have.
+    emptied: Vec<SetId>,
+}
+
+/// That a set names a type: which of its types, counted from 0.
+#[derive(Clone, Copy, Debug)]
+struct Naming {
+    set: SetId,
+    nth: u32,
+}
+
+/// Where a set stands in the lists of its types.
+#[derive(Debug)]
+enum Places {
+    One(u32),
+    Many(Box<[u32]>),
+}
+
+impl Default for Places {
+    fn default() -> Self {
+        Self::Many(Box::default())
+    }
+}
+
+impl Places {
+    fn get_mut(&mut self, nth: u32) -> Option<&mut u32> {
+        match self {
+            Self::One(place) => Some(place),
+            Self::Many(places) => places.get_mut(nth as usize),
+        }
+    }
 }
 
 #[derive(Debug, Default)]
@@ -36,7 +68,10 @@ struct SubscriptionSet {
     /// `None` if the set is empty.
     subscribed: Option<Arc<Subscribed>>,
     coding: Coding,
+    places: Places,
     keys: Vec<Key>,
+    /// It is among the `emptied` ones, and perhaps not empty any more.
+    is_emptied: bool,
     /// The events of the current batch that this set gets, by their index in the batch.
     matched: Vec<u32>,
 }
@@ -54,14 +89,15 @@ impl SubscriptionSets {
 
     /// Whether any client listens to a type.
     pub(crate) fn listens(&self, kind: TypeId) -> bool {
-        let named = self.by_type.get(kind as usize);
-        !self.all.is_empty() || named.is_some_and(|sets| !sets.is_empty())
+        let named = self.by_type.get(kind as usize).map_or(&[][..], Vec::as_slice);
+        let mut sets = self.all.iter().chain(named.iter().map(|naming| &naming.set));
+        sets.any(|&id| !self.table[id as usize].keys.is_empty())
     }
 
     /// What the clients subscribe to, each with the number of these clients.
     pub(crate) fn counts(&self) -> Vec<(Arc<Subscribed>, usize)> {
         let count = |set: &SubscriptionSet| Some((set.subscribed.clone()?, set.keys.len()));
-        self.table.iter().filter_map(count).collect()
+        self.table.iter().filter_map(count).filter(|&(_, clients)| clients > 0).collect()
     }
 
     /// Adds a client. Returns its set, and its index there.
@@ -86,24 +122,65 @@ impl SubscriptionSets {
         let set = &mut self.table[id as usize];
         set.keys.swap_remove(at as usize);
         let moved = set.keys.get(at as usize).copied();
+        if set.keys.is_empty() && !std::mem::replace(&mut set.is_emptied, true) {
+            self.emptied.push(id);
+        }
+        moved
+    }
+
+    /// Drops one of the sets that have become empty, if there are any.
+    pub(crate) fn drop_one(&mut self) -> bool {
+        let Some(id) = self.emptied.pop() else { return false };
+        let set = &mut self.table[id as usize];
+        set.is_emptied = false;
         if set.keys.is_empty()
             && let Some(subscribed) = set.subscribed.take()
         {
-            let coding = set.coding;
-            self.change_lists(&subscribed, |list| list.retain(|&other| other != id));
+            let SubscriptionSet { coding, mut places, .. } = std::mem::take(set);
+            match &*subscribed {
+                Subscribed::All => self.all.retain(|&other| other != id),
+                Subscribed::Types(types) => {
+                    for (nth, &kind) in (0..).zip(types) {
+                        if let Some(&mut place) = places.get_mut(nth) {
+                            self.take_from_list(kind, place);
+                        }
+                    }
+                }
+            }
             self.by_subscribed.remove(&(subscribed, coding));
-            self.table[id as usize] = SubscriptionSet::default();
             self.free.push(id);
         }
-        moved
+        true
+    }
+
+    /// Whether there are any.
+    pub(crate) fn has_emptied(&self) -> bool {
+        !self.emptied.is_empty()
+    }
+
+    /// Removes what stands at a place of a type's list. The last of the list takes the place.
+    fn take_from_list(&mut self, kind: TypeId, place: u32) {
+        let list = &mut self.by_type[kind as usize];
+        list.swap_remove(place as usize);
+        if let Some(&Naming { set, nth }) = list.get(place as usize)
+            && let Some(known) = self.table[set as usize].places.get_mut(nth)
+        {
+            *known = place;
+        }
+        if list.is_empty() {
+            *list = Vec::new();
+        }
     }
 
     /// Finds the sets that get events of a batch.
     pub(crate) fn match_batch(&mut self, batch: &[Event], touched: &mut Vec<SetId>) {
         for (at, event) in batch.iter().enumerate() {
             let named = self.by_type.get(event.kind as usize).map_or(&[][..], Vec::as_slice);
-            for &id in named.iter().chain(&self.all) {
-                let matched = &mut self.table[id as usize].matched;
+            for &id in named.iter().map(|naming| &naming.set).chain(&self.all) {
+                let SubscriptionSet { matched, keys, .. } = &mut self.table[id as usize];
+                if keys.is_empty() {
+                    continue;
+                }
                 if matched.is_empty() {
                     touched.push(id);
                 }
@@ -132,29 +209,28 @@ impl SubscriptionSets {
             self.table.push(SubscriptionSet::default());
             index(self.table.len() - 1)
         });
-        if let Subscribed::Types(types) = &**subscribed
-            && let Some(&highest) = types.last()
-            && self.by_type.len() <= highest as usize
-        {
-            self.by_type.resize_with(highest as usize + 1, Vec::new);
-        }
-        self.change_lists(subscribed, |list| list.push(id));
-        let set = &mut self.table[id as usize];
-        (set.subscribed, set.coding) = (Some(Arc::clone(subscribed)), *coding);
-        self.by_subscribed.insert(kind, id);
-        id
-    }
-
-    /// Changes each list that has the set with this subscription.
-    fn change_lists(&mut self, subscribed: &Subscribed, mut change: impl FnMut(&mut Vec<SetId>)) {
-        match subscribed {
-            Subscribed::All => change(&mut self.all),
+        let mut places = Places::default();
+        match &**subscribed {
+            Subscribed::All => self.all.push(id),
             Subscribed::Types(types) => {
-                for &kind in types {
-                    change(&mut self.by_type[kind as usize]);
+                let highest = types.last().map_or(0, |&highest| highest as usize + 1);
+                if self.by_type.len() < highest {
+                    self.by_type.resize_with(highest, Vec::new);
                 }
+                let list = (0..).zip(types).map(|(nth, &kind)| {
+                    let list = &mut self.by_type[kind as usize];
+                    list.push(Naming { set: id, nth });
+                    index(list.len() - 1)
+                });
+                let list: Box<[u32]> = list.collect();
+                places = if let [place] = *list { Places::One(place) } else { Places::Many(list) };
             }
         }
+        let set = &mut self.table[id as usize];
+        (set.subscribed, set.coding) = (Some(Arc::clone(subscribed)), *coding);
+        set.places = places;
+        self.by_subscribed.insert(kind, id);
+        id
     }
 }
 
@@ -165,6 +241,8 @@ fn index(at: usize) -> u32 {
 
 #[cfg(test)]
 mod tests {
+    use proptest::{collection, prelude::*};
+
     use super::*;
 
     fn types(kinds: &[TypeId]) -> Arc<Subscribed> {
@@ -179,6 +257,7 @@ mod tests {
             let (set, other) = sets.join(types(&[kind, kind + 1]), Coding::Plain, 2);
             assert_ne!(stays, set);
             assert_eq!([sets.leave(set, other), sets.leave(stays, place)], [None, None]);
+            while sets.drop_one() {}
         }
         assert_eq!(sets.table.len(), 2);
         assert!(sets.by_subscribed.is_empty());
@@ -198,6 +277,62 @@ mod tests {
         assert_eq!(listens(&sets), [true; 4], "only one is left, to all");
         sets.leave(all.0, all.1);
         assert_eq!(listens(&sets), [false; 4]);
+    }
+
+    #[test]
+    fn a_set_that_is_joined_again_before_it_is_dropped_stays() {
+        let mut sets = SubscriptionSets::default();
+        let (set, place) = sets.join(types(&[1, 2]), Coding::Plain, 0);
+        sets.leave(set, place);
+        assert!(sets.has_emptied() && sets.counts().is_empty() && !sets.listens(1));
+        assert_eq!(sets.join(types(&[1, 2]), Coding::Plain, 1), (set, 0));
+        assert!(sets.drop_one() && !sets.drop_one());
+        assert_eq!((sets.counts(), sets.listens(2)), (vec![(types(&[1, 2]), 1)], true));
+    }
+
+    proptest! {
+        /// Sets come and go in any order, and each event reaches those that listen.
+        #[test]
+        fn events_reach_the_sets_that_name_their_type(
+            steps in collection::vec((0..8_u32, 0..8_u32, 0..3_u8), 1..200)
+        ) {
+            let mut sets = SubscriptionSets::default();
+            let mut joined: Vec<(Arc<Subscribed>, SetId)> = Vec::new();
+            for (one, other, step) in steps {
+                match step {
+                    0 => {
+                        let mut kinds = vec![one, other];
+                        kinds.sort_unstable();
+                        kinds.dedup();
+                        // One client in a set is enough here.
+                        if joined.iter().all(|(subscribed, _)| *subscribed != types(&kinds)) {
+                            let (set, place) = sets.join(types(&kinds), Coding::Plain, one);
+                            assert_eq!(place, 0);
+                            joined.push((types(&kinds), set));
+                        }
+                    }
+                    1 if !joined.is_empty() => {
+                        let (_, set) = joined.swap_remove(one as usize % joined.len());
+                        sets.leave(set, 0);
+                    }
+                    _ => drop((0..other).any(|_| !sets.drop_one())),
+                }
+                for kind in 0..8 {
+                    let event = Event { kind, frame: Frame::from_block(b"data: x\n\n") };
+                    let mut touched = Vec::new();
+                    sets.match_batch(&[event], &mut touched);
+                    for &set in &touched {
+                        let (keys, matched) = sets.take(set);
+                        sets.restore(set, keys, matched);
+                    }
+                    let listening = joined.iter().filter(|(subscribed, _)| subscribed.includes(kind));
+                    let mut expected: Vec<SetId> = listening.map(|&(_, set)| set).collect();
+                    expected.sort_unstable();
+                    touched.sort_unstable();
+                    prop_assert_eq!(touched, expected);
+                }
+            }
+        }
     }
 
     #[test]

@@ -1,5 +1,5 @@
-//! The kept events of all logs in their order, and what was dropped, so that nothing here costs more
-//! the more types there are.
+//! The kept events of all logs in their order, and what was dropped. So nothing here costs more the
+//! more types there are.
 
 use std::collections::VecDeque;
 

@@ -265,12 +265,12 @@ impl<W: Wire> Subscribers<W> {
 
     /// Drops one client that has left; false if there is none.
     pub(crate) fn drop_one(&mut self) -> bool {
-        self.closing.pop().is_some()
+        self.closing.pop().is_some() || self.sets.drop_one()
     }
 
     /// Whether clients that have left are still to be dropped.
     pub(crate) fn has_closing(&self) -> bool {
-        !self.closing.is_empty()
+        !self.closing.is_empty() || self.sets.has_emptied()
     }
 
     /// When the next stream that is behind is due.

@@ -107,7 +107,7 @@ impl<W: Wire> Subscribers<W> {
     pub(super) fn keep_within_memory(&mut self, now: Now) {
         // What is left of those that are gone is freed before anybody else goes for it.
         while self.memory.bytes() > self.limits.mailboxes_bytes
-            && (self.has_closing() || self.shed(now))
+            && (!self.closing.is_empty() || self.shed(now))
         {
             self.closing.clear();
         }
