@@ -204,8 +204,8 @@ impl Shared {
         self.log.get().map(|log| log.stats())
     }
 
-    pub(crate) fn clients(&self) -> Vec<(String, usize)> {
-        self.types.count(&self.registry.subscribed())
+    pub(crate) fn clients(&self, most_types: usize) -> Vec<(String, usize)> {
+        self.types.count(&self.registry.subscribed(), most_types)
     }
 
     pub(crate) fn event_types(&self) -> Vec<String> {

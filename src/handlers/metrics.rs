@@ -19,6 +19,8 @@ use crate::{
     server::Server,
 };
 
+/// The default of [`FiguresHandler::most_types`].
+const MOST_TYPES: usize = 1000;
 /// How long the broadcaster may take to answer; if it takes longer, it counts as stuck.
 const PATIENCE: Duration = Duration::from_secs(1);
 
@@ -56,6 +58,7 @@ impl Server {
             refusals: Refusals::default(),
             write,
             content_type,
+            most_types: MOST_TYPES,
         }
     }
 
@@ -98,6 +101,7 @@ pub struct FiguresHandler {
     refusals: Refusals,
     write: Format,
     content_type: &'static str,
+    most_types: usize,
 }
 
 type Format = fn(&mut String, &Figures) -> fmt::Result;
@@ -107,6 +111,17 @@ impl FiguresHandler {
     /// several times, the last server counts.
     pub fn with_http(self, http: &HttpServer) -> Self {
         Self { refusals: http.refusals(), ..self }
+    }
+
+    /// If more event types are registered than this, figures by type tell only of those to which
+    /// the most clients listen, as many as this. Default: 1000.
+    ///
+    /// ```
+    /// # let server = websse::Server::new();
+    /// let metrics = server.metrics_handler().most_types(50);
+    /// ```
+    pub fn most_types(self, most_types: usize) -> Self {
+        Self { most_types, ..self }
     }
 
     /// Lets `decide` allow or refuse a reader, by [`Action::Stats`]. If there are several, all must
@@ -127,8 +142,7 @@ impl Handler for FiguresHandler {
         let figures = Figures {
             stats: self.shared.stats(),
             uptime: self.shared.uptime(),
-            clients: self.shared.clients(),
-            types: self.shared.event_types(),
+            clients: self.shared.clients(self.most_types),
             refused: self.refusals.counts().into_iter().collect(),
         };
         let mut text = String::new();
@@ -146,7 +160,6 @@ struct Figures {
     uptime: Duration,
     /// By event type.
     clients: Vec<(String, usize)>,
-    types: Vec<String>,
     /// By status.
     refused: Vec<(u16, u64)>,
 }
@@ -243,7 +256,9 @@ fn json(text: &mut String, figures: &Figures) -> fmt::Result {
     let stats = &figures.stats;
     let object = |fields: Vec<String>| format!("{{{}}}", fields.join(","));
     let field = |name: &str, value: String| format!("{}:{value}", json_string(name));
-    let types: Vec<String> = figures.types.iter().map(|name| json_string(name)).collect();
+    // `*` is no type, but those who listen to all.
+    let types = figures.clients.iter().map(|(name, _)| &**name).filter(|&name| name != "*");
+    let types: Vec<String> = types.map(json_string).collect();
     let reasons = reasons(stats).map(|(reason, count)| field(reason, count.to_string()));
     let refused = figures.refused.iter();
     let refused = refused.map(|(status, count)| field(&status.to_string(), count.to_string()));

@@ -1,6 +1,7 @@
 //! Event types by name and number, and what a client subscribes to.
 
 use std::{
+    cmp::Reverse,
     collections::{BTreeMap, HashMap},
     error::Error,
     fmt,
@@ -79,7 +80,14 @@ impl Subscribed {
 #[derive(Debug, Default)]
 pub(crate) struct EventTypes {
     /// Guards the names only; nothing else is called while it is held.
-    numbers: RwLock<BTreeMap<String, TypeId>>,
+    names: RwLock<Names>,
+}
+
+#[derive(Debug, Default)]
+struct Names {
+    numbers: BTreeMap<Arc<str>, TypeId>,
+    /// By number.
+    names: Vec<Arc<str>>,
 }
 
 impl EventTypes {
@@ -93,22 +101,26 @@ impl EventTypes {
                 return Err(RegisterError::Reserved((*name).to_owned()));
             }
         }
-        let mut numbers = self.numbers.write();
+        let Names { numbers, names: by_number } = &mut *self.names.write();
         for name in names {
-            let next = TypeId::try_from(numbers.len()).unwrap_or(TypeId::MAX);
-            numbers.entry(canonical(name).to_owned()).or_insert(next);
+            let name = canonical(name);
+            if !numbers.contains_key(name) {
+                let (next, name) = (number_after(by_number), Arc::from(name));
+                by_number.push(Arc::clone(&name));
+                numbers.insert(name, next);
+            }
         }
         Ok(())
     }
 
     pub(crate) fn find(&self, name: &str) -> Option<TypeId> {
-        self.numbers.read().get(canonical(name)).copied()
+        self.names.read().numbers.get(canonical(name)).copied()
     }
 
     /// The number of types, which is the number that the next one gets.
     #[cfg(feature = "outside-log")]
     pub(crate) fn len(&self) -> TypeId {
-        TypeId::try_from(self.numbers.read().len()).unwrap_or(TypeId::MAX)
+        number_after(&self.names.read().names)
     }
 
     /// What a client that names these types subscribes to; without a name it is the general type.
@@ -140,21 +152,28 @@ impl EventTypes {
 
     /// All names, in order.
     pub(crate) fn names(&self) -> Vec<String> {
-        self.numbers.read().keys().cloned().collect()
+        self.names.read().numbers.keys().map(ToString::to_string).collect()
     }
 
     /// The names of what a client subscribes to, in order.
     pub(crate) fn names_of(&self, subscribed: &Subscribed) -> Vec<String> {
-        let Subscribed::Types(_) = subscribed else {
+        let Subscribed::Types(types) = subscribed else {
             return vec![ALL.to_owned()];
         };
-        let numbers = self.numbers.read();
-        let chosen = numbers.iter().filter(|(_, kind)| subscribed.includes(**kind));
-        chosen.map(|(name, _)| name.clone()).collect()
+        let names = &self.names.read().names;
+        let mut names: Vec<String> =
+            types.iter().map(|&kind| names[kind as usize].to_string()).collect();
+        names.sort_unstable();
+        names
     }
 
-    /// Counts the clients by event type, in the order of the names.
-    pub(crate) fn count(&self, subscribed: &[(Arc<Subscribed>, usize)]) -> Vec<(String, usize)> {
+    /// Counts the clients by event type, in the order of the names. If there are more than `most`
+    /// types, only those to which the most clients listen.
+    pub(crate) fn count(
+        &self,
+        subscribed: &[(Arc<Subscribed>, usize)],
+        most: usize,
+    ) -> Vec<(String, usize)> {
         let mut by_number: HashMap<TypeId, usize> = HashMap::new();
         let mut all = 0;
         for (subscribed, clients) in subscribed {
@@ -165,11 +184,20 @@ impl EventTypes {
                 }
             }
         }
-        let numbers = self.numbers.read();
-        let count = |kind: &TypeId| by_number.get(kind).copied().unwrap_or_default();
-        let by_name = numbers.iter().map(|(name, kind)| (name.clone(), count(kind)));
-        let mut by_name: Vec<_> = by_name.collect();
-        drop(numbers);
+        let names = self.names.read();
+        let mut by_name: Vec<(String, usize)> = if names.names.len() <= most {
+            let count = |kind: &TypeId| by_number.get(kind).copied().unwrap_or_default();
+            names.numbers.iter().map(|(name, kind)| (name.to_string(), count(kind))).collect()
+        } else {
+            let mut busiest: Vec<(TypeId, usize)> = by_number.into_iter().collect();
+            busiest.sort_unstable_by_key(|&(kind, clients)| (Reverse(clients), kind));
+            busiest.truncate(most);
+            let name = |(kind, clients)| (names.names[kind as usize].to_string(), clients);
+            let mut busiest: Vec<_> = busiest.into_iter().map(name).collect();
+            busiest.sort_unstable();
+            busiest
+        };
+        drop(names);
         let place = by_name.partition_point(|(name, _)| &**name < ALL);
         by_name.insert(place, (ALL.to_owned(), all));
         by_name
@@ -178,6 +206,11 @@ impl EventTypes {
     fn find_or_refuse(&self, name: &str) -> Result<TypeId, SubscribeError> {
         self.find(name).ok_or_else(|| SubscribeError::EventNotRegistered(name.to_owned()))
     }
+}
+
+/// The number that the next type gets.
+fn number_after(names: &[Arc<str>]) -> TypeId {
+    TypeId::try_from(names.len()).unwrap_or(TypeId::MAX)
 }
 
 #[cfg(test)]
@@ -199,6 +232,20 @@ mod tests {
         assert_eq!(types.register(&["a", "", "a"]), Ok(()));
         assert_eq!(types.find(""), types.find("message"));
         assert!(types.find("a").is_some() && types.find("").is_some());
+    }
+
+    #[test]
+    fn of_many_types_those_with_the_most_clients_are_counted() {
+        let types = EventTypes::default();
+        let names: Vec<String> = (0..100).map(|number| format!("t{number}")).collect();
+        types.register(&names.iter().map(|name| &**name).collect::<Vec<_>>()).expect("good names");
+        let set = |kinds: &[TypeId]| Arc::new(Subscribed::Types(kinds.into()));
+        let sets = [(set(&[7, 9]), 2), (set(&[9, 12]), 1), (set(&[50]), 1), (set(&[51]), 1)];
+        let counts = types.count(&sets, 4);
+        let expected = [("*", 0), ("t12", 1), ("t50", 1), ("t7", 2), ("t9", 3)];
+        assert_eq!(counts, expected.map(|(name, clients)| (name.to_owned(), clients)));
+        assert_eq!(types.count(&sets, 100).len(), 101);
+        assert_eq!(types.names_of(&set(&[9, 12, 2])), ["t12", "t2", "t9"]);
     }
 
     #[test]

@@ -304,7 +304,7 @@ impl Server {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn clients(&self) -> Vec<(String, usize)> {
-        self.shared.clients()
+        self.shared.clients(usize::MAX)
     }
 
     /// The registered event types in the order of their names; `message` is the general one.

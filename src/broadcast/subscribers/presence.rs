@@ -12,6 +12,9 @@ use crate::{
     socket::Wire,
 };
 
+/// The event tells the numbers for at most this many types.
+const MOST_TYPES: usize = 1000;
+
 impl<W: Wire> Subscribers<W> {
     /// Whether clients have come or gone since their number was last published, and a client
     /// listens to this type.
@@ -22,9 +25,9 @@ impl<W: Wire> Subscribers<W> {
     /// Publishes the number of clients as an event of this type.
     pub(crate) fn announce(&mut self, kind: TypeId, name: &str, types: &EventTypes, now: Now) {
         self.has_changed = false;
-        let counts = types.count(&self.sets.counts());
+        let counts = types.count(&self.sets.counts(), MOST_TYPES);
         let message = Message::new(json_counts(&counts)).event(name);
-        // Its size is bounded by the registered names, so no limit is needed.
+        // Its size is bounded by so many names, so no limit is needed.
         if let Ok(encoded) = Encoded::new(&message, usize::MAX) {
             let frame = self.history.record(kind, None, &encoded.lines);
             let in_history = self.history.keeps_own();
