@@ -27,7 +27,8 @@ impl Server {
     /// Returns the handler that streams events; mount it for GET at any path.
     ///
     /// `?event=NAME` chooses an event type. It may be repeated; `*` means all types. Without it the
-    /// stream is of the general type. A type that is not registered gets status 400.
+    /// stream is of the general type. A type that is not registered gets status 400, and so do more
+    /// types than [`types_per_stream`](EventStreamHandler::types_per_stream).
     ///
     /// A client that reconnects sends the `Last-Event-ID` header, as browsers do by themselves. One
     /// that cannot set it sends `?last_event_id=`, which may also be written `lastEventId`,
@@ -61,6 +62,7 @@ impl Server {
             authorize: Authorize::default(),
             per_address: Vec::new(),
             stream_open: None,
+            types_per_stream: TYPES_PER_STREAM,
         }
     }
 }
@@ -80,7 +82,11 @@ pub struct EventStreamHandler {
     authorize: Authorize,
     per_address: Vec<PerAddress>,
     stream_open: Option<bool>,
+    types_per_stream: usize,
 }
+
+/// The default of [`EventStreamHandler::types_per_stream`].
+const TYPES_PER_STREAM: usize = 100;
 
 type AddressOf = dyn Fn(&Request) -> Option<IpAddr> + Send + Sync;
 
@@ -125,6 +131,17 @@ impl EventStreamHandler {
         Self { stream_open: Some(stream_open), ..self }
     }
 
+    /// How many types a stream may name; a request that names more is refused (400). Default: 100.
+    /// Each takes some 20 bytes as long as the stream is open. `*` is one.
+    ///
+    /// ```
+    /// # let server = websse::Server::new();
+    /// let handler = server.event_stream_handler().types_per_stream(500);
+    /// ```
+    pub fn types_per_stream(self, types_per_stream: usize) -> Self {
+        Self { types_per_stream, ..self }
+    }
+
     /// Limits each client to `limit` connections at a time; one more is refused for now. `address`
     /// returns the client's address; `None` is not limited. Behind a proxy the peer is the proxy,
     /// and the proxy names the client's address. If there are several limits, all hold: for example
@@ -160,6 +177,11 @@ impl Handler for EventStreamHandler {
         let refuse_for_now = |reason: &str| refuse_for_now(form.own, reason);
         let names: Vec<Cow<'_, str>> =
             request.query().filter(|(key, _)| key == "event").map(|(_, name)| name).collect();
+        if names.len() > self.types_per_stream {
+            let (count, limit) = (names.len(), self.types_per_stream);
+            let text = format!("a stream names at most {limit} types, not {count}; * means all");
+            return Response::text(400, text);
+        }
         let mut types: Vec<&str> = names.iter().map(|name| canonical(name)).collect();
         if types.is_empty() {
             types.push(GENERAL);

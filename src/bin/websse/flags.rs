@@ -84,6 +84,7 @@ pub(crate) const GROUPS: &[(&str, &[Flag])] = &[
         many("subscribe-token-file", "PATH", "the same, one a line", subscribe_token_file),
         many("cors-origin", "ORIGIN", "whose pages may listen and publish; * is all", cors_origin),
         one("streams-per-address", "N", "", "streams of one client at a time [any]", streams_per_address),
+        one("types-per-stream", "N", "100", "event types that a stream may name", types_per_stream),
         one("publishes-per-second", "N", "", "of one client [any]", publishes_per_second),
         many("trusted-proxy", "ADDRESS", "IP, IP/BITS or unix; its X-Forwarded-* is right", trusted_proxy),
         many("allow-host", "HOST", "a name to be asked by; on loopback its own are", allow_host),
@@ -215,6 +216,11 @@ fn cors_origin(config: &mut Config, text: &str) -> Done {
 
 fn allow_host(config: &mut Config, text: &str) -> Done {
     config.policy = config.policy.clone().allow_host(text).map_err(|error| error.to_string())?;
+    Ok(())
+}
+
+fn types_per_stream(config: &mut Config, text: &str) -> Done {
+    config.types_per_stream = count(text)?;
     Ok(())
 }
 

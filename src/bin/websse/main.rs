@@ -152,7 +152,8 @@ fn routes(config: &Config, server: &Server) -> Result<HttpServer, String> {
         Action::Subscribe(types) => check_types(&subscribe, request, types),
         _ => subscribe.check(request, &[None]),
     };
-    let mut stream = server.event_stream_handler().authorize(decide.clone());
+    let stream = server.event_stream_handler().types_per_stream(config.types_per_stream);
+    let mut stream = stream.authorize(decide.clone());
     if let Some(limit) = config.streams_per_address {
         let proxies = config.proxies.clone();
         stream = stream.streams_per_address(limit, move |request| proxies.client(request));
