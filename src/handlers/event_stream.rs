@@ -1,6 +1,6 @@
 //! The event stream.
 
-use std::{borrow::Cow, fmt, net::IpAddr, sync::Arc};
+use std::{borrow::Cow, collections::BTreeSet, fmt, net::IpAddr, sync::Arc};
 
 use crate::{
     broadcast::{
@@ -177,14 +177,14 @@ impl Handler for EventStreamHandler {
         let refuse_for_now = |reason: &str| refuse_for_now(form.own, reason);
         let names: Vec<Cow<'_, str>> =
             request.query().filter(|(key, _)| key == "event").map(|(_, name)| name).collect();
-        if names.len() > self.types_per_stream {
-            let (count, limit) = (names.len(), self.types_per_stream);
-            let text = format!("a stream names at most {limit} types, not {count}; * means all");
-            return Response::text(400, text);
-        }
         let mut types: Vec<&str> = names.iter().map(|name| canonical(name)).collect();
         if types.is_empty() {
             types.push(GENERAL);
+        }
+        let (count, limit) = (BTreeSet::from_iter(&types).len(), self.types_per_stream);
+        if count > limit {
+            let text = format!("a stream names at most {limit} types, not {count}; * means all");
+            return Response::text(400, text);
         }
         if let Err(denied) = self.authorize.decide(request, Action::Subscribe(&types)) {
             return denied.for_now().map_or_else(|| denied.response(), &refuse_for_now);
