@@ -66,14 +66,14 @@ fn the_python_client_httpx_sse() {
 }
 
 #[test]
-#[ignore = "needs crates that are built apart: run tests/clients/run"]
-fn the_rust_client_reqwest_eventsource() {
+#[ignore = "needs crates that are built apart: run tests/clients/run --all"]
+fn all_clients_in_rust_reqwest_eventsource() {
     story(Position::Ignored, |addr| start(table::rust("reqwest-eventsource"), addr));
 }
 
 #[test]
-#[ignore = "needs crates that are built apart: run tests/clients/run"]
-fn the_rust_client_eventsource_client() {
+#[ignore = "needs crates that are built apart: run tests/clients/run --all"]
+fn all_clients_in_rust_eventsource_client() {
     story(Position::Ignored, |addr| start(table::rust("eventsource-client"), addr));
 }
 

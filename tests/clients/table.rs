@@ -135,8 +135,8 @@ const ENTRIES: &[Entry] = &[
     bytes(Python, "urllib").of_the_dozen()
         .note("asks for `Connection: close`, so that a closed connection looks like the end"),
     bytes(Python, "httpie"),
-    events(Rust, "eventsource-client").of_the_dozen(),
-    events(Rust, "reqwest-eventsource").of_the_dozen(),
+    events(Rust, "eventsource-client"),
+    events(Rust, "reqwest-eventsource"),
     events(Rust, "eventsource")
         .note("has a line feed behind all data"),
     events(Rust, "sse-client")
