@@ -256,7 +256,7 @@ fn json(text: &mut String, figures: &Figures) -> fmt::Result {
     let stats = &figures.stats;
     let object = |fields: Vec<String>| format!("{{{}}}", fields.join(","));
     let field = |name: &str, value: String| format!("{}:{value}", json_string(name));
-    // `*` is no type, but those who listen to all.
+    // `*` is no type: it counts the clients of all types.
     let types = figures.clients.iter().map(|(name, _)| &**name).filter(|&name| name != "*");
     let types: Vec<String> = types.map(json_string).collect();
     let reasons = reasons(stats).map(|(reason, count)| field(reason, count.to_string()));

@@ -27,7 +27,7 @@ impl<W: Wire> Subscribers<W> {
         self.has_changed = false;
         let counts = types.count(&self.sets.counts(), MOST_TYPES);
         let message = Message::new(json_counts(&counts)).event(name);
-        // Its size is bounded by so many names, so no limit is needed.
+        // The number of names bounds its size, and no other limit is needed.
         if let Ok(encoded) = Encoded::new(&message, usize::MAX) {
             let frame = self.history.record(kind, None, &encoded.lines);
             let in_history = self.history.keeps_own();
