@@ -1,6 +1,6 @@
 //! The event stream.
 
-use std::{borrow::Cow, collections::BTreeSet, fmt, net::IpAddr, sync::Arc};
+use std::{borrow::Cow, fmt, net::IpAddr, sync::Arc};
 
 use crate::{
     broadcast::{
@@ -181,11 +181,6 @@ impl Handler for EventStreamHandler {
         if types.is_empty() {
             types.push(GENERAL);
         }
-        let (count, limit) = (BTreeSet::from_iter(&types).len(), self.types_per_stream);
-        if count > limit {
-            let text = format!("a stream names at most {limit} types, not {count}; * means all");
-            return Response::text(400, text);
-        }
         if let Err(denied) = self.authorize.decide(request, Action::Subscribe(&types)) {
             return denied.for_now().map_or_else(|| denied.response(), &refuse_for_now);
         }
@@ -216,6 +211,11 @@ impl Handler for EventStreamHandler {
             }
             Err(error) => return refuse_for_now(&error.to_string()),
         };
+        let (count, limit) = (seat.subscribed.names(), self.types_per_stream);
+        if count > limit {
+            let text = format!("a stream names at most {limit} types, not {count}; * means all");
+            return Response::text(400, text);
+        }
         seat.peer = request.peer();
         let shared = Arc::clone(&self.shared);
         let admits_at_once = shared.admits_at_once(&resume);

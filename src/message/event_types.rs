@@ -2,7 +2,7 @@
 
 use std::{
     cmp::Reverse,
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, BinaryHeap, HashMap},
     error::Error,
     fmt,
     sync::Arc,
@@ -72,6 +72,14 @@ impl Subscribed {
         match self {
             Self::All => true,
             Self::Types(types) => types.binary_search(&kind).is_ok(),
+        }
+    }
+
+    /// How many types it names.
+    pub(crate) fn names(&self) -> usize {
+        match self {
+            Self::All => 0,
+            Self::Types(types) => types.len(),
         }
     }
 }
@@ -160,11 +168,7 @@ impl EventTypes {
         let Subscribed::Types(types) = subscribed else {
             return vec![ALL.to_owned()];
         };
-        let names = &self.names.read().names;
-        let mut names: Vec<String> =
-            types.iter().map(|&kind| names[kind as usize].to_string()).collect();
-        names.sort_unstable();
-        names
+        self.names.read().of(types.iter().copied()).keys().map(ToString::to_string).collect()
     }
 
     /// Counts the clients by event type, in the order of the names. If there are more than `most`
@@ -185,17 +189,21 @@ impl EventTypes {
             }
         }
         let names = self.names.read();
+        let count = |(name, kind): (&Arc<str>, &TypeId)| {
+            (name.to_string(), by_number.get(kind).copied().unwrap_or_default())
+        };
         let mut by_name: Vec<(String, usize)> = if names.names.len() <= most {
-            let count = |kind: &TypeId| by_number.get(kind).copied().unwrap_or_default();
-            names.numbers.iter().map(|(name, kind)| (name.to_string(), count(kind))).collect()
+            names.numbers.iter().map(count).collect()
         } else {
-            let mut busiest: Vec<(TypeId, usize)> = by_number.into_iter().collect();
-            busiest.sort_unstable_by_key(|&(kind, clients)| (Reverse(clients), kind));
-            busiest.truncate(most);
-            let name = |(kind, clients)| (names.names[kind as usize].to_string(), clients);
-            let mut busiest: Vec<_> = busiest.into_iter().map(name).collect();
-            busiest.sort_unstable();
-            busiest
+            let mut busiest = BinaryHeap::new();
+            for (&kind, &clients) in &by_number {
+                busiest.push(Reverse((clients, Reverse(kind))));
+                if busiest.len() > most {
+                    busiest.pop();
+                }
+            }
+            let busiest = busiest.into_iter().map(|Reverse((_, Reverse(kind)))| kind);
+            names.of(busiest).iter().map(count).collect()
         };
         drop(names);
         let place = by_name.partition_point(|(name, _)| &**name < ALL);
@@ -205,6 +213,17 @@ impl EventTypes {
 
     fn find_or_refuse(&self, name: &str) -> Result<TypeId, SubscribeError> {
         self.find(name).ok_or_else(|| SubscribeError::EventNotRegistered(name.to_owned()))
+    }
+}
+
+impl Names {
+    /// These types, in the order of their names.
+    fn of(&self, kinds: impl Iterator<Item = TypeId>) -> BTreeMap<Arc<str>, TypeId> {
+        let mut named = BTreeMap::new();
+        for kind in kinds {
+            named.insert(Arc::clone(&self.names[kind as usize]), kind);
+        }
+        named
     }
 }
 

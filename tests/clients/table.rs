@@ -274,6 +274,8 @@ impl Entry {
             seen.within,
             self.note.to_owned(),
         ];
+        let is_twice = rest.iter().any(|cell| cell == "twice");
+        assert!(!is_twice || !self.note.is_empty(), "{} has an event twice", self.name);
         [format!("| {:?} | {} |", self.language, self.name), rest.join(" | ") + " |"]
     }
 }
