@@ -135,8 +135,7 @@ fn what_speaks_another_protocol_is_told_by_its_name() {
         ),
     ] {
         assert_eq!(hub.ask(bytes).answer().status, status, "{why}");
-        let level = if status == 400 { Level::Info } else { Level::Warn };
-        assert_eq!(line(why), (level, format!("a malformed request: {status}, {why:?}")));
+        assert_eq!(line(why), (Level::Info, format!("a malformed request: {status}, {why:?}")));
     }
 }
 
