@@ -86,6 +86,11 @@ fn built() -> PathBuf {
         build.arg("--target-dir").arg(Path::new(env!("CARGO_TARGET_TMPDIR")).parent().unwrap());
         build.arg("--features").arg(features.collect::<Vec<_>>().join(","));
         build.current_dir(env!("CARGO_MANIFEST_DIR"));
+        // What cargo tells a test; where build scripts look at it, it would have them built anew.
+        for (name, _) in env::vars().filter(|(name, _)| name.starts_with("CARGO_PKG_")) {
+            build.env_remove(name);
+        }
+        build.env_remove("CARGO_MANIFEST_DIR").env_remove("CARGO_MANIFEST_PATH");
         assert!(build.status().unwrap().success(), "{build:?}");
         directory.join("examples")
     };
