@@ -132,7 +132,7 @@ impl EventStreamHandler {
     }
 
     /// How many types a stream may name; a request that names more is refused (400). Default: 100.
-    /// Each takes some 20 bytes as long as the stream is open. `*` is one.
+    /// Each takes some 20 bytes as long as the stream is open. `*` names none.
     ///
     /// ```
     /// # let server = websse::Server::new();

@@ -11,7 +11,7 @@ use crate::{
         log::Log,
         shared::Shared,
         stats::{LogStats, Stats},
-        subscribers::json_counts,
+        subscribers::{MOST_TYPES, json_counts},
     },
     handlers::access::{Action, Authorize, Denied},
     http::{Handler, HttpServer, Refusals, Request, Response},
@@ -19,8 +19,6 @@ use crate::{
     server::Server,
 };
 
-/// The default of [`FiguresHandler::most_types`].
-const MOST_TYPES: usize = 1000;
 /// How long the broadcaster may take to answer; if it takes longer, it counts as stuck.
 const PATIENCE: Duration = Duration::from_secs(1);
 

@@ -94,8 +94,7 @@ pub(crate) struct EventTypes {
 #[derive(Debug, Default)]
 struct Names {
     numbers: BTreeMap<Arc<str>, TypeId>,
-    /// By number.
-    names: Vec<Arc<str>>,
+    by_number: Vec<Arc<str>>,
 }
 
 impl EventTypes {
@@ -109,7 +108,7 @@ impl EventTypes {
                 return Err(RegisterError::Reserved((*name).to_owned()));
             }
         }
-        let Names { numbers, names: by_number } = &mut *self.names.write();
+        let Names { numbers, by_number } = &mut *self.names.write();
         for name in names {
             let name = canonical(name);
             if !numbers.contains_key(name) {
@@ -128,7 +127,7 @@ impl EventTypes {
     /// The number of types, which is the number that the next one gets.
     #[cfg(feature = "outside-log")]
     pub(crate) fn len(&self) -> TypeId {
-        number_after(&self.names.read().names)
+        number_after(&self.names.read().by_number)
     }
 
     /// What a client that names these types subscribes to; without a name it is the general type.
@@ -192,7 +191,7 @@ impl EventTypes {
         let count = |(name, kind): (&Arc<str>, &TypeId)| {
             (name.to_string(), by_number.get(kind).copied().unwrap_or_default())
         };
-        let mut by_name: Vec<(String, usize)> = if names.names.len() <= most {
+        let mut by_name: Vec<(String, usize)> = if names.by_number.len() <= most {
             names.numbers.iter().map(count).collect()
         } else {
             let mut busiest = BinaryHeap::new();
@@ -221,7 +220,7 @@ impl Names {
     fn of(&self, kinds: impl Iterator<Item = TypeId>) -> BTreeMap<Arc<str>, TypeId> {
         let mut named = BTreeMap::new();
         for kind in kinds {
-            named.insert(Arc::clone(&self.names[kind as usize]), kind);
+            named.insert(Arc::clone(&self.by_number[kind as usize]), kind);
         }
         named
     }

@@ -326,7 +326,7 @@ impl Own {
 pub(crate) const GAP: &str = "stream-gap";
 
 /// Tells a client that reconnected with the id `requested` that the history begins at `oldest`. The
-/// event has no id, so the client's position does not change.
+/// event has no id of its own, so the client's position stays that of the first block.
 pub(crate) fn gap(requested: &str, oldest: Option<&str>) -> Frame {
     let oldest = oldest.map_or_else(|| "null".to_owned(), json_string);
     let data = format!("{{\"requested\":{},\"oldest\":{oldest}}}", json_string(requested));

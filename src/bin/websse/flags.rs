@@ -220,7 +220,7 @@ fn allow_host(config: &mut Config, text: &str) -> Done {
 }
 
 fn types_per_stream(config: &mut Config, text: &str) -> Done {
-    config.types_per_stream = count(text)?;
+    config.types_per_stream = Some(count(text)?);
     Ok(())
 }
 

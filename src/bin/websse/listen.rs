@@ -17,6 +17,8 @@ use std::{
 use socket2::{Domain, Protocol, Socket, Type};
 use websse::http::Listener;
 
+use crate::units::count;
+
 /// Connections that may wait to be accepted: enough for all clients to reconnect at once.
 const BACKLOG: i32 = 4096;
 
@@ -51,9 +53,7 @@ impl Place {
         }
         let example = "an example: 127.0.0.1:8080, or :8080 for all interfaces";
         if let Some(port) = text.strip_prefix(':') {
-            // Rust's parser takes `+5` as well.
-            let digits = Some(port).filter(|port| port.bytes().all(|byte| byte.is_ascii_digit()));
-            let port = digits.and_then(|digits| digits.parse().ok());
+            let port = count(port).ok().and_then(|port| u16::try_from(port).ok());
             return port.map(Self::Everywhere).ok_or_else(|| format!("not a port; {example}"));
         }
         let addresses = text.to_socket_addrs().map_err(|error| format!("{error}; {example}"))?;
@@ -299,7 +299,7 @@ mod tests {
     #[test]
     fn a_port_alone_is_all_interfaces() {
         assert_eq!(Place::parse(":8080"), Ok(Place::Everywhere(8080)));
-        for text in [":", ":x", ":65536", "8080", "", "nowhere.invalid:80"] {
+        for text in [":", ":x", ":+5", ":65536", "8080", "", "nowhere.invalid:80"] {
             let error = Place::parse(text).expect_err(text);
             assert!(error.contains(":8080 for all interfaces"), "{text}: {error}");
         }

@@ -152,8 +152,10 @@ fn routes(config: &Config, server: &Server) -> Result<HttpServer, String> {
         Action::Subscribe(types) => check_types(&subscribe, request, types),
         _ => subscribe.check(request, &[None]),
     };
-    let stream = server.event_stream_handler().types_per_stream(config.types_per_stream);
-    let mut stream = stream.authorize(decide.clone());
+    let mut stream = server.event_stream_handler().authorize(decide.clone());
+    if let Some(limit) = config.types_per_stream {
+        stream = stream.types_per_stream(limit);
+    }
     if let Some(limit) = config.streams_per_address {
         let proxies = config.proxies.clone();
         stream = stream.streams_per_address(limit, move |request| proxies.client(request));

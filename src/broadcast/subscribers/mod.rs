@@ -41,7 +41,10 @@ use crate::{
 };
 
 use self::overload::Furthest;
-pub(crate) use self::{commands::Command, presence::json_counts};
+pub(crate) use self::{
+    commands::Command,
+    presence::{MOST_TYPES, json_counts},
+};
 
 /// How many bytes one client that catches up may write before others are served.
 const CATCH_UP_SHARE: usize = 256 * 1024;
@@ -445,9 +448,7 @@ impl<W: Wire> Subscribers<W> {
         if self.is_empty() {
             self.table = Vec::new();
             self.vacant = Vec::new();
-            self.behind.retries = BinaryHeap::new();
-            self.behind.heavy = Vec::new();
-            self.behind.furthest = Furthest::default();
+            self.behind = Behind::default();
         }
     }
 }

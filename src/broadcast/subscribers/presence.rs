@@ -12,8 +12,8 @@ use crate::{
     socket::Wire,
 };
 
-/// The event tells the numbers for at most this many types.
-const MOST_TYPES: usize = 1000;
+/// The event tells the numbers for at most this many types, as metrics do by default.
+pub(crate) const MOST_TYPES: usize = 1000;
 
 impl<W: Wire> Subscribers<W> {
     /// Whether clients have come or gone since their number was last published, and a client
