@@ -176,8 +176,8 @@ fn a_primary_that_becomes_a_replica_is_not_read_on() {
         let _beside = StopOnDrop(&is_over);
         // The reader is not waiting when it happens: Redis would end its wait.
         scope.spawn(|| {
-            flood(&old, &is_over);
-            flood(&new, &is_over);
+            flood(&old, || !is_over.load(SeqCst));
+            flood(&new, || !is_over.load(SeqCst));
         });
         eventually(SOON, true, || hub.server.stats().log.unwrap().unknown_types > 10_000);
         old.run(&format!("REPLICAOF 127.0.0.1 {}", new.port));
