@@ -37,12 +37,10 @@ impl Store {
         let name = format!("websse-redis-{}-{number}", std::process::id());
         let dir = env::temp_dir().join(name);
         fs::create_dir_all(&dir).unwrap();
-        let free = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
-        let port = free.local_addr().unwrap().port();
-        drop(free);
         let options = options.iter().map(|&option| option.to_owned()).collect();
-        let mut store = Self { dir, port, options, child: None };
-        store.start();
+        let mut store = Self { dir, port: 0, options, child: None };
+        // Somebody else may take the port before the server does.
+        while !store.starts_at(free_port()) {}
         store
     }
 
@@ -52,10 +50,16 @@ impl Store {
         self.start();
     }
 
+    /// Starts it where it was before, where a connection of somebody else's may be meanwhile.
     pub(crate) fn start(&mut self) {
-        let port = self.port.to_string();
-        let child = Command::new(program())
-            .args(["--bind", "127.0.0.1", "--port", &port, "--save", ""])
+        eventually(4 * SOON, true, || self.starts_at(self.port));
+    }
+
+    /// Whether it can listen there; waits until it answers.
+    fn starts_at(&mut self, port: u16) -> bool {
+        self.port = port;
+        let mut child = Command::new(program())
+            .args(["--bind", "127.0.0.1", "--port", &port.to_string(), "--save", ""])
             // A replica need not wait for others that want the same.
             .args(["--repl-diskless-sync-delay", "0", "--dir"])
             .arg(&self.dir)
@@ -63,8 +67,13 @@ impl Store {
             .stdout(Stdio::null())
             .spawn()
             .unwrap_or_else(|error| panic!("{}: {error}", program().display()));
-        self.child = Some(child);
-        eventually(SOON, true, || self.answers());
+        let mut has_ended = false;
+        eventually(4 * SOON, true, || {
+            has_ended = child.try_wait().unwrap().is_some();
+            has_ended || self.answers()
+        });
+        self.child = (!has_ended).then_some(child);
+        !has_ended
     }
 
     fn answers(&self) -> bool {
@@ -133,4 +142,9 @@ impl Drop for Store {
         self.kill();
         let _ = fs::remove_dir_all(&self.dir);
     }
+}
+
+fn free_port() -> u16 {
+    let free = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+    free.local_addr().unwrap().port()
 }

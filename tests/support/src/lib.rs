@@ -49,7 +49,7 @@ pub use hub::{Hub, are_behind_for_a_while, next_event, running};
 pub use panics::{assert_no_panics, watch_for_panics};
 
 /// How long anything that must happen at once may take on a busy machine.
-pub const SOON: Duration = Duration::from_secs(5);
+pub const SOON: Duration = Duration::from_secs(10);
 
 /// Waits until `got()` equals `expected`; fails with the last value otherwise.
 #[allow(clippy::needless_pass_by_value)] // callers read better
