@@ -14,7 +14,7 @@ use crossbeam_channel::Receiver;
 use super::*;
 use crate::{
     broadcast::{
-        arrival::{Form, Resume},
+        arrival::{Form, Replay, Resume},
         history::HistoryLimits,
         inbox::queue::{Batch, Queue, Queued},
         local_sink::SharedCounts,
@@ -25,8 +25,10 @@ use crate::{
         },
     },
     message::{
-        event_types::{Subscribed, TypeId},
+        channel::{Channel, ChannelTable},
+        event_types::TypeId,
         frame::{Coding, Encoded},
+        subscribed::Subscribed,
     },
 };
 
@@ -40,6 +42,7 @@ pub(super) struct Machine {
     pub(super) now: Now,
     /// Every second stream comes in chunks.
     pub(super) has_chunks: bool,
+    pub(super) channels: Arc<ChannelTable>,
 }
 
 impl Machine {
@@ -53,6 +56,15 @@ impl Machine {
 
     /// The server's clients, with a history of this many events of each type.
     pub(super) fn keeping(events: usize, change: impl FnOnce(&mut SubscriberLimits)) -> Self {
+        Self::keeping_channels(events, usize::MAX, change)
+    }
+
+    /// The same, with this many channels to which nobody listens.
+    pub(super) fn keeping_channels(
+        events: usize,
+        channels: usize,
+        change: impl FnOnce(&mut SubscriberLimits),
+    ) -> Self {
         let mut limits = SubscriberLimits {
             mailbox_bytes: BUDGET,
             mailboxes_bytes: usize::MAX,
@@ -62,12 +74,13 @@ impl Machine {
         };
         change(&mut limits);
         let registry = Registry::new(10_000);
-        let history = HistoryLimits { events, bytes: usize::MAX, all_bytes: usize::MAX };
+        let (bytes, all_bytes) = (usize::MAX, usize::MAX);
+        let history = HistoryLimits { events, bytes, all_bytes, channels };
         let history = History::new(history, "e".to_owned());
         let subscribers = Subscribers::new(Arc::clone(&registry), limits, history);
         let start = Instant::now();
         let now = Now { instant: start, second: 0 };
-        Self { registry, subscribers, start, now, has_chunks: false }
+        Self { registry, subscribers, start, now, has_chunks: false, channels: Arc::default() }
     }
 
     pub(super) fn stream(
@@ -95,7 +108,17 @@ impl Machine {
         answers: impl IntoIterator<Item = Answer>,
     ) -> Scripted {
         let subscribed =
-            if types.is_empty() { Subscribed::All } else { Subscribed::Types(types.into()) };
+            if types.is_empty() { Subscribed::all_types() } else { Subscribed::of_types(types) };
+        self.arrive_as(subscribed, resume, answers)
+    }
+
+    /// A client that subscribes to this.
+    pub(super) fn arrive_as(
+        &mut self,
+        subscribed: Subscribed,
+        resume: Resume,
+        answers: impl IntoIterator<Item = Answer>,
+    ) -> Scripted {
         let wire = Scripted::new(answers);
         let seat = self.registry.register(Kind::Stream, subscribed, None).expect("room");
         let chunked = self.has_chunks && seat.id.0 % 2 == 1;
@@ -113,16 +136,30 @@ impl Machine {
     }
 
     pub(super) fn local(&mut self, resume: Resume) -> (Receiver<Pending>, Arc<SharedCounts>) {
-        let seat = self.registry.register(Kind::Subscription, Subscribed::All, None).expect("room");
+        let seat = self
+            .registry
+            .register(Kind::Subscription, Subscribed::all_types(), None)
+            .expect("room");
         let (mailbox, counts) = (seat.mailbox.clone(), Arc::<SharedCounts>::default());
         self.admit(seat, Coding::Plain, resume, Via::Local(Arc::clone(&counts)));
         (mailbox, counts)
     }
 
+    pub(super) fn channel(&self, name: &str) -> Channel {
+        self.channels.get(name, usize::MAX).expect("there is room")
+    }
+
     pub(super) fn deliver(&mut self, batch: &[(TypeId, &str)]) {
+        let batch: Vec<_> = batch.iter().map(|&(kind, text)| ("", kind, text)).collect();
+        self.deliver_to(&batch);
+    }
+
+    /// Delivers events to channels; `""` is the common one.
+    pub(super) fn deliver_to(&mut self, batch: &[(&str, TypeId, &str)]) {
         let (mut queue, mut taken) = (Queue::default(), Batch::default());
-        for &(kind, text) in batch {
-            queue.push(&mut Queued { kind, encoded: Encoded::raw(text.as_bytes()) });
+        for &(channel, kind, text) in batch {
+            let channel = (!channel.is_empty()).then(|| self.channel(channel));
+            queue.push(&mut Queued { channel, kind, encoded: Encoded::raw(text.as_bytes()) });
         }
         queue.take(usize::MAX, &mut taken);
         self.subscribers.deliver(&mut taken, batch.len(), self.now);
@@ -399,7 +436,7 @@ fn a_client_that_fails_at_its_first_bytes_is_gone_whatever_it_has_missed() {
 fn without_a_history_nobody_waits_for_it() {
     let mut machine = Machine::with(|_| {});
     machine.deliver(&[(1, "a")]);
-    let replay = Resume { replay: 1, ..Resume::default() };
+    let replay = Resume { replay: Replay::Last(1), ..Resume::default() };
     let id = Resume { last_event_id: Some("own".to_owned()), ..Resume::default() };
     let clients = [replay, id].map(|resume| machine.returning(&[1], resume, []));
     machine.deliver(&[(1, "b")]);
