@@ -32,9 +32,9 @@
 //!
 //! # Channels
 //!
-//! An event type says what an event is, a [channel](Message::channel) for whom it is: a user, a job,
-//! a room. Without one an event is for the common channel. Channels are not registered: the first
-//! message or client makes one, and it ends when nobody needs it any more. There may be a
+//! An event type says what an event is, a [channel](Message::channel) for whom it is: a user, a
+//! job, a room. Without one an event is for the common channel. Channels are not registered: the
+//! first message or client makes one, and it ends when nobody needs it any more. There may be a
 //! [hundred thousand](Builder::max_channels) of them, and those that are idle cost nothing but some
 //! hundred bytes of memory.
 //!
@@ -59,13 +59,13 @@
 //! To which channels a client listens is the server's [decision](EventStreamHandler::channels), or,
 //! where you [allow](EventStreamHandler::client_channels) it, the client's: `?channel=NAME`. The
 //! client's event types choose within its channels. All channels have one order of events with the
-//! common one, so a client that comes back is sent what it missed in each of them, or a `stream-gap`.
-//! What is known of a channel is forgotten when nobody listens, none of its events is kept, and the
-//! history no longer reaches back to when its last client left. A client that comes back later than
-//! that may be told of a gap although it has missed nothing.
+//! common one, so a client that comes back is sent what it missed in each of them, or a
+//! `stream-gap`. What is known of a channel is forgotten when nobody listens, none of its events is
+//! kept, and the history no longer reaches back to when its last client left. A client that comes
+//! back later than that may be told of a gap although it has missed nothing.
 //!
-//! What has a state, such as a dashboard, begins with `?replay=each`: the last event of each type in
-//! each of the client's channels, and then what follows.
+//! What has a state, such as a dashboard, begins with `?replay=each`: the last event of each type
+//! in each of the client's channels, and then what follows.
 //!
 //! # What is guaranteed
 //!

@@ -32,8 +32,8 @@ impl Message {
     }
 
     /// Reads a message from a JSON object with `event`, `data`, `id`, `retry` (milliseconds) and
-    /// `channel`, each at most once, and nothing else. Data that is not a string stays JSON, on one line.
-    /// Needs the feature `json`.
+    /// `channel`, each at most once, and nothing else. Data that is not a string stays JSON, on one
+    /// line. Needs the feature `json`.
     ///
     /// # Errors
     /// [`JsonError`] says what is wrong, in one line.

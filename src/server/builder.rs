@@ -115,11 +115,11 @@ impl Builder {
     }
 
     /// How many [channels](crate::Message::channel) there may be, besides the common one; default
-    /// 100,000. A message or a client that would make another is refused. A channel begins with
-    /// its first message or client. It ends when nobody listens to it, none of its events is kept, and the
-    /// history no longer reaches back to when its last client left. At most three quarters of the
-    /// limit are kept for channels to which nobody listens; of more, those that were left first end,
-    /// and the oldest events of channels go.
+    /// 100,000. A message or a client that would make another is refused. A channel begins with its
+    /// first message or client. It ends when nobody listens to it, none of its events is kept, and
+    /// the history no longer reaches back to when its last client left. At most three quarters of
+    /// the limit are kept for channels to which nobody listens; of more, those that were left first
+    /// end, and the oldest events of channels go.
     ///
     /// Each takes about 250 bytes, and 200 more if events of it are kept, which count as
     /// [history](Self::history_all_bytes).

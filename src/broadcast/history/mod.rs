@@ -1,10 +1,11 @@
 //! The events that were published lately, kept for clients that come back.
 //!
 //! There is a bounded log for each event type in each channel, and one order for all of them: every
-//! event has a sequence number, whether it is kept or not. So a position means the same in all logs.
+//! event has a sequence number, whether it is kept or not. So a position means the same in all
+//! logs.
 //!
-//! Of a channel to which nobody listens, and of which nothing is kept any more, nothing is known in the
-//! end but that there was something: all such channels together have one sequence number, up to
+//! Of a channel to which nobody listens, and of which nothing is kept any more, nothing is known in
+//! the end but that there was something: all such channels together have one sequence number, up to
 //! which events may be missing. So a doubt becomes a gap that clients are told of, and never a loss
 //! that they are not.
 

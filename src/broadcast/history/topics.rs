@@ -28,8 +28,8 @@ pub(super) struct Topics {
     channels: HashMap<ChannelId, ChannelLogs>,
 }
 
-/// What is known of a channel. It is forgotten when nobody listens, nothing is kept, and the history
-/// no longer reaches back to when somebody did.
+/// What is known of a channel. It is forgotten when nobody listens, nothing is kept, and the
+/// history no longer reaches back to when somebody did.
 #[derive(Debug)]
 pub(super) struct ChannelLogs {
     /// The channel exists, and has its number, at least as long as this.

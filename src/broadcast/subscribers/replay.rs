@@ -124,7 +124,7 @@ impl<W: Wire> Subscribers<W> {
             return;
         };
         if self.history.has_lost(subscribed, from) {
-            // It comes back, and is told.
+            // It comes back, and learns of a gap.
             return self.remove(key, Disconnect::Behind);
         }
         let mut slice = VecDeque::new();

@@ -1,3 +1,4 @@
+mod closing;
 mod commands;
 mod delivery;
 mod from_log;
@@ -444,40 +445,4 @@ fn without_a_history_nobody_waits_for_it() {
     for client in &clients {
         assert!(seen(client).ends_with('b'), "{}", seen(client));
     }
-}
-
-#[test]
-fn at_the_end_everybody_gets_what_is_left_and_has_a_moment_to_close() {
-    let mut machine = Machine::new();
-    let done = machine.stream(&[1], []);
-    let behind = machine.stream(&[1], [BLOCK]);
-    let (mailbox, counts) = machine.local(Resume::default());
-    machine.deliver(&[(1, "x")]);
-    machine.subscribers.end_all(machine.now);
-    assert!(done.state().finished && !behind.state().finished);
-    assert_eq!(counts.reason(), Some(Disconnect::Shutdown));
-    assert_eq!(texts(&mailbox), ["hello", "x"], "what was sent can still be taken");
-    machine.pass(Duration::from_millis(1));
-    machine.subscribers.retry_one(machine.now);
-    done.state().closed = true;
-    machine.subscribers.end_all(machine.now);
-    assert!(behind.state().finished);
-    assert_eq!(seen(&behind), "hellox");
-    assert_eq!(machine.registry.counts(), (1, 0), "one has closed, the other has not");
-    machine.pass(closing::LINGER);
-    machine.subscribers.end_all(machine.now);
-    assert!(machine.subscribers.is_empty());
-    assert_eq!(machine.disconnected().shutdown, 3);
-}
-
-#[test]
-fn who_does_not_read_at_the_end_is_cut_off_and_counted() {
-    let mut machine = Machine::new();
-    let _reads = machine.stream(&[1], []);
-    let _stuck = machine.stream(&[1], repeat_n(BLOCK, 100));
-    machine.deliver(&[(1, "x")]);
-    machine.subscribers.end_all(machine.now);
-    assert_eq!(machine.subscribers.cut_all(), 1);
-    assert!(machine.subscribers.is_empty());
-    assert_eq!(machine.registry.counts(), (0, 0));
 }
