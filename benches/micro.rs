@@ -51,7 +51,7 @@ use broadcast::{
     registry::{Kind, Registry},
     subscribers::{SubscriberLimits, Subscribers},
 };
-use message::{event_types::Subscribed, frame::Encoded};
+use message::{channels::Channels, event_types::Types, frame::Encoded, subscribed::Subscribed};
 
 /// As the ids of a run begin.
 const EPOCH: &str = "0mwscj3olj8rw";
@@ -85,7 +85,7 @@ fn deliver_to_clients_events(bencher: Bencher<'_, '_>, (clients, events): (usize
     let (mut queue, mut batch) = (Queue::default(), Batch::default());
     bencher.counter(ItemsCount::new(clients * events)).bench_local(|| {
         for _ in 0..events {
-            queue.push(&mut Queued { kind: 0, encoded: encoded.clone() });
+            queue.push(&mut Queued { channel: None, kind: 0, encoded: encoded.clone() });
         }
         queue.take(usize::MAX, &mut batch);
         subscribers.deliver(&mut batch, events, now);
@@ -146,7 +146,8 @@ fn shared(clients: usize, now: Now) -> Shared {
 
 impl Shared {
     fn new(limits: SubscriberLimits) -> Self {
-        let history = HistoryLimits { events: 1024, bytes: 1 << 20, all_bytes: 64 << 20 };
+        let history =
+            HistoryLimits { events: 1024, bytes: 1 << 20, all_bytes: 64 << 20, channels: 1000 };
         let history = History::new(history, EPOCH.to_owned());
         let registry = Registry::new(usize::MAX);
         let subscribers = Subscribers::new(Arc::clone(&registry), limits, history);
@@ -154,7 +155,9 @@ impl Shared {
     }
 
     fn come(&mut self, kind: u32, wire: Sink, now: Now) {
-        let subscribed = Subscribed::Types([kind].into());
+        let listened = Channels::default().listened(&Arc::default(), 0);
+        let channels = listened.expect("the common one is there");
+        let subscribed = Subscribed { channels, types: Types::Named([kind].into()) };
         let seat = self.registry.register(Kind::Stream, subscribed, None).unwrap();
         let (head, preamble) = (Vec::new(), ":\n".to_owned());
         let (form, resume, via) = (Form::default(), Resume::default(), Via::Wire(wire));
@@ -164,7 +167,7 @@ impl Shared {
     /// What the broadcaster does for one event.
     fn round(&mut self, kind: u32, encoded: &Encoded, now: Now) {
         assert!(!self.subscribers.is_overloaded(now));
-        self.queue.push(&mut Queued { kind, encoded: encoded.clone() });
+        self.queue.push(&mut Queued { channel: None, kind, encoded: encoded.clone() });
         self.queue.take(usize::MAX, &mut self.batch);
         self.subscribers.deliver(&mut self.batch, 1, now);
         while self.subscribers.drop_one() {}

@@ -3,7 +3,7 @@
 use std::{error::Error, fmt, io};
 
 use crate::{
-    message::{Message, MessageError, event_types::RegisterError, is_general},
+    message::{Message, MessageError, channel::TooMany, event_types::RegisterError, is_general},
     quoted::Quoted,
 };
 
@@ -13,6 +13,10 @@ fn not_registered(name: &str, f: &mut fmt::Formatter<'_>) -> fmt::Result {
     }
     let name = Quoted(name);
     write!(f, "event type {name} is not registered; register it first, or look for a typo")
+}
+
+fn too_many_channels(limit: usize, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    write!(f, "there are {limit} channels, and no more are allowed")
 }
 
 /// [`Server::publish`](crate::Server::publish) did not accept a message. No client receives it.
@@ -41,6 +45,13 @@ pub enum PublishError {
         /// The limit in bytes.
         limit: usize,
     },
+    /// The message is the first one of its channel, and there are as many channels as the server
+    /// allows ([`Builder::max_channels`](crate::Builder::max_channels)). A channel ends when nobody
+    /// listens to it and none of its events is kept.
+    TooManyChannels {
+        /// The limit.
+        limit: usize,
+    },
     /// The broadcaster does not run yet. Call [`run`](crate::Server::run) first.
     NotRunning,
     /// The server was shut down, or is about to be.
@@ -66,6 +77,7 @@ impl fmt::Display for PublishError {
             Self::TooLarge { size, limit } => {
                 write!(f, "the framed event has {size} bytes, the limit is {limit}")
             }
+            Self::TooManyChannels { limit } => too_many_channels(*limit, f),
             Self::NotRunning => f.write_str("the server does not run yet; call run first"),
             Self::ShutDown => f.write_str("the server was shut down or dropped"),
             Self::OnBroadcaster => {
@@ -87,6 +99,18 @@ impl Error for PublishError {
             Self::Message(error) => Some(error),
             _ => None,
         }
+    }
+}
+
+impl From<TooMany> for PublishError {
+    fn from(TooMany { limit }: TooMany) -> Self {
+        Self::TooManyChannels { limit }
+    }
+}
+
+impl From<TooMany> for SubscribeError {
+    fn from(TooMany { limit }: TooMany) -> Self {
+        Self::TooManyChannels { limit }
     }
 }
 
@@ -211,6 +235,13 @@ pub enum SubscribeError {
         /// The limit.
         limit: usize,
     },
+    /// There are as many channels as the server allows
+    /// ([`Builder::max_channels`](crate::Builder::max_channels)), and the client names another. Try
+    /// again later.
+    TooManyChannels {
+        /// The limit.
+        limit: usize,
+    },
     /// The broadcaster does not run yet. Call [`run`](crate::Server::run) first.
     NotRunning,
     /// The server was shut down, or is about to be.
@@ -225,6 +256,7 @@ impl fmt::Display for SubscribeError {
         match self {
             Self::EventNotRegistered(name) => not_registered(name, f),
             Self::Full { limit } => write!(f, "{limit} clients listen already, the most allowed"),
+            Self::TooManyChannels { limit } => too_many_channels(*limit, f),
             Self::NotRunning => f.write_str("the server does not run yet; call run first"),
             Self::ShutDown => f.write_str("the server was shut down or dropped"),
             Self::LogUnavailable => f.write_str("the log was not read far enough; try again later"),

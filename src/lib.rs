@@ -30,6 +30,43 @@
 //! to. So a misspelt name is an error on both sides. The general type, `""` or `message`, is what a
 //! browser's `onmessage` receives.
 //!
+//! # Channels
+//!
+//! An event type says what an event is, a [channel](Message::channel) for whom it is: a user, a
+//! job, a room. Without one an event is for the common channel. Channels are not registered: the
+//! first message or client makes one, and it ends when nobody needs it any more. There may be a
+//! [hundred thousand](Builder::max_channels) of them, and those that are idle cost nothing but some
+//! hundred bytes of memory.
+//!
+//! ```
+//! use websse::{Channels, Denied, Message, Server, http::{HttpServer, Request}};
+//! # fn user_of(_: &Request) -> Option<u32> { None }
+//!
+//! let server = Server::new();
+//! server.register_event("progress")?;
+//! server.run()?;
+//! let stream = server.event_stream_handler().channels(|request| {
+//!     let user = user_of(request).ok_or(Denied::unauthorized("log in first"))?;
+//!     let channels = Channels::new([String::new(), format!("user/{user}")]);
+//!     channels.map_err(|error| Denied::forbidden(error.to_string()))
+//! });
+//! let http = HttpServer::new().get("/event", stream).bind("127.0.0.1:0")?;
+//! server.publish(Message::new("42 %").event("progress").channel("user/17"))?;
+//! # drop(http);
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! To which channels a client listens is the server's [decision](EventStreamHandler::channels), or,
+//! where you [allow](EventStreamHandler::client_channels) it, the client's: `?channel=NAME`. The
+//! client's event types choose within its channels. All channels have one order of events with the
+//! common one, so a client that comes back is sent what it missed in each of them, or a
+//! `stream-gap`. What is known of a channel is forgotten when nobody listens, none of its events is
+//! kept, and the history no longer reaches back to when its last client left. A client that comes
+//! back later than that may be told of a gap although it has missed nothing.
+//!
+//! What has a state, such as a dashboard, begins with `?replay=each`: the last event of each type
+//! in each of the client's channels, and then what follows.
+//!
 //! # What is guaranteed
 //!
 //! - Every event that [`publish`](Server::publish) accepted reaches every client whose response
@@ -445,7 +482,10 @@ pub use {
     handlers::{
         Action, Denied, EventStreamHandler, FiguresHandler, HealthHandler, SendMessageHandler,
     },
-    message::{Message, MessageError, event_types::RegisterError, frame::Frame, id::EventId},
+    message::{
+        Message, MessageError, channels::Channels, event_types::RegisterError, frame::Frame,
+        id::EventId,
+    },
     server::{Builder, Publisher, RecvTimeoutError, Server, Subscription, SubscriptionBuilder},
 };
 

@@ -37,9 +37,24 @@ pub(crate) struct Form {
 pub(crate) struct Resume {
     /// The id of the last event that it has; `None` if it comes for the first time.
     pub(crate) last_event_id: Option<String>,
-    /// If it comes for the first time: how many of the last events it wants.
-    pub(crate) replay: usize,
+    /// What it wants if it comes for the first time.
+    pub(crate) replay: Replay,
     pub(crate) from_log: FromLog,
+}
+
+/// The events that a new client wants.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Replay {
+    /// This many, the last ones.
+    Last(usize),
+    /// The last one of each type in each of its channels.
+    Each,
+}
+
+impl Default for Replay {
+    fn default() -> Self {
+        Self::Last(0)
+    }
 }
 
 impl Resume {

@@ -1,8 +1,8 @@
 //! A client, as the embedding program sees it.
 
-use std::{error::Error, fmt, net::SocketAddr};
+use std::{any::Any, error::Error, fmt, net::SocketAddr};
 
-use crate::error::PublishError;
+use crate::{error::PublishError, message::channels::Attached};
 
 /// A client's number, never used twice in one server. A client that comes back gets another one.
 ///
@@ -41,6 +41,30 @@ pub struct Client {
     pub events: Vec<String>,
     /// The id of the last event that it received, over an earlier connection.
     pub last_event_id: Option<String>,
+    /// The channels that it listens to, sorted by name. `""` is the common channel, `*` stands for
+    /// all channels.
+    pub channels: Vec<String>,
+    pub(crate) attached: Attached,
+}
+
+impl Client {
+    /// The value that the program [attached](crate::Channels::attach) to this client's channels, if
+    /// it is of this type.
+    ///
+    /// ```
+    /// use websse::{Channels, Server};
+    ///
+    /// struct User(u32);
+    /// let server = Server::builder().on_connect(|_, client| {
+    ///     if let Some(User(number)) = client.attached() {
+    ///         println!("user {number} is there, in {:?}", client.channels);
+    ///     }
+    /// });
+    /// # let _ = server;
+    /// ```
+    pub fn attached<T: Any>(&self) -> Option<&T> {
+        self.attached.0.as_ref()?.downcast_ref()
+    }
 }
 
 /// [`Server::send_to`](crate::Server::send_to) did not accept a message. The client does not get

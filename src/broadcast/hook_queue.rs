@@ -17,7 +17,7 @@ use parking_lot::{Condvar, Mutex, MutexGuard};
 
 use crate::{
     broadcast::{client::ClientId, stats::Disconnect},
-    message::event_types::Subscribed,
+    message::{channels::Attached, subscribed::Subscribed},
 };
 
 /// Above this many events, clients are dropped from the queue.
@@ -36,6 +36,7 @@ pub(crate) struct Connected {
     pub(crate) peer: Option<SocketAddr>,
     pub(crate) subscribed: Arc<Subscribed>,
     pub(crate) last_event_id: Option<String>,
+    pub(crate) attached: Attached,
 }
 
 #[derive(Debug, Default)]
@@ -174,9 +175,10 @@ mod tests {
     use super::*;
 
     fn connect(hook_queue: &HookQueue, id: u64) {
-        let subscribed = Arc::new(Subscribed::All);
-        let id = ClientId(id);
-        hook_queue.connected(Connected { id, peer: None, subscribed, last_event_id: None });
+        let subscribed = Arc::new(Subscribed::all_types());
+        let (id, attached) = (ClientId(id), Attached::default());
+        let last_event_id = None;
+        hook_queue.connected(Connected { id, peer: None, subscribed, last_event_id, attached });
     }
 
     /// The next event: a client's number, and whether it came.

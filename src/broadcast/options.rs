@@ -7,6 +7,12 @@ use crate::broadcast::{
 };
 
 const MIB: usize = 1024 * 1024;
+const MAX_CHANNELS: usize = 100_000;
+
+/// How many of the channels may be those to which nobody listens: room is left for others.
+pub(crate) fn idle_channels(max_channels: usize) -> usize {
+    max_channels - max_channels.div_ceil(4)
+}
 
 #[derive(Clone, Debug)]
 pub(crate) struct Options {
@@ -15,6 +21,7 @@ pub(crate) struct Options {
     pub(crate) history: HistoryLimits,
     pub(crate) max_frame_bytes: usize,
     pub(crate) max_streams: usize,
+    pub(crate) max_channels: usize,
     /// Milliseconds.
     pub(crate) retry: u64,
     /// The event type that publishes the number of clients.
@@ -38,9 +45,15 @@ impl Default for Options {
                 heartbeat: Duration::from_secs(15),
                 reconnect_spread: Duration::ZERO,
             },
-            history: HistoryLimits { events: 1024, bytes: MIB, all_bytes: 64 * MIB },
+            history: HistoryLimits {
+                events: 1024,
+                bytes: MIB,
+                all_bytes: 64 * MIB,
+                channels: idle_channels(MAX_CHANNELS),
+            },
             max_frame_bytes: MIB,
             max_streams: 10_000,
+            max_channels: MAX_CHANNELS,
             retry: 3000,
             presence: None,
             log: None,

@@ -1,6 +1,13 @@
 //! The mutex-guarded map of clients with the senders of their mailboxes.
 
-use std::{collections::HashMap, net::SocketAddr, sync::Arc};
+use std::{
+    collections::HashMap,
+    net::SocketAddr,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering::Relaxed},
+    },
+};
 
 use crossbeam_channel::{Receiver, Sender, bounded, unbounded};
 use parking_lot::Mutex;
@@ -10,7 +17,7 @@ use crate::{
         client::ClientId, mailbox::Pending, per_address::AddressSlot, subscription_sets::Key,
     },
     error::SubscribeError,
-    message::event_types::Subscribed,
+    message::{channels::Attached, event_types::Counts, subscribed::Subscribed},
 };
 
 /// The key of a client that is not in the broadcaster's table.
@@ -39,7 +46,8 @@ struct Clients {
     map: HashMap<ClientId, Client>,
     /// What the clients subscribe to, each with the number of these clients. Equal subscriptions
     /// share one allocation.
-    subscribed: HashMap<Arc<Subscribed>, usize>,
+    subscribed: HashMap<Arc<Subscribed>, u32>,
+    counts: Counts,
     next_id: u64,
     streams: usize,
     closed: bool,
@@ -84,6 +92,8 @@ impl Registry {
             clients.streams += 1;
         }
         let subscribed = clients.intern(subscribed);
+        clients.counts.add(&subscribed.types);
+        count_listeners(&subscribed, |listeners| listeners.fetch_add(1, Relaxed));
         let id = ClientId(clients.next_id);
         clients.next_id += 1;
         let client = Client {
@@ -95,7 +105,8 @@ impl Registry {
         };
         clients.map.insert(id, client);
         drop(clients);
-        Ok(Seat { id, subscribed, mailbox, peer: None, registry: Some(Arc::clone(self)) })
+        let (attached, registry) = (Attached::default(), Some(Arc::clone(self)));
+        Ok(Seat { id, subscribed, mailbox, peer: None, attached, registry })
     }
 
     /// Notes a client's key in the broadcaster's table.
@@ -148,6 +159,8 @@ impl Registry {
         if client.kind == Kind::Stream {
             clients.streams -= 1;
         }
+        clients.counts.remove(&client.subscribed.types);
+        count_listeners(&client.subscribed, |listeners| listeners.fetch_sub(1, Relaxed));
         if let Some(users) = clients.subscribed.get_mut(&client.subscribed) {
             *users -= 1;
             if *users == 0 {
@@ -157,6 +170,9 @@ impl Registry {
         if clients.map.is_empty() {
             clients.map.shrink_to_fit();
             clients.subscribed.shrink_to_fit();
+        } else if clients.subscribed.len() < clients.subscribed.capacity() / 8 {
+            let twice = clients.subscribed.len() * 2;
+            clients.subscribed.shrink_to(twice);
         }
         drop(clients);
         drop(client.address_slot);
@@ -173,25 +189,28 @@ impl Registry {
         clients.closed = true;
         clients.streams = 0;
         clients.subscribed = HashMap::new();
+        clients.counts = Counts::default();
         let gone = std::mem::take(&mut clients.map);
         drop(clients);
         drop(gone);
     }
 
-    /// What the clients subscribe to, each with the number of these clients.
-    pub(crate) fn subscribed(&self) -> Vec<(Arc<Subscribed>, usize)> {
-        let clients = self.clients.lock();
-        clients
-            .subscribed
-            .iter()
-            .map(|(subscribed, &users)| (Arc::clone(subscribed), users))
-            .collect()
+    /// How many clients listen to what.
+    pub(crate) fn listening(&self) -> Counts {
+        self.clients.lock().counts.clone()
     }
 
     /// How many clients there are: streams, and subscriptions.
     pub(crate) fn counts(&self) -> (usize, usize) {
         let clients = self.clients.lock();
         (clients.streams, clients.map.len() - clients.streams)
+    }
+}
+
+/// Changes the number of listeners of each channel that is named.
+fn count_listeners(subscribed: &Subscribed, change: impl Fn(&AtomicUsize) -> usize) {
+    for channel in subscribed.channels.named() {
+        change(channel.listeners());
     }
 }
 
@@ -211,6 +230,8 @@ pub(crate) struct Seat {
     pub(crate) subscribed: Arc<Subscribed>,
     pub(crate) mailbox: Receiver<Pending>,
     pub(crate) peer: Option<SocketAddr>,
+    /// For the hooks.
+    pub(crate) attached: Attached,
     registry: Option<Arc<Registry>>,
 }
 
@@ -234,14 +255,12 @@ impl Drop for Seat {
 mod tests {
     use super::*;
 
-    fn types(numbers: &[u32]) -> Subscribed {
-        Subscribed::Types(numbers.into())
-    }
-
     #[test]
     fn equal_subscriptions_are_one_and_end_with_their_last_client() {
         let registry = Registry::new(10);
-        let take = |numbers| registry.register(Kind::Stream, types(numbers), None).expect("room");
+        let take = |numbers: &[u32]| {
+            registry.register(Kind::Stream, Subscribed::of_types(numbers), None).expect("room")
+        };
         let (one, two, other) = (take(&[1, 2]), take(&[1, 2]), take(&[3]));
         assert!(Arc::ptr_eq(&one.subscribed, &two.subscribed));
         assert!(!Arc::ptr_eq(&one.subscribed, &other.subscribed));
@@ -257,14 +276,15 @@ mod tests {
     #[test]
     fn a_seat_that_nobody_took_is_free_again() {
         let registry = Registry::new(1);
-        let seat = registry.register(Kind::Stream, Subscribed::All, None).expect("room for one");
-        let full = registry.register(Kind::Stream, Subscribed::All, None).map(drop);
+        let seat =
+            registry.register(Kind::Stream, Subscribed::all_types(), None).expect("room for one");
+        let full = registry.register(Kind::Stream, Subscribed::all_types(), None).map(drop);
         assert_eq!(full, Err(SubscribeError::Full { limit: 1 }));
-        assert!(registry.register(Kind::Subscription, Subscribed::All, None).is_ok());
+        assert!(registry.register(Kind::Subscription, Subscribed::all_types(), None).is_ok());
         drop(seat);
-        assert!(registry.register(Kind::Stream, Subscribed::All, None).is_ok());
+        assert!(registry.register(Kind::Stream, Subscribed::all_types(), None).is_ok());
         registry.close();
-        let closed = registry.register(Kind::Stream, Subscribed::All, None).map(drop);
+        let closed = registry.register(Kind::Stream, Subscribed::all_types(), None).map(drop);
         assert_eq!(closed, Err(SubscribeError::ShutDown));
     }
 }

@@ -28,12 +28,16 @@ use crate::{
         subscribers::Command,
     },
     error::{PublishAllError, PublishError, SubscribeError, TryPublishError},
-    message::{Message, MessageError, event_types::EventTypes, frame},
+    message::{
+        Message, MessageError, channel::ChannelTable, channels::Channels, event_types::EventTypes,
+        frame, subscribed::Subscribed,
+    },
     socket::Socket,
 };
 
 pub(crate) struct Shared {
     pub(crate) types: Arc<EventTypes>,
+    pub(crate) channels: Arc<ChannelTable>,
     pub(crate) registry: Arc<Registry>,
     pub(crate) inbox: Arc<Inbox>,
     pub(crate) hook_queue: Arc<HookQueue>,
@@ -60,6 +64,7 @@ impl Shared {
         let batch_bytes = MAX_BATCH_BYTES.min(options.subscribers.mailbox_bytes / 2);
         Self {
             types: Arc::default(),
+            channels: Arc::default(),
             registry: Registry::new(options.max_streams),
             inbox: Arc::new(Inbox::new(options.queue.clone(), batch_bytes)),
             hook_queue: Arc::default(),
@@ -149,13 +154,18 @@ impl Shared {
         &self,
         kind: Kind,
         names: impl IntoIterator<Item = &'n str>,
+        channels: &Channels,
         address_slot: Option<AddressSlot>,
     ) -> Result<Seat, SubscribeError> {
-        let subscribed = self.types.subscribe(names)?;
+        let types = self.types.subscribe(names)?;
         if matches!(self.inbox.accepts(), Err(PublishError::NotRunning)) {
             return Err(SubscribeError::NotRunning);
         }
-        self.registry.register(kind, subscribed, address_slot)
+        let listened = channels.listened(&self.channels, self.options.max_channels)?;
+        let subscribed = Subscribed { channels: listened, types };
+        let mut seat = self.registry.register(kind, subscribed, address_slot)?;
+        seat.attached = channels.attached().clone();
+        Ok(seat)
     }
 
     /// Whether a client can be [admitted](Self::admit) without waiting.
@@ -187,8 +197,8 @@ impl Shared {
         let (streams, subscriptions) = self.registry.counts();
         let queued = self.inbox.queued();
         let untold = self.hook_queue.missed();
-        let log = self.log_stats();
-        Stats { streams, subscriptions, queued, untold, log, ..*self.stats.lock() }
+        let (log, channels) = (self.log_stats(), self.channels.len());
+        Stats { streams, subscriptions, channels, queued, untold, log, ..*self.stats.lock() }
     }
 
     /// Whether a publish into a queue with room waits for nothing outside of the process.
@@ -205,7 +215,11 @@ impl Shared {
     }
 
     pub(crate) fn clients(&self, most_types: usize) -> Vec<(String, usize)> {
-        self.types.count(&self.registry.subscribed(), most_types)
+        self.types.count(&self.registry.listening(), most_types)
+    }
+
+    pub(crate) fn listeners(&self, channel: &str) -> usize {
+        self.channels.listeners(channel)
     }
 
     pub(crate) fn event_types(&self) -> Vec<String> {
@@ -221,6 +235,7 @@ impl Shared {
     }
 
     fn event(&self, message: &Message) -> Result<Queued, PublishError> {
-        Queued::new(&self.types, message, self.options.max_frame_bytes)
+        let Options { max_channels, max_frame_bytes, .. } = self.options;
+        Queued::new(&self.types, &self.channels, max_channels, message, max_frame_bytes)
     }
 }

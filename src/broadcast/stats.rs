@@ -99,6 +99,9 @@ pub struct Stats {
     pub streams: usize,
     /// [Subscriptions](crate::Subscription) now.
     pub subscriptions: usize,
+    /// [Channels](crate::Message::channel) now, without the common one: those to which somebody
+    /// listens, of which events are kept, or whose clients may come back.
+    pub channels: usize,
     /// Streams for which something waits.
     pub behind: usize,
     /// Messages that were accepted and that the broadcaster has not taken yet.

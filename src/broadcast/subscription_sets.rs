@@ -4,8 +4,10 @@
 use std::{collections::HashMap, sync::Arc};
 
 use crate::message::{
-    event_types::{Subscribed, TypeId},
+    channel::{Channel, ChannelId},
+    event_types::{TypeId, Types},
     frame::{Coding, Frame},
+    subscribed::{Listened, Subscribed},
 };
 
 /// A client's index in the broadcaster's table.
@@ -15,6 +17,8 @@ pub(crate) type SetId = u32;
 /// An event on its way to the clients.
 #[derive(Clone, Debug)]
 pub(crate) struct Event {
+    /// `None` is the common channel.
+    pub(crate) channel: Option<Channel>,
     pub(crate) kind: TypeId,
     pub(crate) frame: Frame,
 }
@@ -25,23 +29,42 @@ pub(crate) struct SubscriptionSets {
     table: Vec<SubscriptionSet>,
     free: Vec<SetId>,
     by_subscribed: HashMap<(Arc<Subscribed>, Coding), SetId>,
-    /// The sets that name a type, by the type's number.
-    by_type: Vec<Vec<Naming>>,
-    /// The sets that listen to all types; at most one for each coding.
-    all: Vec<SetId>,
+    lists: Lists,
     /// Sets that have become empty, to be dropped one by one: with many names each takes time, which
     /// live events do not have.
     emptied: Vec<SetId>,
 }
 
-/// That a set names a type: which of its types, counted from 0.
+/// Where the sets of an event are found. A set stands in one list for each of its names.
+#[derive(Debug, Default)]
+struct Lists {
+    /// Of the common channel, by the type's number: the sets that name the type.
+    by_type: Vec<Vec<Naming>>,
+    /// Of the common channel: the sets that listen to all types.
+    all_types: Vec<Naming>,
+    /// The sets that name a channel, whatever their types are.
+    by_channel: HashMap<ChannelId, Vec<Naming>>,
+    /// The sets that listen to all channels, whatever their types are.
+    all_channels: Vec<Naming>,
+}
+
+/// Names a list.
+#[derive(Clone, Copy, Debug)]
+enum ListOf {
+    Type(TypeId),
+    AllTypes,
+    Channel(ChannelId),
+    AllChannels,
+}
+
+/// That a set stands in a list: which of the set's lists it is, counted from 0.
 #[derive(Clone, Copy, Debug)]
 struct Naming {
     set: SetId,
     nth: u32,
 }
 
-/// Where a set stands in the lists of its types.
+/// Where a set stands in its lists.
 #[derive(Debug)]
 enum Places {
     One(u32),
@@ -87,17 +110,11 @@ impl SubscriptionSets {
         self.table[id as usize].coding
     }
 
-    /// Whether any client listens to a type.
+    /// Whether any client listens to a type in the common channel.
     pub(crate) fn listens(&self, kind: TypeId) -> bool {
-        let named = self.by_type.get(kind as usize).map_or(&[][..], Vec::as_slice);
-        let mut sets = self.all.iter().chain(named.iter().map(|naming| &naming.set));
-        sets.any(|&id| !self.table[id as usize].keys.is_empty())
-    }
-
-    /// What the clients subscribe to, each with the number of these clients.
-    pub(crate) fn counts(&self) -> Vec<(Arc<Subscribed>, usize)> {
-        let count = |set: &SubscriptionSet| Some((set.subscribed.clone()?, set.keys.len()));
-        self.table.iter().filter_map(count).filter(|&(_, clients)| clients > 0).collect()
+        let (exact, others) = self.lists.of(None, kind);
+        let mut sets = exact.iter().chain(others.iter().flat_map(|list| list.iter()));
+        sets.any(|&Naming { set, .. }| self.table[set as usize].wants(kind))
     }
 
     /// Adds a client. Returns its set, and its index there.
@@ -128,8 +145,9 @@ impl SubscriptionSets {
         moved
     }
 
-    /// Drops one of the sets that have become empty, if there are any.
-    pub(crate) fn drop_one(&mut self) -> bool {
+    /// Drops one of the sets that have become empty; false if there is none. Gives `left` each of its
+    /// channels that no other set names.
+    pub(crate) fn drop_one(&mut self, left: impl FnMut(&Channel)) -> bool {
         let Some(id) = self.emptied.pop() else { return false };
         let set = &mut self.table[id as usize];
         set.is_emptied = false;
@@ -137,18 +155,22 @@ impl SubscriptionSets {
             && let Some(subscribed) = set.subscribed.take()
         {
             let SubscriptionSet { coding, mut places, .. } = std::mem::take(set);
-            match &*subscribed {
-                Subscribed::All => self.all.retain(|&other| other != id),
-                Subscribed::Types(types) => {
-                    for (nth, &kind) in (0..).zip(types) {
-                        if let Some(&mut place) = places.get_mut(nth) {
-                            self.take_from_list(kind, place);
-                        }
-                    }
+            for (nth, list) in (0..).zip(lists_of(&subscribed)) {
+                if let Some(&mut place) = places.get_mut(nth)
+                    && let Some(Naming { set, nth }) = self.lists.take(list, place)
+                    && let Some(known) = self.table[set as usize].places.get_mut(nth)
+                {
+                    *known = place;
                 }
             }
+            let named = subscribed.channels.named().iter();
+            let is_named = |number| self.lists.by_channel.contains_key(&number);
+            named.filter(|channel| !is_named(channel.number())).for_each(left);
             self.by_subscribed.remove(&(subscribed, coding));
             self.free.push(id);
+            if self.free.len() == self.table.len() {
+                *self = Self::default();
+            }
         }
         true
     }
@@ -158,33 +180,20 @@ impl SubscriptionSets {
         !self.emptied.is_empty()
     }
 
-    /// Removes what stands at a place of a type's list. The last of the list takes the place.
-    fn take_from_list(&mut self, kind: TypeId, place: u32) {
-        let list = &mut self.by_type[kind as usize];
-        list.swap_remove(place as usize);
-        if let Some(&Naming { set, nth }) = list.get(place as usize)
-            && let Some(known) = self.table[set as usize].places.get_mut(nth)
-        {
-            *known = place;
-        }
-        if list.is_empty() {
-            *list = Vec::new();
-        }
-    }
-
     /// Finds the sets that get events of a batch.
     pub(crate) fn match_batch(&mut self, batch: &[Event], touched: &mut Vec<SetId>) {
         for (at, event) in batch.iter().enumerate() {
-            let named = self.by_type.get(event.kind as usize).map_or(&[][..], Vec::as_slice);
-            for &id in named.iter().map(|naming| &naming.set).chain(&self.all) {
-                let SubscriptionSet { matched, keys, .. } = &mut self.table[id as usize];
-                if keys.is_empty() {
+            let (exact, others) = self.lists.of(event.channel.as_ref(), event.kind);
+            let others = others.iter().flat_map(|list| list.iter());
+            for &Naming { set: id, .. } in exact.iter().chain(others) {
+                let set = &mut self.table[id as usize];
+                if !set.wants(event.kind) {
                     continue;
                 }
-                if matched.is_empty() {
+                if set.matched.is_empty() {
                     touched.push(id);
                 }
-                matched.push(index(at));
+                set.matched.push(index(at));
             }
         }
     }
@@ -209,28 +218,94 @@ impl SubscriptionSets {
             self.table.push(SubscriptionSet::default());
             index(self.table.len() - 1)
         });
-        let mut places = Places::default();
-        match &**subscribed {
-            Subscribed::All => self.all.push(id),
-            Subscribed::Types(types) => {
-                let highest = types.last().map_or(0, |&highest| highest as usize + 1);
-                if self.by_type.len() < highest {
-                    self.by_type.resize_with(highest, Vec::new);
-                }
-                let list = (0..).zip(types).map(|(nth, &kind)| {
-                    let list = &mut self.by_type[kind as usize];
-                    list.push(Naming { set: id, nth });
-                    index(list.len() - 1)
-                });
-                let list: Box<[u32]> = list.collect();
-                places = if let [place] = *list { Places::One(place) } else { Places::Many(list) };
-            }
-        }
+        let lists = (0..).zip(lists_of(subscribed));
+        let places: Box<[u32]> =
+            lists.map(|(nth, list)| self.lists.add(list, Naming { set: id, nth })).collect();
+        let places = if let [place] = *places { Places::One(place) } else { Places::Many(places) };
         let set = &mut self.table[id as usize];
         (set.subscribed, set.coding) = (Some(Arc::clone(subscribed)), *coding);
         set.places = places;
         self.by_subscribed.insert(kind, id);
         id
+    }
+}
+
+impl SubscriptionSet {
+    /// Whether it has a client for events of this type.
+    fn wants(&self, kind: TypeId) -> bool {
+        let includes = |subscribed: &Arc<Subscribed>| subscribed.types.includes(kind);
+        !self.keys.is_empty() && self.subscribed.as_ref().is_some_and(includes)
+    }
+}
+
+/// The lists in which a set with this subscription stands.
+fn lists_of(subscribed: &Subscribed) -> impl Iterator<Item = ListOf> {
+    let Subscribed { channels, types } = subscribed;
+    let is_common = channels.is_common();
+    let named = types.named().iter().filter(move |_| is_common).map(|kind| ListOf::Type(*kind));
+    let all_types = (is_common && *types == Types::All).then_some(ListOf::AllTypes);
+    let all_channels = (*channels == Listened::All).then_some(ListOf::AllChannels);
+    let channels = channels.named().iter().map(|channel| ListOf::Channel(channel.number()));
+    named.chain(all_types).chain(channels).chain(all_channels)
+}
+
+impl Lists {
+    /// The lists in which the sets for such an event stand. In some of them stand also sets that do
+    /// not want the type.
+    fn of(&self, channel: Option<&Channel>, kind: TypeId) -> (&[Naming], [&[Naming]; 2]) {
+        match channel {
+            None => {
+                let named = self.by_type.get(kind as usize).map_or(&[][..], Vec::as_slice);
+                (named, [&self.all_types, &self.all_channels])
+            }
+            Some(channel) => {
+                let named = self.by_channel.get(&channel.number()).map_or(&[][..], Vec::as_slice);
+                (named, [&[], &self.all_channels])
+            }
+        }
+    }
+
+    /// Adds a set to a list. Returns its place there.
+    fn add(&mut self, of: ListOf, naming: Naming) -> u32 {
+        let list = match of {
+            ListOf::Type(kind) => {
+                let at = kind as usize;
+                if self.by_type.len() <= at {
+                    self.by_type.resize_with(at + 1, Vec::new);
+                }
+                &mut self.by_type[at]
+            }
+            ListOf::AllTypes => &mut self.all_types,
+            // Most channels have one listener, and a new list has room for four.
+            ListOf::Channel(number) => {
+                self.by_channel.entry(number).or_insert_with(|| Vec::with_capacity(1))
+            }
+            ListOf::AllChannels => &mut self.all_channels,
+        };
+        list.push(naming);
+        index(list.len() - 1)
+    }
+
+    /// Removes what stands at a place of a list. Returns what takes its place: the last of the list.
+    fn take(&mut self, of: ListOf, place: u32) -> Option<Naming> {
+        let list = match of {
+            ListOf::Type(kind) => self.by_type.get_mut(kind as usize)?,
+            ListOf::AllTypes => &mut self.all_types,
+            ListOf::Channel(number) => self.by_channel.get_mut(&number)?,
+            ListOf::AllChannels => &mut self.all_channels,
+        };
+        list.swap_remove(place as usize);
+        let moved = list.get(place as usize).copied();
+        if list.is_empty() {
+            *list = Vec::new();
+            if let ListOf::Channel(number) = of {
+                self.by_channel.remove(&number);
+                if self.by_channel.len() < self.by_channel.capacity() / 8 {
+                    self.by_channel.shrink_to(self.by_channel.len() * 2);
+                }
+            }
+        }
+        moved
     }
 }
 
@@ -244,24 +319,29 @@ mod tests {
     use proptest::{collection, prelude::*};
 
     use super::*;
+    use crate::message::channel::ChannelTable;
 
     fn types(kinds: &[TypeId]) -> Arc<Subscribed> {
-        Arc::new(Subscribed::Types(kinds.into()))
+        Arc::new(Subscribed::of_types(kinds))
     }
 
     #[test]
     fn the_number_of_a_group_that_is_left_is_used_again() {
         let mut sets = SubscriptionSets::default();
+        let last = sets.join(types(&[1000]), Coding::Plain, 0);
         for kind in 0..100 {
             let (stays, place) = sets.join(types(&[kind]), Coding::Plain, 1);
             let (set, other) = sets.join(types(&[kind, kind + 1]), Coding::Plain, 2);
             assert_ne!(stays, set);
             assert_eq!([sets.leave(set, other), sets.leave(stays, place)], [None, None]);
-            while sets.drop_one() {}
+            while sets.drop_one(|_| {}) {}
         }
-        assert_eq!(sets.table.len(), 2);
-        assert!(sets.by_subscribed.is_empty());
-        assert!(sets.by_type.iter().all(Vec::is_empty));
+        assert_eq!(sets.table.len(), 3);
+        assert_eq!(sets.by_subscribed.len(), 1);
+        assert!(sets.lists.by_type[..1000].iter().all(Vec::is_empty));
+        sets.leave(last.0, last.1);
+        assert!(sets.drop_one(|_| {}));
+        assert_eq!((sets.table.capacity(), sets.lists.by_type.capacity()), (0, 0), "none is left");
     }
 
     #[test]
@@ -271,7 +351,7 @@ mod tests {
         assert_eq!(listens(&sets), [false; 4]);
         let named = sets.join(types(&[1, 2]), Coding::Plain, 0);
         assert_eq!(listens(&sets), [false, true, true, false]);
-        let all = sets.join(Arc::new(Subscribed::All), Coding::Plain, 1);
+        let all = sets.join(Arc::new(Subscribed::all_types()), Coding::Plain, 1);
         assert_eq!(listens(&sets), [true; 4]);
         sets.leave(named.0, named.1);
         assert_eq!(listens(&sets), [true; 4], "only one is left, to all");
@@ -284,48 +364,63 @@ mod tests {
         let mut sets = SubscriptionSets::default();
         let (set, place) = sets.join(types(&[1, 2]), Coding::Plain, 0);
         sets.leave(set, place);
-        assert!(sets.has_emptied() && sets.counts().is_empty() && !sets.listens(1));
+        assert!(sets.has_emptied() && !sets.listens(1));
         assert_eq!(sets.join(types(&[1, 2]), Coding::Plain, 1), (set, 0));
-        assert!(sets.drop_one() && !sets.drop_one());
-        assert_eq!((sets.counts(), sets.listens(2)), (vec![(types(&[1, 2]), 1)], true));
+        assert_eq!([sets.drop_one(|_| {}), sets.drop_one(|_| {})], [true, false]);
+        assert!(sets.listens(2));
     }
 
     proptest! {
         /// Sets come and go in any order, and each event reaches those that listen.
         #[test]
-        fn events_reach_the_sets_that_name_their_type(
-            steps in collection::vec((0..8_u32, 0..8_u32, 0..3_u8), 1..200)
+        fn events_reach_the_sets_that_name_their_type_and_channel(
+            steps in collection::vec((0..8_u32, 0..8_u32, 0..6_usize, 0..3_u8), 1..200)
         ) {
+            let table = Arc::<ChannelTable>::default();
+            // Kept here, so that each keeps its number.
+            let channels = ["a", "b", "c"].map(|name| table.get(name, 3).expect("room"));
             let mut sets = SubscriptionSets::default();
             let mut joined: Vec<(Arc<Subscribed>, SetId)> = Vec::new();
-            for (one, other, step) in steps {
+            for (one, other, which, step) in steps {
                 match step {
                     0 => {
                         let mut kinds = vec![one, other];
                         kinds.sort_unstable();
                         kinds.dedup();
+                        let types =
+                            if one == other { Types::All } else { Types::Named(kinds.into()) };
+                        let named = channels[..which % 4].to_vec();
+                        let channels = match which {
+                            5 => Listened::All,
+                            _ => Listened::new(which < 3, named),
+                        };
+                        let subscribed = Arc::new(Subscribed { channels, types });
                         // One client in a set is enough here.
-                        if joined.iter().all(|(subscribed, _)| *subscribed != types(&kinds)) {
-                            let (set, place) = sets.join(types(&kinds), Coding::Plain, one);
+                        if joined.iter().all(|(known, _)| *known != subscribed) {
+                            let (set, place) =
+                                sets.join(Arc::clone(&subscribed), Coding::Plain, one);
                             assert_eq!(place, 0);
-                            joined.push((types(&kinds), set));
+                            joined.push((subscribed, set));
                         }
                     }
                     1 if !joined.is_empty() => {
                         let (_, set) = joined.swap_remove(one as usize % joined.len());
                         sets.leave(set, 0);
                     }
-                    _ => drop((0..other).any(|_| !sets.drop_one())),
+                    _ => drop((0..other).any(|_| !sets.drop_one(|_| {}))),
                 }
-                for kind in 0..8 {
-                    let event = Event { kind, frame: Frame::from_block(b"data: x\n\n") };
+                for at in 0..32 {
+                    let (kind, channel) = (at % 8, channels.get(at as usize / 8).cloned());
+                    let number = channel.as_ref().map(Channel::number);
+                    let event = Event { channel, kind, frame: Frame::from_block(b"data: x\n\n") };
                     let mut touched = Vec::new();
                     sets.match_batch(&[event], &mut touched);
                     for &set in &touched {
                         let (keys, matched) = sets.take(set);
                         sets.restore(set, keys, matched);
                     }
-                    let listening = joined.iter().filter(|(subscribed, _)| subscribed.includes(kind));
+                    let includes = |subscribed: &Subscribed| subscribed.includes(number, kind);
+                    let listening = joined.iter().filter(|(subscribed, _)| includes(subscribed));
                     let mut expected: Vec<SetId> = listening.map(|&(_, set)| set).collect();
                     expected.sort_unstable();
                     touched.sort_unstable();
@@ -340,7 +435,6 @@ mod tests {
         let mut sets = SubscriptionSets::default();
         let joined = [10, 11, 12].map(|key| sets.join(types(&[5]), Coding::Plain, key));
         assert_eq!(joined, [(0, 0), (0, 1), (0, 2)]);
-        assert_eq!(sets.counts(), [(types(&[5]), 3)]);
         assert_eq!(sets.subscribed(0), Some(&*types(&[5])));
         assert_eq!(sets.leave(0, 0), Some(12));
         assert_eq!(sets.leave(0, 1), None, "it was the last one there");

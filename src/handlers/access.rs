@@ -13,7 +13,9 @@ use crate::http::{Request, Response};
 /// fn decide(_: &Request, action: Action<'_>) -> Result<(), Denied> {
 ///     # let is_evening = || true;
 ///     match action {
-///         Action::Publish("lullaby") if !is_evening() => Err(Denied::forbidden("too early")),
+///         Action::Publish { event: "lullaby", .. } if !is_evening() => {
+///             Err(Denied::forbidden("too early"))
+///         }
 ///         _ => Ok(()),
 ///     }
 /// }
@@ -23,10 +25,20 @@ use crate::http::{Request, Response};
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Action<'a> {
-    /// To listen to these event types; `message` is the general one, `*` all of them.
-    Subscribe(&'a [&'a str]),
-    /// To publish to this event type; `message` is the general one.
-    Publish(&'a str),
+    /// To listen.
+    Subscribe {
+        /// To these event types; `message` is the general one, `*` all of them.
+        events: &'a [&'a str],
+        /// In these channels; `""` is the common one, `*` all of them.
+        channels: &'a [&'a str],
+    },
+    /// To publish.
+    Publish {
+        /// An event of this type; `message` is the general one.
+        event: &'a str,
+        /// To this channel; `""` is the common one.
+        channel: &'a str,
+    },
     /// To read the server's stats.
     Stats,
 }
@@ -38,7 +50,7 @@ pub enum Action<'a> {
 ///
 /// fn decide(request: &Request, action: Action<'_>) -> Result<(), Denied> {
 ///     match (action, request.header("authorization")) {
-///         (Action::Subscribe(types), _) if !types.contains(&"staff") => Ok(()),
+///         (Action::Subscribe { events, .. }, _) if !events.contains(&"staff") => Ok(()),
 ///         (_, Some(b"Bearer let-me-in")) => Ok(()),
 ///         (_, Some(_)) => Err(Denied::forbidden("this token is not for that")),
 ///         (_, None) => Err(Denied::unauthorized("a token is needed")),

@@ -4,7 +4,7 @@ use std::{borrow::Cow, fmt, net::IpAddr, sync::Arc};
 
 use crate::{
     broadcast::{
-        arrival::{Form, Resume, Via},
+        arrival::{Form, Replay, Resume, Via},
         per_address::AddressCounts,
         registry::Kind,
         shared::Shared,
@@ -17,6 +17,7 @@ use crate::{
     http::{Fate, Handler, Request, Response},
     message::{
         GENERAL, canonical,
+        channels::Channels,
         frame::{Coding, Own},
     },
     quoted::{Quoted, number},
@@ -34,7 +35,8 @@ impl Server {
     /// that cannot set it sends `?last_event_id=`, which may also be written `lastEventId`,
     /// `lastEventID` or `last-event-id`; the header wins. It gets the events that it missed, as long
     /// as they are [kept](crate::Builder::history_events); otherwise a `stream-gap` event reports
-    /// the gap. `?replay=N` begins a first connection with the last N events.
+    /// the gap. `?replay=N` begins a first connection with the last N events, `?replay=each` with
+    /// the last event of each type in each of its channels.
     ///
     /// A near miss of these names, such as `events` or `event[]`, gets status 400 with the right
     /// one. Other parameters are ignored.
@@ -63,6 +65,7 @@ impl Server {
             per_address: Vec::new(),
             stream_open: None,
             types_per_stream: TYPES_PER_STREAM,
+            channels: ChannelsOf::Common,
         }
     }
 }
@@ -83,6 +86,28 @@ pub struct EventStreamHandler {
     per_address: Vec<PerAddress>,
     stream_open: Option<bool>,
     types_per_stream: usize,
+    channels: ChannelsOf,
+}
+
+/// To which channels a client listens.
+#[derive(Clone)]
+enum ChannelsOf {
+    Common,
+    /// The client names them.
+    Client,
+    Decided(Arc<DecideChannels>),
+}
+
+type DecideChannels = dyn Fn(&Request) -> Result<Channels, Denied> + Send + Sync;
+
+impl fmt::Debug for ChannelsOf {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Common => "the common one",
+            Self::Client => "by the client",
+            Self::Decided(_) => "by the program",
+        })
+    }
 }
 
 /// The default of [`EventStreamHandler::types_per_stream`].
@@ -105,7 +130,8 @@ impl fmt::Debug for PerAddress {
 }
 
 impl EventStreamHandler {
-    /// Lets `decide` allow or refuse a stream, by [`Action::Subscribe`]. It runs on the
+    /// Lets `decide` allow or refuse a stream, by [`Action::Subscribe`]. Its channels are decided
+    /// before. It runs on the
     /// connection's own thread and may block. If there are several, all must agree: they are called
     /// in their order, and the first refusal is the answer.
     ///
@@ -113,7 +139,7 @@ impl EventStreamHandler {
     /// # use websse::{Action, Denied, Server, http::Request};
     /// # let server = Server::new();
     /// let handler = server.event_stream_handler().authorize(|_: &Request, action| match action {
-    ///     Action::Subscribe(types) if !types.contains(&"staff") => Ok(()),
+    ///     Action::Subscribe { events, .. } if !events.contains(&"staff") => Ok(()),
     ///     _ => Err(Denied::forbidden("for staff only")),
     /// });
     /// ```
@@ -129,6 +155,34 @@ impl EventStreamHandler {
     /// only in a block with data; no for others, of which some would hand the event out.
     pub fn stream_open(self, stream_open: bool) -> Self {
         Self { stream_open: Some(stream_open), ..self }
+    }
+
+    /// Lets `decide` say to which channels a client listens, by its session for example. It runs on
+    /// the connection's own thread and may block. By default clients listen to the common channel.
+    ///
+    /// ```
+    /// # use websse::{Channels, Denied, Server, http::Request};
+    /// # let server = Server::new();
+    /// # fn user_of(_: &Request) -> Option<u32> { None }
+    /// // Each user hears what is for all, and what is for this user.
+    /// let handler = server.event_stream_handler().channels(|request| {
+    ///     let user = user_of(request).ok_or(Denied::unauthorized("log in first"))?;
+    ///     let channels = Channels::new([String::new(), format!("user/{user}")]);
+    ///     channels.map_err(|error| Denied::forbidden(error.to_string()))
+    /// });
+    /// ```
+    pub fn channels(
+        self,
+        decide: impl Fn(&Request) -> Result<Channels, Denied> + Send + Sync + 'static,
+    ) -> Self {
+        Self { channels: ChannelsOf::Decided(Arc::new(decide)), ..self }
+    }
+
+    /// Lets clients name their channels by `?channel=NAME`, which may be repeated. An empty name is
+    /// the common channel, which is also the default; `*` means all. `authorize` can restrict it.
+    /// [`types_per_stream`](Self::types_per_stream) is the limit for these names as well.
+    pub fn client_channels(self) -> Self {
+        Self { channels: ChannelsOf::Client, ..self }
     }
 
     /// How many types a stream may name; a request that names more is refused (400). Default: 100.
@@ -181,8 +235,16 @@ impl Handler for EventStreamHandler {
         if types.is_empty() {
             types.push(GENERAL);
         }
-        if let Err(denied) = self.authorize.decide(request, Action::Subscribe(&types)) {
-            return denied.for_now().map_or_else(|| denied.response(), &refuse_for_now);
+        let deny =
+            |denied: Denied| denied.for_now().map_or_else(|| denied.response(), &refuse_for_now);
+        let channels = match self.read_channels(request) {
+            Ok(channels) => channels,
+            Err(NoChannels::Bad(response)) => return response,
+            Err(NoChannels::Denied(denied)) => return deny(denied),
+        };
+        let action = Action::Subscribe { events: &types, channels: &channels.names() };
+        if let Err(denied) = self.authorize.decide(request, action) {
+            return deny(denied);
         }
         let resume = match read_resume(request) {
             Ok(resume) => resume,
@@ -204,14 +266,14 @@ impl Handler for EventStreamHandler {
             };
             address_slot = Some(taken.beside(address_slot));
         }
-        let mut seat = match self.shared.register(Kind::Stream, types, address_slot) {
+        let mut seat = match self.shared.register(Kind::Stream, types, &channels, address_slot) {
             Ok(seat) => seat,
             Err(error @ SubscribeError::EventNotRegistered(_)) => {
                 return Response::text(400, error.to_string());
             }
             Err(error) => return refuse_for_now(&error.to_string()),
         };
-        let (count, limit) = (seat.subscribed.names(), self.types_per_stream);
+        let (count, limit) = (seat.subscribed.types.named().len(), self.types_per_stream);
         if count > limit {
             let text = format!("a stream names at most {limit} types, not {count}; * means all");
             return Response::text(400, text);
@@ -230,11 +292,39 @@ impl Handler for EventStreamHandler {
     }
 
     fn may_block(&self) -> bool {
-        self.authorize.asks() || !self.per_address.is_empty()
+        let decides = matches!(self.channels, ChannelsOf::Decided(_));
+        self.authorize.asks() || decides || !self.per_address.is_empty()
     }
 }
 
+/// A request does not get channels.
+enum NoChannels {
+    Bad(Response),
+    Denied(Denied),
+}
+
 impl EventStreamHandler {
+    /// To which channels the client listens.
+    fn read_channels(&self, request: &Request) -> Result<Channels, NoChannels> {
+        let bad = |text: String| NoChannels::Bad(Response::text(400, text));
+        let named = || request.query().filter(|(key, _)| key == "channel").map(|(_, name)| name);
+        match &self.channels {
+            ChannelsOf::Decided(decide) => decide(request).map_err(NoChannels::Denied),
+            ChannelsOf::Common if named().next().is_some() => {
+                Err(bad("clients of this server cannot choose a channel".to_owned()))
+            }
+            ChannelsOf::Client if named().next().is_some() => {
+                let (count, limit) = (named().count(), self.types_per_stream);
+                if count > limit {
+                    let text = format!("a stream names at most {limit} channels, not {count}");
+                    return Err(bad(text));
+                }
+                Channels::new(named()).map_err(|error| bad(error.to_string()))
+            }
+            ChannelsOf::Common | ChannelsOf::Client => Ok(Channels::default()),
+        }
+    }
+
     /// How the stream is written: by what the client is, and what it asks for.
     fn read_form(&self, request: &Request) -> Result<Form, Response> {
         let refuse = |name, what, value: &str| {
@@ -274,15 +364,17 @@ fn read_resume(request: &Request) -> Result<Resume, Response> {
             name if LAST_EVENT_ID.contains(&name) && !value.is_empty() => {
                 resume.after(value.into_owned());
             }
+            "replay" if value == "each" => resume.replay = Replay::Each,
             "replay" => {
                 let events: Option<u64> = number(&value);
                 let events = events.ok_or_else(|| {
                     let value = Quoted(&value);
-                    let text = format!("replay is a number of events in digits, not {value}");
+                    let text =
+                        format!("replay is a number of events in digits, or each; not {value}");
                     Response::text(400, text)
                 })?;
                 // A number too large for a 32-bit host means all events.
-                resume.replay = usize::try_from(events).unwrap_or(usize::MAX);
+                resume.replay = Replay::Last(usize::try_from(events).unwrap_or(usize::MAX));
             }
             _ => {}
         }

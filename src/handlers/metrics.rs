@@ -38,7 +38,8 @@ impl Server {
         self.figures_handler(metrics, "text/plain; version=0.0.4; charset=utf-8")
     }
 
-    /// Returns a handler that answers GET with the server's stats as a JSON object.
+    /// Returns a handler that answers GET with the server's stats as a JSON object. `?channel=NAME`
+    /// adds how many clients listen to this channel by its name: `{"listeners":3}`.
     ///
     /// ```
     /// # use websse::{Server, http::HttpServer};
@@ -142,6 +143,10 @@ impl Handler for FiguresHandler {
             uptime: self.shared.uptime(),
             clients: self.shared.clients(self.most_types),
             refused: self.refusals.counts().into_iter().collect(),
+            listeners: request
+                .query()
+                .find(|(name, _)| name == "channel")
+                .map(|(_, channel)| self.shared.listeners(&channel)),
         };
         let mut text = String::new();
         let written = (self.write)(&mut text, &figures);
@@ -160,6 +165,8 @@ struct Figures {
     clients: Vec<(String, usize)>,
     /// By status.
     refused: Vec<(u16, u64)>,
+    /// Of the channel that the request names.
+    listeners: Option<usize>,
 }
 
 fn reasons(stats: &Stats) -> [(&'static str, u64); 6] {
@@ -195,6 +202,7 @@ fn metrics(text: &mut String, figures: &Figures) -> fmt::Result {
     )?;
     one("streams", "gauge", "Clients that listen over a connection.", number(stats.streams))?;
     one("subscriptions", "gauge", "Listeners within the program.", number(stats.subscriptions))?;
+    one("channels", "gauge", "Channels beside the common one.", number(stats.channels))?;
     one("behind", "gauge", "Streams for which something waits.", number(stats.behind))?;
     one("queued", "gauge", "Messages that wait for the broadcaster.", number(stats.queued))?;
     one("published_total", "counter", "Events published.", count(stats.published))?;
@@ -267,6 +275,7 @@ fn json(text: &mut String, figures: &Figures) -> fmt::Result {
         field("clients", json_counts(&figures.clients)),
         field("streams", stats.streams.to_string()),
         field("subscriptions", stats.subscriptions.to_string()),
+        field("channels", stats.channels.to_string()),
         field("behind", stats.behind.to_string()),
         field("queued", stats.queued.to_string()),
         field("published", stats.published.to_string()),
@@ -279,6 +288,7 @@ fn json(text: &mut String, figures: &Figures) -> fmt::Result {
         field("disconnected", object(reasons.to_vec())),
         field("refused", object(refused.collect())),
     ];
+    fields.extend(figures.listeners.map(|listeners| field("listeners", listeners.to_string())));
     if let Some(log) = &stats.log {
         let mut of_log = vec![
             field("connected", log.connected.to_string()),

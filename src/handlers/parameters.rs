@@ -8,7 +8,8 @@ pub(super) const LAST_EVENT_ID: [&str; 4] =
 
 /// All names that mean something for a stream. Others are ignored: they are for a proxy, for
 /// `authorize`, or against caches.
-const KNOWN: &[&[&str]] = &[&["event", "replay", "heartbeat", "stream-open"], &LAST_EVENT_ID];
+const KNOWN: &[&[&str]] =
+    &[&["event", "channel", "replay", "heartbeat", "stream-open"], &LAST_EVENT_ID];
 
 /// A longer name is nobody's mistake.
 const LONGEST: usize = 24;

@@ -18,7 +18,8 @@ use crate::{
 impl Server {
     /// Returns the handler that publishes; mount it for POST at any path.
     ///
-    /// `event`, `data`, `id` and `retry` (milliseconds) come in the query, in an
+    /// `event`, `data`, `id`, `retry` (milliseconds) and, if
+    /// [clients name it](SendMessageHandler::client_channels), `channel` come in the query, in an
     /// `application/x-www-form-urlencoded` body, or in both, each at most once. Without `data` the
     /// data is empty. A body of any other type, JSON too, is the data itself, in UTF-8. Status 200
     /// means that the message was accepted, as by [`publish`](Self::publish); status 422 that a value
@@ -28,7 +29,7 @@ impl Server {
     /// says so in `Accept-Encoding` (RFC 9110, section 15.5.16).
     ///
     /// An `application/x-ndjson` body has at most 10,000 messages. Each is a JSON object on its own
-    /// line with `event`, `data`, `id` and `retry`, each at most once; data that is not a string is
+    /// line with the same fields, each at most once; data that is not a string is
     /// sent as JSON. All are accepted or, if one is not valid, none, and the answer gives their number:
     /// `{"accepted":2}`. Status 504, without `Retry-After`, says that some of them may be published
     /// and which, as [`PublishAllError`](crate::PublishAllError) does: the server was shut down
@@ -43,7 +44,11 @@ impl Server {
     /// let http = HttpServer::new().post("/send", server.send_message_handler());
     /// ```
     pub fn send_message_handler(&self) -> SendMessageHandler {
-        SendMessageHandler { shared: Arc::clone(self.shared()), authorize: Authorize::default() }
+        SendMessageHandler {
+            shared: Arc::clone(self.shared()),
+            authorize: Authorize::default(),
+            client_channels: false,
+        }
     }
 }
 
@@ -66,6 +71,7 @@ impl Server {
 pub struct SendMessageHandler {
     shared: Arc<Shared>,
     authorize: Authorize,
+    client_channels: bool,
 }
 
 impl SendMessageHandler {
@@ -77,7 +83,7 @@ impl SendMessageHandler {
     /// # use websse::{Action, Denied, Server, http::Request};
     /// # let server = Server::new();
     /// let handler = server.send_message_handler().authorize(|_: &Request, action| match action {
-    ///     Action::Publish(kind) if kind != "staff" => Ok(()),
+    ///     Action::Publish { event, .. } if event != "staff" => Ok(()),
     ///     _ => Err(Denied::forbidden("for staff only")),
     /// });
     /// ```
@@ -86,6 +92,22 @@ impl SendMessageHandler {
         decide: impl Fn(&Request, Action<'_>) -> Result<(), Denied> + Send + Sync + 'static,
     ) -> Self {
         Self { authorize: self.authorize.and(decide), ..self }
+    }
+
+    /// Lets clients name a message's [channel](Message::channel), as `channel`, beside `event`. By
+    /// default a message that names one is refused (400).
+    pub fn client_channels(self) -> Self {
+        Self { client_channels: true, ..self }
+    }
+
+    /// Whether an event of this type may be published to this channel.
+    fn decide(&self, request: &Request, (event, channel): (&str, &str)) -> Result<(), Response> {
+        if !channel.is_empty() && !self.client_channels {
+            let text = "clients of this server cannot choose a channel";
+            return Err(Response::text(400, text));
+        }
+        let action = Action::Publish { event, channel };
+        self.authorize.decide(request, action).map_err(|denied| denied.response())
     }
 }
 
@@ -104,8 +126,8 @@ impl Handler for SendMessageHandler {
             Ok(message) => message,
             Err(response) => return response,
         };
-        if let Err(denied) = self.authorize.decide(request, Action::Publish(message.event_type())) {
-            return denied.response();
+        if let Err(response) = self.decide(request, topic_of(&message)) {
+            return response;
         }
         if !self.shared.publishes_at_once() {
             let shared = Arc::clone(&self.shared);
@@ -153,12 +175,12 @@ impl SendMessageHandler {
             Ok(messages) => messages,
             Err(response) => return response,
         };
-        let mut types: Vec<&str> = messages.iter().map(Message::event_type).collect();
-        types.sort_unstable();
-        types.dedup();
-        for kind in types {
-            if let Err(denied) = self.authorize.decide(request, Action::Publish(kind)) {
-                return denied.response();
+        let mut topics: Vec<(&str, &str)> = messages.iter().map(topic_of).collect();
+        topics.sort_unstable();
+        topics.dedup();
+        for topic in topics {
+            if let Err(response) = self.decide(request, topic) {
+                return response;
             }
         }
         let shared = Arc::clone(&self.shared);
@@ -182,6 +204,11 @@ impl SendMessageHandler {
     }
 }
 
+/// The type and the channel of a message.
+fn topic_of(message: &Message) -> (&str, &str) {
+    (message.event_type(), message.channel_name().unwrap_or_default())
+}
+
 fn answer(published: Result<(), PublishError>) -> Response {
     published.map_or_else(|error| refuse(&error), |()| Response::new(200))
 }
@@ -194,7 +221,8 @@ fn refuse_as(error: &PublishError, text: String) -> Response {
     match error {
         PublishError::EventNotRegistered(_) | PublishError::Message(_) => Response::text(422, text),
         PublishError::TooLarge { .. } => Response::text(413, text),
-        PublishError::NotRunning
+        PublishError::TooManyChannels { .. }
+        | PublishError::NotRunning
         | PublishError::ShutDown
         | PublishError::OnBroadcaster
         | PublishError::LogUnavailable(_) => Response::text(503, text).header("Retry-After", "1"),
@@ -208,8 +236,8 @@ fn refuse_field(name: &str, error: &FieldError<'_>) -> Response {
         FieldError::Unknown => {
             let name = Quoted(name);
             let text = format!(
-                "unknown parameter {name}; use event, data, id, retry, as in data=hello, or send \
-                 the data itself as text/plain"
+                "unknown parameter {name}; use event, data, id, retry, channel, as in data=hello, or \
+                 send the data itself as text/plain"
             );
             Response::text(400, text)
         }

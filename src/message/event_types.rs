@@ -1,4 +1,4 @@
-//! Event types by name and number, and what a client subscribes to.
+//! Event types by name and number.
 
 use std::{
     cmp::Reverse,
@@ -59,27 +59,55 @@ impl fmt::Display for RegisterError {
 
 impl Error for RegisterError {}
 
-/// What a client subscribes to. Equal ones are interned by the registry.
+/// The types that a client subscribes to.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub(crate) enum Subscribed {
+pub(crate) enum Types {
     All,
     /// Sorted, without duplicates.
-    Types(Box<[TypeId]>),
+    Named(Box<[TypeId]>),
 }
 
-impl Subscribed {
+impl Types {
     pub(crate) fn includes(&self, kind: TypeId) -> bool {
         match self {
             Self::All => true,
-            Self::Types(types) => types.binary_search(&kind).is_ok(),
+            Self::Named(types) => types.binary_search(&kind).is_ok(),
         }
     }
 
-    /// How many types it names.
-    pub(crate) fn names(&self) -> usize {
+    /// The types that it names.
+    pub(crate) fn named(&self) -> &[TypeId] {
         match self {
-            Self::All => 0,
-            Self::Types(types) => types.len(),
+            Self::All => &[],
+            Self::Named(types) => types,
+        }
+    }
+}
+
+/// How many clients listen to what, kept up to date so that nobody has to count them.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Counts {
+    /// To all types.
+    all: usize,
+    /// To a type by its name, in any channel.
+    by_number: HashMap<TypeId, usize>,
+}
+
+impl Counts {
+    pub(crate) fn add(&mut self, types: &Types) {
+        self.all += usize::from(*types == Types::All);
+        types.named().iter().for_each(|kind| *self.by_number.entry(*kind).or_default() += 1);
+    }
+
+    pub(crate) fn remove(&mut self, types: &Types) {
+        self.all -= usize::from(*types == Types::All);
+        for kind in types.named() {
+            if let Some(clients) = self.by_number.get_mut(kind) {
+                *clients -= 1;
+                if *clients == 0 {
+                    self.by_number.remove(kind);
+                }
+            }
         }
     }
 }
@@ -134,7 +162,7 @@ impl EventTypes {
     pub(crate) fn subscribe<'n>(
         &self,
         names: impl IntoIterator<Item = &'n str>,
-    ) -> Result<Subscribed, SubscribeError> {
+    ) -> Result<Types, SubscribeError> {
         let mut all = false;
         let mut types = Vec::new();
         for name in names {
@@ -149,12 +177,12 @@ impl EventTypes {
             }
         }
         if all {
-            return Ok(Subscribed::All);
+            return Ok(Types::All);
         }
         if types.is_empty() {
             types.push(self.find_or_refuse(GENERAL)?);
         }
-        Ok(Subscribed::Types(types.into_boxed_slice()))
+        Ok(Types::Named(types.into_boxed_slice()))
     }
 
     /// All names, in order.
@@ -163,30 +191,20 @@ impl EventTypes {
     }
 
     /// The names of what a client subscribes to, in order.
-    pub(crate) fn names_of(&self, subscribed: &Subscribed) -> Vec<String> {
-        let Subscribed::Types(types) = subscribed else {
+    pub(crate) fn names_of(&self, types: &Types) -> Vec<String> {
+        let Types::Named(types) = types else {
             return vec![ALL.to_owned()];
         };
         self.names.read().of(types.iter().copied()).keys().map(ToString::to_string).collect()
     }
 
-    /// Counts the clients by event type, in the order of the names. If there are more than `most`
-    /// types, only those to which the most clients listen.
+    /// Names the numbers of clients, in the order of the names. If there are more than `most` types,
+    /// only those to which the most clients listen.
     pub(crate) fn count(
         &self,
-        subscribed: &[(Arc<Subscribed>, usize)],
+        Counts { all, by_number }: &Counts,
         most: usize,
     ) -> Vec<(String, usize)> {
-        let mut by_number: HashMap<TypeId, usize> = HashMap::new();
-        let mut all = 0;
-        for (subscribed, clients) in subscribed {
-            match &**subscribed {
-                Subscribed::All => all += clients,
-                Subscribed::Types(types) => {
-                    types.iter().for_each(|kind| *by_number.entry(*kind).or_default() += clients);
-                }
-            }
-        }
         let names = self.names.read();
         let count = |(name, kind): (&Arc<str>, &TypeId)| {
             (name.to_string(), by_number.get(kind).copied().unwrap_or_default())
@@ -195,7 +213,7 @@ impl EventTypes {
             names.numbers.iter().map(count).collect()
         } else {
             let mut busiest = BinaryHeap::new();
-            for (&kind, &clients) in &by_number {
+            for (&kind, &clients) in by_number {
                 busiest.push(Reverse((clients, Reverse(kind))));
                 if busiest.len() > most {
                     busiest.pop();
@@ -206,7 +224,7 @@ impl EventTypes {
         };
         drop(names);
         let place = by_name.partition_point(|(name, _)| &**name < ALL);
-        by_name.insert(place, (ALL.to_owned(), all));
+        by_name.insert(place, (ALL.to_owned(), *all));
         by_name
     }
 
@@ -257,12 +275,16 @@ mod tests {
         let types = EventTypes::default();
         let names: Vec<String> = (0..100).map(|number| format!("t{number}")).collect();
         types.register(&names.iter().map(|name| &**name).collect::<Vec<_>>()).expect("good names");
-        let set = |kinds: &[TypeId]| Arc::new(Subscribed::Types(kinds.into()));
-        let sets = [(set(&[7, 9]), 2), (set(&[9, 12]), 1), (set(&[50]), 1), (set(&[51]), 1)];
-        let counts = types.count(&sets, 4);
+        let set = |kinds: &[TypeId]| Types::Named(kinds.into());
+        let mut counts = Counts::default();
+        for kinds in [&[7, 9][..], &[7, 9], &[9, 12], &[50], &[51], &[60]] {
+            counts.add(&set(kinds));
+        }
+        counts.remove(&set(&[60]));
         let expected = [("*", 0), ("t12", 1), ("t50", 1), ("t7", 2), ("t9", 3)];
-        assert_eq!(counts, expected.map(|(name, clients)| (name.to_owned(), clients)));
-        assert_eq!(types.count(&sets, 100).len(), 101);
+        let expected = expected.map(|(name, clients)| (name.to_owned(), clients));
+        assert_eq!(types.count(&counts, 4), expected);
+        assert_eq!(types.count(&counts, 100).len(), 101);
         assert_eq!(types.names_of(&set(&[9, 12, 2])), ["t12", "t2", "t9"]);
     }
 
@@ -273,7 +295,7 @@ mod tests {
         let set = |names: &[&str]| types.subscribe(names.iter().copied());
         assert_eq!(set(&["a", "b", "a"]), set(&["b", "a"]));
         assert_eq!(set(&[]), set(&["message"]));
-        assert_eq!(set(&["a", "*"]), Ok(Subscribed::All));
+        assert_eq!(set(&["a", "*"]), Ok(Types::All));
         let unknown = Err(SubscribeError::EventNotRegistered("c".to_owned()));
         assert_eq!(set(&["*", "c"]), unknown);
     }

@@ -12,6 +12,7 @@ pub(crate) struct Fields<'t> {
     pub(crate) data: Option<Cow<'t, str>>,
     pub(crate) id: Option<Cow<'t, str>>,
     pub(crate) retry: Option<Cow<'t, str>>,
+    pub(crate) channel: Option<Cow<'t, str>>,
 }
 
 /// What is wrong with a field.
@@ -32,6 +33,7 @@ impl<'t> Fields<'t> {
             "data" => &mut self.data,
             "id" => &mut self.id,
             "retry" => &mut self.retry,
+            "channel" => &mut self.channel,
             _ => return Err(FieldError::Unknown),
         };
         // Two readers could take the one or the other.
@@ -41,8 +43,9 @@ impl<'t> Fields<'t> {
     /// Without data a message is empty. An empty id is none: clients would take it as the order to
     /// forget the last one.
     pub(crate) fn into_message(self) -> Result<Message, FieldError<'t>> {
-        let Self { event, data, id, retry } = self;
+        let Self { event, data, id, retry, channel } = self;
         let mut message = Message::new(data.unwrap_or_default()).event(event.unwrap_or_default());
+        message = message.channel(channel.unwrap_or_default());
         if let Some(id) = id.filter(|id| !id.is_empty()) {
             message = message.id(EventId::new(id).map_err(FieldError::Id)?);
         }

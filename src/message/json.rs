@@ -31,9 +31,9 @@ impl Message {
         serde_json::to_string(value).map(Self::new)
     }
 
-    /// Reads a message from a JSON object with `event`, `data`, `id` and `retry` (milliseconds),
-    /// each at most once, and nothing else. Data that is not a string stays JSON, on one line.
-    /// Needs the feature `json`.
+    /// Reads a message from a JSON object with `event`, `data`, `id`, `retry` (milliseconds) and
+    /// `channel`, each at most once, and nothing else. Data that is not a string stays JSON, on one
+    /// line. Needs the feature `json`.
     ///
     /// # Errors
     /// [`JsonError`] says what is wrong, in one line.
@@ -85,7 +85,7 @@ impl fmt::Display for JsonError {
 impl Error for JsonError {}
 
 /// The names of a message's fields.
-const FIELDS: [&str; 4] = ["event", "data", "id", "retry"];
+const FIELDS: [&str; 5] = ["event", "data", "id", "retry", "channel"];
 
 /// The fields of an object as text, or what is wrong with their names. A tree of values would take
 /// many times the memory of the text.
@@ -116,7 +116,10 @@ impl<'de> Visitor<'de> for OfObject {
                 before.map(|_| format!("{name} is given more than once"))
             } else {
                 object.next_value::<IgnoredAny>()?;
-                Some(format!("unknown field {}; use event, data, id, retry", Quoted(&name)))
+                Some(format!(
+                    "unknown field {}; use event, data, id, retry, channel",
+                    Quoted(&name)
+                ))
             };
             if let Some(wrong) = wrong {
                 // Invalid JSON is reported first, wherever it is in the text.
@@ -149,11 +152,12 @@ fn read(text: &[u8]) -> Result<Message, JsonError> {
                     Err(_) => value.replace(['\r', '\n'], " ").into(),
                 });
             }
-            "event" | "id" => {
+            "retry" => message.retry = Some(value.into()),
+            _ => {
                 let text = text().map_err(|_| format!("{name} is not a string"))?;
-                *(if name == "id" { &mut message.id } else { &mut message.event }) = Some(text);
+                // The name is a known one, and given once.
+                let _ = message.set(name, text);
             }
-            _ => message.retry = Some(value.into()),
         }
     }
     let wrong = |text| JsonError { text, is_of_value: true };
@@ -177,7 +181,8 @@ mod tests {
         let read = |text: &str| Message::from_json(text.as_bytes());
         let id = EventId::new("x-1").expect("the id is good");
         let full = Message::new("two\nlines").event("a").id(id).retry(Duration::from_millis(50));
-        let text = r#"{"event":"a","data":"two\nlines","id":"x-1","retry":50}"#;
+        let full = full.channel("user/17");
+        let text = r#"{"event":"a","data":"two\nlines","id":"x-1","retry":50,"channel":"user/17"}"#;
         assert_eq!(read(text), Ok(full));
         let json = read("{\"data\":{\"n\": [1, null]},\"id\":\"\",\"event\":null}\r\n");
         assert_eq!(json, Ok(Message::new("{\"n\": [1, null]}")));
@@ -194,6 +199,9 @@ mod tests {
             ("{\"event\":1}", "event is not a string"),
             ("{\"event\":\"a\\nb\"}", "one line"),
             ("{\"id\":7}", "id is not a string"),
+            ("{\"channel\":7}", "channel is not a string"),
+            ("{\"channel\":\"a\\nb\"}", "a channel's name"),
+            ("{\"channel\":\"*\"}", "a channel's name"),
             ("{\"id\":\"a\\u0000\"}", "printable ASCII"),
             ("{\"id\":\"\\u00e9\"}", "printable ASCII"),
             ("{\"data\":\"a\\u0000\"}", "no NUL"),

@@ -5,7 +5,10 @@
 //! | `(this file)` | `Message` and `MessageError` |
 //! | `id` | `EventId`, and the ids that the server makes: a name for the run, and base 36 |
 //! | `entry_id` | the ids of entries in a log outside of memory |
-//! | `event_types` | the registered event types, and what a client subscribes to |
+//! | `channel` | the channels that exist: names, numbers, handles |
+//! | `channels` | `Channels`: to which channels a client listens, as the program says it |
+//! | `event_types` | the registered event types |
+//! | `subscribed` | what a client subscribes to |
 //! | `fields` | the fields of a message from outside: form, JSON, entry |
 //! | `frame` | `Frame`: the bytes of one block, from a message and from the server |
 //! | `json` | messages from JSON and to it |
@@ -13,6 +16,8 @@
 //!
 //! Imports nothing of the other folders.
 
+pub(crate) mod channel;
+pub(crate) mod channels;
 #[cfg(any(feature = "outside-log", test))]
 pub(crate) mod entry_id;
 pub(crate) mod event_types;
@@ -22,6 +27,7 @@ pub(crate) mod id;
 #[cfg(feature = "json")]
 pub(crate) mod json;
 pub(crate) mod json_text;
+pub(crate) mod subscribed;
 
 use std::{error::Error, fmt, time::Duration};
 
@@ -58,6 +64,8 @@ pub struct Message {
     id: Option<EventId>,
     /// Milliseconds.
     retry: Option<u64>,
+    /// `None` is the common channel.
+    channel: Option<String>,
 }
 
 impl Message {
@@ -69,7 +77,7 @@ impl Message {
     /// Data that contains NUL cannot be published: [`check`](Self::check) reports it at once, and
     /// publishing refuses it. Browsers differ in what they make of NUL.
     pub fn new(data: impl Into<String>) -> Self {
-        Self { data: data.into(), event: None, id: None, retry: None }
+        Self { data: data.into(), event: None, id: None, retry: None, channel: None }
     }
 
     /// Sets the event type; `""` and `message` are the general type.
@@ -98,12 +106,34 @@ impl Message {
         self
     }
 
+    /// Sets the channel: for whom the message is, where the event type says what it is. `""` is the
+    /// common channel, which is the default.
+    ///
+    /// Channels are not registered. Clients are not told which channel an event came by: the server
+    /// decides to [which](crate::Channels) each of them listens.
+    ///
+    /// A message whose channel has more than 256 bytes or control characters, or is called `*`,
+    /// cannot be published: [`check`](Self::check) reports it at once, and publishing refuses it.
+    ///
+    /// ```
+    /// use websse::Message;
+    ///
+    /// let message = Message::new("42 %").event("progress").channel("user/17");
+    /// assert_eq!(message.channel_name(), Some("user/17"));
+    /// ```
+    pub fn channel(mut self, name: impl Into<String>) -> Self {
+        let name = name.into();
+        self.channel = (!name.is_empty()).then_some(name);
+        self
+    }
+
     /// Whether the message can be published, as far as this is known without a server.
     ///
     /// # Errors
     /// [`MessageError::EventType`] if the event type contains CR, LF or NUL,
-    /// [`MessageError::DataNul`] if the data contains NUL, and [`MessageError::RetryTooLong`] if
-    /// the reconnection time is longer than [`MAX_RETRY`](Self::MAX_RETRY).
+    /// [`MessageError::DataNul`] if the data contains NUL, [`MessageError::Channel`] if there is
+    /// no such [channel](Self::channel), and [`MessageError::RetryTooLong`] if the reconnection
+    /// time is longer than [`MAX_RETRY`](Self::MAX_RETRY).
     ///
     /// ```
     /// use websse::{Message, MessageError};
@@ -122,12 +152,17 @@ impl Message {
         if self.retry.is_some_and(|millis| Duration::from_millis(millis) > Self::MAX_RETRY) {
             return Err(MessageError::RetryTooLong);
         }
-        Ok(())
+        self.channel.as_deref().map_or(Ok(()), channel::check)
     }
 
     /// The data as it was given.
     pub fn data(&self) -> &str {
         &self.data
+    }
+
+    /// The channel; `None` for the common one.
+    pub fn channel_name(&self) -> Option<&str> {
+        self.channel.as_deref()
     }
 
     /// The event type; `message` for the general one.
@@ -179,6 +214,9 @@ pub enum MessageError {
     DataNul,
     /// The reconnection time is longer than 2147483647 ms. Clients would read another number.
     RetryTooLong,
+    /// There is no such channel: a name has 1 to 256 bytes without control characters, and is not
+    /// `*`, which stands for all channels.
+    Channel,
     /// A message to one client has an id. Leave it out: the client would reconnect with it, but it
     /// is not a position in the order of events.
     IdToOne,
@@ -203,6 +241,9 @@ impl fmt::Display for MessageError {
             Self::RetryTooLong => {
                 write!(f, "retry is at most {} milliseconds", Message::MAX_RETRY.as_millis())
             }
+            Self::Channel => f.write_str(
+                "a channel's name has 1 to 256 bytes without control characters, and is not *",
+            ),
             Self::IdToOne => f.write_str("a message to one client has no id"),
         }
     }

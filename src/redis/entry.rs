@@ -1,5 +1,5 @@
-//! A message as an entry of the stream: the field `data`, and the fields `event`, `id` and `retry`
-//! if they are set. Other programs may append such entries too.
+//! A message as an entry of the stream: the field `data`, and the fields `event`, `id`, `retry` and
+//! `channel` if they are set. Other programs may append such entries too.
 //!
 //! A mark of a gap is an entry as well, with the fields `gap` and `after`. By it nodes tell each
 //! other that events may be lost.
@@ -65,6 +65,9 @@ pub(super) fn pack(config: &RedisConfig, message: &Message, commands: &mut Vec<u
     if let Some(retry) = message.retry_millis() {
         command.arg("retry").arg(retry);
     }
+    if let Some(channel) = message.channel_name() {
+        command.arg("channel").arg(channel);
+    }
     command.write_packed_command(commands);
 }
 
@@ -110,6 +113,7 @@ impl Raw {
                 b"event" => &mut fields.event,
                 b"id" => &mut fields.id,
                 b"retry" => &mut fields.retry,
+                b"channel" => &mut fields.channel,
                 name if name == GAP.as_bytes() => &mut gap,
                 name if name == AFTER.as_bytes() => &mut after,
                 _ => continue,
@@ -136,6 +140,7 @@ impl Raw {
         match message.check() {
             Err(MessageError::RetryTooLong) => Err("a retry that clients cannot keep"),
             Err(MessageError::DataNul) => Err("NUL in the data"),
+            Err(MessageError::Channel) => Err("a channel that there cannot be"),
             // An event type that cannot be sent is not registered.
             _ => Ok(Content::Event(message)),
         }
@@ -159,6 +164,7 @@ mod tests {
         let config = RedisConfig::new("redis://localhost").expect("it is good");
         let id = EventId::new("order-17").expect("it is good");
         let full = Message::new("a\nb").event("e").id(id).retry(Duration::from_millis(7));
+        let full = full.channel("user/17");
         for message in [Message::new(""), full] {
             let mut packed = Vec::new();
             pack(&config, &message, &mut packed);
@@ -188,6 +194,8 @@ mod tests {
             &["data", "x", "id", ""],
             &["data", "x", "id", "1700000000000-0"],
             &["data", "x", "id", "a\nevent: b"],
+            &["data", "x", "channel", "a\nb"],
+            &["data", "x", "channel", "*"],
         ] {
             assert!(raw(fields).content().is_err(), "{fields:?}");
         }

@@ -17,11 +17,13 @@ use super::{
 };
 use crate::{
     broadcast::{
-        arrival::{Arrival, Form, Via},
+        arrival::{Arrival, Form, Replay, Via},
+        inbox::queue::Queued,
         log::{Lack, input::Origin},
     },
     error::SubscribeError,
     message::{
+        channel::Channel,
         entry_id::EntryId,
         frame::{self, Encoded},
     },
@@ -199,7 +201,7 @@ impl Resuming<'_> {
             self.write(socket, &bytes).map_err(|_| Trouble::Over)?;
         }
         arrival.resume.last_event_id = Some(last.to_string());
-        arrival.resume.replay = 0;
+        arrival.resume.replay = Replay::default();
         arrival.resume.from_log.has_begun = true;
         arrival.resume.from_log.origin = Origin::Log;
         if is_stuck {
@@ -221,12 +223,15 @@ impl Resuming<'_> {
         blocks: &mut Vec<u8>,
     ) {
         let subscribed = &arrival.seat.subscribed;
+        let is_wanted = |event: &Queued| {
+            subscribed.includes(event.channel.as_ref().map(Channel::number), event.kind)
+        };
         let (mut buffer, last) = (Vec::new(), page.last);
         let (mut told, mut requested) = (Some(after), requested.to_owned());
         let mut is_gap = false;
         for item in page.missing.map(Item::Gap).into_iter().chain(page.items) {
             match item {
-                Item::Event(entry) if subscribed.includes(entry.event.kind) => {
+                Item::Event(entry) if is_wanted(&entry.event) => {
                     let Encoded { lines, id } = entry.event.encoded;
                     let millis = entry.id.millis_text();
                     let position = id.is_none().then_some((&*millis, entry.id.number));

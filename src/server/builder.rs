@@ -3,7 +3,11 @@
 use std::{sync::Arc, time::Duration};
 
 use crate::{
-    broadcast::{client::Client, options::Options, stats::Disconnect},
+    broadcast::{
+        client::Client,
+        options::{Options, idle_channels},
+        stats::Disconnect,
+    },
     message::Message,
     server::hooks::{Hooks, Publisher},
 };
@@ -107,6 +111,21 @@ impl Builder {
     /// in a way that lets browsers try again later. Subscriptions do not count.
     pub fn max_streams(mut self, streams: usize) -> Self {
         self.options.max_streams = streams;
+        self
+    }
+
+    /// How many [channels](crate::Message::channel) there may be, besides the common one; default
+    /// 100,000. A message or a client that would make another is refused. A channel begins with its
+    /// first message or client. It ends when nobody listens to it, none of its events is kept, and
+    /// the history no longer reaches back to when its last client left. At most three quarters of
+    /// the limit are kept for channels to which nobody listens; of more, those that were left first
+    /// end, and the oldest events of channels go.
+    ///
+    /// Each takes about 250 bytes, and 200 more if events of it are kept, which count as
+    /// [history](Self::history_all_bytes).
+    pub fn max_channels(mut self, channels: usize) -> Self {
+        self.options.max_channels = channels;
+        self.options.history.channels = idle_channels(channels);
         self
     }
 

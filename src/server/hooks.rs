@@ -129,9 +129,11 @@ impl Hooks {
         told: &mut HashMap<ClientId, Arc<Client>>,
     ) {
         match event {
-            HookEvent::Connected(Connected { id, peer, subscribed, last_event_id }) => {
-                let events = publisher.shared.types.names_of(&subscribed);
-                let client = Arc::new(Client { id, peer, events, last_event_id });
+            HookEvent::Connected(Connected { id, peer, subscribed, last_event_id, attached }) => {
+                let events = publisher.shared.types.names_of(&subscribed.types);
+                let channels = subscribed.channels.names();
+                let client = Client { id, peer, events, last_event_id, channels, attached };
+                let client = Arc::new(client);
                 told.insert(id, Arc::clone(&client));
                 if let Some(hook) = &self.connect {
                     call("on_connect", || hook(publisher, &client));

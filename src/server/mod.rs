@@ -307,6 +307,23 @@ impl Server {
         self.shared.clients(usize::MAX)
     }
 
+    /// How many clients listen to a [channel](Message::channel) by its name. Those that listen to
+    /// the common channel, or to all, are not counted here.
+    ///
+    /// ```
+    /// # use websse::{Channels, Server};
+    /// # let server = Server::new();
+    /// # server.register_event("")?;
+    /// # server.run()?;
+    /// let mine = Channels::new(["", "user/17"])?;
+    /// let listener = server.subscription([""]).channels(mine).open()?;
+    /// assert_eq!((server.listeners("user/17"), server.listeners("user/4")), (1, 0));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn listeners(&self, channel: &str) -> usize {
+        self.shared.listeners(channel)
+    }
+
     /// The registered event types in the order of their names; `message` is the general one.
     ///
     /// ```

@@ -11,7 +11,7 @@ use crossbeam_channel::{Receiver, RecvTimeoutError as ChannelError};
 
 use crate::{
     broadcast::{
-        arrival::{Form, Resume, Via},
+        arrival::{Form, Replay, Resume, Via},
         client::ClientId,
         local_sink::SharedCounts,
         mailbox::Pending,
@@ -20,7 +20,10 @@ use crate::{
         stats::Disconnect,
     },
     error::{StreamError, SubscribeError},
-    message::frame::{Frame, Own},
+    message::{
+        channels::Channels,
+        frame::{Frame, Own},
+    },
 };
 
 /// A subscriber in the same program: a blocking iterator of [`Frame`]s, in the order of publishing.
@@ -274,13 +277,15 @@ impl fmt::Debug for Subscription {
 pub struct SubscriptionBuilder<'s> {
     shared: &'s Shared,
     types: Vec<String>,
+    channels: Channels,
     form: Form,
     resume: Resume,
 }
 
 impl<'s> SubscriptionBuilder<'s> {
     pub(crate) fn new(shared: &'s Shared, types: Vec<String>) -> Self {
-        Self { shared, types, form: Form::default(), resume: Resume::default() }
+        let (channels, form, resume) = (Channels::default(), Form::default(), Resume::default());
+        Self { shared, types, channels, form, resume }
     }
 
     /// Begins after the event with this id, the last one that the subscriber has. If the id is
@@ -293,7 +298,50 @@ impl<'s> SubscriptionBuilder<'s> {
 
     /// Begins with the last `events` events; default 0. It has no effect together with an id.
     pub fn replay(mut self, events: usize) -> Self {
-        self.resume.replay = events;
+        self.resume.replay = Replay::Last(events);
+        self
+    }
+
+    /// Begins with the last event of each of the types in each of the channels, and goes on with what
+    /// comes then: for what has a state, such as a dashboard. Has no effect after
+    /// [`last_event_id`](Self::last_event_id), and takes the place of [`replay`](Self::replay).
+    ///
+    /// ```
+    /// # use std::time::Duration;
+    /// # use websse::{Message, Server};
+    /// # let server = Server::new();
+    /// # server.register_events(["heat", "light"])?;
+    /// # server.run()?;
+    /// for (kind, value) in [("heat", "19"), ("light", "on"), ("heat", "20")] {
+    ///     server.publish(Message::new(value).event(kind))?;
+    /// }
+    /// let mut room = server.subscription(["*"]).replay_each().open()?;
+    /// let state = [(); 2].map(|()| room.next_event(Duration::from_secs(5)).unwrap().data());
+    /// assert_eq!(state, ["on", "20"]);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn replay_each(mut self) -> Self {
+        self.resume.replay = Replay::Each;
+        self
+    }
+
+    /// The channels to listen to; by default the common one.
+    ///
+    /// ```
+    /// # use std::time::Duration;
+    /// # use websse::{Channels, Message, Server};
+    /// # let server = Server::new();
+    /// # server.register_event("progress")?;
+    /// # server.run()?;
+    /// let mine = Channels::new(["user/17"])?;
+    /// let mut listener = server.subscription(["progress"]).channels(mine).open()?;
+    /// server.publish(Message::new("9 %").event("progress").channel("user/4"))?;
+    /// server.publish(Message::new("42 %").event("progress").channel("user/17"))?;
+    /// assert_eq!(listener.next_event(Duration::from_secs(5))?.data(), "42 %");
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn channels(mut self, channels: Channels) -> Self {
+        self.channels = channels;
         self
     }
 
@@ -321,8 +369,9 @@ impl<'s> SubscriptionBuilder<'s> {
     /// # Errors
     /// As [`Server::subscribe`](crate::Server::subscribe).
     pub fn open(self) -> Result<Subscription, SubscribeError> {
-        let Self { shared, types, form, resume } = self;
-        let seat = shared.register(Kind::Subscription, types.iter().map(String::as_str), None)?;
+        let Self { shared, types, channels, form, resume } = self;
+        let names = types.iter().map(String::as_str);
+        let seat = shared.register(Kind::Subscription, names, &channels, None)?;
         let counts = Arc::<SharedCounts>::default();
         let subscription = Subscription::new(seat.id, seat.mailbox.clone(), Arc::clone(&counts));
         shared.admit(seat, b"", form, resume, Via::Local(counts))?;

@@ -18,7 +18,7 @@ use crate::{
         stats::LogStats,
     },
     error::{PublishError, SubscribeError},
-    message::{Message, event_types::Subscribed},
+    message::{Message, subscribed::Subscribed},
     socket::Socket,
 };
 
@@ -184,7 +184,7 @@ fn the_broadcaster_says_how_far_the_history_reaches_back() {
     let opened = fake.opened();
     opened.begin(entry(10));
     server.publish(message("11")).expect("there is room");
-    let a = Arc::new(Subscribed::Types([0].into()));
+    let a = Arc::new(Subscribed::of_types(&[0]));
     assert_eq!(opened.lacks(&a, entry(10)), None);
     assert_eq!(opened.lacks(&a, entry(11)), None);
     assert_eq!(opened.lacks(&a, entry(9)), Some(Lack::Older(entry(9))));

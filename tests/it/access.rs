@@ -21,11 +21,13 @@ use support::{Client, Hub, SOON};
 /// `closed` is for nobody.
 fn decide(request: &Request, action: Action<'_>) -> Result<(), Denied> {
     let closed = match action {
-        Action::Subscribe(types) if types.iter().all(|kind| ["free", "message"].contains(kind)) => {
+        Action::Subscribe { events, .. }
+            if events.iter().all(|kind| ["free", "message"].contains(kind)) =>
+        {
             return Ok(());
         }
-        Action::Subscribe(types) => types.contains(&"closed"),
-        Action::Publish(kind) => kind == "closed",
+        Action::Subscribe { events, .. } => events.contains(&"closed"),
+        Action::Publish { event, .. } => event == "closed",
         _ => false,
     };
     match request.header("authorization") {

@@ -87,6 +87,7 @@ fn metrics_and_json_agree_with_the_stats() {
     for (name, value) in [
         ("streams", 4.0),
         ("subscriptions", 0.0),
+        ("channels", 0.0),
         ("behind", 0.0),
         ("queued", 0.0),
         ("published_total", 3.0),
@@ -124,6 +125,7 @@ fn metrics_and_json_agree_with_the_stats() {
         "clients": { "*": 1, "a": 3, "message": 0, "probe": 0, "q\"b\\s": 1 },
         "streams": 4,
         "subscriptions": 0,
+        "channels": 0,
         "behind": 0,
         "queued": 0,
         "published": 3,

@@ -7,6 +7,7 @@
 //! | `deadlines`, `default_times`, `dead_peers` | every wait on a client ends |
 //! | `resume` | clients that come back |
 //! | `embedding`, `embedding_http`, `subscriptions` | the library inside a program |
+//! | `channels` | for whom an event is |
 //! | `batch`, `hooks`, `one_client` | the same: many messages, hooks, messages to one client |
 //! | `access`, `pages` | who may listen and publish |
 //! | `figures` | metrics, statistics, health |
@@ -27,6 +28,7 @@
 mod access;
 mod answers;
 mod batch;
+mod channels;
 mod command;
 mod command_access;
 mod command_requests;

@@ -71,6 +71,7 @@ pub(crate) const GROUPS: &[(&str, &[Flag])] = &[
             ..many("listen", "ADDRESS", "HOST:PORT, :PORT or unix:PATH", listen) },
         one("unix-mode", "OCTAL", "660", "permissions of a Unix-domain socket", unix_mode),
         many("event", "NAME", "an event type; the general one is always there", event),
+        one("channels", "", "", "clients may name channels: ?channel=NAME", channels),
         one("stdin", "text|json", "", "publish each line of standard input", stdin),
         one("no-page", "", "", "no live page at /", no_page),
         one("presence", "NAME", "", "an event type that tells how many listen", presence),
@@ -91,6 +92,7 @@ pub(crate) const GROUPS: &[(&str, &[Flag])] = &[
     ]),
     ("limits of events and streams", &[
         one("max-streams", "N", "10000", "clients that listen at a time", set!(server.max_streams(count))),
+        one("max-channels", "N", "100000", "used now, or kept for who comes back", set!(server.max_channels(count))),
         one("max-frame-bytes", "SIZE", "1MiB", "a framed event", set!(server.max_frame_bytes(size))),
         one("publish-queue", "N", "1024", "messages waiting to be sent", set!(server.publish_queue(count))),
         one("publish-queue-bytes", "SIZE", "16MiB", "bytes of these", set!(server.publish_queue_bytes(size))),
@@ -157,6 +159,11 @@ fn event(config: &mut Config, text: &str) -> Done {
 
 fn stdin(config: &mut Config, text: &str) -> Done {
     config.stdin = Some(if is_json(text)? { Lines::Json } else { Lines::Text });
+    Ok(())
+}
+
+fn channels(config: &mut Config, _: &str) -> Done {
+    config.channels = true;
     Ok(())
 }
 

@@ -145,14 +145,18 @@ fn routes(config: &Config, server: &Server) -> Result<HttpServer, String> {
     let rate = config.publishes_per_second.map(Rate::new).map(Arc::new);
     let proxies = config.proxies.clone();
     let decide = move |request: &Request, action: Action<'_>| match action {
-        Action::Publish(kind) => {
-            publish.check(request, &[Some(kind)])?;
+        Action::Publish { event, .. } => {
+            publish.check(request, &[Some(event)])?;
             check_rate(rate.as_deref(), proxies.client(request))
         }
-        Action::Subscribe(types) => check_types(&subscribe, request, types),
+        Action::Subscribe { events, .. } => check_types(&subscribe, request, events),
         _ => subscribe.check(request, &[None]),
     };
     let mut stream = server.event_stream_handler().authorize(decide.clone());
+    let mut send = server.send_message_handler().authorize(decide.clone());
+    if config.channels {
+        (stream, send) = (stream.client_channels(), send.client_channels());
+    }
     if let Some(limit) = config.types_per_stream {
         stream = stream.types_per_stream(limit);
     }
@@ -162,8 +166,8 @@ fn routes(config: &Config, server: &Server) -> Result<HttpServer, String> {
     }
     let http = HttpServer::new().limits(config.limits.clone());
     let metrics = server.metrics_handler().with_http(&http).authorize(decide.clone());
-    let stats = server.stats_handler().with_http(&http).authorize(decide.clone());
-    let send = AtOnce(server.send_message_handler().authorize(decide));
+    let stats = server.stats_handler().with_http(&http).authorize(decide);
+    let send = AtOnce(send);
     let shows_page = config.page;
     let http = http.post("/send", send.clone()).post("/send/", send);
     let http = get(http, "/event", AtOnce(stream));

@@ -1,23 +1,32 @@
 //! The events that were published lately, kept for clients that come back.
 //!
-//! There is a bounded log for each event type, and one order for all of them: every event has a
-//! sequence number, whether it is kept or not. So a position means the same in all logs.
+//! There is a bounded log for each event type in each channel, and one order for all of them: every
+//! event has a sequence number, whether it is kept or not. So a position means the same in all
+//! logs.
+//!
+//! Of a channel to which nobody listens, and of which nothing is kept any more, nothing is known in
+//! the end but that there was something: all such channels together have one sequence number, up to
+//! which events may be missing. So a doubt becomes a gap that clients are told of, and never a loss
+//! that they are not.
 
 #[cfg(any(feature = "outside-log", test))]
 pub(super) mod from_log;
 mod order;
+mod read;
+mod topics;
 mod type_log;
 
 use std::{
-    cmp::Reverse,
-    collections::{BTreeSet, BinaryHeap},
+    collections::{BTreeSet, VecDeque},
     hash::{BuildHasher, RandomState},
 };
 
+pub(crate) use self::read::Wanted;
 pub(super) use self::type_log::Kept;
 use self::{
     order::{Drops, Order},
-    type_log::{LOG, TypeLog, slots},
+    topics::{Base, CHANNEL, LogId, Topics},
+    type_log::{LOG, slots},
 };
 use crate::{
     broadcast::{
@@ -25,22 +34,25 @@ use crate::{
         mailbox::{MemoryInUse, Pending, SharedFrame},
     },
     message::{
-        event_types::{Subscribed, TypeId},
+        channel::{Channel, ChannelId},
+        event_types::TypeId,
         frame::{self, Frame, generated_id},
         id::EventId,
     },
-    quoted::is_digits,
 };
 
 /// An event's number in the order of publishing, from 1. As a position it means: everything up to
 /// this event.
 pub(crate) type Sequence = u64;
 
+/// At most this many channels are forgotten at once, unless there are too many.
+const FORGOTTEN: usize = 64;
+
 /// A publisher's own id, by its hash, and the event that has it.
-type IdUse = (u64, Sequence, TypeId);
+type IdUse = (u64, Sequence, LogId);
 
 /// Where an event is kept.
-pub(crate) type Place = (TypeId, Sequence);
+pub(crate) type Place = (LogId, Sequence);
 
 /// A kept event that is handed out.
 pub(crate) struct Found<'h> {
@@ -56,12 +68,22 @@ impl Found<'_> {
 
 #[derive(Clone, Debug)]
 pub(crate) struct HistoryLimits {
-    /// At most this many events of one type.
+    /// At most this many events of one type in one channel.
     pub(crate) events: usize,
-    /// At most this many bytes of one type.
+    /// At most this many bytes of one type in one channel.
     pub(crate) bytes: usize,
-    /// At most this many bytes of all types.
+    /// At most this many bytes in all.
     pub(crate) all_bytes: usize,
+    /// At most this many channels to which nobody listens.
+    pub(crate) channels: usize,
+}
+
+/// The common channel, or all others.
+#[derive(Debug, Default)]
+struct Part {
+    /// What is kept, over all logs.
+    order: Order,
+    drops: Drops,
 }
 
 #[derive(Debug)]
@@ -71,13 +93,21 @@ pub(crate) struct History {
     epoch: String,
     /// The sequence number of the newest event.
     newest: Sequence,
-    /// By the type's number.
-    logs: Vec<TypeLog>,
-    /// The memory of all logs.
+    topics: Topics,
+    /// The memory of all logs, and of the channels to which nobody listens.
     bytes: usize,
-    /// What is kept, over all logs.
-    order: Order,
-    drops: Drops,
+    common: Part,
+    channels: Part,
+    /// How many events were dropped so far.
+    drops: u64,
+    /// Channels that may be forgotten; those that were left first come first.
+    idle: VecDeque<ChannelId>,
+    /// How many channels are known to which nobody listens.
+    unlistened: usize,
+    /// Of channels that are not known any more.
+    forgotten: Base,
+    /// How many events had been dropped when a channel was last forgotten.
+    last_forgotten: u64,
     /// Which events have their publishers' own ids, of each id the earliest use first. Two types may
     /// number their events alike.
     ids: BTreeSet<IdUse>,
@@ -94,10 +124,15 @@ impl History {
             limits,
             epoch,
             newest: 0,
-            logs: Vec::new(),
+            topics: Topics::default(),
             bytes: 0,
-            order: Order::default(),
-            drops: Drops::default(),
+            common: Part::default(),
+            channels: Part::default(),
+            drops: 0,
+            idle: VecDeque::new(),
+            unlistened: 0,
+            forgotten: Base::default(),
+            last_forgotten: 0,
             ids: BTreeSet::new(),
             hasher: RandomState::new(),
             buffer: Vec::new(),
@@ -107,7 +142,7 @@ impl History {
 
     /// Whether events are kept at all. If not, the server gives them no ids.
     pub(crate) fn is_on(&self) -> bool {
-        let HistoryLimits { events, bytes, all_bytes } = self.limits;
+        let HistoryLimits { events, bytes, all_bytes, .. } = self.limits;
         events > 0 && bytes > 0 && all_bytes > 0
     }
 
@@ -118,78 +153,207 @@ impl History {
 
     /// Completes an event that consists of these lines: gives it its place in the order, and its id
     /// where its publisher gave it none; keeps it.
-    pub(crate) fn record(&mut self, kind: TypeId, id: Option<&EventId>, lines: &[u8]) -> Frame {
+    pub(crate) fn record(
+        &mut self,
+        channel: Option<&Channel>,
+        kind: TypeId,
+        id: Option<&EventId>,
+        lines: &[u8],
+    ) -> Frame {
         self.newest += 1;
         // An event of this node alone has no position in a log that several nodes share.
         let is_on = self.keeps_own();
         let place = (is_on && id.is_none()).then_some((&*self.epoch, self.newest));
         let frame = frame::seal(lines, place, &mut self.buffer);
         if is_on {
-            self.keep(kind, &frame, id, EntryId::ZERO);
+            let at = self.log_of(channel, kind);
+            self.keep(at, &frame, id, EntryId::ZERO);
         }
         frame
     }
 
-    /// The index of a type's log.
-    fn log_at(&mut self, kind: TypeId) -> usize {
-        let at = kind as usize;
-        if self.logs.len() <= at {
-            let kinds = TypeId::try_from(self.logs.len()).unwrap_or(TypeId::MAX)..=kind;
-            self.logs.extend(kinds.map(|kind| TypeLog { kind, ..TypeLog::default() }));
+    /// A client listens to a channel.
+    pub(crate) fn enter(&mut self, channel: &Channel) {
+        if !self.is_on() {
+            return;
+        }
+        self.know(channel);
+        if let Some(known) = self.topics.channel_mut(channel.number())
+            && !std::mem::replace(&mut known.is_listened, true)
+        {
+            // Its memory is its clients'.
+            self.bytes -= CHANNEL;
+            self.unlistened -= 1;
+        }
+    }
+
+    /// Nobody listens to a channel any more. It is remembered as long as its clients may come back.
+    pub(crate) fn leave(&mut self, channel: &Channel) {
+        let number = channel.number();
+        if let Some(known) = self.topics.channel_mut(number)
+            && std::mem::replace(&mut known.is_listened, false)
+        {
+            known.last = self.newest;
+            self.bytes += CHANNEL;
+            self.unlistened += 1;
+            self.note_idle(number);
+            self.fit();
+        }
+    }
+
+    /// The log of a type in a channel.
+    fn log_of(&mut self, channel: Option<&Channel>, kind: TypeId) -> LogId {
+        if let Some(known) = self.topics.find(channel, kind) {
+            return known;
+        }
+        if let Some(channel) = channel {
+            self.know(channel);
+        }
+        let at = self.topics.make(channel, kind);
+        let base = channel.and_then(|channel| self.topics.channel(channel.number()));
+        if let Some(Base { sequence, entry }) = base.map(|channel| channel.base) {
+            let log = self.topics.get_mut(at);
+            (log.dropped, log.dropped_entry) = (sequence, entry);
+            // Whichever it was, it was before all replays of today's clients.
+            log.last_drop = u64::from(sequence > 0);
         }
         at
     }
 
-    /// Keeps the newest event, and lets go of what is too much.
-    fn keep(&mut self, kind: TypeId, frame: &Frame, id: Option<&EventId>, entry: EntryId) {
-        let sequence = self.newest;
-        let shared = SharedFrame::new(frame.clone());
-        let kept = Kept { sequence, frame: shared, has_id: id.is_some(), entry };
-        let at = self.log_at(kind);
-        let HistoryLimits { events, bytes, all_bytes } = self.limits;
-        let alone = kept.memory() + LOG + slots(1);
-        // One that takes all of its type's limit by itself is kept: what comes to it is little.
-        if !self.is_on() || frame.len() > bytes || alone > all_bytes {
-            self.note_drop(at, sequence, entry);
-            return;
-        }
-        if let Some(id) = id {
-            self.ids.insert((self.hasher.hash_one(id.as_str()), sequence, kind));
-        }
-        let log = &mut self.logs[at];
-        let before = log.memory();
-        log.push(kept);
-        self.bytes += log.memory() - before;
-        self.order.push(sequence, kind);
-        while self.logs[at].kept.len() > events
-            || self.logs[at].kept.len() > 1 && self.logs[at].memory() > bytes
-        {
-            self.drop_oldest(at);
-        }
-        while self.bytes > all_bytes
-            && let Some((_, kind)) = self.order.first()
-        {
-            self.drop_oldest(kind as usize);
+    fn know(&mut self, channel: &Channel) {
+        if self.topics.know(channel, self.forgotten) {
+            self.bytes += CHANNEL;
+            self.unlistened += 1;
         }
     }
 
-    fn drop_oldest(&mut self, at: usize) {
-        let log = &mut self.logs[at];
+    /// Notes that a channel may be forgotten, if it may.
+    fn note_idle(&mut self, number: ChannelId) {
+        if let Some(known) = self.topics.channel_mut(number)
+            && known.may_go()
+            && !std::mem::replace(&mut known.is_idle, true)
+        {
+            self.idle.push_back(number);
+        }
+    }
+
+    /// Forgets the first of the idle channels that has been idle for longer than the history reaches
+    /// back; or any, if there `must` be one less. False if there is none.
+    fn forget_one(&mut self, must: bool) -> bool {
+        let oldest = self.channels.order.first().map_or(self.newest + 1, |(oldest, _)| oldest);
+        while let Some(&number) = self.idle.front() {
+            let Some(known) = self.topics.channel_mut(number) else {
+                debug_assert!(false, "a channel is forgotten here only");
+                self.idle.pop_front();
+                continue;
+            };
+            let may_go = known.may_go();
+            if may_go && !must && known.last >= oldest {
+                return false;
+            }
+            known.is_idle = false;
+            self.idle.pop_front();
+            if may_go {
+                self.forgotten = self.forgotten.max(self.topics.forget(number));
+                self.last_forgotten = self.drops;
+                self.bytes -= CHANNEL;
+                self.unlistened -= 1;
+                return true;
+            }
+        }
+        self.idle = VecDeque::new();
+        false
+    }
+
+    /// The part of the history to which a log belongs.
+    fn part(&mut self, at: LogId) -> &mut Part {
+        let is_common = self.topics.get(at).channel.is_none();
+        if is_common { &mut self.common } else { &mut self.channels }
+    }
+
+    /// Keeps the newest event, and lets go of what is too much.
+    fn keep(&mut self, at: LogId, frame: &Frame, id: Option<&EventId>, entry: EntryId) {
+        let sequence = self.newest;
+        let shared = SharedFrame::new(frame.clone());
+        let kept = Kept { sequence, frame: shared, has_id: id.is_some(), entry };
+        let HistoryLimits { events, bytes, all_bytes, .. } = self.limits;
+        let channel = self.topics.get(at).channel;
+        let beside = LOG + slots(1) + channel.map_or(0, |_| CHANNEL);
+        let alone = kept.memory() + beside;
+        // One that takes all of its type's limit by itself is kept: what comes to it is little.
+        if !self.is_on() || frame.len() > bytes || alone > all_bytes {
+            self.note_drop(at, sequence, entry);
+            return self.fit();
+        }
+        if let Some(id) = id {
+            self.ids.insert((self.hasher.hash_one(id.as_str()), sequence, at));
+        }
+        let log = self.topics.get_mut(at);
+        let before = log.memory();
+        log.push(kept);
+        self.bytes += log.memory() - before;
+        self.part(at).order.push(sequence, at);
+        if let Some(known) = channel.and_then(|number| self.topics.channel_mut(number)) {
+            known.kept += 1;
+        }
+        loop {
+            let log = self.topics.get(at);
+            let is_full = log.kept.len() > events || log.kept.len() > 1 && log.memory() > bytes;
+            if !is_full {
+                break;
+            }
+            self.drop_oldest(at);
+        }
+        self.fit();
+    }
+
+    /// Lets go of what is over the limits of all logs: the oldest events, and channels that have been
+    /// idle for long.
+    fn fit(&mut self) {
+        // More of them wait for the next event.
+        let _some = (0..FORGOTTEN).all(|_| self.forget_one(false));
+        while self.unlistened > self.limits.channels {
+            if !self.forget_one(true) {
+                let Some((_, log)) = self.channels.order.first() else { break };
+                self.drop_oldest(log);
+            }
+        }
+        while self.bytes > self.limits.all_bytes {
+            let idle = self.idle.front().and_then(|&number| self.topics.channel(number));
+            let idle = idle.map(|known| known.last);
+            let parts = [self.common.order.first(), self.channels.order.first()];
+            match parts.into_iter().flatten().min() {
+                Some((oldest, log)) if idle.is_none_or(|idle| oldest <= idle) => {
+                    self.drop_oldest(log);
+                }
+                _ if self.forget_one(true) => {}
+                Some((_, log)) => self.drop_oldest(log),
+                None => break,
+            }
+        }
+    }
+
+    fn drop_oldest(&mut self, at: LogId) {
+        let log = self.topics.get_mut(at);
         let before = log.memory();
         let Some(gone) = log.pop() else {
             return;
         };
         self.bytes -= before - log.memory();
-        self.order.remove(gone.sequence);
+        let channel = log.channel;
+        self.part(at).order.remove(gone.sequence);
+        if let Some(known) = channel.and_then(|number| self.topics.channel_mut(number)) {
+            known.kept -= 1;
+        }
         if let Some(id) = gone.own_id() {
-            self.ids.remove(&(self.hasher.hash_one(id), gone.sequence, log.kind));
+            self.ids.remove(&(self.hasher.hash_one(id), gone.sequence, at));
         }
         self.note_drop(at, gone.sequence, gone.entry);
     }
 
     /// Lets go of what a frame needed while it waited in mailboxes, unless it does again.
-    pub(crate) fn release(&mut self, (kind, sequence): Place) {
-        if let Some(kept) = self.kept(kind, sequence) {
+    pub(crate) fn release(&mut self, (log, sequence): Place) {
+        if let Some(kept) = self.kept(log, sequence) {
             kept.frame.release();
         }
     }
@@ -197,36 +361,42 @@ impl History {
     /// Kept events that have more memory than while nobody waits for them.
     #[cfg(test)]
     pub(crate) fn waiting_frames(&self) -> usize {
-        let kept = self.logs.iter().flat_map(|log| &log.kept);
+        let kept = self.topics.ids().flat_map(|id| &self.topics.get(id).kept);
         kept.filter(|kept| kept.frame.is_waiting()).count()
     }
 
-    fn kept(&self, kind: TypeId, sequence: Sequence) -> Option<&Kept> {
-        let log = self.logs.get(kind as usize)?;
-        let at = log.kept.binary_search_by_key(&sequence, |kept| kept.sequence).ok()?;
-        log.kept.get(at)
+    #[cfg(test)]
+    pub(crate) fn has(&self, sequence: Sequence) -> bool {
+        let begin = |order: &Order| order.next(order.begin(sequence - 1));
+        let mut next = [&self.common, &self.channels].into_iter().filter_map(|it| begin(&it.order));
+        next.any(|(_, next, _)| next == sequence)
     }
 
-    /// The events that have this as their publishers' own id, the earliest first.
-    fn uses(&self, id: &str) -> impl Iterator<Item = (TypeId, &Kept)> {
-        let hash = self.hasher.hash_one(id);
-        let uses = self.ids.range((hash, 0, 0)..=(hash, Sequence::MAX, TypeId::MAX));
-        uses.filter_map(move |&(_, sequence, kind)| {
-            let kept = self.kept(kind, sequence)?;
-            (kept.own_id() == Some(id)).then_some((kind, kept))
-        })
+    /// An event that is kept; the log may be another one by now.
+    fn kept(&self, log: LogId, sequence: Sequence) -> Option<&Kept> {
+        let kept = &self.topics.try_get(log)?.kept;
+        kept.get(kept.binary_search_by_key(&sequence, |kept| kept.sequence).ok()?)
     }
 
-    fn note_drop(&mut self, at: usize, sequence: Sequence, entry: EntryId) {
-        let log = &mut self.logs[at];
+    fn note_drop(&mut self, at: LogId, sequence: Sequence, entry: EntryId) {
+        self.drops += 1;
+        let (number, log) = (self.drops, self.topics.get_mut(at));
         log.dropped = log.dropped.max(sequence);
         log.dropped_entry = log.dropped_entry.max(entry);
-        log.last_drop = self.drops.note(sequence);
+        log.last_drop = number;
+        let channel = log.channel;
+        self.part(at).drops.note(number, sequence);
+        if let Some(channel) = channel {
+            if let Some(known) = self.topics.channel_mut(channel) {
+                known.last = known.last.max(sequence);
+            }
+            self.note_idle(channel);
+        }
     }
 
     /// How many events were dropped so far.
     pub(crate) fn drops(&self) -> u64 {
-        self.drops.count
+        self.drops
     }
 
     /// The position of a client that has everything.
@@ -240,138 +410,6 @@ impl History {
             Some(entry) => Some(entry),
             None => self.is_on().then(|| generated_id(&self.epoch, position)),
         }
-    }
-
-    /// The position of a client of these types, by the id of its last event. `None` if the position
-    /// is unknown: the id is of another run, no event of these types ever had it, or that event is
-    /// not kept any more.
-    pub(crate) fn position_of(&self, subscribed: &Subscribed, id: &str) -> Option<Sequence> {
-        if self.known_log().is_some() {
-            return self.entry_position(subscribed, id);
-        }
-        let own = id.strip_prefix(&*self.epoch).and_then(|rest| rest.strip_prefix('-'));
-        match own {
-            Some(digits) if is_digits(digits) => {
-                digits.parse().ok().filter(|&position| position <= self.newest)
-            }
-            _ => {
-                let mut uses = self.uses(id).filter(|&(kind, _)| subscribed.includes(kind));
-                uses.next().map(|(_, kept)| kept.sequence)
-            }
-        }
-    }
-
-    /// The position of a client that wants the last `count` events.
-    pub(crate) fn position_before_last(&self, subscribed: &Subscribed, count: usize) -> Sequence {
-        if count == 0 {
-            return self.newest;
-        }
-        if *subscribed == Subscribed::All {
-            let oldest = self.order.first().map_or(self.newest + 1, |(oldest, _)| oldest);
-            let dropped = self.drops.newest_after(0).min(oldest - 1);
-            return self.order.before_last(count).unwrap_or(dropped);
-        }
-        let after = |position| -> usize {
-            self.logs_of(subscribed).map(|log| log.kept.len() - log.begin(position)).sum()
-        };
-        // Not before a dropped event: it is not one of the last, and no client will miss it.
-        let oldest = self.logs_of(subscribed).filter_map(|log| log.kept.front());
-        let oldest = oldest.map(|kept| kept.sequence).min().unwrap_or(self.newest + 1);
-        let dropped = self.logs_of(subscribed).map(|log| log.dropped).max().unwrap_or(0);
-        // The later the position, the fewer events follow. Find the earliest one that few enough
-        // follow.
-        let (mut low, mut high) = (dropped.min(oldest - 1), self.newest);
-        while low < high {
-            let middle = low + (high - low) / 2;
-            if after(middle) > count {
-                low = middle + 1;
-            } else {
-                high = middle;
-            }
-        }
-        low
-    }
-
-    /// Whether an event of these types after `position` is not kept, and was dropped later than the
-    /// first `drops` events.
-    pub(crate) fn has_gap(&self, subscribed: &Subscribed, position: Sequence, drops: u64) -> bool {
-        match subscribed {
-            Subscribed::All => self.drops.newest_after(drops) > position,
-            Subscribed::Types(_) => {
-                self.logs_of(subscribed).any(|log| log.dropped > position && log.last_drop > drops)
-            }
-        }
-    }
-
-    /// The id of the oldest event of these types that is kept.
-    pub(crate) fn oldest_id(&self, subscribed: &Subscribed) -> Option<String> {
-        let oldest = match subscribed {
-            Subscribed::All => {
-                let (sequence, kind) = self.order.first()?;
-                self.kept(kind, sequence)?
-            }
-            Subscribed::Types(_) => {
-                let first = self.logs_of(subscribed).filter_map(|log| log.kept.front());
-                first.min_by_key(|kept| kept.sequence)?
-            }
-        };
-        match oldest.own_id() {
-            Some(id) => Some(id.to_owned()),
-            None => self.entry_of_kept(oldest).or_else(|| self.id_of(oldest.sequence)),
-        }
-    }
-
-    /// Gives `take` the events of these types after `position`, in their order, until it returns
-    /// false. Returns the position behind them; it is the newest if no event follows.
-    pub(crate) fn read(
-        &self,
-        subscribed: &Subscribed,
-        position: Sequence,
-        mut take: impl FnMut(Found<'_>) -> bool,
-    ) -> Sequence {
-        if *subscribed == Subscribed::All {
-            return self.read_all(position, take);
-        }
-        let begin = |log: &'_ TypeLog| log.begin(position);
-        let logs: Vec<(&TypeLog, usize)> =
-            self.logs_of(subscribed).map(|log| (log, begin(log))).collect();
-        let next = |log: &TypeLog, at: usize| log.kept.get(at).map(|kept| kept.sequence);
-        let heads = (0..).zip(&logs).filter_map(|(number, &(log, at))| {
-            next(log, at).map(|sequence| Reverse((sequence, number, at)))
-        });
-        let mut heads: BinaryHeap<Reverse<(Sequence, usize, usize)>> = heads.collect();
-        while let Some(Reverse((_, number, at))) = heads.pop() {
-            let log = logs[number].0;
-            if let Some(sequence) = next(log, at + 1) {
-                heads.push(Reverse((sequence, number, at + 1)));
-            }
-            let Kept { sequence, frame, .. } = &log.kept[at];
-            if !take(Found { frame, place: (log.kind, *sequence) }) {
-                break;
-            }
-        }
-        // Everything before the next event was given out.
-        heads.peek().map_or(self.newest, |Reverse((sequence, ..))| sequence - 1)
-    }
-
-    /// The same for all types.
-    fn read_all(&self, position: Sequence, mut take: impl FnMut(Found<'_>) -> bool) -> Sequence {
-        let mut events = self.order.after(position);
-        for (sequence, kind) in events.by_ref() {
-            let Some(Kept { frame, .. }) = self.kept(kind, sequence) else { continue };
-            if !take(Found { frame, place: (kind, sequence) }) {
-                break;
-            }
-        }
-        events.next().map_or(self.newest, |(sequence, _)| sequence - 1)
-    }
-
-    fn logs_of<'h>(&'h self, subscribed: &'h Subscribed) -> impl Iterator<Item = &'h TypeLog> {
-        let (all, named) = match subscribed {
-            Subscribed::All => (&self.logs[..], &[][..]),
-            Subscribed::Types(types) => (&[][..], &types[..]),
-        };
-        all.iter().chain(named.iter().filter_map(|&kind| self.logs.get(kind as usize)))
     }
 }
 

@@ -3,34 +3,33 @@
 
 use std::collections::VecDeque;
 
-use super::Sequence;
-use crate::message::event_types::TypeId;
+use super::{Sequence, topics::LogId};
 
-/// Stands for the type of an event that is not kept any more.
-const GONE: TypeId = TypeId::MAX;
-/// So many may be gone, and their places kept, before it is worth looking through all.
+/// Stands for the log of an event that is not kept any more.
+const GONE: LogId = LogId::MAX;
+/// Up to this many may be gone, and their places kept, before it is worth looking through all.
 const FEW: usize = 64;
 
 /// Which events are kept, over all logs.
 #[derive(Debug, Default)]
 pub(super) struct Order {
     /// By their numbers. The first one is kept.
-    events: VecDeque<(Sequence, TypeId)>,
+    events: VecDeque<(Sequence, LogId)>,
     /// How many of them are not kept any more.
     gone: usize,
 }
 
 impl Order {
     /// The memory of one event.
-    pub(super) const EVENT: usize = size_of::<(Sequence, TypeId)>() * 3 / 2;
+    pub(super) const EVENT: usize = size_of::<(Sequence, LogId)>() * 3 / 2;
 
     /// Adds the newest event.
-    pub(super) fn push(&mut self, sequence: Sequence, kind: TypeId) {
-        self.events.push_back((sequence, kind));
+    pub(super) fn push(&mut self, sequence: Sequence, log: LogId) {
+        self.events.push_back((sequence, log));
     }
 
     /// The oldest event.
-    pub(super) fn first(&self) -> Option<(Sequence, TypeId)> {
+    pub(super) fn first(&self) -> Option<(Sequence, LogId)> {
         self.events.front().copied()
     }
 
@@ -49,7 +48,7 @@ impl Order {
             self.gone -= 1;
         }
         if self.gone > self.events.len() / 2 + FEW {
-            self.events.retain(|&(_, kind)| kind != GONE);
+            self.events.retain(|&(_, log)| log != GONE);
             self.gone = 0;
         }
         if self.events.is_empty() {
@@ -59,37 +58,62 @@ impl Order {
         }
     }
 
-    /// The events after a position.
-    pub(super) fn after(&self, position: Sequence) -> impl Iterator<Item = (Sequence, TypeId)> {
-        let begin = self.events.partition_point(|&(sequence, _)| sequence <= position);
-        self.events.range(begin..).copied().filter(|&(_, kind)| kind != GONE)
+    /// Where the events after a position begin.
+    pub(super) fn begin(&self, position: Sequence) -> usize {
+        self.events.partition_point(|&(sequence, _)| sequence <= position)
     }
 
-    /// The event behind which exactly `count` follow, if there are more than that.
-    pub(super) fn before_last(&self, count: usize) -> Option<Sequence> {
-        let kept = self.events.len() - self.gone;
-        let mut last = self.events.iter().rev().filter(|&&(_, kind)| kind != GONE);
-        (count < kept).then(|| last.nth(count)).flatten().map(|&(sequence, _)| sequence)
+    /// The first event at this place or behind it, and its place.
+    pub(super) fn next(&self, at: usize) -> Option<(usize, Sequence, LogId)> {
+        let mut events = (at..).zip(self.events.range(at.min(self.events.len())..));
+        let (at, &(sequence, log)) = events.find(|(_, (_, log))| *log != GONE)?;
+        Some((at, sequence, log))
+    }
+
+    /// The first event for which `is_late` is true, as it is for all that follow.
+    #[cfg(any(feature = "outside-log", test))]
+    pub(super) fn first_where(
+        &self,
+        is_late: impl Fn(Sequence, LogId) -> bool,
+    ) -> Option<(Sequence, LogId)> {
+        let (mut low, mut high, mut first) = (0, self.events.len(), None);
+        while low < high {
+            let middle = low + (high - low) / 2;
+            match self.next(middle) {
+                Some((at, sequence, log)) if at < high && !is_late(sequence, log) => low = at + 1,
+                late => {
+                    high = middle;
+                    first = late.map(|(_, sequence, log)| (sequence, log)).or(first);
+                }
+            }
+        }
+        first
+    }
+
+    /// The events from the newest to the oldest.
+    pub(super) fn backwards(&self) -> impl Iterator<Item = (Sequence, LogId)> {
+        self.events.iter().rev().copied().filter(|&(_, log)| log != GONE)
+    }
+
+    /// How many there are.
+    pub(super) fn len(&self) -> usize {
+        self.events.len() - self.gone
     }
 }
 
 /// Which events were dropped.
 #[derive(Debug, Default)]
 pub(super) struct Drops {
-    /// How many.
-    pub(super) count: u64,
     /// The newest one of all, then the newest of those that were dropped after it, and so on, each
     /// with its number among all drops. Of each log there is one at most.
     newest: Vec<(u64, Sequence)>,
 }
 
 impl Drops {
-    /// Counts another, and gives its number.
-    pub(super) fn note(&mut self, sequence: Sequence) -> u64 {
-        self.count += 1;
+    /// Notes another, which has this number among all drops.
+    pub(super) fn note(&mut self, number: u64, sequence: Sequence) {
         while self.newest.pop_if(|&mut (_, other)| other <= sequence).is_some() {}
-        self.newest.push((self.count, sequence));
-        self.count
+        self.newest.push((number, sequence));
     }
 
     /// The newest event of those that were dropped after the first `drops`; 0 if there is none.
@@ -116,14 +140,17 @@ mod tests {
         }
         assert_eq!(order.first(), Some((1, 9)));
         assert!(order.events.len() < 500, "{}", order.events.len());
-        let kept: Vec<_> = order.after(0).map(|(sequence, _)| sequence).collect();
         let expected: Vec<_> = [1].into_iter().chain(9_900..10_000).collect();
+        let mut kept = Vec::new();
+        let mut next = order.next(order.begin(0));
+        while let Some((at, sequence, _)) = next {
+            kept.push(sequence);
+            next = order.next(at + 1);
+        }
         assert_eq!(kept, expected);
-        assert_eq!(order.after(9_998).collect::<Vec<_>>(), [(9_999, 0)]);
-        assert_eq!(
-            [0, 1, 99, 100, 101].map(|count| order.before_last(count)),
-            [Some(9_999), Some(9_998), Some(9_900), Some(1), None]
-        );
+        let last = order.next(order.begin(9_998)).expect("one more");
+        assert_eq!((last.1, last.2, order.next(last.0 + 1)), (9_999, 0, None));
+        assert_eq!((order.len(), order.backwards().nth(99)), (101, Some((9_900, 0))));
         for sequence in expected {
             order.remove(sequence);
         }
@@ -138,7 +165,7 @@ mod tests {
         assert_eq!(drops.newest_after(0), 0);
         for sequence in [5, 3, 9, 4, 7, 7, 2, 1, 8, 6] {
             all.push(sequence);
-            assert_eq!(drops.note(sequence), all.len() as u64);
+            drops.note(all.len() as u64, sequence);
             for first in 0..=all.len() {
                 let newest = all[first..].iter().max().copied().unwrap_or(0);
                 assert_eq!(drops.newest_after(first as u64), newest, "{all:?} after {first}");

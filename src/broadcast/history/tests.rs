@@ -1,28 +1,41 @@
 //! Unit tests of the history of events that are published here.
 
 use super::*;
-use crate::broadcast::mailbox::MemoryInUse;
+use std::sync::Arc;
+
+use crate::{
+    broadcast::mailbox::MemoryInUse,
+    message::{
+        channel::ChannelTable,
+        event_types::Types,
+        subscribed::{Listened, Subscribed},
+    },
+};
 
 const MUCH: usize = usize::MAX / 2;
 
 fn history(events: usize, bytes: usize, all_bytes: usize) -> History {
-    History::new(HistoryLimits { events, bytes, all_bytes }, "e".to_owned())
+    History::new(HistoryLimits { events, bytes, all_bytes, channels: MUCH }, "e".to_owned())
 }
 
 fn publish(history: &mut History, kind: TypeId, text: &str, id: Option<&str>) {
     let id = id.map(|id| EventId::new(id).expect("the id is good"));
     let line = id.as_ref().map(|id| format!("id: {}\n", id.as_str())).unwrap_or_default();
-    history.record(kind, id.as_ref(), format!("{text}\n{line}").as_bytes());
+    history.record(None, kind, id.as_ref(), format!("{text}\n{line}").as_bytes());
 }
 
 fn types(kinds: &[TypeId]) -> Subscribed {
-    Subscribed::Types(kinds.into())
+    Subscribed::of_types(kinds)
+}
+
+fn wanted(subscribed: &Subscribed) -> Wanted<'_> {
+    Wanted { subscribed, last_until: 0 }
 }
 
 /// The first lines of the events of these types after `position`.
 fn read(history: &History, subscribed: &Subscribed, position: Sequence) -> Vec<String> {
     let mut texts = Vec::new();
-    history.read(subscribed, position, |original| {
+    history.read(wanted(subscribed), position, |original| {
         let pending = original.pending(&MemoryInUse::default());
         let text = String::from_utf8_lossy(pending.as_bytes()).into_owned();
         texts.push(text.lines().next().unwrap_or_default().to_owned());
@@ -50,7 +63,8 @@ fn ids_of_publishers_take_of_the_room_for_events() {
         let mut history = history(MUCH, MUCH, MUCH);
         let id = EventId::new(id).expect("the id is good");
         let own = (id.as_str() != "-").then_some(&id);
-        history.keep(0, &Frame::from_block(b"data: x\nid: own\n\n"), own, EntryId::ZERO);
+        let log = history.log_of(None, 0);
+        history.keep(log, &Frame::from_block(b"data: x\nid: own\n\n"), own, EntryId::ZERO);
         history.bytes
     };
     assert!(memory("own") > memory("-"), "the same frame, without an id to be found by");
@@ -65,7 +79,7 @@ fn the_id_of_an_event_that_is_dropped_is_forgotten() {
     }
     assert_eq!(history.ids.len(), 6);
     for gone in ["0", "96"] {
-        assert_eq!(history.position_of(&Subscribed::All, gone), None);
+        assert_eq!(history.position_of(&Subscribed::all_types(), gone), None);
     }
     assert_eq!(history.position_of(&types(&[0]), "97"), Some(195));
     assert_eq!(history.position_of(&types(&[1]), "97"), Some(196));
@@ -95,7 +109,7 @@ fn after(all: &All, subscribed: &Subscribed, position: Sequence, keeps: Option<u
         let later = all[at..].iter().filter(|(kind, ..)| *kind == all[at].0);
         keeps.is_none_or(|keeps| later.count() <= keeps)
     };
-    let wanted = (0..all.len()).filter(|&at| subscribed.includes(all[at].0) && is_kept(at));
+    let wanted = (0..all.len()).filter(|&at| subscribed.includes(None, all[at].0) && is_kept(at));
     wanted.map(|at| at as u64 + 1).filter(|&sequence| sequence > position).collect()
 }
 
@@ -104,7 +118,7 @@ fn what_is_kept_is_what_a_plain_list_says() {
     const KEEPS: usize = 3;
     let mut history = history(KEEPS, MUCH, MUCH);
     let mut all = All::new();
-    let sets = [Subscribed::All, types(&[0]), types(&[0, 1]), types(&[1, 2]), types(&[9])];
+    let sets = [Subscribed::all_types(), types(&[0]), types(&[0, 1]), types(&[1, 2]), types(&[9])];
     for number in 1..=60_u64 {
         // Few of type 0, many of type 2; every fifth has an id of its own, of which some repeat.
         let kind = [2, 1, 2, 0, 1, 2, 2][usize::try_from(number * number % 7).expect("small")];
@@ -144,7 +158,7 @@ fn what_is_kept_is_what_a_plain_list_says() {
         }
     }
     for unknown in ["e-61", "e-", "e", "e-1x", "e-+1", "f-1", "1", "own-4", "own-", ""] {
-        assert_eq!(history.position_of(&Subscribed::All, unknown), None, "{unknown:?}");
+        assert_eq!(history.position_of(&Subscribed::all_types(), unknown), None, "{unknown:?}");
     }
 }
 
@@ -157,11 +171,11 @@ fn reading_stops_where_it_is_told_to_and_goes_on_from_there() {
     let (set, mut position) = (types(&[0, 1]), 0);
     // It passes over what nobody asked for, and is at the end with the last one.
     for expected in [1, 3, 6, 6] {
-        position = history.read(&set, position, |_| false);
+        position = history.read(wanted(&set), position, |_| false);
         assert_eq!(position, expected);
     }
-    assert_eq!(history.read(&set, 0, |_| true), 6);
-    assert_eq!(history.read(&types(&[7]), 0, |_| true), 6);
+    assert_eq!(history.read(wanted(&set), 0, |_| true), 6);
+    assert_eq!(history.read(wanted(&types(&[7])), 0, |_| true), 6);
 }
 
 #[test]
@@ -171,8 +185,8 @@ fn events_are_kept_up_to_exactly_the_limits() {
         for (kind, id) in [(0, None), (0, Some("an id")), (1, None), (0, None)] {
             publish(&mut history, kind, "text", id);
         }
-        let kept = read(&history, &Subscribed::All, 0).len();
-        (kept, history.logs[0].memory(), history.bytes)
+        let kept = read(&history, &Subscribed::all_types(), 0).len();
+        (kept, history.topics.get(0).memory(), history.bytes)
     };
     let (kept, of_one, of_all) = fill(MUCH, MUCH, MUCH);
     assert_eq!(kept, 4);
@@ -184,7 +198,7 @@ fn events_are_kept_up_to_exactly_the_limits() {
     let fill_one = |bytes, all_bytes| {
         let mut history = history(MUCH, bytes, all_bytes);
         publish(&mut history, 0, "text", None);
-        (history.bytes, history.drops(), history.has_gap(&Subscribed::All, 0, 0))
+        (history.bytes, history.drops(), history.has_gap(&Subscribed::all_types(), 0, 0))
     };
     let (frame, one) = ("text\nid: e-1\n\n".len(), fill_one(MUCH, MUCH).0);
     assert_eq!([fill_one(frame, MUCH), fill_one(MUCH, one)], [(one, 0, false); 2]);
@@ -203,9 +217,9 @@ fn an_event_that_is_too_large_to_be_kept_displaces_no_other() {
         let mut history = history(MUCH, bytes, all_bytes);
         publish(&mut history, 0, "small", None);
         publish(&mut history, 0, &large, Some("own"));
-        assert_eq!(read(&history, &Subscribed::All, 0), ["small"]);
-        assert!(history.has_gap(&Subscribed::All, 1, 0));
-        assert_eq!(history.position_of(&Subscribed::All, "own"), None);
+        assert_eq!(read(&history, &Subscribed::all_types(), 0), ["small"]);
+        assert!(history.has_gap(&Subscribed::all_types(), 1, 0));
+        assert_eq!(history.position_of(&Subscribed::all_types(), "own"), None);
     }
 }
 
@@ -213,7 +227,7 @@ fn an_event_that_is_too_large_to_be_kept_displaces_no_other() {
 fn where_nothing_is_kept_the_last_events_are_none() {
     let mut history = history(MUCH, MUCH, 1000);
     for newest in 0..3 {
-        assert_eq!(history.position_before_last(&Subscribed::All, 2), newest);
+        assert_eq!(history.position_before_last(&Subscribed::all_types(), 2), newest);
         publish(&mut history, 0, &"x".repeat(1000), None);
     }
 }
@@ -225,7 +239,7 @@ fn over_the_limit_of_all_types_the_oldest_event_goes_whatever_its_type() {
         for (kind, text) in [(1, "a"), (0, "b"), (2, "c"), (0, "d"), (1, "e")] {
             publish(&mut history, kind, text, None);
         }
-        (read(&history, &Subscribed::All, 0), history.bytes)
+        (read(&history, &Subscribed::all_types(), 0), history.bytes)
     };
     let (all, most) = fill(MUCH);
     let mut lengths = Vec::new();
@@ -248,13 +262,13 @@ fn a_history_that_may_keep_nothing_is_off_and_gives_no_ids() {
         let mut history = history(events, bytes, all_bytes);
         let is_on = events * bytes * all_bytes > 0;
         assert_eq!((history.is_on(), history.keeps_own()), (is_on, is_on));
-        let frame = history.record(0, None, b"data: x\n");
+        let frame = history.record(None, 0, None, b"data: x\n");
         let text = String::from_utf8_lossy(frame.as_bytes()).into_owned();
         assert_eq!(text, if is_on { "data: x\nid: e-1\n\n" } else { "data: x\n\n" });
         assert_eq!(history.id_of(1).is_some(), is_on);
-        assert_eq!(read(&history, &Subscribed::All, 0).len(), usize::from(is_on));
+        assert_eq!(read(&history, &Subscribed::all_types(), 0).len(), usize::from(is_on));
         let own = EventId::new("own").expect("the id is good");
-        let frame = history.record(0, Some(&own), b"data: y\nid: own\n");
+        let frame = history.record(None, 0, Some(&own), b"data: y\nid: own\n");
         assert_eq!(frame.as_bytes(), b"data: y\nid: own\n\n");
         // What several nodes share comes out of their log.
         history.begin_at(EntryId::ZERO);
@@ -274,4 +288,118 @@ fn a_gap_is_one_that_came_after_so_many_drops() {
     assert_eq!(gaps(&types(&[0]), 2), [false; 4]);
     assert_eq!(gaps(&types(&[1]), 2), [true, true, false, false]);
     assert_eq!(gaps(&types(&[1]), 3), [false; 4]);
+}
+
+fn channels() -> (Arc<ChannelTable>, [Channel; 3]) {
+    let table = Arc::<ChannelTable>::default();
+    let channels = ["a", "b", "c"].map(|name| table.get(name, 9).expect("room"));
+    (table, channels)
+}
+
+/// To all types in this channel.
+fn of(channel: &Channel) -> Subscribed {
+    Subscribed { channels: Listened::new(false, vec![channel.clone()]), types: Types::All }
+}
+
+fn publish_to(history: &mut History, channel: &Channel) {
+    history.record(Some(channel), 0, None, b"data: x\n");
+}
+
+#[test]
+fn a_channel_is_known_while_its_clients_may_come_back() {
+    let (table, [a, b, c]) = channels();
+    let mut history = history(2, MUCH, MUCH);
+    // Of each but the first something was dropped.
+    history.enter(&a);
+    for channel in [&b, &b, &b, &c, &c, &c] {
+        publish_to(&mut history, channel);
+    }
+    let (id, left) = (history.id_of(6).expect("it is on"), of(&a));
+    history.leave(&a);
+    assert_eq!(history.position_of(&left, &id), Some(6));
+    // The history reaches back to when its client left, and a little further.
+    publish_to(&mut history, &b);
+    assert!(!history.has_gap(&left, 6, 0) && !history.has_gap(&left, 0, 0));
+    drop(a);
+    assert_eq!(table.len(), 3, "the history knows it");
+    for channel in [&b, &c, &c] {
+        publish_to(&mut history, channel);
+    }
+    drop(left);
+    assert_eq!(table.len(), 2, "it does not any more");
+    let a = table.get("a", 9).expect("room");
+    // Whether there was something cannot be known.
+    assert!(!history.has_gap(&of(&a), 6, 0));
+    assert_eq!([2, 3].map(|position| history.has_gap(&of(&b), position, 0)), [true, false]);
+    assert_eq!([5, 6].map(|position| history.has_gap(&of(&c), position, 0)), [true, false]);
+}
+
+#[test]
+fn what_was_forgotten_is_a_gap_and_not_a_loss() {
+    let (table, [a, b, c]) = channels();
+    let mut history = history(1, MUCH, MUCH);
+    history.limits.channels = 1;
+    publish_to(&mut history, &a);
+    let position = history.newest();
+    publish_to(&mut history, &a);
+    // There is room for one: the others go with what is kept.
+    publish_to(&mut history, &b);
+    publish_to(&mut history, &c);
+    assert_eq!(read(&history, &of(&a), 0), <[&str; 0]>::default());
+    for again in 0..2 {
+        assert!(history.has_gap(&of(&a), position, 0), "{again}");
+        assert!(!history.has_gap(&of(&a), position + 2, 0), "{again}");
+        // Known again or not, what it was is not.
+        history.enter(&a);
+    }
+    assert!(!history.has_gap(&of(&c), position + 2, 0));
+    assert_eq!(read(&history, &of(&c), 0).len(), 1);
+    history.leave(&a);
+    drop((a, b, c));
+    history.limits.channels = 0;
+    history.fit();
+    assert_eq!((history.bytes, history.unlistened, table.len()), (0, 0, 0));
+}
+
+#[test]
+fn channels_take_of_the_memory_and_give_it_back() {
+    let table = Arc::<ChannelTable>::default();
+    let mut history = history(MUCH, MUCH, 20_000);
+    for round in 0..3 {
+        for number in 0..1000 {
+            let channel = table.get(&format!("{round}/{number}"), 9999).expect("room");
+            publish_to(&mut history, &channel);
+            assert!(history.bytes <= 20_000);
+        }
+        // Each takes some hundred bytes.
+        assert!((20..100).contains(&table.len()), "{} are left", table.len());
+        let logs = history.topics.ids().map(|id| history.topics.get(id).memory());
+        assert_eq!(history.bytes, logs.sum::<usize>() + history.unlistened * CHANNEL);
+    }
+}
+
+#[test]
+fn of_each_log_the_last_event_is_read_and_then_all_that_follow() {
+    let (_table, [a, b, _]) = channels();
+    let mut history = history(MUCH, MUCH, MUCH);
+    let all = Subscribed { channels: Listened::All, types: Types::Named([0, 1].into()) };
+    for (channel, kind) in [(None, 0), (Some(&a), 0), (Some(&a), 1), (Some(&b), 2), (Some(&a), 1)] {
+        history.record(channel, kind, None, b"data: x\n");
+    }
+    let until = history.newest();
+    history.record(None, 0, None, b"data: x\n");
+    let read = |subscribed: &Subscribed, last_until, position| {
+        let mut sequences = Vec::new();
+        let wanted = Wanted { subscribed, last_until };
+        history.read(wanted, position, |found| {
+            sequences.push(found.place.1);
+            true
+        });
+        sequences
+    };
+    assert_eq!(read(&all, until, 0), [1, 2, 5, 6]);
+    assert_eq!(read(&all, 0, 0), [1, 2, 3, 5, 6]);
+    assert_eq!(read(&of(&a), until, 0), [2, 5]);
+    assert_eq!(read(&of(&a), until, 2), [5]);
+    assert_eq!(read(&Subscribed::all_types(), history.newest(), 0), [6]);
 }

@@ -1,17 +1,17 @@
-//! The log of one event type, and what it takes of the memory.
+//! The log of one event type in one channel, and what it takes of the memory.
 
 use std::collections::VecDeque;
 
 use super::{IdUse, Order, Sequence};
 use crate::{
     broadcast::{log::EntryId, mailbox::SharedFrame},
-    message::{event_types::TypeId, frame::allocated},
+    message::{channel::ChannelId, event_types::TypeId, frame::allocated},
 };
 
 /// The memory of one entry among the publishers' ids, in bytes: about two thirds of such a tree are
 /// in use.
 const ID: usize = size_of::<IdUse>() * 3 / 2;
-/// The memory of a type of which something is kept, beside a slot for each event.
+/// The memory of a log of which something is kept, beside a slot for each event.
 pub(super) const LOG: usize = size_of::<TypeLog>();
 
 #[derive(Debug, Default)]
@@ -20,12 +20,14 @@ pub(super) struct TypeLog {
     pub(super) kept: VecDeque<Kept>,
     /// The memory of the events themselves, without their places.
     pub(super) events: usize,
-    /// The newest event of this type that is not kept, or not any more; 0 is none.
+    /// The newest event of this log that is not kept, or not any more; 0 is none.
     pub(super) dropped: Sequence,
     /// Its entry, where events come out of a log.
     pub(super) dropped_entry: EntryId,
     /// The type's number.
     pub(super) kind: TypeId,
+    /// The channel's number; `None` is the common one.
+    pub(super) channel: Option<ChannelId>,
     /// Which of all drops was the last one here, counted from 1.
     pub(super) last_drop: u64,
 }
@@ -87,12 +89,6 @@ impl TypeLog {
     /// Where in the log the events after `position` begin.
     pub(super) fn begin(&self, position: Sequence) -> usize {
         self.kept.partition_point(|kept| kept.sequence <= position)
-    }
-
-    /// Whether an event of this type was ever read here.
-    #[cfg(any(feature = "outside-log", test))]
-    pub(super) fn is_used(&self) -> bool {
-        self.dropped > 0 || !self.kept.is_empty()
     }
 }
 

@@ -2,12 +2,13 @@
 //! one thread allocates and another frees costs both of them more than all else about such an
 //! event.
 
-use std::collections::VecDeque;
+use std::{collections::VecDeque, sync::Arc};
 
 use crate::{
     error::PublishError,
     message::{
         Message,
+        channel::{Channel, ChannelTable},
         event_types::{EventTypes, TypeId},
         frame::Encoded,
         id::EventId,
@@ -25,6 +26,8 @@ const KEPT_BYTES: usize = 1024 * 1024;
 /// A published event.
 #[derive(Debug)]
 pub(crate) struct Queued {
+    /// `None` is the common channel.
+    pub(crate) channel: Option<Channel>,
     pub(crate) kind: TypeId,
     pub(crate) encoded: Encoded,
 }
@@ -33,6 +36,8 @@ impl Queued {
     /// Checks and encodes a message. `limit` is for its frame, in bytes.
     pub(crate) fn new(
         types: &EventTypes,
+        channels: &Arc<ChannelTable>,
+        max_channels: usize,
         message: &Message,
         limit: usize,
     ) -> Result<Self, PublishError> {
@@ -40,13 +45,18 @@ impl Queued {
         let name = message.event_type();
         let kind =
             types.find(name).ok_or_else(|| PublishError::EventNotRegistered(name.to_owned()))?;
-        Ok(Self { kind, encoded: Encoded::new(message, limit)? })
+        let encoded = Encoded::new(message, limit)?;
+        // The last one, as it may make the channel.
+        let channel =
+            message.channel_name().map(|name| channels.get(name, max_channels)).transpose()?;
+        Ok(Self { channel, kind, encoded })
     }
 }
 
 /// What is known of a published event, except its lines.
 #[derive(Debug)]
 pub(crate) struct Head {
+    pub(crate) channel: Option<Channel>,
     pub(crate) kind: TypeId,
     /// The id that its publisher chose.
     pub(crate) id: Option<EventId>,
@@ -95,14 +105,15 @@ impl Queue {
     /// Copies a small event. Its publisher frees the original, when no thread waits for that.
     pub(crate) fn push(&mut self, event: &mut Queued) {
         self.bytes += event.encoded.len();
-        let Queued { kind, encoded: Encoded { lines, id } } = event;
+        let Queued { channel, kind, encoded: Encoded { lines, id } } = event;
         let lines = if lines.len() > SMALL {
             Lines::Large(std::mem::take(lines))
         } else {
             self.lines.extend(&*lines);
             Lines::Small(lines.len())
         };
-        self.heads.push_back(Head { kind: *kind, id: id.take(), lines });
+        let channel = channel.take();
+        self.heads.push_back(Head { channel, kind: *kind, id: id.take(), lines });
     }
 
     /// Moves events to the end of a batch: one, and more while they take at most `limit` bytes.
@@ -193,7 +204,8 @@ mod tests {
         };
         let mut out = 0;
         for number in 0..1000 {
-            queue.push(&mut Queued { kind: 0, encoded: Encoded::raw(text(number).as_bytes()) });
+            let encoded = Encoded::raw(text(number).as_bytes());
+            queue.push(&mut Queued { channel: None, kind: 0, encoded });
             if number % 3 == 0 {
                 queue.take(40, &mut batch);
                 while let Some((head, lines)) = batch.pop() {
@@ -208,7 +220,8 @@ mod tests {
     }
 
     fn push(queue: &mut Queue, lines: usize) {
-        queue.push(&mut Queued { kind: 0, encoded: Encoded::raw(&vec![b'x'; lines]) });
+        let encoded = Encoded::raw(&vec![b'x'; lines]);
+        queue.push(&mut Queued { channel: None, kind: 0, encoded });
     }
 
     #[test]

@@ -13,8 +13,8 @@ use crate::{
         registry::{Kind, Registry},
     },
     message::{
-        event_types::Subscribed,
         frame::{Encoded, Frame},
+        subscribed::Subscribed,
     },
 };
 
@@ -23,7 +23,7 @@ fn inbox(messages: usize) -> Arc<Inbox> {
 }
 
 fn event(bytes: usize) -> Queued {
-    Queued { kind: 0, encoded: Encoded::raw(&vec![b'x'; bytes - 1]) }
+    Queued { channel: None, kind: 0, encoded: Encoded::raw(&vec![b'x'; bytes - 1]) }
 }
 
 /// Starts the inbox with a broadcaster that runs `work`.
@@ -182,7 +182,7 @@ fn what_is_for_one_client_waits_among_the_events_and_takes_of_their_room() {
 }
 
 fn arrival(registry: &Arc<Registry>) -> Arrival<Socket> {
-    let seat = registry.register(Kind::Subscription, Subscribed::All, None).expect("room");
+    let seat = registry.register(Kind::Subscription, Subscribed::all_types(), None).expect("room");
     let (resume, via) = (Resume::default(), Via::Local(Arc::default()));
     Arrival { seat, head: Vec::new(), preamble: String::new(), form: Form::default(), resume, via }
 }
@@ -341,7 +341,7 @@ fn a_question_is_answered_or_dropped_with_the_broadcaster() {
     let (inbox, end) = idle(10);
     let ask = || {
         let (answer, answered) = crossbeam_channel::bounded(1);
-        let (subscribed, last_event_id) = (Arc::new(Subscribed::All), "e-1".to_owned());
+        let (subscribed, last_event_id) = (Arc::new(Subscribed::all_types()), "e-1".to_owned());
         inbox.ask(Question { subscribed, last_event_id, is_checked: true, answer });
         answered
     };

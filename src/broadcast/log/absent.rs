@@ -11,7 +11,7 @@ use crate::{
         shared::Shared,
         subscribers::Subscribers,
     },
-    message::event_types::Subscribed,
+    message::subscribed::Subscribed,
     socket::Wire,
 };
 

@@ -24,8 +24,10 @@ use crate::{
     error::{PublishError, SubscribeError},
     message::{
         Message,
+        channel::ChannelTable,
         entry_id::EntryId,
-        event_types::{EventTypes, Subscribed, TypeId},
+        event_types::{EventTypes, TypeId},
+        subscribed::Subscribed,
     },
     socket::Socket,
 };
@@ -35,6 +37,7 @@ pub(crate) struct LogInput {
     steps: Sender<Step>,
     inbox: Arc<Inbox>,
     types: Arc<EventTypes>,
+    channels: Arc<ChannelTable>,
     is_primed: Arc<AtomicBool>,
     max_frame_bytes: usize,
     /// The events of a step take at most this many bytes.
@@ -58,8 +61,8 @@ impl Shared {
     pub(crate) fn open_log(&self, broadcaster: &mut Broadcaster) -> io::Result<()> {
         let Some(factory) = &self.options.log else { return Ok(()) };
         let (inbox, types) = (Arc::clone(&self.inbox), Arc::clone(&self.types));
-        let is_primed = Arc::clone(&self.is_primed);
-        let (input, steps) = LogInput::new(&self.options, inbox, types, is_primed);
+        let (channels, is_primed) = (Arc::clone(&self.channels), Arc::clone(&self.is_primed));
+        let (input, steps) = LogInput::new(&self.options, inbox, types, channels, is_primed);
         let log = factory.open(input)?;
         if let Err(second) = self.log.set(log) {
             // The first start opened the log, and then got no thread for the broadcaster.
@@ -79,6 +82,7 @@ impl LogInput {
         options: &Options,
         inbox: Arc<Inbox>,
         types: Arc<EventTypes>,
+        channels: Arc<ChannelTable>,
         is_primed: Arc<AtomicBool>,
     ) -> (Self, Receiver<Step>) {
         let Options { queue, history, subscribers, max_frame_bytes, .. } = options;
@@ -94,14 +98,16 @@ impl LogInput {
             stall_timeout: subscribers.stall_timeout,
             inbox,
             types,
+            channels,
             is_primed,
         };
         (input, found)
     }
 
-    /// Encodes a message as an event of this node.
+    /// Encodes a message as an event of this node. Its channel may be one too many here: the log has
+    /// accepted it.
     pub(crate) fn encode(&self, message: &Message) -> Result<Queued, PublishError> {
-        Queued::new(&self.types, message, self.max_frame_bytes)
+        Queued::new(&self.types, &self.channels, usize::MAX, message, self.max_frame_bytes)
     }
 
     /// How many event types are registered.

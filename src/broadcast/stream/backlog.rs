@@ -34,12 +34,20 @@ pub(super) struct Behind {
     pub(super) replay: Option<Replay>,
 }
 
+/// From where in the history a client is sent events.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct ReplayFrom {
+    pub(crate) position: Sequence,
+    /// How many events the history had dropped when the replay began.
+    pub(crate) drops: u64,
+    /// Of the events up to here only the last one of each log is sent.
+    pub(crate) last_until: Sequence,
+}
+
 /// How far a replay has come.
 #[derive(Debug)]
 pub(super) struct Replay {
-    pub(super) position: Sequence,
-    /// How many events the history had dropped when the replay began.
-    pub(super) drops: u64,
+    pub(super) from: ReplayFrom,
     /// Bytes that the client took after `since`.
     pub(super) taken: usize,
     pub(super) since: Instant,

@@ -15,6 +15,7 @@ use std::{
 
 use crossbeam_channel::Receiver;
 
+pub(crate) use self::backlog::ReplayFrom;
 use self::backlog::{Behind, Replay};
 use crate::{
     broadcast::{
@@ -149,10 +150,10 @@ impl<W: Wire> Stream<W> {
         Ok(Progress::Retry(retry_at))
     }
 
-    /// Sends the events after `position` from the history, before anything else.
-    pub(crate) fn replay_from(&mut self, position: Sequence, drops: u64, now: Now) {
+    /// Sends events from the history, before anything else.
+    pub(crate) fn replay_from(&mut self, from: ReplayFrom, now: Now) {
         let behind = self.behind.get_or_insert_with(|| Behind::new(now));
-        behind.replay = Some(Replay { position, drops, taken: 0, since: now.instant });
+        behind.replay = Some(Replay { from, taken: 0, since: now.instant });
     }
 
     /// Whether this stream gets live events from the history.
@@ -160,11 +161,10 @@ impl<W: Wire> Stream<W> {
         self.behind.as_ref().is_some_and(|behind| behind.replay.is_some())
     }
 
-    /// The position from which to read on in the history, and how many events had been dropped when
-    /// the replay began. `None` until everything before is written.
-    pub(crate) fn next_replay(&self) -> Option<(Sequence, u64)> {
+    /// From where to read on in the history. `None` until everything before is written.
+    pub(crate) fn next_replay(&self) -> Option<ReplayFrom> {
         let behind = self.behind.as_ref().filter(|behind| behind.parts.is_empty())?;
-        behind.replay.as_ref().map(|replay| (replay.position, replay.drops))
+        behind.replay.as_ref().map(|replay| replay.from)
     }
 
     /// Takes a slice of the history that ends at `position`. If `is_last`, the replay ends with it.
@@ -172,7 +172,7 @@ impl<W: Wire> Stream<W> {
         if let Some(behind) = &mut self.behind {
             behind.parts = slice;
             match &mut behind.replay {
-                Some(replay) if !is_last => replay.position = position,
+                Some(replay) if !is_last => replay.from.position = position,
                 replay => *replay = None,
             }
         }

@@ -224,7 +224,7 @@ fn a_client_that_goes_on_reading_is_not_stalled_however_slowly_it_does() {
 fn replay_at(bytes_a_second: usize, most: Duration) -> (Duration, Result<(), Disconnect>) {
     let mut bench = Bench::new(repeat_n(Take(bytes_a_second), 1000));
     let start = bench.now.instant;
-    bench.stream.replay_from(0, 0, bench.now);
+    bench.stream.replay_from(ReplayFrom::default(), bench.now);
     let pending = |_| Pending::new(Frame::from_block(&[b'x'; 1024]), &bench.memory);
     bench.stream.refill((0..200).map(pending).collect(), 200, false);
     loop {
@@ -253,7 +253,7 @@ fn a_replay_has_to_keep_its_pace_in_each_period_and_live_events_need_not() {
     // In the first period it takes enough for many, and then hardly anything.
     let mut bench = Bench::new([Take(50 * 1024)]);
     bench.wire.state().answers.extend(repeat_n(Take(1), 1000));
-    bench.stream.replay_from(0, 0, bench.now);
+    bench.stream.replay_from(ReplayFrom::default(), bench.now);
     let pending =
         || Pending::new(Frame::from_block("x".repeat(100 * 1024).as_bytes()), &bench.memory);
     bench.stream.refill([pending()].into(), 1, false);
@@ -358,7 +358,7 @@ fn a_mailbox_has_room_just_while_the_stream_is_behind() {
 fn what_a_client_takes_of_a_replay_may_be_more_than_can_be_counted() {
     let start = Instant::now();
     let mut behind = Behind::new(Now { instant: start, second: 0 });
-    behind.replay = Some(Replay { position: 0, drops: 0, taken: 0, since: start });
+    behind.replay = Some(Replay { from: ReplayFrom::default(), taken: 0, since: start });
     for _ in 0..2 {
         assert!(behind.keeps_pace(usize::MAX, STALL, start + STALL / 2));
     }

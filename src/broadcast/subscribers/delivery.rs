@@ -22,9 +22,10 @@ impl<W: Wire> Subscribers<W> {
     pub(crate) fn deliver(&mut self, batch: &mut Batch, count: usize, now: Now) {
         let mut events = std::mem::take(&mut self.scratch.events);
         while events.len() < count
-            && let Some((Head { kind, id, .. }, lines)) = batch.pop()
+            && let Some((Head { channel, kind, id, .. }, lines)) = batch.pop()
         {
-            events.push(Event { kind, frame: self.history.record(kind, id.as_ref(), lines) });
+            let frame = self.history.record(channel.as_ref(), kind, id.as_ref(), lines);
+            events.push(Event { channel, kind, frame });
         }
         self.deliver_events(&events, true, now);
         events.clear();

@@ -28,7 +28,7 @@ impl<W: Wire> Subscribers<W> {
             }
             Step::Prime(entries) => {
                 for Entry { id, event } in entries {
-                    self.history.record_entry(id, event.kind, event.encoded);
+                    self.history.record_entry(id, event);
                 }
             }
             Step::Events(entries) => {
@@ -38,9 +38,9 @@ impl<W: Wire> Subscribers<W> {
                 if waiting + more > MAX_BATCH_BYTES.min(self.limits.mailbox_bytes / 2) {
                     self.flush(now);
                 }
-                self.scratch.events.extend(entries.into_iter().map(|Entry { id, event }| Event {
-                    kind: event.kind,
-                    frame: self.history.record_entry(id, event.kind, event.encoded),
+                self.scratch.events.extend(entries.into_iter().map(|Entry { id, event }| {
+                    let (channel, kind) = (event.channel.clone(), event.kind);
+                    Event { channel, kind, frame: self.history.record_entry(id, event) }
                 }));
             }
             Step::Unknown { entry, types } => self.history.pass_unknown(entry, types),

@@ -240,10 +240,12 @@ impl<W: Wire> Subscribers<W> {
         if self.is_overtaken(&arrival) {
             return Self::refuse_overtaken(arrival);
         }
-        let Arrival { seat, head, mut preamble, form, resume, via } = arrival;
-        let peer = seat.peer;
+        let Arrival { mut seat, head, mut preamble, form, resume, via } = arrival;
+        let (peer, attached) = (seat.peer, std::mem::take(&mut seat.attached));
         let (id, subscribed, mailbox) = seat.take();
-        let (position, gap) = self.begin(&subscribed, &resume, form.own, &mut preamble);
+        // What is known of its channels must be known from here on.
+        subscribed.channels.named().iter().for_each(|channel| self.history.enter(channel));
+        let (from, gap) = self.begin(&subscribed, &resume, form.own, &mut preamble);
         let key = self.vacant.pop().unwrap_or_else(|| {
             self.table.push(None);
             Key::try_from(self.table.len() - 1).unwrap_or(Key::MAX)
@@ -258,17 +260,19 @@ impl<W: Wire> Subscribers<W> {
         self.has_changed = true;
         if let Some(hook_queue) = &self.hook_queue {
             let (subscribed, last_event_id) = (Arc::clone(&subscribed), resume.last_event_id);
-            hook_queue.connected(Connected { id, peer, subscribed, last_event_id });
+            hook_queue.connected(Connected { id, peer, subscribed, last_event_id, attached });
         }
         self.say_first(key, &head, &preamble, gap.as_ref(), now);
-        if self.history.is_on() && position < self.history.newest() {
-            self.replay(key, &subscribed, position, now);
+        if self.history.is_on() && from.position < self.history.newest() {
+            self.replay(key, &subscribed, from, now);
         }
     }
 
-    /// Drops one client that has left; false if there is none.
+    /// Drops one client that has left, or one subscription that nobody has any more; false if there
+    /// is none.
     pub(crate) fn drop_one(&mut self) -> bool {
-        self.closing.pop().is_some() || self.sets.drop_one()
+        let history = &mut self.history;
+        self.closing.pop().is_some() || self.sets.drop_one(|channel| history.leave(channel))
     }
 
     /// Whether clients that have left are still to be dropped.

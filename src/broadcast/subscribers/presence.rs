@@ -25,13 +25,13 @@ impl<W: Wire> Subscribers<W> {
     /// Publishes the number of clients as an event of this type.
     pub(crate) fn announce(&mut self, kind: TypeId, name: &str, types: &EventTypes, now: Now) {
         self.has_changed = false;
-        let counts = types.count(&self.sets.counts(), MOST_TYPES);
+        let counts = types.count(&self.registry.listening(), MOST_TYPES);
         let message = Message::new(json_counts(&counts)).event(name);
         // The number of names bounds its size, and no other limit is needed.
         if let Ok(encoded) = Encoded::new(&message, usize::MAX) {
-            let frame = self.history.record(kind, None, &encoded.lines);
+            let frame = self.history.record(None, kind, None, &encoded.lines);
             let in_history = self.history.keeps_own();
-            self.deliver_events(&[Event { kind, frame }], in_history, now);
+            self.deliver_events(&[Event { channel: None, kind, frame }], in_history, now);
         }
     }
 }

@@ -5,11 +5,16 @@ use std::{cmp::Reverse, collections::VecDeque, time::Instant};
 use super::{Sink, Subscribers};
 use crate::{
     broadcast::{
-        arrival::Resume, clock::Now, history::Sequence, stats::Disconnect, subscription_sets::Key,
+        arrival::{Replay, Resume},
+        clock::Now,
+        history::Wanted,
+        stats::Disconnect,
+        stream::ReplayFrom,
+        subscription_sets::Key,
     },
     message::{
-        event_types::Subscribed,
         frame::{self, Frame, Own},
+        subscribed::Subscribed,
     },
     socket::Wire,
 };
@@ -29,11 +34,16 @@ impl<W: Wire> Subscribers<W> {
         resume: &Resume,
         own: Own,
         preamble: &mut String,
-    ) -> (Sequence, Option<Frame>) {
+    ) -> (ReplayFrom, Option<Frame>) {
         let history = &self.history;
-        let known = match &resume.last_event_id {
-            Some(id) => history.position_of(subscribed, id),
-            None => Some(history.position_before_last(subscribed, resume.replay)),
+        let mut last_until = 0;
+        let known = match (&resume.last_event_id, resume.replay) {
+            (Some(id), _) => history.position_of(subscribed, id),
+            (None, Replay::Last(count)) => Some(history.position_before_last(subscribed, count)),
+            (None, Replay::Each) => {
+                last_until = history.newest();
+                Some(history.position_before_all(subscribed))
+            }
         };
         // If the position is unknown, all that is kept may be new to the client.
         let position = known.unwrap_or(0);
@@ -53,17 +63,11 @@ impl<W: Wire> Subscribers<W> {
             self.stats.gaps += 1;
         }
         self.stats.resumed += u64::from(resume.last_event_id.is_some());
-        (position, gap)
+        (ReplayFrom { position, drops: history.drops(), last_until }, gap)
     }
 
-    /// Begins to send a client the events after `position`.
-    pub(super) fn replay(
-        &mut self,
-        key: Key,
-        subscribed: &Subscribed,
-        position: Sequence,
-        now: Now,
-    ) {
+    /// Begins to send a client events from the history.
+    pub(super) fn replay(&mut self, key: Key, subscribed: &Subscribed, from: ReplayFrom, now: Now) {
         let Some(client) = self.table.get_mut(key as usize).and_then(Option::as_mut) else {
             // The client failed at its first bytes, and the table may be empty again.
             return;
@@ -71,7 +75,7 @@ impl<W: Wire> Subscribers<W> {
         match &mut client.sink {
             Sink::Stream(stream) => {
                 let was_caught_up = stream.is_caught_up();
-                stream.replay_from(position, self.history.drops(), now);
+                stream.replay_from(from, now);
                 if was_caught_up {
                     self.stats.behind += 1;
                     self.behind.retries.push(Reverse((now.instant, key)));
@@ -82,15 +86,18 @@ impl<W: Wire> Subscribers<W> {
                 // are shared with the history, and the subscriber is a thread of the program
                 // itself.
                 let mut pending = Vec::new();
-                let mut bytes = 0;
-                self.history.read(subscribed, position, |frame| {
-                    let frame = frame.pending(&self.memory);
-                    let length = frame.as_bytes().len();
-                    bytes += length;
-                    local.replayed(length, now);
-                    pending.push((client.id, frame));
-                    true
-                });
+                let (mut position, mut bytes) = (from.position, 0);
+                let wanted = Wanted { subscribed, last_until: from.last_until };
+                while position < self.history.newest() {
+                    position = self.history.read(wanted, position, |frame| {
+                        let frame = frame.pending(&self.memory);
+                        let length = frame.as_bytes().len();
+                        bytes += length;
+                        local.replayed(length, now);
+                        pending.push((client.id, frame));
+                        true
+                    });
+                }
                 self.stats.deliveries += pending.len() as u64;
                 self.stats.bytes += bytes as u64;
                 self.registry.send(pending);
@@ -110,20 +117,20 @@ impl<W: Wire> Subscribers<W> {
         if stream.retry_at() != Some(at) {
             return;
         }
-        let Some((position, drops)) = stream.next_replay() else {
+        let Some(from) = stream.next_replay() else {
             return;
         };
         let Some(subscribed) = self.sets.subscribed(client.set) else {
             return;
         };
-        if self.history.has_gap(subscribed, position, drops) {
-            // The history has dropped events that this client still needs. It comes back, and is
-            // told.
+        if self.history.has_lost(subscribed, from) {
+            // It comes back, and learns of a gap.
             return self.remove(key, Disconnect::Behind);
         }
         let mut slice = VecDeque::new();
         let mut bytes = 0;
-        let next = self.history.read(subscribed, position, |frame| {
+        let wanted = Wanted { subscribed, last_until: from.last_until };
+        let next = self.history.read(wanted, from.position, |frame| {
             let frame = frame.pending(&self.memory);
             bytes += frame.coded(stream.form.coding).len();
             slice.push_back(frame);

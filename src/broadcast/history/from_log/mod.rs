@@ -1,11 +1,15 @@
 //! The history of a node that follows a log. Events have the ids of their entries, and an event
 //! that is not kept here may still be in the log.
 
-use super::{History, Kept, Sequence, TypeLog};
-use crate::message::{
-    entry_id::EntryId,
-    event_types::{Subscribed, TypeId},
-    frame::{self, Encoded, Frame},
+use super::{History, Kept, LogId, Sequence};
+use crate::{
+    broadcast::inbox::queue::Queued,
+    message::{
+        entry_id::EntryId,
+        event_types::{TypeId, Types},
+        frame::{self, Encoded, Frame},
+        subscribed::{Listened, Subscribed},
+    },
 };
 
 /// What the history knows of the log.
@@ -52,30 +56,33 @@ pub(crate) enum Lack {
 impl History {
     /// Forgets everything. What comes from now on is after `floor`.
     pub(crate) fn begin_at(&mut self, floor: EntryId) {
-        for at in 0..self.logs.len() {
-            while !self.logs[at].kept.is_empty() {
+        for at in self.topics.ids().collect::<Vec<_>>() {
+            while !self.topics.get(at).kept.is_empty() {
                 self.drop_oldest(at);
             }
-            // `floor` stands for the dropped entries, and may be lower than they are.
-            self.logs[at].dropped_entry = EntryId::ZERO;
         }
+        // `floor` stands for the dropped entries, and may be lower than they are.
+        self.topics.forget_entries();
+        self.forgotten.entry = EntryId::ZERO;
         let known = self.log.get_or_insert_default();
         *known = KnownLog { floor, newest: floor, ..KnownLog::default() };
     }
 
     /// Gives an entry a sequence number, and keeps it.
-    pub(crate) fn record_entry(&mut self, entry: EntryId, kind: TypeId, encoded: Encoded) -> Frame {
+    pub(crate) fn record_entry(&mut self, entry: EntryId, event: Queued) -> Frame {
+        let Queued { channel, kind, encoded: Encoded { lines, id } } = event;
         self.newest += 1;
-        let Encoded { lines, id } = encoded;
         let millis = entry.millis_text();
         let place = id.is_none().then_some((&*millis, entry.number));
         let frame = frame::seal(&lines, place, &mut self.buffer);
-        let at = self.log_at(kind);
         let passed_over = self.known_up_to(entry).passed_over(kind);
-        if !self.logs[at].is_used() {
-            self.logs[at].dropped_entry = passed_over;
+        let is_new = self.topics.find(channel.as_ref(), kind).is_none();
+        let at = self.log_of(channel.as_ref(), kind);
+        if is_new {
+            let log = self.topics.get_mut(at);
+            log.dropped_entry = log.dropped_entry.max(passed_over);
         }
-        self.keep(kind, &frame, id.as_ref(), entry);
+        self.keep(at, &frame, id.as_ref(), entry);
         frame
     }
 
@@ -117,18 +124,25 @@ impl History {
         if !is_checked && !self.can_be_at(known, entry) {
             return Some(Lack::Unseen(entry));
         }
-        let is_older = entry < known.floor || entry < self.newest_dropped(subscribed, known);
+        let is_older = entry < known.floor || entry < self.newest_entry_dropped(subscribed, known);
         is_older.then_some(Lack::Older(entry))
     }
 
     /// Whether a client can have this position, as far as is known here. A client is at an entry,
     /// or right before one.
     fn can_be_at(&self, known: &KnownLog, entry: EntryId) -> bool {
-        let is_kept = |log: &TypeLog| {
-            let next = log.kept.partition_point(|kept| kept.entry < entry);
-            log.kept.get(next).is_some_and(|kept| kept.entry.is_at_or_after(entry))
-        };
-        [known.floor, known.newest].contains(&entry) || self.logs.iter().any(is_kept)
+        let next = || self.first_from(|kept| kept.entry >= entry);
+        [known.floor, known.newest].contains(&entry)
+            || next().is_some_and(|kept| kept.entry.is_at_or_after(entry))
+    }
+
+    /// The first event that is kept for which `is_late` is true, as it is for all that follow. Events
+    /// have the order of their entries.
+    fn first_from(&self, is_late: impl Fn(&Kept) -> bool) -> Option<&Kept> {
+        let is_late = |sequence, log| self.kept(log, sequence).is_some_and(&is_late);
+        let parts = [&self.common, &self.channels].into_iter();
+        let first = parts.filter_map(|part| part.order.first_where(is_late)).min();
+        first.and_then(|(sequence, log)| self.kept(log, sequence))
     }
 
     /// Whether events may be lost that a client with this last id did not get.
@@ -143,18 +157,15 @@ impl History {
             return None;
         }
         let entry = self.entry_of(subscribed, id)?;
-        let next = self.logs_of(subscribed).filter_map(|log| {
-            let at = log.kept.partition_point(|kept| kept.entry <= entry);
-            log.kept.get(at).map(|kept| kept.sequence)
-        });
-        Some(next.min().map_or(self.newest, |next| next - 1))
+        let next = self.first_from(|kept| kept.entry > entry);
+        Some(next.map_or(self.newest, |next| next.sequence - 1))
     }
 
     /// The id that stands for a position: right before the next entry that is kept.
     pub(super) fn entry_at(&self, position: Sequence) -> Option<String> {
         let known = self.known_log()?;
-        let next = self.logs.iter().filter_map(|log| log.kept.get(log.begin(position)));
-        let entry = next.map(|kept| kept.entry.before()).min().unwrap_or(known.newest);
+        let next = self.first_from(|kept| kept.sequence > position);
+        let entry = next.map_or(known.newest, |kept| kept.entry.before());
         Some(entry.to_string())
     }
 
@@ -177,26 +188,45 @@ impl History {
     /// The entry that an id stands for: the entry with this id, or the one whose publisher chose
     /// it.
     fn entry_of(&self, subscribed: &Subscribed, id: &str) -> Option<EntryId> {
-        EntryId::parse(id).or_else(|| {
-            let mut uses = self.uses(id).filter(|&(kind, _)| subscribed.includes(kind));
-            uses.next().map(|(_, kept)| kept.entry)
-        })
+        EntryId::parse(id).or_else(|| self.first_use(subscribed, id).map(|kept| kept.entry))
     }
 
-    /// The newest entry of these types that was read and is not kept, as far as is known.
-    fn newest_dropped(&self, subscribed: &Subscribed, known: &KnownLog) -> EntryId {
-        let dropped = |kind: TypeId| match self.logs.get(kind as usize) {
-            Some(log) if log.is_used() => log.dropped_entry,
-            _ => known.passed_over(kind),
+    /// The newest entry of what a client subscribes to that was read and is not kept, as far as is
+    /// known.
+    fn newest_entry_dropped(&self, subscribed: &Subscribed, known: &KnownLog) -> EntryId {
+        let Subscribed { channels, types } = subscribed;
+        let of_log = |id| self.topics.get(id).dropped_entry;
+        let kinds = || 0..self.topics.common_types().max(known.types());
+        // A log that is not there has no dropped entry, but one that was passed over may be its.
+        let of_common = |kind| match self.topics.find(None, kind) {
+            Some(log) => of_log(log),
+            None => known.passed_over(kind),
         };
-        let newest = match subscribed {
-            Subscribed::All => {
-                let used = TypeId::try_from(self.logs.len()).unwrap_or(TypeId::MAX);
-                (0..used.max(known.types())).map(dropped).max()
-            }
-            Subscribed::Types(types) => types.iter().copied().map(dropped).max(),
+        let named =
+            types.named().iter().filter(|_| channels.is_common() || *channels == Listened::All);
+        let named = named.copied().map(of_common).max();
+        let is_all = *types == Types::All && (channels.is_common() || *channels == Listened::All);
+        let all = is_all.then(|| kinds().map(of_common).max()).flatten();
+        // Which of its types a channel has is not known.
+        let passed_over = match types {
+            Types::Named(types) => types.iter().map(|&kind| known.passed_over(kind)).max(),
+            Types::All => kinds().next_back().map(|kind| known.passed_over(kind)),
         };
-        newest.unwrap_or_default()
+        let of_channels = if *channels == Listened::All {
+            let is_of_types = |&id: &LogId| types.includes(self.topics.get(id).kind);
+            let dropped = self.topics.ids().filter(is_of_types).map(of_log).max();
+            [dropped, passed_over, Some(self.topics.highest_base().max(self.forgotten).entry)]
+        } else {
+            let dropped = self.topics.named(subscribed).map(of_log).max();
+            let passed_over = passed_over.filter(|_| {
+                let mut listened = channels.named().iter();
+                !listened.all(|it| {
+                    self.topics.channel(it.number()).is_some_and(|known| known.has_all(types))
+                })
+            });
+            [dropped, passed_over, Some(self.unknown_up_to(subscribed).entry)]
+        };
+        of_channels.into_iter().chain([named, all]).flatten().max().unwrap_or_default()
     }
 }
 

@@ -1,28 +1,39 @@
 //! Unit tests of the history of a node that follows a log.
 
 use super::*;
-use crate::{broadcast::history::HistoryLimits, message::id::EventId};
+use crate::{
+    broadcast::history::{HistoryLimits, Wanted, type_log::TypeLog},
+    message::id::EventId,
+};
+
+fn logs(history: &History) -> impl Iterator<Item = &TypeLog> {
+    history.topics.ids().map(|id| history.topics.get(id))
+}
 
 fn entry(number: u64) -> EntryId {
     EntryId { millis: 1_700_000_000_000 + number / 3, number: number % 3 }
 }
 
 fn history(events: usize) -> History {
-    let limits = HistoryLimits { events, bytes: 1 << 20, all_bytes: 1 << 20 };
+    let limits = HistoryLimits { events, bytes: 1 << 20, all_bytes: 1 << 20, channels: 10 };
     let mut history = History::new(limits, String::new());
     history.begin_at(EntryId::ZERO);
     history
 }
 
+fn queued(kind: TypeId, encoded: Encoded) -> Queued {
+    Queued { channel: None, kind, encoded }
+}
+
 fn record(history: &mut History, number: u64, kind: TypeId) {
     let lines = format!("data: {number}\n");
-    history.record_entry(entry(number), kind, Encoded::raw(lines.as_bytes()));
+    history.record_entry(entry(number), queued(kind, Encoded::raw(lines.as_bytes())));
 }
 
 fn replayed(history: &History, subscribed: &Subscribed, id: &str) -> Option<Vec<u64>> {
     let position = history.position_of(subscribed, id)?;
     let mut numbers = Vec::new();
-    history.read(subscribed, position, |original| {
+    history.read(Wanted { subscribed, last_until: 0 }, position, |original| {
         let pending = original.pending(&crate::broadcast::mailbox::MemoryInUse::default());
         let text = std::str::from_utf8(pending.as_bytes()).expect("it is UTF-8");
         let number = text["data: ".len()..].lines().next().expect("a line");
@@ -41,7 +52,7 @@ fn a_position_is_known_exactly_where_nothing_is_missing() {
     for newest in 1..200 {
         record(&mut history, newest, kind_of(newest));
         for kinds in [&[0][..], &[1], &[0, 1]] {
-            let subscribed = Subscribed::Types(kinds.into());
+            let subscribed = Subscribed::of_types(kinds);
             for asked in newest.saturating_sub(90)..newest {
                 let missed = asked + 1..=newest;
                 let missed = missed.filter(|&number| kinds.contains(&kind_of(number)));
@@ -56,7 +67,7 @@ fn a_position_is_known_exactly_where_nothing_is_missing() {
             }
         }
     }
-    let all = Subscribed::All;
+    let all = Subscribed::all_types();
     assert_eq!(history.lacks(&all, &entry(200).to_string(), true), Some(Lack::Ahead(entry(200))));
     assert_eq!(history.lacks(&all, "somebody's", true), Some(Lack::Unknown(entry(199))));
 }
@@ -64,10 +75,10 @@ fn a_position_is_known_exactly_where_nothing_is_missing() {
 #[test]
 fn what_is_kept_of_a_type_and_of_all_is_within_its_limits() {
     let of = |limits| History::new(limits, "e".to_owned());
-    let limits = HistoryLimits { events: 1 << 20, bytes: 10_000, all_bytes: 50_000 };
+    let limits = HistoryLimits { events: 1 << 20, bytes: 10_000, all_bytes: 50_000, channels: 10 };
     let mut history = of(limits.clone());
     let memory = |history: &History| {
-        let logs: Vec<usize> = history.logs.iter().map(TypeLog::memory).collect();
+        let logs: Vec<usize> = logs(history).map(TypeLog::memory).collect();
         assert_eq!(history.bytes, logs.iter().sum::<usize>());
         logs
     };
@@ -76,36 +87,36 @@ fn what_is_kept_of_a_type_and_of_all_is_within_its_limits() {
         let lines = format!("data: {}\nid: {}\n", "x".repeat(number % 90), id.as_str());
         let kind = TypeId::try_from(number % 97 * (number % 11) % 30).expect("small");
         let id = Some(&id).filter(|_| number % 3 > 0);
-        history.record(kind, id, lines.as_bytes());
+        history.record(None, kind, id, lines.as_bytes());
         let logs = memory(&history);
         assert!(logs.iter().all(|&log| log <= limits.bytes) && history.bytes <= limits.all_bytes);
     }
     assert!(history.bytes > limits.all_bytes * 9 / 10, "{} bytes", history.bytes);
     let ids = |log: &TypeLog| log.kept.iter().filter(|kept| kept.has_id).count();
-    assert_eq!(history.ids.len(), history.logs.iter().map(ids).sum::<usize>());
+    assert_eq!(history.ids.len(), logs(&history).map(ids).sum::<usize>());
     let oldest = |log: &TypeLog| log.kept.front().map(|kept| kept.sequence);
-    let first = history.logs.iter().filter_map(oldest).min();
-    let at = history.order.first().expect("something is kept").1 as usize;
-    assert_eq!(oldest(&history.logs[at]), first);
+    let first = logs(&history).filter_map(oldest).min();
+    let at = history.common.order.first().expect("something is kept").1;
+    assert_eq!(oldest(history.topics.get(at)), first);
     // An event that takes all of its type's limit is kept, and a larger one is not.
     for (length, kept) in [(limits.bytes, 1), (limits.bytes + 1, 0)] {
         let mut history = of(limits.clone());
-        history.record(0, Some(&EventId::new("own").expect("good")), &vec![b'x'; length - 1]);
-        assert_eq!(history.logs[0].kept.len(), kept);
+        history.record(None, 0, Some(&EventId::new("own").expect("good")), &vec![b'x'; length - 1]);
+        assert_eq!(history.topics.get(0).kept.len(), kept);
     }
-    for at in 0..history.logs.len() {
-        while !history.logs[at].kept.is_empty() {
+    for at in history.topics.ids().collect::<Vec<_>>() {
+        while !history.topics.get(at).kept.is_empty() {
             history.drop_oldest(at);
         }
     }
-    assert_eq!((history.bytes, history.ids.len(), history.order.first()), (0, 0, None));
+    assert_eq!((history.bytes, history.ids.len(), history.common.order.first()), (0, 0, None));
 }
 
 #[test]
 fn a_new_beginning_forgets_and_a_break_is_remembered() {
     let mut history = history(10);
     (1..=5).for_each(|number| record(&mut history, number, 0));
-    let (all, id) = (Subscribed::All, entry(3).to_string());
+    let (all, id) = (Subscribed::all_types(), entry(3).to_string());
     assert_eq!(replayed(&history, &all, &id), Some(vec![4, 5]));
     history.break_at(entry(4));
     assert!(history.is_broken_after(&all, &id));
@@ -120,17 +131,18 @@ fn a_new_beginning_forgets_and_a_break_is_remembered() {
 #[test]
 fn the_oldest_id_is_that_of_the_oldest_entry_or_its_publishers() {
     let mut history = history(3);
-    assert_eq!(history.oldest_id(&Subscribed::All), None);
+    assert_eq!(history.oldest_id(&Subscribed::all_types()), None);
     (1..=9).for_each(|number| record(&mut history, 2 * number, 0));
     record(&mut history, 20, 1);
     history.reach(entry(30));
     for (kinds, oldest) in [(&[0][..], 14), (&[1], 20), (&[0, 1], 14)] {
         let oldest = entry(oldest).to_string();
-        assert_eq!(history.oldest_id(&Subscribed::Types(kinds.into())), Some(oldest));
+        assert_eq!(history.oldest_id(&Subscribed::of_types(kinds)), Some(oldest));
     }
     let id = Some(EventId::new("own").expect("the id is good"));
-    history.record_entry(entry(31), 2, Encoded { id, ..Encoded::raw(b"data: x\nid: own\n") });
-    assert_eq!(history.oldest_id(&Subscribed::Types([2].into())), Some("own".to_owned()));
+    let encoded = Encoded { id, ..Encoded::raw(b"data: x\nid: own\n") };
+    history.record_entry(entry(31), queued(2, encoded));
+    assert_eq!(history.oldest_id(&Subscribed::of_types(&[2])), Some("own".to_owned()));
 }
 
 #[test]
@@ -138,7 +150,7 @@ fn a_place_that_is_not_kept_is_asked_for_once() {
     let mut history = history(3);
     (1..=9).for_each(|number| record(&mut history, 2 * number, 0));
     history.reach(entry(30));
-    let all = Subscribed::All;
+    let all = Subscribed::all_types();
     let lack = |id: EntryId, checked| history.lacks(&all, &id.to_string(), checked);
     for known in [entry(14), entry(14).before(), entry(18), entry(30)] {
         assert_eq!(lack(known, false), lack(known, true), "{known}");
@@ -153,7 +165,7 @@ fn a_place_that_is_not_kept_is_asked_for_once() {
 
 #[test]
 fn what_was_passed_over_may_be_of_types_that_came_later_only() {
-    let (early, late) = (Subscribed::Types([0].into()), Subscribed::Types([1].into()));
+    let (early, late) = (Subscribed::of_types(&[0]), Subscribed::of_types(&[1]));
     let mut history = history(10);
     let lack = |history: &History, of: &Subscribed, after| {
         history.lacks(of, &entry(after).to_string(), true).map(|lack| {
@@ -162,18 +174,18 @@ fn what_was_passed_over_may_be_of_types_that_came_later_only() {
     };
     // One type is registered, and there was no event of it: there is none among these either.
     history.pass_unknown(entry(7), 1);
-    for of in [&early, &Subscribed::All] {
+    for of in [&early, &Subscribed::all_types()] {
         assert_eq!(lack(&history, of, 2), None, "{of:?}");
     }
     assert!(lack(&history, &late, 6).is_some() && lack(&history, &late, 7).is_none());
     // Two are.
     history.pass_unknown(entry(9), 2);
     assert!(lack(&history, &late, 6).is_some() && lack(&history, &late, 7).is_none());
-    assert!(lack(&history, &Subscribed::All, 6).is_some(), "7 may be of the second");
+    assert!(lack(&history, &Subscribed::all_types(), 6).is_some(), "7 may be of the second");
     record(&mut history, 10, 1);
     history.pass_unknown(entry(11), 2);
     assert!(lack(&history, &late, 6).is_some());
-    for of in [&late, &Subscribed::All] {
+    for of in [&late, &Subscribed::all_types()] {
         assert_eq!(replayed(&history, of, &entry(7).to_string()), Some(vec![10]), "{of:?}");
     }
     assert_eq!(lack(&history, &early, 2), None);
@@ -190,7 +202,7 @@ fn of_what_was_passed_over_the_last_is_known_for_each_number_of_types() {
     // Events of a type that was registered after these change nothing for one that was before.
     record(&mut history, 31, 5);
     let lack = |kind: TypeId, after| {
-        history.lacks(&Subscribed::Types([kind].into()), &entry(after).to_string(), true)
+        history.lacks(&Subscribed::of_types(&[kind]), &entry(after).to_string(), true)
     };
     for (kind, passed_over) in [(1, 20), (2, 30), (4, 30), (9, 30)] {
         assert_eq!(lack(kind, passed_over), None, "of type {kind}");
@@ -202,11 +214,11 @@ fn of_what_was_passed_over_the_last_is_known_for_each_number_of_types() {
 
 #[test]
 fn an_entry_that_is_too_large_to_be_kept_is_missing() {
-    let limits = HistoryLimits { events: 10, bytes: 100, all_bytes: 1 << 20 };
+    let limits = HistoryLimits { events: 10, bytes: 100, all_bytes: 1 << 20, channels: 10 };
     let mut history = History::new(limits, String::new());
     history.begin_at(EntryId::ZERO);
     let large = Encoded::raw("x".repeat(200).as_bytes());
-    history.record_entry(entry(5), 0, large);
-    let lack = |after| history.lacks(&Subscribed::All, &entry(after).to_string(), true);
+    history.record_entry(entry(5), queued(0, large));
+    let lack = |after| history.lacks(&Subscribed::all_types(), &entry(after).to_string(), true);
     assert_eq!((lack(4), lack(5)), (Some(Lack::Older(entry(4))), None));
 }

@@ -11,7 +11,7 @@ use crate::{
         log::{Entry, Lack, Question, Step, input::Origin},
         stream::scripted::Scripted,
     },
-    message::{entry_id::EntryId, event_types::Subscribed, frame::Encoded},
+    message::{entry_id::EntryId, frame::Encoded, subscribed::Subscribed},
 };
 
 const MILLIS: u64 = 1_700_000_000_000;
@@ -21,7 +21,8 @@ fn at(number: u64) -> EntryId {
 }
 
 fn event(number: u64, text: &str) -> Entry {
-    let event = Queued { kind: 1, encoded: Encoded::raw(format!("{text}\n").as_bytes()) };
+    let event =
+        Queued { channel: None, kind: 1, encoded: Encoded::raw(format!("{text}\n").as_bytes()) };
     Entry { id: at(number), event }
 }
 
@@ -154,7 +155,7 @@ fn the_log_hears_why_a_client_cannot_be_served_from_here() {
     machine.follow(Step::Unknown { entry: at(5), types: 2 });
     machine.follow(Step::Reach(at(9)));
     machine.flush();
-    let subscribed = Arc::new(Subscribed::Types([1].into()));
+    let subscribed = Arc::new(Subscribed::of_types(&[1]));
     let lack = |id: &str, is_checked| {
         let (answer, answered) = crossbeam_channel::unbounded();
         let (subscribed, last_event_id) = (Arc::clone(&subscribed), id.to_owned());

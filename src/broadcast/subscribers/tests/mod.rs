@@ -1,3 +1,4 @@
+mod closing;
 mod commands;
 mod delivery;
 mod from_log;
@@ -14,7 +15,7 @@ use crossbeam_channel::Receiver;
 use super::*;
 use crate::{
     broadcast::{
-        arrival::{Form, Resume},
+        arrival::{Form, Replay, Resume},
         history::HistoryLimits,
         inbox::queue::{Batch, Queue, Queued},
         local_sink::SharedCounts,
@@ -25,8 +26,10 @@ use crate::{
         },
     },
     message::{
-        event_types::{Subscribed, TypeId},
+        channel::{Channel, ChannelTable},
+        event_types::TypeId,
         frame::{Coding, Encoded},
+        subscribed::Subscribed,
     },
 };
 
@@ -40,6 +43,7 @@ pub(super) struct Machine {
     pub(super) now: Now,
     /// Every second stream comes in chunks.
     pub(super) has_chunks: bool,
+    pub(super) channels: Arc<ChannelTable>,
 }
 
 impl Machine {
@@ -53,6 +57,15 @@ impl Machine {
 
     /// The server's clients, with a history of this many events of each type.
     pub(super) fn keeping(events: usize, change: impl FnOnce(&mut SubscriberLimits)) -> Self {
+        Self::keeping_channels(events, usize::MAX, change)
+    }
+
+    /// The same, with this many channels to which nobody listens.
+    pub(super) fn keeping_channels(
+        events: usize,
+        channels: usize,
+        change: impl FnOnce(&mut SubscriberLimits),
+    ) -> Self {
         let mut limits = SubscriberLimits {
             mailbox_bytes: BUDGET,
             mailboxes_bytes: usize::MAX,
@@ -62,12 +75,13 @@ impl Machine {
         };
         change(&mut limits);
         let registry = Registry::new(10_000);
-        let history = HistoryLimits { events, bytes: usize::MAX, all_bytes: usize::MAX };
+        let (bytes, all_bytes) = (usize::MAX, usize::MAX);
+        let history = HistoryLimits { events, bytes, all_bytes, channels };
         let history = History::new(history, "e".to_owned());
         let subscribers = Subscribers::new(Arc::clone(&registry), limits, history);
         let start = Instant::now();
         let now = Now { instant: start, second: 0 };
-        Self { registry, subscribers, start, now, has_chunks: false }
+        Self { registry, subscribers, start, now, has_chunks: false, channels: Arc::default() }
     }
 
     pub(super) fn stream(
@@ -95,7 +109,17 @@ impl Machine {
         answers: impl IntoIterator<Item = Answer>,
     ) -> Scripted {
         let subscribed =
-            if types.is_empty() { Subscribed::All } else { Subscribed::Types(types.into()) };
+            if types.is_empty() { Subscribed::all_types() } else { Subscribed::of_types(types) };
+        self.arrive_as(subscribed, resume, answers)
+    }
+
+    /// A client that subscribes to this.
+    pub(super) fn arrive_as(
+        &mut self,
+        subscribed: Subscribed,
+        resume: Resume,
+        answers: impl IntoIterator<Item = Answer>,
+    ) -> Scripted {
         let wire = Scripted::new(answers);
         let seat = self.registry.register(Kind::Stream, subscribed, None).expect("room");
         let chunked = self.has_chunks && seat.id.0 % 2 == 1;
@@ -113,16 +137,30 @@ impl Machine {
     }
 
     pub(super) fn local(&mut self, resume: Resume) -> (Receiver<Pending>, Arc<SharedCounts>) {
-        let seat = self.registry.register(Kind::Subscription, Subscribed::All, None).expect("room");
+        let seat = self
+            .registry
+            .register(Kind::Subscription, Subscribed::all_types(), None)
+            .expect("room");
         let (mailbox, counts) = (seat.mailbox.clone(), Arc::<SharedCounts>::default());
         self.admit(seat, Coding::Plain, resume, Via::Local(Arc::clone(&counts)));
         (mailbox, counts)
     }
 
+    pub(super) fn channel(&self, name: &str) -> Channel {
+        self.channels.get(name, usize::MAX).expect("there is room")
+    }
+
     pub(super) fn deliver(&mut self, batch: &[(TypeId, &str)]) {
+        let batch: Vec<_> = batch.iter().map(|&(kind, text)| ("", kind, text)).collect();
+        self.deliver_to(&batch);
+    }
+
+    /// Delivers events to channels; `""` is the common one.
+    pub(super) fn deliver_to(&mut self, batch: &[(&str, TypeId, &str)]) {
         let (mut queue, mut taken) = (Queue::default(), Batch::default());
-        for &(kind, text) in batch {
-            queue.push(&mut Queued { kind, encoded: Encoded::raw(text.as_bytes()) });
+        for &(channel, kind, text) in batch {
+            let channel = (!channel.is_empty()).then(|| self.channel(channel));
+            queue.push(&mut Queued { channel, kind, encoded: Encoded::raw(text.as_bytes()) });
         }
         queue.take(usize::MAX, &mut taken);
         self.subscribers.deliver(&mut taken, batch.len(), self.now);
@@ -399,7 +437,7 @@ fn a_client_that_fails_at_its_first_bytes_is_gone_whatever_it_has_missed() {
 fn without_a_history_nobody_waits_for_it() {
     let mut machine = Machine::with(|_| {});
     machine.deliver(&[(1, "a")]);
-    let replay = Resume { replay: 1, ..Resume::default() };
+    let replay = Resume { replay: Replay::Last(1), ..Resume::default() };
     let id = Resume { last_event_id: Some("own".to_owned()), ..Resume::default() };
     let clients = [replay, id].map(|resume| machine.returning(&[1], resume, []));
     machine.deliver(&[(1, "b")]);
@@ -407,40 +445,4 @@ fn without_a_history_nobody_waits_for_it() {
     for client in &clients {
         assert!(seen(client).ends_with('b'), "{}", seen(client));
     }
-}
-
-#[test]
-fn at_the_end_everybody_gets_what_is_left_and_has_a_moment_to_close() {
-    let mut machine = Machine::new();
-    let done = machine.stream(&[1], []);
-    let behind = machine.stream(&[1], [BLOCK]);
-    let (mailbox, counts) = machine.local(Resume::default());
-    machine.deliver(&[(1, "x")]);
-    machine.subscribers.end_all(machine.now);
-    assert!(done.state().finished && !behind.state().finished);
-    assert_eq!(counts.reason(), Some(Disconnect::Shutdown));
-    assert_eq!(texts(&mailbox), ["hello", "x"], "what was sent can still be taken");
-    machine.pass(Duration::from_millis(1));
-    machine.subscribers.retry_one(machine.now);
-    done.state().closed = true;
-    machine.subscribers.end_all(machine.now);
-    assert!(behind.state().finished);
-    assert_eq!(seen(&behind), "hellox");
-    assert_eq!(machine.registry.counts(), (1, 0), "one has closed, the other has not");
-    machine.pass(closing::LINGER);
-    machine.subscribers.end_all(machine.now);
-    assert!(machine.subscribers.is_empty());
-    assert_eq!(machine.disconnected().shutdown, 3);
-}
-
-#[test]
-fn who_does_not_read_at_the_end_is_cut_off_and_counted() {
-    let mut machine = Machine::new();
-    let _reads = machine.stream(&[1], []);
-    let _stuck = machine.stream(&[1], repeat_n(BLOCK, 100));
-    machine.deliver(&[(1, "x")]);
-    machine.subscribers.end_all(machine.now);
-    assert_eq!(machine.subscribers.cut_all(), 1);
-    assert!(machine.subscribers.is_empty());
-    assert_eq!(machine.registry.counts(), (0, 0));
 }

@@ -1,0 +1,289 @@
+//! What is kept for a client: from where, in which order, and whether something is missing.
+
+use std::{cmp::Reverse, collections::BinaryHeap, hash::BuildHasher};
+
+use super::{
+    Base, Found, History, Kept, Part, Sequence, order::Order, topics::LogId, type_log::TypeLog,
+};
+use crate::{
+    broadcast::stream::ReplayFrom,
+    message::{
+        event_types::Types,
+        subscribed::{Listened, Subscribed},
+    },
+    quoted::is_digits,
+};
+
+/// At most this many events that the client did not ask for are passed over in one piece.
+const PASSED_OVER: usize = 4096;
+
+/// Which events a client wants.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Wanted<'s> {
+    pub(crate) subscribed: &'s Subscribed,
+    /// Of the events up to here only the last one of each log.
+    pub(crate) last_until: Sequence,
+}
+
+/// Events in their order: those of one log, or those of one part of the history.
+enum Source<'h> {
+    Log { id: LogId, log: &'h TypeLog, at: usize },
+    Order { order: &'h Order, at: usize },
+}
+
+impl History {
+    /// The events that have this as their publishers' own id, the earliest first.
+    fn uses(&self, id: &str) -> impl Iterator<Item = (&TypeLog, &Kept)> {
+        let hash = self.hasher.hash_one(id);
+        let uses = self.ids.range((hash, 0, 0)..=(hash, Sequence::MAX, LogId::MAX));
+        uses.filter_map(move |&(_, sequence, log)| {
+            let kept = self.kept(log, sequence)?;
+            (kept.own_id() == Some(id)).then(|| (self.topics.get(log), kept))
+        })
+    }
+
+    /// The first event of what a client subscribes to that has this as its publisher's own id.
+    pub(super) fn first_use(&self, subscribed: &Subscribed, id: &str) -> Option<&Kept> {
+        let mut uses = self.uses(id).filter(|(log, _)| subscribed.includes(log.channel, log.kind));
+        uses.next().map(|(_, kept)| kept)
+    }
+
+    /// The position of a client, by the id of its last event. `None` if the position is unknown: the
+    /// id is of another run, no event of what the client subscribes to ever had it, or that event is
+    /// not kept any more.
+    pub(crate) fn position_of(&self, subscribed: &Subscribed, id: &str) -> Option<Sequence> {
+        if self.known_log().is_some() {
+            return self.entry_position(subscribed, id);
+        }
+        let own = id.strip_prefix(&*self.epoch).and_then(|rest| rest.strip_prefix('-'));
+        match own {
+            Some(digits) if is_digits(digits) => {
+                digits.parse().ok().filter(|&position| position <= self.newest)
+            }
+            _ => self.first_use(subscribed, id).map(|kept| kept.sequence),
+        }
+    }
+
+    /// The position of a client that wants the last `count` events.
+    pub(crate) fn position_before_last(&self, subscribed: &Subscribed, count: usize) -> Sequence {
+        if count == 0 {
+            return self.newest;
+        }
+        let parts = self.parts_of(subscribed).map(|part| part.order.len());
+        let logs = self.topics.named(subscribed).map(|id| self.topics.get(id).kept.len());
+        if parts.chain(logs).sum::<usize>() <= count {
+            return self.position_before_all(subscribed);
+        }
+        let mut sources: Vec<Box<dyn Iterator<Item = Sequence> + '_>> = Vec::new();
+        for part in self.parts_of(subscribed) {
+            let of_type = |&(_, log): &(Sequence, LogId)| {
+                // Only of all channels together the types are not known to be the right ones.
+                subscribed.types.includes(self.topics.get(log).kind)
+            };
+            let events = part.order.backwards().filter(of_type);
+            sources.push(Box::new(events.map(|(sequence, _)| sequence)));
+        }
+        for log in self.topics.named(subscribed) {
+            let kept = self.topics.get(log).kept.iter().rev();
+            sources.push(Box::new(kept.map(|kept| kept.sequence)));
+        }
+        let heads = sources.iter_mut().enumerate();
+        let heads = heads.filter_map(|(number, source)| Some((source.next()?, number)));
+        let mut heads: BinaryHeap<(Sequence, usize)> = heads.collect();
+        let mut left = count;
+        while let Some((sequence, number)) = heads.pop() {
+            if left == 0 {
+                return sequence;
+            }
+            left -= 1;
+            heads.extend(sources[number].next().map(|next| (next, number)));
+        }
+        self.position_before_all(subscribed)
+    }
+
+    /// The position of a client that wants all that is kept, but not before a dropped event: no client
+    /// will miss that.
+    pub(crate) fn position_before_all(&self, subscribed: &Subscribed) -> Sequence {
+        let oldest = self.oldest(subscribed).map_or(self.newest + 1, |(oldest, _)| oldest);
+        self.newest_dropped(subscribed, 0).min(oldest - 1)
+    }
+
+    /// Whether an event after `position` is not kept, of what a client subscribes to, and was dropped
+    /// later than the first `drops` events.
+    pub(crate) fn has_gap(&self, subscribed: &Subscribed, position: Sequence, drops: u64) -> bool {
+        let newest = |part: &Part| part.drops.newest_after(drops);
+        // Only this one has to look at all logs, and mostly need not.
+        let may_have = subscribed.channels != Listened::All
+            || newest(&self.common).max(newest(&self.channels)) > position;
+        may_have && self.newest_dropped(subscribed, drops) > position
+    }
+
+    /// Whether the replay that began like this cannot go on, as the history has dropped what it still
+    /// needs. If only the last event of a log was wanted, a later one may take its place.
+    pub(crate) fn has_lost(&self, subscribed: &Subscribed, from: ReplayFrom) -> bool {
+        let ReplayFrom { position, drops, last_until } = from;
+        if position >= last_until || !self.has_gap(subscribed, position, drops) {
+            return self.has_gap(subscribed, position, drops);
+        }
+        let has_lost =
+            |log: &TypeLog| log.kept.is_empty() && log.last_drop > drops && log.dropped > position;
+        let is_all = subscribed.channels == Listened::All;
+        let is_common = is_all || subscribed.channels.is_common() && subscribed.types == Types::All;
+        let common = self.topics.of_common().filter(|_| is_common);
+        let channels = self.topics.of_channels().filter(|_| is_all);
+        let logs = common.chain(channels).chain(self.topics.named(subscribed));
+        let mut logs = logs.map(|id| self.topics.get(id));
+        let is_forgotten = is_all && self.last_forgotten > drops;
+        self.has_gap(subscribed, last_until, drops)
+            || is_forgotten && self.forgotten.sequence > position
+            || logs.any(|log| subscribed.types.includes(log.kind) && has_lost(log))
+    }
+
+    /// The newest event of what a client subscribes to that is not kept, and was dropped later than
+    /// the first `drops` events; 0 if there is none.
+    fn newest_dropped(&self, subscribed: &Subscribed, drops: u64) -> Sequence {
+        let Subscribed { channels, types } = subscribed;
+        let is_later = |log: &&TypeLog| log.last_drop > drops;
+        if *channels == Listened::All && *types != Types::All {
+            let logs = self.topics.ids().map(|id| self.topics.get(id)).filter(is_later);
+            let of_types = logs.filter(|log| types.includes(log.kind));
+            let newest = of_types.map(|log| log.dropped).max().unwrap_or(0);
+            let is_forgotten = self.last_forgotten > drops;
+            return if is_forgotten { newest.max(self.forgotten.sequence) } else { newest };
+        }
+        let parts = self.parts_of(subscribed).map(|part| part.drops.newest_after(drops));
+        let logs = self.topics.named(subscribed).map(|id| self.topics.get(id)).filter(is_later);
+        let newest = parts.chain(logs.map(|log| log.dropped)).max().unwrap_or(0);
+        // What is not known of the channels was before the replays of today's clients.
+        if drops == 0 { newest.max(self.unknown_up_to(subscribed).sequence) } else { newest }
+    }
+
+    /// Up to where it is not known what there was in the channels that a client names.
+    pub(super) fn unknown_up_to(&self, subscribed: &Subscribed) -> Base {
+        let Subscribed { channels, types } = subscribed;
+        let unknown =
+            channels.named().iter().map(|channel| match self.topics.channel(channel.number()) {
+                None => self.forgotten,
+                Some(known) if known.has_all(types) => Base::default(),
+                Some(known) => known.base,
+            });
+        unknown.reduce(Base::max).unwrap_or_default()
+    }
+
+    /// The oldest event that is kept of what a client subscribes to.
+    fn oldest(&self, subscribed: &Subscribed) -> Option<(Sequence, LogId)> {
+        let of_part = |part: &Part| {
+            let mut next = part.order.next(0);
+            while let Some((at, sequence, log)) = next {
+                if subscribed.types.includes(self.topics.get(log).kind) {
+                    return Some((sequence, log));
+                }
+                next = part.order.next(at + 1);
+            }
+            None
+        };
+        let parts = self.parts_of(subscribed).filter_map(of_part);
+        let logs = self
+            .topics
+            .named(subscribed)
+            .filter_map(|id| self.topics.get(id).kept.front().map(|kept| (kept.sequence, id)));
+        parts.chain(logs).min()
+    }
+
+    /// Its id.
+    pub(crate) fn oldest_id(&self, subscribed: &Subscribed) -> Option<String> {
+        let (sequence, log) = self.oldest(subscribed)?;
+        let oldest = self.kept(log, sequence)?;
+        match oldest.own_id() {
+            Some(id) => Some(id.to_owned()),
+            None => self.entry_of_kept(oldest).or_else(|| self.id_of(oldest.sequence)),
+        }
+    }
+
+    /// Gives `take` the events that a client wants after `position`, in their order, until it returns
+    /// false, or until many were passed over. Returns the position behind them; it is the newest if
+    /// no event follows.
+    pub(crate) fn read(
+        &self,
+        wanted: Wanted<'_>,
+        position: Sequence,
+        mut take: impl FnMut(Found<'_>) -> bool,
+    ) -> Sequence {
+        let Wanted { subscribed, last_until } = wanted;
+        let parts = self
+            .parts_of(subscribed)
+            .map(|Part { order, .. }| Source::Order { order, at: order.begin(position) });
+        let logs = self.topics.named(subscribed).map(|id| {
+            let log = self.topics.get(id);
+            let last = log.begin(last_until).saturating_sub(1);
+            Source::Log { id, log, at: log.begin(position).max(last) }
+        });
+        let mut sources: Vec<Source<'_>> = parts.chain(logs).collect();
+        let heads = sources.iter_mut().enumerate();
+        let heads = heads.filter_map(|(number, source)| {
+            source.head().map(|(sequence, log)| Reverse((sequence, number, log)))
+        });
+        let mut heads: BinaryHeap<Reverse<(Sequence, usize, LogId)>> = heads.collect();
+        let mut passed_over = 0;
+        while let Some(Reverse((sequence, number, log))) = heads.pop() {
+            let kept = sources[number].take(|| self.place_of(log, sequence));
+            heads.extend(
+                sources[number].head().map(|(sequence, log)| Reverse((sequence, number, log))),
+            );
+            let TypeLog { kind, kept: events, .. } = self.topics.get(log);
+            let is_last = events.get(kept + 1).is_none_or(|next| next.sequence > last_until);
+            let is_wanted = (sequence > last_until || is_last) && subscribed.types.includes(*kind);
+            passed_over += usize::from(!is_wanted);
+            let frame = &events[kept].frame;
+            if is_wanted && !take(Found { frame, place: (log, sequence) })
+                || passed_over >= PASSED_OVER
+            {
+                break;
+            }
+        }
+        // Everything before the next event was given out.
+        heads.peek().map_or(self.newest, |Reverse((sequence, ..))| sequence - 1)
+    }
+
+    /// Where an event stands in its log.
+    fn place_of(&self, log: LogId, sequence: Sequence) -> usize {
+        self.topics.get(log).kept.partition_point(|kept| kept.sequence < sequence)
+    }
+
+    /// The parts of which a client gets all logs, or all of its types.
+    fn parts_of(&self, subscribed: &Subscribed) -> impl Iterator<Item = &Part> {
+        let Subscribed { channels, types } = subscribed;
+        let all = *channels == Listened::All;
+        let common = all || channels.is_common() && *types == Types::All;
+        let common = common.then_some(&self.common);
+        common.into_iter().chain(all.then_some(&self.channels))
+    }
+}
+
+impl Source<'_> {
+    /// The next event, and its log.
+    fn head(&mut self) -> Option<(Sequence, LogId)> {
+        match self {
+            Self::Log { id, log, at } => log.kept.get(*at).map(|kept| (kept.sequence, *id)),
+            Self::Order { order, at } => {
+                let (place, sequence, log) = order.next(*at)?;
+                *at = place;
+                Some((sequence, log))
+            }
+        }
+    }
+
+    /// Goes on behind the next event. Returns its place in its log.
+    fn take(&mut self, place: impl FnOnce() -> usize) -> usize {
+        match self {
+            Self::Log { at, .. } => {
+                *at += 1;
+                *at - 1
+            }
+            Self::Order { at, .. } => {
+                *at += 1;
+                place()
+            }
+        }
+    }
+}

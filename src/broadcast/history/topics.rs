@@ -1,0 +1,228 @@
+//! The logs by what they are of: an event type in a channel. And what is known of the channels.
+
+use std::collections::HashMap;
+
+use super::{Sequence, type_log::TypeLog};
+use crate::{
+    broadcast::log::EntryId,
+    message::{
+        channel::{Channel, ChannelId},
+        event_types::{TypeId, Types},
+        subscribed::Subscribed,
+    },
+};
+
+/// A log's number. That of a log that was removed is used again.
+pub(crate) type LogId = u32;
+
+/// Stands for no log.
+const NONE: LogId = LogId::MAX;
+
+#[derive(Debug, Default)]
+pub(super) struct Topics {
+    logs: Vec<TypeLog>,
+    /// The numbers of logs that were removed.
+    free: Vec<LogId>,
+    /// The logs of the common channel, by the type's number.
+    common: Vec<LogId>,
+    channels: HashMap<ChannelId, ChannelLogs>,
+}
+
+/// What is known of a channel. It is forgotten when nobody listens, nothing is kept, and the
+/// history no longer reaches back to when somebody did.
+#[derive(Debug)]
+pub(super) struct ChannelLogs {
+    /// The channel exists, and has its number, at least as long as this.
+    #[expect(dead_code, reason = "it is held, not used")]
+    channel: Channel,
+    /// Sorted by type.
+    logs: Vec<(TypeId, LogId)>,
+    /// Up to here it is not known what there was.
+    pub(super) base: Base,
+    /// The newest event when the last client left.
+    pub(super) last: Sequence,
+    /// How many events are kept.
+    pub(super) kept: u32,
+    pub(super) is_listened: bool,
+    /// It is among the channels that may be forgotten.
+    pub(super) is_idle: bool,
+}
+
+/// Events up to here may have been dropped, and nobody knows any more of which log.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Base {
+    pub(super) sequence: Sequence,
+    pub(super) entry: EntryId,
+}
+
+impl Base {
+    pub(super) fn max(self, other: Self) -> Self {
+        Self { sequence: self.sequence.max(other.sequence), entry: self.entry.max(other.entry) }
+    }
+}
+
+/// About the memory of a channel to which nobody listens, in bytes, beside its logs: its names, its
+/// places in tables of which two thirds are in use.
+pub(super) const CHANNEL: usize = size_of::<(ChannelId, ChannelLogs)>() * 3 / 2 + 160;
+
+impl Topics {
+    pub(super) fn get(&self, log: LogId) -> &TypeLog {
+        &self.logs[log as usize]
+    }
+
+    pub(super) fn get_mut(&mut self, log: LogId) -> &mut TypeLog {
+        &mut self.logs[log as usize]
+    }
+
+    pub(super) fn try_get(&self, log: LogId) -> Option<&TypeLog> {
+        self.logs.get(log as usize)
+    }
+
+    /// All logs.
+    pub(super) fn ids(&self) -> impl Iterator<Item = LogId> {
+        self.of_common().chain(self.of_channels())
+    }
+
+    /// The logs of all channels but the common one.
+    pub(super) fn of_channels(&self) -> impl Iterator<Item = LogId> {
+        let logs = self.channels.values().flat_map(|channel| &channel.logs);
+        logs.map(|&(_, id)| id)
+    }
+
+    /// The logs of the common channel.
+    pub(super) fn of_common(&self) -> impl Iterator<Item = LogId> {
+        self.common.iter().copied().filter(|&id| id != NONE)
+    }
+
+    pub(super) fn channel(&self, number: ChannelId) -> Option<&ChannelLogs> {
+        self.channels.get(&number)
+    }
+
+    pub(super) fn channel_mut(&mut self, number: ChannelId) -> Option<&mut ChannelLogs> {
+        self.channels.get_mut(&number)
+    }
+
+    /// Gets to know a channel; returns whether it was not known before.
+    pub(super) fn know(&mut self, channel: &Channel, base: Base) -> bool {
+        let mut is_new = false;
+        self.channels.entry(channel.number()).or_insert_with(|| {
+            is_new = true;
+            let (channel, logs) = (channel.clone(), Vec::new());
+            let (last, kept, is_listened, is_idle) = (0, 0, false, false);
+            ChannelLogs { channel, logs, base, last, kept, is_listened, is_idle }
+        });
+        is_new
+    }
+
+    /// Forgets a channel. Returns up to where events of its logs were dropped.
+    pub(super) fn forget(&mut self, number: ChannelId) -> Base {
+        let Some(ChannelLogs { logs, mut base, .. }) = self.channels.remove(&number) else {
+            return Base::default();
+        };
+        for (_, id) in logs {
+            let TypeLog { dropped, dropped_entry, .. } =
+                std::mem::take(&mut self.logs[id as usize]);
+            base = base.max(Base { sequence: dropped, entry: dropped_entry });
+            self.free.push(id);
+        }
+        if self.free.len() == self.logs.len() {
+            (self.logs, self.free) = (Vec::new(), Vec::new());
+        }
+        if self.channels.len() < self.channels.capacity() / 8 {
+            self.channels.shrink_to(self.channels.len() * 2);
+        }
+        base
+    }
+
+    /// No entry was dropped that anybody still knows of.
+    #[cfg(any(feature = "outside-log", test))]
+    pub(super) fn forget_entries(&mut self) {
+        self.logs.iter_mut().for_each(|log| log.dropped_entry = EntryId::ZERO);
+        self.channels.values_mut().for_each(|channel| channel.base.entry = EntryId::ZERO);
+    }
+
+    /// Up to where it is not known what there was, in any channel.
+    #[cfg(any(feature = "outside-log", test))]
+    pub(super) fn highest_base(&self) -> Base {
+        let bases = self.channels.values().map(|channel| channel.base);
+        bases.reduce(Base::max).unwrap_or_default()
+    }
+
+    /// Above the number of each type of which there is a log in the common channel.
+    #[cfg(any(feature = "outside-log", test))]
+    pub(super) fn common_types(&self) -> TypeId {
+        TypeId::try_from(self.common.len()).unwrap_or(TypeId::MAX)
+    }
+
+    /// The log of a type in a channel.
+    pub(super) fn find(&self, channel: Option<&Channel>, kind: TypeId) -> Option<LogId> {
+        let Some(channel) = channel else {
+            return self.common.get(kind as usize).copied().filter(|&id| id != NONE);
+        };
+        self.channels.get(&channel.number())?.find(kind)
+    }
+
+    /// Makes the log of a type in a channel; there is none, but the channel is known.
+    pub(super) fn make(&mut self, channel: Option<&Channel>, kind: TypeId) -> LogId {
+        let number = channel.map(Channel::number);
+        let log = TypeLog { kind, channel: number, ..TypeLog::default() };
+        let id = if let Some(id) = self.free.pop() {
+            self.logs[id as usize] = log;
+            id
+        } else {
+            self.logs.push(log);
+            LogId::try_from(self.logs.len() - 1).unwrap_or(NONE)
+        };
+        if let Some(number) = number {
+            if let Some(ChannelLogs { logs, .. }) = self.channels.get_mut(&number) {
+                // Most channels have few types.
+                logs.reserve_exact(1 + logs.len() / 2);
+                logs.insert(logs.partition_point(|&(known, _)| known < kind), (kind, id));
+            }
+        } else {
+            let at = kind as usize;
+            if self.common.len() <= at {
+                self.common.resize(at + 1, NONE);
+            }
+            self.common[at] = id;
+        }
+        id
+    }
+
+    /// The logs that a subscription names: those of its types in its channels. It has none if it is
+    /// of all channels, and none in the common channel if it is of all types.
+    pub(super) fn named<'t>(
+        &'t self,
+        subscribed: &'t Subscribed,
+    ) -> impl Iterator<Item = LogId> + 't {
+        let Subscribed { channels, types } = subscribed;
+        let kinds = if channels.is_common() { types.named() } else { &[] };
+        let common = kinds.iter().filter_map(|&kind| self.find(None, kind));
+        let known = channels.named().iter().filter_map(|it| self.channels.get(&it.number()));
+        common.chain(known.flat_map(move |channel| channel.of(types)))
+    }
+}
+
+impl ChannelLogs {
+    /// Whether it may be forgotten.
+    pub(super) fn may_go(&self) -> bool {
+        self.kept == 0 && !self.is_listened
+    }
+
+    fn find(&self, kind: TypeId) -> Option<LogId> {
+        let at = self.logs.binary_search_by_key(&kind, |&(kind, _)| kind).ok()?;
+        Some(self.logs[at].1)
+    }
+
+    /// The logs of these types.
+    fn of<'t>(&'t self, types: &'t Types) -> impl Iterator<Item = LogId> + 't {
+        let named = types.named().iter().filter_map(|&kind| self.find(kind));
+        let all = if *types == Types::All { &self.logs[..] } else { &[] };
+        named.chain(all.iter().map(|&(_, id)| id))
+    }
+
+    /// Whether there is a log of each of these types, so that what was dropped is known of each.
+    pub(super) fn has_all(&self, types: &Types) -> bool {
+        *types != Types::All && types.named().iter().all(|&kind| self.find(kind).is_some())
+    }
+}

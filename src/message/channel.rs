@@ -1,0 +1,224 @@
+//! Channels: for whom a message is. They are not registered: the first message or listener makes
+//! one, and the last user of its handle ends it.
+
+use std::{
+    collections::HashMap,
+    fmt,
+    hash::{Hash, Hasher},
+    sync::{
+        Arc, Weak,
+        atomic::{AtomicUsize, Ordering::Relaxed},
+    },
+};
+
+use parking_lot::Mutex;
+
+use super::MessageError;
+
+/// A channel's number. That of a channel that has ended is used again. The common channel, which
+/// always exists, has none.
+pub(crate) type ChannelId = u32;
+
+/// Stands for all channels.
+pub(crate) const ALL: &str = "*";
+
+/// A channel's name has at most this many bytes.
+pub(crate) const MAX_BYTES: usize = 256;
+
+/// Checks a channel's name: 1 to 256 bytes without control characters, and not `*`, which stands
+/// for all channels.
+pub(crate) fn check(name: &str) -> Result<(), MessageError> {
+    let is_good = (1..=MAX_BYTES).contains(&name.len())
+        && name != ALL
+        && !name.chars().any(|character| character.is_control() || is_separator(character));
+    if is_good { Ok(()) } else { Err(MessageError::Channel) }
+}
+
+/// Line and paragraph separator: some programs take them for line breaks.
+fn is_separator(character: char) -> bool {
+    matches!(character, '\u{2028}' | '\u{2029}')
+}
+
+/// A handle of a channel. The channel exists for as long as there is one.
+#[derive(Clone)]
+pub(crate) struct Channel(Arc<Entry>);
+
+struct Entry {
+    number: ChannelId,
+    name: Arc<str>,
+    /// The clients that listen to it by its name.
+    listeners: AtomicUsize,
+    table: Arc<ChannelTable>,
+}
+
+impl Channel {
+    pub(crate) fn number(&self) -> ChannelId {
+        self.0.number
+    }
+
+    pub(crate) fn name(&self) -> &str {
+        &self.0.name
+    }
+
+    pub(crate) fn listeners(&self) -> &AtomicUsize {
+        &self.0.listeners
+    }
+}
+
+impl PartialEq for Channel {
+    fn eq(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
+}
+
+impl Eq for Channel {}
+
+impl Hash for Channel {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.0.number.hash(state);
+    }
+}
+
+impl fmt::Debug for Channel {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:?}", self.name())
+    }
+}
+
+impl Drop for Entry {
+    fn drop(&mut self) {
+        self.table.end(self);
+    }
+}
+
+/// The channels that exist.
+#[derive(Debug, Default)]
+pub(crate) struct ChannelTable {
+    /// Guards the names. While it is held nothing else is locked, and no handle is dropped.
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    by_name: HashMap<Arc<str>, Weak<Entry>>,
+    /// The numbers of channels that have ended.
+    free: Vec<ChannelId>,
+    /// The highest number that was ever used.
+    highest: ChannelId,
+}
+
+impl fmt::Debug for State {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("State").field("channels", &self.by_name.len()).finish_non_exhaustive()
+    }
+}
+
+/// There are as many channels as there may be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct TooMany {
+    pub(crate) limit: usize,
+}
+
+impl ChannelTable {
+    /// The channel of this name, made if there is none and there may be another. The name is good.
+    pub(crate) fn get(self: &Arc<Self>, name: &str, limit: usize) -> Result<Channel, TooMany> {
+        let mut state = self.state.lock();
+        let known = state.by_name.get(name);
+        if let Some(entry) = known.and_then(Weak::upgrade) {
+            return Ok(Channel(entry));
+        }
+        // If it is known, it is about to end, and another takes its place.
+        if known.is_none() && state.by_name.len() >= limit {
+            return Err(TooMany { limit });
+        }
+        let number = state.free.pop().unwrap_or_else(|| {
+            state.highest += 1;
+            state.highest
+        });
+        let (name, table): (Arc<str>, _) = (Arc::from(name), Arc::clone(self));
+        let listeners = AtomicUsize::new(0);
+        let entry = Arc::new(Entry { number, name: Arc::clone(&name), listeners, table });
+        state.by_name.insert(name, Arc::downgrade(&entry));
+        Ok(Channel(entry))
+    }
+
+    /// How many clients listen to a channel by its name.
+    pub(crate) fn listeners(&self, name: &str) -> usize {
+        let state = self.state.lock();
+        // An entry that is about to end has none. Its handle must not be the last one here.
+        let entry = state.by_name.get(name).and_then(Weak::upgrade);
+        drop(state);
+        entry.map_or(0, |entry| entry.listeners.load(Relaxed))
+    }
+
+    /// How many channels there are.
+    pub(crate) fn len(&self) -> usize {
+        self.state.lock().by_name.len()
+    }
+
+    fn end(&self, entry: &Entry) {
+        let mut state = self.state.lock();
+        let State { by_name, free, highest } = &mut *state;
+        // Another of the same name may have taken its place meanwhile.
+        if by_name.get(&entry.name).is_some_and(|it| std::ptr::eq(it.as_ptr(), entry)) {
+            by_name.remove(&entry.name);
+        }
+        free.push(entry.number);
+        if by_name.is_empty() && free.len() == *highest as usize {
+            *state = State::default();
+        } else if by_name.len() < by_name.capacity() / 8 {
+            by_name.shrink_to(by_name.len() * 2);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_channel_exists_while_somebody_uses_it() {
+        let channels = Arc::<ChannelTable>::default();
+        let get = |name| channels.get(name, 2);
+        let (one, other) = (get("one").expect("room"), get("other").expect("room"));
+        assert_eq!(get("one").as_ref(), Ok(&one));
+        assert_eq!((one.number(), other.number()), (1, 2));
+        assert_eq!(get("third"), Err(TooMany { limit: 2 }));
+        drop(one);
+        let third = get("third").expect("room again");
+        assert_eq!((third.number(), third.name()), (1, "third"));
+        assert_eq!(channels.len(), 2);
+        drop((other, third));
+        let state = channels.state.lock();
+        assert_eq!((state.by_name.capacity(), state.free.capacity(), state.highest), (0, 0, 0));
+    }
+
+    #[test]
+    fn a_name_is_a_line_that_can_be_read() {
+        for good in ["a", "user/17", "Zürich 8001", "**", &"x".repeat(256)] {
+            assert_eq!(check(good), Ok(()), "{good:?}");
+        }
+        for bad in ["", "*", "a\nb", "a\rb", "a\0", "\u{85}", "a\u{2028}b", &"x".repeat(257)] {
+            assert_eq!(check(bad), Err(MessageError::Channel), "{bad:?}");
+        }
+    }
+
+    /// Many threads get and drop the same names.
+    #[test]
+    fn handles_of_one_name_at_one_time_are_of_one_channel() {
+        let channels = Arc::<ChannelTable>::default();
+        std::thread::scope(|scope| {
+            for _ in 0..4 {
+                scope.spawn(|| {
+                    for round in 0..10_000 {
+                        let name = ["a", "b", "c"][round % 3];
+                        let one = channels.get(name, 8).expect("room");
+                        let same = channels.get(name, 8).expect("room");
+                        assert_eq!((&one, one.name()), (&same, name));
+                    }
+                });
+            }
+        });
+        assert_eq!(channels.len(), 0);
+    }
+}
