@@ -85,7 +85,12 @@ fn deliver_to_clients_events(bencher: Bencher<'_, '_>, (clients, events): (usize
     let (mut queue, mut batch) = (Queue::default(), Batch::default());
     bencher.counter(ItemsCount::new(clients * events)).bench_local(|| {
         for _ in 0..events {
-            queue.push(&mut Queued { channel: None, kind: 0, encoded: encoded.clone() });
+            queue.push(&mut Queued {
+                channel: None,
+                kind: 0,
+                generation: 0,
+                encoded: encoded.clone(),
+            });
         }
         queue.take(usize::MAX, &mut batch);
         subscribers.deliver(&mut batch, events, now);
@@ -150,7 +155,7 @@ impl Shared {
             HistoryLimits { events: 1024, bytes: 1 << 20, all_bytes: 64 << 20, channels: 1000 };
         let history = History::new(history, EPOCH.to_owned());
         let registry = Registry::new(usize::MAX);
-        let subscribers = Subscribers::new(Arc::clone(&registry), limits, history);
+        let subscribers = Subscribers::new(Arc::clone(&registry), Arc::default(), limits, history);
         Self { registry, subscribers, queue: Queue::default(), batch: Batch::default() }
     }
 
@@ -167,7 +172,12 @@ impl Shared {
     /// What the broadcaster does for one event.
     fn round(&mut self, kind: u32, encoded: &Encoded, now: Now) {
         assert!(!self.subscribers.is_overloaded(now));
-        self.queue.push(&mut Queued { channel: None, kind, encoded: encoded.clone() });
+        self.queue.push(&mut Queued {
+            channel: None,
+            kind,
+            generation: 0,
+            encoded: encoded.clone(),
+        });
         self.queue.take(usize::MAX, &mut self.batch);
         self.subscribers.deliver(&mut self.batch, 1, now);
         while self.subscribers.drop_one() {}

@@ -108,7 +108,8 @@ impl Broadcaster {
         let Options { history, subscribers, presence, .. } = &shared.options;
         let registry = Arc::clone(&shared.registry);
         let history = History::new(history.clone(), epoch());
-        let mut subscribers = Subscribers::new(Arc::clone(&registry), subscribers.clone(), history);
+        let (clients, types) = (Arc::clone(&registry), Arc::clone(&shared.types));
+        let mut subscribers = Subscribers::new(clients, types, subscribers.clone(), history);
         if has_hooks {
             subscribers.tell(Arc::clone(&shared.hook_queue));
         }

@@ -17,7 +17,11 @@ use crate::{
         client::ClientId, mailbox::Pending, per_address::AddressSlot, subscription_sets::Key,
     },
     error::SubscribeError,
-    message::{channels::Attached, event_types::Counts, subscribed::Subscribed},
+    message::{
+        channels::Attached,
+        event_types::{Counts, TypeId},
+        subscribed::Subscribed,
+    },
 };
 
 /// The key of a client that is not in the broadcaster's table.
@@ -151,11 +155,10 @@ impl Registry {
         Some(mailbox)
     }
 
-    pub(crate) fn remove(&self, id: ClientId) {
+    /// Removes a client. Returns what it had of its address's limit.
+    pub(crate) fn remove(&self, id: ClientId) -> Option<AddressSlot> {
         let mut clients = self.clients.lock();
-        let Some(client) = clients.map.remove(&id) else {
-            return;
-        };
+        let client = clients.map.remove(&id)?;
         if client.kind == Kind::Stream {
             clients.streams -= 1;
         }
@@ -175,7 +178,12 @@ impl Registry {
             clients.subscribed.shrink_to(twice);
         }
         drop(clients);
-        drop(client.address_slot);
+        client.address_slot.map(|slot| *slot)
+    }
+
+    /// Whether a client listens to a type by its name.
+    pub(crate) fn listens(&self, kind: TypeId) -> bool {
+        self.clients.lock().counts.of(kind) > 0
     }
 
     /// Refuses clients from now on.
@@ -236,6 +244,11 @@ pub(crate) struct Seat {
 }
 
 impl Seat {
+    /// Removes the client. Returns what it had of its address's limit.
+    pub(crate) fn give_up(mut self) -> Option<AddressSlot> {
+        self.registry.take().and_then(|registry| registry.remove(self.id))
+    }
+
     /// Leaves the client registered. The caller must remove it later.
     pub(crate) fn take(mut self) -> (ClientId, Arc<Subscribed>, Receiver<Pending>) {
         self.registry = None;

@@ -29,8 +29,12 @@ use crate::{
     },
     error::{PublishAllError, PublishError, SubscribeError, TryPublishError},
     message::{
-        Message, MessageError, channel::ChannelTable, channels::Channels, event_types::EventTypes,
-        frame, subscribed::Subscribed,
+        Message, MessageError, canonical,
+        channel::ChannelTable,
+        channels::Channels,
+        event_types::{EventTypes, RegisterError},
+        frame,
+        subscribed::Subscribed,
     },
     socket::Socket,
 };
@@ -62,11 +66,13 @@ impl Shared {
     pub(crate) fn new(options: Options) -> Self {
         // One batch must not exceed a client's budget before publishers can be made to wait.
         let batch_bytes = MAX_BATCH_BYTES.min(options.subscribers.mailbox_bytes / 2);
+        let types = Arc::<EventTypes>::default();
+        let generation = types.generation().clone();
         Self {
-            types: Arc::default(),
+            types,
             channels: Arc::default(),
             registry: Registry::new(options.max_streams),
-            inbox: Arc::new(Inbox::new(options.queue.clone(), batch_bytes)),
+            inbox: Arc::new(Inbox::new(options.queue.clone(), batch_bytes, generation)),
             hook_queue: Arc::default(),
             stats: Arc::default(),
             made: Instant::now(),
@@ -89,7 +95,19 @@ impl Shared {
             self.inbox.accepts()?;
             return log.append(slice::from_ref(message)).map_err(|refused| refused.error);
         }
-        self.inbox.publish(event)
+        self.enqueue(event, message)
+    }
+
+    /// Adds an event to the queue; waits for room. If a type is unregistered meanwhile, looks
+    /// whether it is this one.
+    fn enqueue(&self, mut event: Queued, message: &Message) -> Result<(), PublishError> {
+        loop {
+            match self.inbox.publish(event) {
+                Ok(()) => return Ok(()),
+                Err(Refused::Never(error)) => return Err(error),
+                Err(Refused::Stale | Refused::Full) => event = self.event(message)?,
+            }
+        }
     }
 
     pub(crate) fn publish_all(&self, messages: &[Message]) -> Result<(), PublishAllError> {
@@ -103,18 +121,22 @@ impl Shared {
                 PublishAllError { unknown, ..refuse(index, index, error) }
             });
         }
-        for (at, event) in events.into_iter().enumerate() {
-            self.inbox.publish(event).map_err(|error| refuse(at, at, error))?;
+        for (at, (event, message)) in events.into_iter().zip(messages).enumerate() {
+            self.enqueue(event, message).map_err(|error| refuse(at, at, error))?;
         }
         Ok(())
     }
 
     pub(crate) fn try_publish(&self, message: Message) -> Result<(), TryPublishError> {
-        let event = self.event(&message).map_err(TryPublishError::Refused)?;
-        self.try_enqueue(event, &message).map_err(|refused| match refused {
-            Refused::Full => TryPublishError::Full(message),
-            Refused::Never(error) => TryPublishError::Refused(error),
-        })
+        loop {
+            let event = self.event(&message).map_err(TryPublishError::Refused)?;
+            match self.try_enqueue(event, &message) {
+                Ok(()) => return Ok(()),
+                Err(Refused::Stale) => {}
+                Err(Refused::Full) => return Err(TryPublishError::Full(message)),
+                Err(Refused::Never(error)) => return Err(TryPublishError::Refused(error)),
+            }
+        }
     }
 
     fn try_enqueue(&self, event: Queued, message: &Message) -> Result<(), Refused> {
@@ -149,6 +171,23 @@ impl Shared {
         self.inbox.command(Command::Disconnect(client)).map_err(|_| UnknownClient(client))
     }
 
+    pub(crate) fn register_types(&self, names: &[&str]) -> Result<(), RegisterError> {
+        self.types.register(names, |kind| self.registry.listens(kind))
+    }
+
+    pub(crate) fn unregister(&self, name: &str) -> bool {
+        let presence = self.options.presence.as_deref().map(canonical);
+        if presence == Some(canonical(name)) {
+            return false;
+        }
+        let Some((kind, types)) = self.types.unregister(name) else { return false };
+        // Before a server runs, and when it has ended, there is nothing to let go of.
+        if self.inbox.command(Command::Unregister(kind, types)).is_err() {
+            self.types.free(kind, self.registry.listens(kind));
+        }
+        true
+    }
+
     /// Registers a client. Dropping the seat removes it again.
     pub(crate) fn register<'n>(
         &self,
@@ -157,15 +196,24 @@ impl Shared {
         channels: &Channels,
         address_slot: Option<AddressSlot>,
     ) -> Result<Seat, SubscribeError> {
-        let types = self.types.subscribe(names)?;
-        if matches!(self.inbox.accepts(), Err(PublishError::NotRunning)) {
-            return Err(SubscribeError::NotRunning);
+        let names: Vec<&str> = names.into_iter().collect();
+        let mut address_slot = address_slot;
+        loop {
+            let generation = self.types.generation().get();
+            let types = self.types.subscribe(names.iter().copied())?;
+            if matches!(self.inbox.accepts(), Err(PublishError::NotRunning)) {
+                return Err(SubscribeError::NotRunning);
+            }
+            let listened = channels.listened(&self.channels, self.options.max_channels)?;
+            let subscribed = Subscribed { channels: listened, types };
+            let mut seat = self.registry.register(kind, subscribed, address_slot.take())?;
+            // From here on nobody else gets its numbers. Before, somebody may have got one.
+            if generation == self.types.generation().get() {
+                seat.attached = channels.attached().clone();
+                return Ok(seat);
+            }
+            address_slot = seat.give_up();
         }
-        let listened = channels.listened(&self.channels, self.options.max_channels)?;
-        let subscribed = Subscribed { channels: listened, types };
-        let mut seat = self.registry.register(kind, subscribed, address_slot)?;
-        seat.attached = channels.attached().clone();
-        Ok(seat)
     }
 
     /// Whether a client can be [admitted](Self::admit) without waiting.

@@ -2,10 +2,13 @@
 
 use std::{
     cmp::Reverse,
-    collections::{BTreeMap, BinaryHeap, HashMap},
+    collections::{BTreeMap, BinaryHeap, HashMap, VecDeque},
     error::Error,
     fmt,
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering::SeqCst},
+    },
 };
 
 use parking_lot::RwLock;
@@ -15,7 +18,7 @@ use crate::{
     message::{GENERAL, canonical, frame, is_one_line},
 };
 
-/// An event type's number: the order in which it was registered.
+/// An event type's number. That of a type that was unregistered is used again.
 pub(crate) type TypeId = u32;
 
 /// Subscribes to every type, also to those registered later.
@@ -99,6 +102,11 @@ impl Counts {
         types.named().iter().for_each(|kind| *self.by_number.entry(*kind).or_default() += 1);
     }
 
+    /// How many listen to a type by its name.
+    pub(crate) fn of(&self, kind: TypeId) -> usize {
+        self.by_number.get(&kind).copied().unwrap_or_default()
+    }
+
     pub(crate) fn remove(&mut self, types: &Types) {
         self.all -= usize::from(*types == Types::All);
         for kind in types.named() {
@@ -117,17 +125,39 @@ impl Counts {
 pub(crate) struct EventTypes {
     /// Guards the names only; nothing else is called while it is held.
     names: RwLock<Names>,
+    generation: Generation,
 }
 
 #[derive(Debug, Default)]
 struct Names {
     numbers: BTreeMap<Arc<str>, TypeId>,
+    /// The last name of each number.
     by_number: Vec<Arc<str>>,
+    /// The numbers of which the broadcaster has nothing any more.
+    free: VecDeque<TypeId>,
 }
 
+/// How often types were unregistered. A number that was looked up before must not be used after it.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Generation(Arc<AtomicUsize>);
+
+impl Generation {
+    pub(crate) fn get(&self) -> usize {
+        self.0.load(SeqCst)
+    }
+}
+
+/// At most this many free numbers are looked at for one that nobody listens to.
+const LOOKED_AT: usize = 16;
+
 impl EventTypes {
-    /// Registers all of these names; if one is refused, none.
-    pub(crate) fn register(&self, names: &[&str]) -> Result<(), RegisterError> {
+    /// Registers all of these names; if one is refused, none. `is_listened` tells whether a client
+    /// that is still there has named the type that had this number before.
+    pub(crate) fn register(
+        &self,
+        names: &[&str],
+        is_listened: impl Fn(TypeId) -> bool,
+    ) -> Result<(), RegisterError> {
         for name in names {
             if !is_one_line(name) {
                 return Err(RegisterError::LineBreak((*name).to_owned()));
@@ -136,16 +166,51 @@ impl EventTypes {
                 return Err(RegisterError::Reserved((*name).to_owned()));
             }
         }
-        let Names { numbers, by_number } = &mut *self.names.write();
+        let Names { numbers, by_number, free } = &mut *self.names.write();
         for name in names {
             let name = canonical(name);
             if !numbers.contains_key(name) {
-                let (next, name) = (number_after(by_number), Arc::from(name));
-                by_number.push(Arc::clone(&name));
-                numbers.insert(name, next);
+                let looked_at = free.iter().take(LOOKED_AT);
+                let unused = looked_at.copied().position(|kind| !is_listened(kind));
+                let unused = unused.and_then(|at| free.swap_remove_front(at));
+                let name: Arc<str> = Arc::from(name);
+                let kind = unused.unwrap_or_else(|| {
+                    by_number.push(Arc::clone(&name));
+                    number_after(by_number) - 1
+                });
+                by_number[kind as usize] = Arc::clone(&name);
+                numbers.insert(name, kind);
             }
         }
         Ok(())
+    }
+
+    /// Unregisters a name. Returns its number, and how many numbers were ever used.
+    pub(crate) fn unregister(&self, name: &str) -> Option<(TypeId, TypeId)> {
+        let mut names = self.names.write();
+        let kind = names.numbers.remove(canonical(name))?;
+        // While the lock is held: whoever finds a number from now on finds another generation.
+        self.generation.0.fetch_add(1, SeqCst);
+        Some((kind, number_after(&names.by_number)))
+    }
+
+    /// Lets another type have this number, of which the broadcaster has nothing any more.
+    pub(crate) fn free(&self, kind: TypeId, is_listened: bool) {
+        let mut names = self.names.write();
+        if !is_listened {
+            names.by_number[kind as usize] = Arc::default();
+        }
+        names.free.push_back(kind);
+    }
+
+    /// Whether the number is that of a registered type.
+    pub(crate) fn has(&self, kind: TypeId) -> bool {
+        let names = self.names.read();
+        names.by_number.get(kind as usize).and_then(|name| names.numbers.get(name)) == Some(&kind)
+    }
+
+    pub(crate) fn generation(&self) -> &Generation {
+        &self.generation
     }
 
     pub(crate) fn find(&self, name: &str) -> Option<TypeId> {
@@ -209,7 +274,7 @@ impl EventTypes {
         let count = |(name, kind): (&Arc<str>, &TypeId)| {
             (name.to_string(), by_number.get(kind).copied().unwrap_or_default())
         };
-        let mut by_name: Vec<(String, usize)> = if names.by_number.len() <= most {
+        let mut by_name: Vec<(String, usize)> = if names.numbers.len() <= most {
             names.numbers.iter().map(count).collect()
         } else {
             let mut busiest = BinaryHeap::new();
@@ -258,14 +323,14 @@ mod tests {
         let types = EventTypes::default();
         for bad in ["*", "stream-gap", "stream-open", "open", "error"] {
             let refused = Err(RegisterError::Reserved(bad.to_owned()));
-            assert_eq!(types.register(&["a", bad]), refused);
+            assert_eq!(types.register(&["a", bad], |_| false), refused);
         }
         for bad in ["a\nb", "a\rb", "a\0b"] {
             let refused = Err(RegisterError::LineBreak(bad.to_owned()));
-            assert_eq!(types.register(&["a", bad]), refused);
+            assert_eq!(types.register(&["a", bad], |_| false), refused);
         }
         assert_eq!(types.find("a"), None);
-        assert_eq!(types.register(&["a", "", "a"]), Ok(()));
+        assert_eq!(types.register(&["a", "", "a"], |_| false), Ok(()));
         assert_eq!(types.find(""), types.find("message"));
         assert!(types.find("a").is_some() && types.find("").is_some());
     }
@@ -274,7 +339,9 @@ mod tests {
     fn of_many_types_those_with_the_most_clients_are_counted() {
         let types = EventTypes::default();
         let names: Vec<String> = (0..100).map(|number| format!("t{number}")).collect();
-        types.register(&names.iter().map(|name| &**name).collect::<Vec<_>>()).expect("good names");
+        types
+            .register(&names.iter().map(|name| &**name).collect::<Vec<_>>(), |_| false)
+            .expect("good names");
         let set = |kinds: &[TypeId]| Types::Named(kinds.into());
         let mut counts = Counts::default();
         for kinds in [&[7, 9][..], &[7, 9], &[9, 12], &[50], &[51], &[60]] {
@@ -291,12 +358,33 @@ mod tests {
     #[test]
     fn a_subscription_is_a_set() {
         let types = EventTypes::default();
-        types.register(&["", "a", "b"]).expect("the names are good");
+        types.register(&["", "a", "b"], |_| false).expect("the names are good");
         let set = |names: &[&str]| types.subscribe(names.iter().copied());
         assert_eq!(set(&["a", "b", "a"]), set(&["b", "a"]));
         assert_eq!(set(&[]), set(&["message"]));
         assert_eq!(set(&["a", "*"]), Ok(Types::All));
         let unknown = Err(SubscribeError::EventNotRegistered("c".to_owned()));
         assert_eq!(set(&["*", "c"]), unknown);
+    }
+
+    #[test]
+    fn a_number_is_used_again_when_nobody_has_it_any_more() {
+        let types = EventTypes::default();
+        let register = |name, listened: &[TypeId]| {
+            types.register(&[name], |kind| listened.contains(&kind)).expect("a good name");
+            types.find(name).expect("it was registered")
+        };
+        assert_eq!((register("a", &[]), register("b", &[])), (0, 1));
+        assert_eq!((types.unregister("a"), types.unregister("a")), (Some((0, 2)), None));
+        assert_eq!((types.find("a"), types.has(0), types.has(1)), (None, false, true));
+        assert_eq!(register("c", &[]), 2, "the broadcaster may still have events of the first");
+        types.free(0, true);
+        assert_eq!(register("d", &[0]), 3, "somebody still listens to the first");
+        assert_eq!(types.names_of(&Types::Named([0].into())), ["a"]);
+        assert_eq!(register("a", &[]), 0);
+        assert_eq!(
+            (types.names(), types.generation().get()),
+            (["a", "b", "c", "d"].map(str::to_owned).to_vec(), 1)
+        );
     }
 }

@@ -118,7 +118,7 @@ impl Server {
     /// # Ok::<(), RegisterError>(())
     /// ```
     pub fn register_event(&self, name: &str) -> Result<(), RegisterError> {
-        self.shared.types.register(&[name])
+        self.shared.register_types(&[name])
     }
 
     /// Registers several event types; if one of them is refused, none.
@@ -139,7 +139,30 @@ impl Server {
     {
         let names: Vec<I::Item> = names.into_iter().collect();
         let names: Vec<&str> = names.iter().map(AsRef::as_ref).collect();
-        self.shared.types.register(&names)
+        self.shared.register_types(&names)
+    }
+
+    /// Unregisters an event type: it can be neither published nor listened to any more, and what is
+    /// kept of it goes. Clients that listen to nothing else are disconnected within about a second
+    /// ([`Disconnect::ClosedByServer`](crate::Disconnect::ClosedByServer)). What was published
+    /// before is still delivered to clients that are not behind. False: there is no such type, or it
+    /// is the one of [`presence`](Builder::presence), which stays.
+    ///
+    /// If the name is registered again it is a new type. A client that comes back with an id from
+    /// before is told of a gap.
+    ///
+    /// ```
+    /// # use websse::{Message, PublishError, Server};
+    /// let server = Server::new();
+    /// server.register_events(["news", "election"])?;
+    /// server.run()?;
+    /// assert!(server.unregister_event("election"));
+    /// let refused = server.publish(Message::new("too late").event("election"));
+    /// assert_eq!(refused, Err(PublishError::EventNotRegistered("election".into())));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn unregister_event(&self, name: &str) -> bool {
+        self.shared.unregister(name)
     }
 
     /// Whether an event type is registered.
@@ -169,7 +192,7 @@ impl Server {
     pub fn run(&self) -> Result<(), RunError> {
         let shared = &self.shared;
         if let Some(presence) = &shared.options.presence {
-            shared.types.register(&[presence]).map_err(RunError::Presence)?;
+            shared.register_types(&[presence]).map_err(RunError::Presence)?;
         }
         let mut thread = self.thread.lock();
         let spawned = shared.inbox.start(|| {

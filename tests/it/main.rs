@@ -7,7 +7,7 @@
 //! | `deadlines`, `default_times`, `dead_peers` | every wait on a client ends |
 //! | `resume` | clients that come back |
 //! | `embedding`, `embedding_http`, `subscriptions` | the library inside a program |
-//! | `channels` | for whom an event is |
+//! | `channels`, `unregistering` | for whom an event is; types that go |
 //! | `batch`, `hooks`, `one_client` | the same: many messages, hooks, messages to one client |
 //! | `access`, `pages` | who may listen and publish |
 //! | `figures` | metrics, statistics, health |
@@ -52,4 +52,5 @@ mod resume;
 mod round_trip;
 mod service;
 mod subscriptions;
+mod unregistering;
 mod wire;

@@ -15,6 +15,7 @@ mod order;
 mod read;
 mod topics;
 mod type_log;
+mod unregistered;
 
 use std::{
     collections::{BTreeSet, VecDeque},
@@ -27,6 +28,7 @@ use self::{
     order::{Drops, Order},
     topics::{Base, CHANNEL, LogId, Topics},
     type_log::{LOG, slots},
+    unregistered::Unregistered,
 };
 use crate::{
     broadcast::{
@@ -108,6 +110,7 @@ pub(crate) struct History {
     forgotten: Base,
     /// How many events had been dropped when a channel was last forgotten.
     last_forgotten: u64,
+    unregistered: Unregistered,
     /// Which events have their publishers' own ids, of each id the earliest use first. Two types may
     /// number their events alike.
     ids: BTreeSet<IdUse>,
@@ -133,6 +136,7 @@ impl History {
             unlistened: 0,
             forgotten: Base::default(),
             last_forgotten: 0,
+            unregistered: Unregistered::default(),
             ids: BTreeSet::new(),
             hasher: RandomState::new(),
             buffer: Vec::new(),

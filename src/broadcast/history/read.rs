@@ -149,13 +149,18 @@ impl History {
             let of_types = logs.filter(|log| types.includes(log.kind));
             let newest = of_types.map(|log| log.dropped).max().unwrap_or(0);
             let is_forgotten = self.last_forgotten > drops;
-            return if is_forgotten { newest.max(self.forgotten.sequence) } else { newest };
+            let newest = if is_forgotten { newest.max(self.forgotten.sequence) } else { newest };
+            return if drops > 0 { newest } else { newest.max(self.unregistered.base_of(types)) };
         }
         let parts = self.parts_of(subscribed).map(|part| part.drops.newest_after(drops));
         let logs = self.topics.named(subscribed).map(|id| self.topics.get(id)).filter(is_later);
         let newest = parts.chain(logs.map(|log| log.dropped)).max().unwrap_or(0);
-        // What is not known of the channels was before the replays of today's clients.
-        if drops == 0 { newest.max(self.unknown_up_to(subscribed).sequence) } else { newest }
+        // What is not known was before the replays of today's clients.
+        if drops > 0 {
+            return newest;
+        }
+        let unregistered = self.unregistered.base_of(types);
+        newest.max(self.unknown_up_to(subscribed).sequence).max(unregistered)
     }
 
     /// Up to where it is not known what there was in the channels that a client names.

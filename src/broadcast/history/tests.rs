@@ -403,3 +403,41 @@ fn of_each_log_the_last_event_is_read_and_then_all_that_follow() {
     assert_eq!(read(&of(&a), until, 2), [5]);
     assert_eq!(read(&Subscribed::all_types(), history.newest(), 0), [6]);
 }
+
+#[test]
+fn what_is_kept_of_a_type_that_was_unregistered_goes_in_small_pieces() {
+    let (_table, [a, ..]) = channels();
+    let mut history = history(MUCH, MUCH, MUCH);
+    for _ in 0..100 {
+        for (channel, kind) in [(None, 0), (None, 1), (Some(&a), 0), (Some(&a), 1)] {
+            history.record(channel, kind, None, b"data: x\n");
+        }
+    }
+    let (before, memory) = (history.newest(), history.bytes);
+    history.unregister(1, 2);
+    assert!(history.has_unregistered());
+    let mut pieces = 0;
+    let mut done = Vec::new();
+    let kept = |history: &History| history.common.order.len() + history.channels.order.len();
+    let mut left = kept(&history);
+    while history.clear_some(|kind| done.push(kind)) {
+        let now = kept(&history);
+        assert!(left - now <= 64, "{} at once", left - now);
+        left = now;
+        pieces += 1;
+    }
+    assert_eq!((done, history.has_unregistered()), (vec![1], false));
+    assert!(pieces > 3 && history.bytes < memory * 2 / 3, "{pieces}, {}", history.bytes);
+    let all = Subscribed { channels: Listened::All, types: Types::All };
+    assert_eq!(read(&history, &all, 0).len(), 200);
+    // It is told to those that missed some of it, and not to others.
+    assert!(history.has_gap(&all, before - 1, 0) && !history.has_gap(&types(&[0]), 0, 0));
+    // A type that has its number now may have its name too.
+    assert!(
+        history.has_gap(&types(&[1]), before - 1, 0) && !history.has_gap(&types(&[1]), before, 0)
+    );
+    assert!(history.has_gap(&types(&[2]), before - 1, 0), "so may one that came later");
+    history.record(None, 1, None, b"data: x\n");
+    assert!(history.has_gap(&types(&[1]), before - 1, 0));
+    assert_eq!(read(&history, &types(&[1]), before).len(), 1);
+}

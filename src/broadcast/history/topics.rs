@@ -123,10 +123,7 @@ impl Topics {
             let TypeLog { dropped, dropped_entry, .. } =
                 std::mem::take(&mut self.logs[id as usize]);
             base = base.max(Base { sequence: dropped, entry: dropped_entry });
-            self.free.push(id);
-        }
-        if self.free.len() == self.logs.len() {
-            (self.logs, self.free) = (Vec::new(), Vec::new());
+            self.free(id);
         }
         if self.channels.len() < self.channels.capacity() / 8 {
             self.channels.shrink_to(self.channels.len() * 2);
@@ -152,6 +149,36 @@ impl Topics {
     #[cfg(any(feature = "outside-log", test))]
     pub(super) fn common_types(&self) -> TypeId {
         TypeId::try_from(self.common.len()).unwrap_or(TypeId::MAX)
+    }
+
+    /// Whether a number is that of a log, and not free.
+    pub(super) fn is_in_use(&self, id: LogId) -> bool {
+        let TypeLog { kind, channel, .. } = self.get(id);
+        let known = match channel {
+            None => self.common.get(*kind as usize).copied(),
+            Some(channel) => self.channels.get(channel).and_then(|channel| channel.find(*kind)),
+        };
+        known == Some(id)
+    }
+
+    /// Removes a log of which nothing is kept. What its channel had is not known any more.
+    pub(super) fn remove(&mut self, id: LogId) {
+        let TypeLog { kind, channel, dropped, dropped_entry, .. } =
+            std::mem::take(&mut self.logs[id as usize]);
+        if let Some(channel) = channel.and_then(|number| self.channels.get_mut(&number)) {
+            channel.logs.retain(|&(_, log)| log != id);
+            channel.base = channel.base.max(Base { sequence: dropped, entry: dropped_entry });
+        } else if let Some(log) = self.common.get_mut(kind as usize) {
+            *log = NONE;
+        }
+        self.free(id);
+    }
+
+    fn free(&mut self, id: LogId) {
+        self.free.push(id);
+        if self.free.len() == self.logs.len() {
+            (self.logs, self.free, self.common) = (Vec::new(), Vec::new(), Vec::new());
+        }
     }
 
     /// The log of a type in a channel.

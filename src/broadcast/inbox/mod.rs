@@ -24,6 +24,7 @@ use crate::{
         subscribers::Command,
     },
     error::{PublishError, SubscribeError},
+    message::event_types::Generation,
     socket::Socket,
 };
 
@@ -45,6 +46,8 @@ pub(crate) struct Inbox {
     limits: QueueLimits,
     /// The broadcaster takes at most this many bytes at once.
     pub(super) batch_bytes: usize,
+    /// Of the event types, as they are now.
+    generation: Generation,
     /// Never held across a socket call or code of the embedding program.
     state: Mutex<State>,
     /// The broadcaster waits here for something to do.
@@ -90,6 +93,8 @@ enum Phase {
 pub(crate) enum Refused {
     /// There is no room now.
     Full,
+    /// A type was unregistered since the number of the event's type was found: find it again.
+    Stale,
     Never(PublishError),
 }
 
@@ -129,7 +134,7 @@ impl Taken {
 }
 
 impl Inbox {
-    pub(crate) fn new(limits: QueueLimits, batch_bytes: usize) -> Self {
+    pub(crate) fn new(limits: QueueLimits, batch_bytes: usize, generation: Generation) -> Self {
         let state = State {
             phase: Phase::New,
             queue: Queue::default(),
@@ -144,7 +149,7 @@ impl Inbox {
             rounds: 0,
         };
         let (work, room) = (Condvar::new(), Condvar::new());
-        Self { limits, batch_bytes, state: Mutex::new(state), work, room }
+        Self { limits, batch_bytes, generation, state: Mutex::new(state), work, room }
     }
 
     /// Starts the broadcaster; `None` if it was started before.
@@ -165,9 +170,9 @@ impl Inbox {
     }
 
     /// Adds an event to the queue; waits for room.
-    pub(crate) fn publish(&self, event: Queued) -> Result<(), PublishError> {
-        self.push(self.wait_for_room(event.encoded.len())?, event);
-        Ok(())
+    pub(crate) fn publish(&self, event: Queued) -> Result<(), Refused> {
+        let state = self.wait_for_room(event.encoded.len()).map_err(Refused::Never)?;
+        self.push(state, event)
     }
 
     /// Adds an event to the queue if there is room.
@@ -177,15 +182,20 @@ impl Inbox {
         if !self.has_room(&state, event.encoded.len()) {
             return Err(Refused::Full);
         }
-        self.push(state, event);
-        Ok(())
+        self.push(state, event)
     }
 
-    fn push(&self, mut state: MutexGuard<'_, State>, mut event: Queued) {
+    /// What unregisters a type first counts the generation, and then takes the same lock for its
+    /// command. So no event of the type is queued behind that command.
+    fn push(&self, mut state: MutexGuard<'_, State>, mut event: Queued) -> Result<(), Refused> {
+        if event.generation != self.generation.get() {
+            return Err(Refused::Stale);
+        }
         state.accepted += 1;
         state.queue.push(&mut event);
         drop(state);
         self.work.notify_one();
+        Ok(())
     }
 
     /// Adds a command behind the events so far; waits for room as they do.

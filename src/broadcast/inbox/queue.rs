@@ -29,6 +29,8 @@ pub(crate) struct Queued {
     /// `None` is the common channel.
     pub(crate) channel: Option<Channel>,
     pub(crate) kind: TypeId,
+    /// Of the types, before the number was found.
+    pub(crate) generation: usize,
     pub(crate) encoded: Encoded,
 }
 
@@ -42,14 +44,14 @@ impl Queued {
         limit: usize,
     ) -> Result<Self, PublishError> {
         message.check()?;
-        let name = message.event_type();
+        let (name, generation) = (message.event_type(), types.generation().get());
         let kind =
             types.find(name).ok_or_else(|| PublishError::EventNotRegistered(name.to_owned()))?;
         let encoded = Encoded::new(message, limit)?;
         // The last one, as it may make the channel.
         let channel =
             message.channel_name().map(|name| channels.get(name, max_channels)).transpose()?;
-        Ok(Self { channel, kind, encoded })
+        Ok(Self { channel, kind, generation, encoded })
     }
 }
 
@@ -105,7 +107,7 @@ impl Queue {
     /// Copies a small event. Its publisher frees the original, when no thread waits for that.
     pub(crate) fn push(&mut self, event: &mut Queued) {
         self.bytes += event.encoded.len();
-        let Queued { channel, kind, encoded: Encoded { lines, id } } = event;
+        let Queued { channel, kind, encoded: Encoded { lines, id }, .. } = event;
         let lines = if lines.len() > SMALL {
             Lines::Large(std::mem::take(lines))
         } else {
@@ -205,7 +207,7 @@ mod tests {
         let mut out = 0;
         for number in 0..1000 {
             let encoded = Encoded::raw(text(number).as_bytes());
-            queue.push(&mut Queued { channel: None, kind: 0, encoded });
+            queue.push(&mut Queued { channel: None, kind: 0, generation: 0, encoded });
             if number % 3 == 0 {
                 queue.take(40, &mut batch);
                 while let Some((head, lines)) = batch.pop() {
@@ -221,7 +223,7 @@ mod tests {
 
     fn push(queue: &mut Queue, lines: usize) {
         let encoded = Encoded::raw(&vec![b'x'; lines]);
-        queue.push(&mut Queued { channel: None, kind: 0, encoded });
+        queue.push(&mut Queued { channel: None, kind: 0, generation: 0, encoded });
     }
 
     #[test]

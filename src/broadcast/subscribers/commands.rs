@@ -3,15 +3,17 @@
 use super::{Sink, Subscribers};
 use crate::{
     broadcast::{client::ClientId, clock::Now, stats::Disconnect, subscription_sets::Key},
-    message::frame::Frame,
+    message::{event_types::TypeId, frame::Frame},
     socket::Wire,
 };
 
-/// What the program wants done for one client, in the order of publishing.
+/// What the program wants done, in the order of publishing: mostly for one client.
 #[derive(Debug)]
 pub(crate) enum Command {
     Send(ClientId, Frame),
     Disconnect(ClientId),
+    /// A type was unregistered. When it was, so many numbers of types had been used.
+    Unregister(TypeId, TypeId),
 }
 
 impl Command {
@@ -19,13 +21,13 @@ impl Command {
     pub(crate) fn bytes(&self) -> usize {
         match self {
             Self::Send(_, frame) => frame.len(),
-            Self::Disconnect(_) => 0,
+            Self::Disconnect(_) | Self::Unregister(..) => 0,
         }
     }
 }
 
 impl<W: Wire> Subscribers<W> {
-    /// Executes a command, unless the client has left.
+    /// Executes a command, unless its client has left.
     pub(crate) fn execute(&mut self, command: Command, now: Now) {
         match command {
             Command::Send(client, frame) => {
@@ -38,6 +40,7 @@ impl<W: Wire> Subscribers<W> {
                     self.disconnect(key, now);
                 }
             }
+            Command::Unregister(kind, types) => self.history.unregister(kind, types),
         }
     }
 
@@ -57,7 +60,7 @@ impl<W: Wire> Subscribers<W> {
     }
 
     /// Ends a client's stream. The client does not get what its socket has not taken by now.
-    fn disconnect(&mut self, key: Key, now: Now) {
+    pub(super) fn disconnect(&mut self, key: Key, now: Now) {
         if let Some(subscriber) = &mut self.table[key as usize]
             && let Sink::Stream(stream) = &mut subscriber.sink
         {

@@ -36,7 +36,10 @@ use crate::{
         stream::{Progress, Stream},
         subscription_sets::{Event, Key, SetId, SubscriptionSets},
     },
-    message::frame::{Frame, HEARTBEAT},
+    message::{
+        event_types::{EventTypes, Types},
+        frame::{Frame, HEARTBEAT},
+    },
     socket::Wire,
 };
 
@@ -140,6 +143,7 @@ impl<W: Wire> Sink<W> {
 #[derive(Debug)]
 pub(crate) struct Subscribers<W> {
     registry: Arc<Registry>,
+    types: Arc<EventTypes>,
     limits: SubscriberLimits,
     memory: MemoryInUse,
     history: History,
@@ -188,9 +192,15 @@ struct Scratch {
 }
 
 impl<W: Wire> Subscribers<W> {
-    pub(crate) fn new(registry: Arc<Registry>, limits: SubscriberLimits, history: History) -> Self {
+    pub(crate) fn new(
+        registry: Arc<Registry>,
+        types: Arc<EventTypes>,
+        limits: SubscriberLimits,
+        history: History,
+    ) -> Self {
         Self {
             registry,
+            types,
             limits,
             history,
             memory: MemoryInUse::default(),
@@ -272,12 +282,25 @@ impl<W: Wire> Subscribers<W> {
     /// is none.
     pub(crate) fn drop_one(&mut self) -> bool {
         let history = &mut self.history;
-        self.closing.pop().is_some() || self.sets.drop_one(|channel| history.leave(channel))
+        self.closing.pop().is_some()
+            || self.sets.drop_one(|channel| history.leave(channel))
+            || self.clear_some()
+    }
+
+    /// Drops some of what is kept of types that were unregistered; false if there is none.
+    fn clear_some(&mut self) -> bool {
+        // Where several nodes share a log, a number tells what may have been passed over.
+        let is_alone = self.history.log.is_none();
+        self.history.clear_some(|kind| {
+            if is_alone {
+                self.types.free(kind, self.registry.listens(kind));
+            }
+        })
     }
 
     /// Whether clients that have left are still to be dropped.
     pub(crate) fn has_closing(&self) -> bool {
-        !self.closing.is_empty() || self.sets.has_emptied()
+        !self.closing.is_empty() || self.sets.has_emptied() || self.history.has_unregistered()
     }
 
     /// When the next stream that is behind is due.
@@ -324,6 +347,14 @@ impl<W: Wire> Subscribers<W> {
         let key = Key::try_from(at).unwrap_or(Key::MAX);
         if subscriber.sink.is_too_far_behind(self.limits.mailbox_bytes, false, now) {
             return self.remove(key, Disconnect::Behind);
+        }
+        if self.types.generation().get() > 0
+            && let Some(Types::Named(types)) =
+                self.sets.subscribed(subscriber.set).map(|it| &it.types)
+            && !types.iter().any(|&kind| self.types.has(kind))
+        {
+            // All of its types were unregistered.
+            return self.disconnect(key, now);
         }
         let mut heartbeat = self.limits.heartbeat;
         let silence = match &mut subscriber.sink {

@@ -70,7 +70,7 @@ impl History {
 
     /// Gives an entry a sequence number, and keeps it.
     pub(crate) fn record_entry(&mut self, entry: EntryId, event: Queued) -> Frame {
-        let Queued { channel, kind, encoded: Encoded { lines, id } } = event;
+        let Queued { channel, kind, encoded: Encoded { lines, id }, .. } = event;
         self.newest += 1;
         let millis = entry.millis_text();
         let place = id.is_none().then_some((&*millis, entry.number));

@@ -22,7 +22,7 @@ fn history(events: usize) -> History {
 }
 
 fn queued(kind: TypeId, encoded: Encoded) -> Queued {
-    Queued { channel: None, kind, encoded }
+    Queued { channel: None, kind, generation: 0, encoded }
 }
 
 fn record(history: &mut History, number: u64, kind: TypeId) {

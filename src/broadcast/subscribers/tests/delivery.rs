@@ -24,7 +24,12 @@ fn of_a_batch_as_many_events_are_delivered_as_are_asked_for() {
     let client = machine.stream(&[1], []);
     let (mut queue, mut batch) = (Queue::default(), Batch::default());
     for text in ["a", "b", "c"] {
-        queue.push(&mut Queued { channel: None, kind: 1, encoded: Encoded::raw(text.as_bytes()) });
+        queue.push(&mut Queued {
+            channel: None,
+            kind: 1,
+            generation: 0,
+            encoded: Encoded::raw(text.as_bytes()),
+        });
     }
     queue.take(usize::MAX, &mut batch);
     for (count, expected) in [(0, "hello"), (2, "helloab"), (0, "helloab"), (5, "helloabc")] {

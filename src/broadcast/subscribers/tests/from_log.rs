@@ -21,8 +21,12 @@ fn at(number: u64) -> EntryId {
 }
 
 fn event(number: u64, text: &str) -> Entry {
-    let event =
-        Queued { channel: None, kind: 1, encoded: Encoded::raw(format!("{text}\n").as_bytes()) };
+    let event = Queued {
+        channel: None,
+        kind: 1,
+        generation: 0,
+        encoded: Encoded::raw(format!("{text}\n").as_bytes()),
+    };
     Entry { id: at(number), event }
 }
 

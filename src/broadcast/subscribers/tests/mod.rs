@@ -78,7 +78,7 @@ impl Machine {
         let (bytes, all_bytes) = (usize::MAX, usize::MAX);
         let history = HistoryLimits { events, bytes, all_bytes, channels };
         let history = History::new(history, "e".to_owned());
-        let subscribers = Subscribers::new(Arc::clone(&registry), limits, history);
+        let subscribers = Subscribers::new(Arc::clone(&registry), Arc::default(), limits, history);
         let start = Instant::now();
         let now = Now { instant: start, second: 0 };
         Self { registry, subscribers, start, now, has_chunks: false, channels: Arc::default() }
@@ -160,7 +160,12 @@ impl Machine {
         let (mut queue, mut taken) = (Queue::default(), Batch::default());
         for &(channel, kind, text) in batch {
             let channel = (!channel.is_empty()).then(|| self.channel(channel));
-            queue.push(&mut Queued { channel, kind, encoded: Encoded::raw(text.as_bytes()) });
+            queue.push(&mut Queued {
+                channel,
+                kind,
+                generation: 0,
+                encoded: Encoded::raw(text.as_bytes()),
+            });
         }
         queue.take(usize::MAX, &mut taken);
         self.subscribers.deliver(&mut taken, batch.len(), self.now);

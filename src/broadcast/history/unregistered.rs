@@ -1,0 +1,83 @@
+//! Event types that were unregistered: what is kept of them goes, in small pieces.
+
+use std::collections::HashSet;
+
+use super::{History, LogId, Sequence};
+use crate::message::event_types::{TypeId, Types};
+
+/// At most this many logs are looked at, or events dropped, in one piece.
+const CLEARED: usize = 64;
+
+/// Which types were unregistered.
+#[derive(Debug, Default)]
+pub(super) struct Unregistered {
+    /// What is kept of these goes next.
+    waiting: Vec<TypeId>,
+    /// What is kept of these goes now, in one walk through all logs.
+    leaving: HashSet<TypeId>,
+    /// The log at which the walk goes on.
+    at: LogId,
+    /// Types from this number on were registered after the first was unregistered. Each may have
+    /// had the name of one that was.
+    late_from: Option<TypeId>,
+    /// So may types whose number was used before.
+    used: HashSet<TypeId>,
+    /// The newest event when the last one was unregistered.
+    base: Sequence,
+}
+
+impl Unregistered {
+    /// Up to where events of these types may have been lost with a type of the same name.
+    pub(super) fn base_of(&self, types: &Types) -> Sequence {
+        let Some(late_from) = self.late_from else { return 0 };
+        let is_late = |kind: &TypeId| *kind >= late_from || self.used.contains(kind);
+        if types.named().iter().any(is_late) { self.base } else { 0 }
+    }
+}
+
+impl History {
+    /// A type was unregistered when this many numbers of types had been used. No event of it follows.
+    pub(crate) fn unregister(&mut self, kind: TypeId, types: TypeId) {
+        let unregistered = &mut self.unregistered;
+        unregistered.waiting.push(kind);
+        unregistered.late_from.get_or_insert(types);
+        unregistered.used.insert(kind);
+        unregistered.base = self.newest;
+    }
+
+    /// Whether something may still be kept of types that were unregistered.
+    pub(crate) fn has_unregistered(&self) -> bool {
+        let Unregistered { waiting, leaving, .. } = &self.unregistered;
+        !waiting.is_empty() || !leaving.is_empty()
+    }
+
+    /// Drops some of what is kept of types that were unregistered. Gives `done` those of which
+    /// nothing is kept any more. False if there are none.
+    pub(crate) fn clear_some(&mut self, done: impl FnMut(TypeId)) -> bool {
+        if !self.has_unregistered() {
+            return false;
+        }
+        let Unregistered { waiting, leaving, at, .. } = &mut self.unregistered;
+        if leaving.is_empty() {
+            leaving.extend(waiting.drain(..));
+            (*waiting, *at) = (Vec::new(), 0);
+        }
+        for _ in 0..CLEARED {
+            let at = self.unregistered.at;
+            let Some(log) = self.topics.try_get(at) else {
+                std::mem::take(&mut self.unregistered.leaving).into_iter().for_each(done);
+                break;
+            };
+            let leaves = self.unregistered.leaving.contains(&log.kind);
+            if leaves && !log.kept.is_empty() {
+                self.drop_oldest(at);
+                continue;
+            }
+            if leaves && self.topics.is_in_use(at) {
+                self.topics.remove(at);
+            }
+            self.unregistered.at += 1;
+        }
+        true
+    }
+}
