@@ -197,8 +197,9 @@ impl EventTypes {
     /// Lets another type have this number, of which the broadcaster has nothing any more.
     pub(crate) fn free(&self, kind: TypeId, is_listened: bool) {
         let mut names = self.names.write();
-        if !is_listened {
-            names.by_number[kind as usize] = Arc::default();
+        // Clients that are still there are told of by its name.
+        if !is_listened && let Some(name) = names.by_number.get_mut(kind as usize) {
+            *name = Arc::default();
         }
         names.free.push_back(kind);
     }

@@ -100,7 +100,8 @@ pub(crate) struct History {
     bytes: usize,
     common: Part,
     channels: Part,
-    /// How many events were dropped so far.
+    /// One more than the events that were dropped so far. So a replay never begins at 0, which stands
+    /// for all drops.
     drops: u64,
     /// Channels that may be forgotten; those that were left first come first.
     idle: VecDeque<ChannelId>,
@@ -108,7 +109,7 @@ pub(crate) struct History {
     unlistened: usize,
     /// Of channels that are not known any more.
     forgotten: Base,
-    /// How many events had been dropped when a channel was last forgotten.
+    /// The number of the last drop when a channel was last forgotten.
     last_forgotten: u64,
     unregistered: Unregistered,
     /// Which events have their publishers' own ids, of each id the earliest use first. Two types may
@@ -131,7 +132,7 @@ impl History {
             bytes: 0,
             common: Part::default(),
             channels: Part::default(),
-            drops: 0,
+            drops: 1,
             idle: VecDeque::new(),
             unlistened: 0,
             forgotten: Base::default(),
@@ -398,7 +399,7 @@ impl History {
         }
     }
 
-    /// How many events were dropped so far.
+    /// The number of the last drop so far; at least 1.
     pub(crate) fn drops(&self) -> u64 {
         self.drops
     }

@@ -109,7 +109,7 @@ impl History {
     }
 
     /// Whether an event after `position` is not kept, of what a client subscribes to, and was dropped
-    /// later than the first `drops` events.
+    /// behind the drop of this number; 0 stands for all that was ever dropped.
     pub(crate) fn has_gap(&self, subscribed: &Subscribed, position: Sequence, drops: u64) -> bool {
         let newest = |part: &Part| part.drops.newest_after(drops);
         // Only this one has to look at all logs, and mostly need not.
@@ -135,12 +135,13 @@ impl History {
         let mut logs = logs.map(|id| self.topics.get(id));
         let is_forgotten = is_all && self.last_forgotten > drops;
         self.has_gap(subscribed, last_until, drops)
+            || self.unregistered.base_of(&subscribed.types, drops) > position
             || is_forgotten && self.forgotten.sequence > position
             || logs.any(|log| subscribed.types.includes(log.kind) && has_lost(log))
     }
 
-    /// The newest event of what a client subscribes to that is not kept, and was dropped later than
-    /// the first `drops` events; 0 if there is none.
+    /// The newest event of what a client subscribes to that is not kept, and was dropped behind the
+    /// drop of this number; 0 if there is none.
     fn newest_dropped(&self, subscribed: &Subscribed, drops: u64) -> Sequence {
         let Subscribed { channels, types } = subscribed;
         let is_later = |log: &&TypeLog| log.last_drop > drops;
@@ -150,17 +151,14 @@ impl History {
             let newest = of_types.map(|log| log.dropped).max().unwrap_or(0);
             let is_forgotten = self.last_forgotten > drops;
             let newest = if is_forgotten { newest.max(self.forgotten.sequence) } else { newest };
-            return if drops > 0 { newest } else { newest.max(self.unregistered.base_of(types)) };
+            return newest.max(self.unregistered.base_of(types, drops));
         }
         let parts = self.parts_of(subscribed).map(|part| part.drops.newest_after(drops));
         let logs = self.topics.named(subscribed).map(|id| self.topics.get(id)).filter(is_later);
         let newest = parts.chain(logs.map(|log| log.dropped)).max().unwrap_or(0);
-        // What is not known was before the replays of today's clients.
-        if drops > 0 {
-            return newest;
-        }
-        let unregistered = self.unregistered.base_of(types);
-        newest.max(self.unknown_up_to(subscribed).sequence).max(unregistered)
+        let newest = newest.max(self.unregistered.base_of(types, drops));
+        // What is not known of channels was before the replays of today's clients.
+        if drops == 0 { newest.max(self.unknown_up_to(subscribed).sequence) } else { newest }
     }
 
     /// Up to where it is not known what there was in the channels that a client names.

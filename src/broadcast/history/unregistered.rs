@@ -24,14 +24,22 @@ pub(super) struct Unregistered {
     used: HashSet<TypeId>,
     /// The newest event when the last one was unregistered.
     base: Sequence,
+    /// The number of the last drop of an event of theirs.
+    last_drop: u64,
 }
 
 impl Unregistered {
-    /// Up to where events of these types may have been lost with a type of the same name.
-    pub(super) fn base_of(&self, types: &Types) -> Sequence {
-        let Some(late_from) = self.late_from else { return 0 };
+    /// Up to where events of these types, or of a type of the same name, may have been lost by
+    /// a drop behind this one.
+    pub(super) fn base_of(&self, types: &Types, drops: u64) -> Sequence {
+        let Some(late_from) = self.late_from.filter(|_| drops == 0 || self.last_drop > drops)
+        else {
+            return 0;
+        };
         let is_late = |kind: &TypeId| *kind >= late_from || self.used.contains(kind);
-        if types.named().iter().any(is_late) { self.base } else { 0 }
+        // What all logs had before is known without this.
+        let is_any = *types == Types::All && drops > 0;
+        if is_any || types.named().iter().any(is_late) { self.base } else { 0 }
     }
 }
 
@@ -71,6 +79,7 @@ impl History {
             let leaves = self.unregistered.leaving.contains(&log.kind);
             if leaves && !log.kept.is_empty() {
                 self.drop_oldest(at);
+                self.unregistered.last_drop = self.drops;
                 continue;
             }
             if leaves && self.topics.is_in_use(at) {

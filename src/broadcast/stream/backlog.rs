@@ -38,7 +38,7 @@ pub(super) struct Behind {
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct ReplayFrom {
     pub(crate) position: Sequence,
-    /// How many events the history had dropped when the replay began.
+    /// The number of the history's last drop when the replay began.
     pub(crate) drops: u64,
     /// Of the events up to here only the last one of each log is sent.
     pub(crate) last_until: Sequence,

@@ -45,6 +45,8 @@ enum Step {
     Pass(u64),
     Retry(usize),
     Sweep,
+    /// A type is unregistered. Another one with its number, and perhaps its name, comes at once.
+    Unregister(TypeId),
 }
 
 /// A channel, by its place in the list, and a type.
@@ -100,6 +102,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
         2 => (0..100_u64).prop_map(Step::Pass),
         3 => (1..5_usize).prop_map(Step::Retry),
         1 => Just(Step::Sweep),
+        1 => (0..TYPES).prop_map(Step::Unregister),
     ];
     prop::collection::vec(step, 1..60)
 }
@@ -184,6 +187,8 @@ struct Model {
     /// Channels may be forgotten although the history reaches back to their last clients.
     is_short: bool,
     events: Vec<(Topic, String)>,
+    /// How many events there were when a type was last unregistered.
+    unregistered: [Option<usize>; TYPES as usize],
     clients: Vec<Client>,
 }
 
@@ -212,6 +217,9 @@ impl Model {
     /// channels, only the machine knows.
     fn is_kept(&self, at: usize, machine: &Machine) -> bool {
         let topic = self.events[at].0;
+        if self.unregistered[topic.1 as usize].is_some_and(|events| at < events) {
+            return false;
+        }
         if self.is_short && topic.0 > 0 {
             return machine.subscribers.history.has(at as u64 + 1);
         }
@@ -221,7 +229,11 @@ impl Model {
     /// Whether it may not be known any more what a client with this position has missed in channels.
     fn may_be_forgotten(&self, position: usize, machine: &Machine) -> bool {
         let kept = |at: &usize| self.events[*at].0.0 > 0 && self.is_kept(*at, machine);
-        self.is_short || (0..self.events.len()).find(kept).is_none_or(|oldest| position < oldest)
+        let last = self.unregistered.iter().flatten().max();
+        let is_unregistered = last.is_some_and(|last| position < *last);
+        self.is_short
+            || is_unregistered
+            || (0..self.events.len()).find(kept).is_none_or(|oldest| position < oldest)
     }
 
     fn come(
@@ -291,7 +303,11 @@ impl Model {
             [Take(usize::MAX)].into_iter().chain(answers),
         );
         let begin = client.wire.received();
-        if client.may_doubt() && self.may_be_forgotten(position, machine) {
+        // What it missed before may have been of a type with the name of one of its types.
+        let last = self.unregistered.iter().flatten().max();
+        let is_late = |kind: &TypeId| self.unregistered[*kind as usize].is_some();
+        let is_late = client.types.iter().any(is_late) && last.is_some_and(|last| position < *last);
+        if is_late || client.may_doubt() && self.may_be_forgotten(position, machine) {
             // It may be told of a gap where it has missed nothing, but not the other way round.
             missed |= resume.last_event_id.is_some() && begin.contains("event: stream-gap\n");
             let (id, _) = begin["hello\nid: e-".len()..].split_once('\n').expect("a line");
@@ -313,6 +329,12 @@ impl Model {
             client.expected.push_str(&self.events[at].1);
         }
         self.clients.push(client);
+    }
+
+    fn unregister(&mut self, kind: TypeId, machine: &mut Machine) {
+        machine.subscribers.execute(Command::Unregister(kind, TYPES), machine.now);
+        while machine.subscribers.drop_one() {}
+        self.unregistered[kind as usize] = Some(self.events.len());
     }
 
     /// The client of this number, with its id, unless it has gone.
@@ -386,7 +408,10 @@ impl Model {
                 connected += 1;
                 assert!(client.has_all_of(&received), "{received:?}, not {:?}", client.expected);
             } else {
-                let overtaken = client.replays && client.came < self.events.len();
+                let last = self.unregistered.iter().flatten().max();
+                let overtaken = client.replays
+                    && (client.came < self.events.len()
+                        || last.is_some_and(|at| *at >= client.came));
                 let left = client.wire.state().closed;
                 let has_all = client.takes_all && !client.replays;
                 assert!(
@@ -445,6 +470,7 @@ proptest! {
                 Step::Retry(times) => (0..times).for_each(|_| {
                     machine.subscribers.retry_one(machine.now);
                 }),
+                Step::Unregister(kind) => model.unregister(kind, &mut machine),
                 Step::Sweep => {
                     machine.sweep();
                     while machine.subscribers.drop_one() {}
