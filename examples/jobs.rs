@@ -1,5 +1,5 @@
 //! A job runner for many users: each page shows the jobs of its own user, and what is said to all.
-//! A page that is opened later, or again, shows how far the last ones are.
+//! A page that is opened later shows how far the last ones are.
 //!
 //! `cargo run --example jobs`, then open <http://127.0.0.1:8086/?user=ann> in one tab, and
 //! <http://127.0.0.1:8086/?user=bob> in another. In a real program the user is that of the session.
@@ -8,10 +8,7 @@
 
 use std::{
     error::Error,
-    sync::{
-        atomic::{AtomicUsize, Ordering::Relaxed},
-        mpsc::{Receiver, Sender, channel},
-    },
+    sync::mpsc::{Receiver, channel},
     thread::{self, sleep},
     time::Duration,
 };
@@ -29,32 +26,23 @@ const PAGE: &str = "<!doctype html><title>jobs</title>
   function listen(last) {
     const query = new URLSearchParams({user, event: '*', replay: 100, last_event_id: last})
     const events = new EventSource('/event?' + query)
-    const keep = ({lastEventId}) => last = lastEventId || last
-    events.addEventListener('stream-open', keep)
-    events.addEventListener('news', event => { said.value = event.data; keep(event) })
-    events.addEventListener('job', event => {
-      const [job, state] = event.data.split(' ', 2)
+    const on = (type, use) => events.addEventListener(type, ({data, lastEventId}) => {
+      last = lastEventId || last
+      use(data)
+    })
+    on('stream-open', () => {})
+    on('news', text => said.value = text)
+    on('job', text => {
+      const [job, state] = text.split(' ')
       const line = document.getElementById(job) || list.appendChild(document.createElement('li'))
       line.id = job
-      line.textContent = 'job ' + job + ': ' + state
-      keep(event)
+      line.textContent = `job ${job}: ${state}`
     })
     // A browser reconnects by itself, unless an answer such as a proxy's 502 closes it for good.
     events.onerror = () => events.readyState === EventSource.CLOSED && setTimeout(listen, 3000, last)
   }
   listen('')
 </script>";
-
-/// A job of a user.
-struct Job {
-    user: String,
-    number: usize,
-}
-
-/// The user's own channel. Nobody registers it, and it is forgotten when it is not needed.
-fn channel_of(user: &str) -> String {
-    format!("user/{user}")
-}
 
 fn user_of(request: &Request) -> Result<String, Denied> {
     let user = request.query().find(|(name, _)| name == "user").map(|(_, user)| user.into_owned());
@@ -63,30 +51,32 @@ fn user_of(request: &Request) -> Result<String, Denied> {
 
 /// What is for all, and what is for this user. The client does not choose it.
 fn channels_of(request: &Request) -> Result<Channels, Denied> {
-    let user = user_of(request)?;
-    let channels = Channels::new([String::new(), channel_of(&user)]);
+    let channels = Channels::new([String::new(), channel_of(&user_of(request)?)]);
     channels.map_err(|error| Denied::forbidden(error.to_string()))
 }
 
-/// Does the jobs one after the other, and tells their users.
-fn work(jobs: &Receiver<Job>, server: &Publisher, step: Duration) -> Result<(), Box<dyn Error>> {
-    for Job { user, number } in jobs {
-        for state in ["begun", "half-done", "done"] {
-            sleep(step);
-            let message = Message::new(format!("{number} {state}")).event("job");
-            server.publish(message.channel(channel_of(&user)))?;
-        }
-        server.publish(Message::new(format!("{number} jobs are done")).event("news"))?;
-    }
-    Ok(())
+/// The user's own channel. Nobody registers it, and it is forgotten when it is not needed.
+fn channel_of(user: &str) -> String {
+    format!("user/{user}")
 }
 
-fn start(request: &Request, jobs: &Sender<Job>, number: usize) -> Response {
-    match user_of(request).map(|user| jobs.send(Job { user, number })) {
-        Ok(Ok(())) => Response::text(202, format!("job {number}")),
-        Ok(Err(_)) => Response::text(503, "the worker has ended"),
-        Err(_) => Response::text(401, "who are you? ?user=NAME"),
+/// Does the jobs one after the other, and tells their users.
+fn work(
+    users: &Receiver<String>,
+    server: &Publisher,
+    step: Duration,
+) -> Result<(), Box<dyn Error>> {
+    for (number, user) in (1..).zip(users) {
+        for state in ["begun", "half-done", "done"] {
+            let message = Message::new(format!("{number} {state}")).event("job");
+            server.publish(message.channel(channel_of(&user)))?;
+            sleep(step);
+        }
+        if number % 100 == 0 {
+            server.publish(Message::new(format!("{number} jobs are done")).event("news"))?;
+        }
     }
+    Ok(())
 }
 
 fn main() -> Result<(), Box<dyn Error>> {
@@ -96,20 +86,19 @@ fn main() -> Result<(), Box<dyn Error>> {
     let mut arguments = std::env::args().skip(1);
     let address = arguments.next().unwrap_or("127.0.0.1:8086".into());
     let step = Duration::from_millis(arguments.next().map_or(Ok(1000), |text| text.parse())?);
-    let (jobs, to_do) = channel();
-    let started = AtomicUsize::new(0);
+    let (start, users) = channel();
     let http = HttpServer::new()
         .get("/", |_: &Request| Response::html(PAGE))
         .get("/event", server.event_stream_handler().channels(channels_of))
-        .post("/start", move |request: &Request| {
-            start(request, &jobs, started.fetch_add(1, Relaxed) + 1)
+        .post("/start", move |request: &Request| match user_of(request).map(|it| start.send(it)) {
+            Ok(Ok(())) => Response::new(202),
+            Ok(Err(_)) => Response::text(503, "the worker has ended"),
+            Err(_) => Response::text(401, "who are you? ?user=NAME"),
         })
         .bind(address)?;
     println!("open http://{}/?user=ann", http.local_addr().expect("it listens over TCP"));
     let publisher = server.publisher();
-    let worker =
-        thread::spawn(move || work(&to_do, &publisher, step).map_err(|error| error.to_string()));
+    thread::spawn(move || work(&users, &publisher, step).expect("the server runs"));
     http.join();
-    worker.join().expect("it does not panic")?;
     Ok(())
 }

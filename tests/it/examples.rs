@@ -205,6 +205,38 @@ fn the_long_job_tells_its_progress_and_ends_its_streams_and_itself() {
 
 #[cfg(target_os = "linux")]
 #[test]
+fn each_of_two_thousand_users_is_told_of_the_own_jobs_only() {
+    const USERS: usize = 2000;
+    let example = Example::start("jobs", &[], &["0"]);
+    assert!(example.get("/").text().contains("start a job"));
+    assert_eq!(example.get("/event").status, 401);
+    let listen = |user| example.listen(&format!("/event?event=*&user={user}"));
+    let mut clients: Vec<Client> = (0..USERS).map(listen).collect();
+    for user in 0..USERS {
+        assert_eq!(example.post(&format!("/start?user={user}"), ""), 202);
+    }
+    let news: Vec<String> = (1..=USERS / 100).map(|it| format!("{it}00 jobs are done")).collect();
+    for (user, client) in clients.iter_mut().enumerate() {
+        let heard =
+            (0..3 + news.len()).map(|_| client.event()).map(|it| (it.event, it.data.unwrap()));
+        let (jobs, said): (Vec<_>, Vec<_>) =
+            heard.partition(|(event, _)| event.as_deref() == Some("job"));
+        let text =
+            |events: Vec<(_, String)>| events.into_iter().map(|(_, data)| data).collect::<Vec<_>>();
+        // Jobs are done in the order of their requests.
+        let job = user + 1;
+        assert_eq!(
+            text(jobs),
+            ["begun", "half-done", "done"].map(|state| format!("{job} {state}"))
+        );
+        assert_eq!(text(said), news);
+    }
+    // Who comes later is shown the last ones.
+    let mut late = example.listen("/event?event=job&user=7&replay=1");
+    assert_eq!(late.event().data.as_deref(), Some("8 done"));
+}
+
+#[test]
 fn sensors_are_read_by_as_many_as_the_host_can_bear() {
     let example = Example::start("sensors", &[], &[]);
     let mut client = example.listen("/event?event=*");
