@@ -3,6 +3,7 @@
 //!
 //! | module | what goes on |
 //! |---|---|
+//! | `channels` | channels come and go, and their listeners are cut off |
 //! | `registrations` | thousands come and go while several threads publish at full speed |
 //! | `slow` | listeners so slow that the server lets go of them |
 //! | `returning` | a thousand come back at the same moment |
@@ -13,6 +14,7 @@
 
 #![allow(clippy::unwrap_used, clippy::print_stderr)]
 
+mod channels;
 mod chaos;
 mod check;
 mod connection;
