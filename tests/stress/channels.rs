@@ -103,6 +103,10 @@ impl Run {
                 names.iter().map(|&name| (name, None)).collect();
             let mut id = String::new();
             for _ in 0..=random.below(6) {
+                if self.room == Room::Little && random.one_in(4) {
+                    // Longer than the history reaches back.
+                    thread::sleep(Duration::from_millis(100));
+                }
                 self.visit(&names, &mut id, &mut last, &mut random);
             }
         }
