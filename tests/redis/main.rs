@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::print_stderr)]
 
 mod batch;
+mod channels;
 mod failure;
 mod health;
 mod nodes;
