@@ -10,10 +10,18 @@ const RETRY: &str = "3000";
 struct Sent {
     sequence: usize,
     kind: String,
+    channel: String,
     data: String,
     /// The publisher's own.
     id: Option<String>,
     retry: Option<u64>,
+}
+
+impl Sent {
+    /// Whether it is of this type in this channel, if any is named.
+    fn is_of(&self, one: Option<(&str, &str)>) -> bool {
+        one.is_none_or(|one| one == (&*self.kind, &*self.channel))
+    }
 }
 
 /// All that was published, and what of it is kept.
@@ -34,11 +42,12 @@ impl History {
     }
 
     /// Notes an event, with its publisher's own id if that is not empty.
-    pub(crate) fn push(&mut self, event: &Event, id: &str, retry: Option<u64>) {
+    pub(crate) fn push(&mut self, event: &Event, channel: &str, id: &str, retry: Option<u64>) {
         let Event { kind, data, .. } = event.clone();
         let id = (!id.is_empty()).then(|| id.to_owned());
-        let sent = Sent { sequence: self.all.len() + 1, kind, data, id, retry };
-        let alike = |other: &Sent| other.kind == sent.kind;
+        let (sequence, channel) = (self.all.len() + 1, channel.to_owned());
+        let sent = Sent { sequence, kind, channel, data, id, retry };
+        let alike = |other: &Sent| other.kind == sent.kind && other.channel == sent.channel;
         if self.kept.iter().filter(|kept| alike(kept)).count() == self.kept_of_a_type
             && let Some(oldest) = self.kept.iter().position(alike)
         {
@@ -53,28 +62,28 @@ impl History {
         self.stream(0, None, &self.all)
     }
 
-    /// What somebody gets who comes back with this id at the end, to one type or all.
-    pub(crate) fn after(&self, last_id: &str, kind: Option<&str>) -> EventSource {
+    /// What somebody gets who comes back with this id at the end, to one type in one channel or all.
+    pub(crate) fn after(&self, last_id: &str, one: Option<(&str, &str)>) -> EventSource {
         if last_id.is_empty() {
             return self.stream(self.all.len(), None, &[]);
         }
-        let of_kind = |sent: &&Sent| kind.is_none_or(|kind| kind == sent.kind);
-        let known = self.position_of(last_id, kind);
+        let is_wanted = |sent: &&Sent| sent.is_of(one);
+        let known = self.position_of(last_id, one);
         let position = known.unwrap_or(0);
-        let is_lost = self.dropped.iter().filter(of_kind).any(|sent| sent.sequence > position);
-        let kept: Vec<_> = self.kept.iter().filter(of_kind).cloned().collect();
+        let is_lost = self.dropped.iter().filter(is_wanted).any(|sent| sent.sequence > position);
+        let kept: Vec<_> = self.kept.iter().filter(is_wanted).cloned().collect();
         let gap = (known.is_none() || is_lost).then(|| self.gap(last_id, kept.first()));
         let missed = kept.iter().position(|sent| sent.sequence > position).unwrap_or(kept.len());
         self.stream(position, gap, &kept[missed..])
     }
 
-    fn position_of(&self, id: &str, kind: Option<&str>) -> Option<usize> {
+    fn position_of(&self, id: &str, one: Option<(&str, &str)>) -> Option<usize> {
         let own = id.strip_prefix(&self.run).and_then(|rest| rest.strip_prefix('-'));
         if let Some(sequence) = own.filter(|sequence| is_digits(sequence)) {
             return sequence.parse().ok().filter(|&sequence| sequence <= self.all.len());
         }
-        let of_kind = |sent: &&Sent| kind.is_none_or(|kind| kind == sent.kind);
-        let kept = self.kept.iter().filter(of_kind).find(|kept| kept.id.as_deref() == Some(id))?;
+        let mut wanted = self.kept.iter().filter(|sent| sent.is_of(one));
+        let kept = wanted.find(|kept| kept.id.as_deref() == Some(id))?;
         Some(kept.sequence)
     }
 
