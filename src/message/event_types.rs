@@ -189,7 +189,7 @@ impl EventTypes {
     pub(crate) fn unregister(&self, name: &str) -> Option<(TypeId, TypeId)> {
         let mut names = self.names.write();
         let kind = names.numbers.remove(canonical(name))?;
-        // While the lock is held: whoever finds a number from now on finds another generation.
+        // While the lock is held: a number that is found from now on is of another generation.
         self.generation.0.fetch_add(1, SeqCst);
         Some((kind, number_after(&names.by_number)))
     }

@@ -149,7 +149,7 @@ impl Server {
     /// is the one of [`presence`](Builder::presence), which stays.
     ///
     /// If the name is registered again it is a new type. A client that comes back with an id from
-    /// before is told of a gap.
+    /// before learns of a gap.
     ///
     /// ```
     /// # use websse::{Message, PublishError, Server};

@@ -433,7 +433,7 @@ fn what_is_kept_of_a_type_that_was_unregistered_goes_in_small_pieces() {
     assert!(pieces > 3 && history.bytes < memory * 2 / 3, "{pieces}, {}", history.bytes);
     let all = Subscribed { channels: Listened::All, types: Types::All };
     assert_eq!(read(&history, &all, 0).len(), 200);
-    // It is told to those that missed some of it, and not to others.
+    // Clients that missed some of it learn of a gap, and no others.
     assert!(history.has_gap(&all, before - 1, 0) && !history.has_gap(&types(&[0]), 0, 0));
     // A type that has its number now may have its name too.
     assert!(

@@ -12,7 +12,7 @@ use crate::{
 pub(crate) enum Command {
     Send(ClientId, Frame),
     Disconnect(ClientId),
-    /// A type was unregistered. When it was, so many numbers of types had been used.
+    /// A type was unregistered. The second number is how many numbers were used until then.
     Unregister(TypeId, TypeId),
 }
 

@@ -6,6 +6,7 @@ mod limits;
 mod model;
 mod overload;
 mod presence;
+mod steps;
 mod sweep;
 
 use std::iter::repeat_n;
