@@ -11,7 +11,7 @@
 //! | `stream/` | one socket, caught up or behind; `backlog`: what is left to write |
 //! | `local_sink` | one subscription within the program, as the broadcaster sees it |
 //! | `mailbox` | what waits for a client, and the memory in use by all of it |
-//! | `history/` | the events kept; `type_log`: of one type; `order`: of all; `from_log`: with a log |
+//! | `history/` | the events kept; `type_log`: of one type in one channel; `topics`: which log is of what; `order`: of all; `read`: what a client gets; `unregistered`: types that go; `from_log`: with a log |
 //! | `log/` | the seam for a log outside of memory; `input`: its way in; `absent`: no log |
 //! | `registry` | the mutex-guarded map of clients with the senders of their mailboxes |
 //! | `arrival` | a client on its way to the broadcaster, and where it begins |

@@ -5,7 +5,7 @@ use std::{
     net::SocketAddr,
     sync::{
         Arc,
-        atomic::{AtomicUsize, Ordering::Relaxed},
+        atomic::{AtomicU32, Ordering::Relaxed},
     },
 };
 
@@ -216,7 +216,7 @@ impl Registry {
 }
 
 /// Changes the number of listeners of each channel that is named.
-fn count_listeners(subscribed: &Subscribed, change: impl Fn(&AtomicUsize) -> usize) {
+fn count_listeners(subscribed: &Subscribed, change: impl Fn(&AtomicU32) -> u32) {
     for channel in subscribed.channels.named() {
         change(channel.listeners());
     }

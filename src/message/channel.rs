@@ -2,12 +2,16 @@
 //! one, and the last user of its handle ends it.
 
 use std::{
-    collections::HashMap,
+    borrow::Borrow,
+    collections::HashSet,
     fmt,
     hash::{Hash, Hasher},
     sync::{
-        Arc, Weak,
-        atomic::{AtomicUsize, Ordering::Relaxed},
+        Arc,
+        atomic::{
+            AtomicU32,
+            Ordering::{Relaxed, SeqCst},
+        },
     },
 };
 
@@ -40,14 +44,15 @@ fn is_separator(character: char) -> bool {
 }
 
 /// A handle of a channel. The channel exists for as long as there is one.
-#[derive(Clone)]
 pub(crate) struct Channel(Arc<Entry>);
 
 struct Entry {
     number: ChannelId,
-    name: Arc<str>,
+    /// The handles that there are.
+    handles: AtomicU32,
     /// The clients that listen to it by its name.
-    listeners: AtomicUsize,
+    listeners: AtomicU32,
+    name: Box<str>,
     table: Arc<ChannelTable>,
 }
 
@@ -60,8 +65,20 @@ impl Channel {
         &self.0.name
     }
 
-    pub(crate) fn listeners(&self) -> &AtomicUsize {
+    pub(crate) fn listeners(&self) -> &AtomicU32 {
         &self.0.listeners
+    }
+
+    /// Another handle. While there is none, only the table's lock allows it.
+    fn of(entry: &Arc<Entry>) -> Self {
+        entry.handles.fetch_add(1, SeqCst);
+        Self(Arc::clone(entry))
+    }
+}
+
+impl Clone for Channel {
+    fn clone(&self) -> Self {
+        Self::of(&self.0)
     }
 }
 
@@ -85,9 +102,35 @@ impl fmt::Debug for Channel {
     }
 }
 
-impl Drop for Entry {
+impl Drop for Channel {
     fn drop(&mut self) {
-        self.table.end(self);
+        if self.0.handles.fetch_sub(1, SeqCst) == 1 {
+            self.0.table.end(&self.0);
+        }
+    }
+}
+
+/// A channel in the table, found by its name.
+struct ByName(Arc<Entry>);
+
+impl Borrow<str> for ByName {
+    fn borrow(&self) -> &str {
+        &self.0.name
+    }
+}
+
+impl PartialEq for ByName {
+    fn eq(&self, other: &Self) -> bool {
+        self.0.name == other.0.name
+    }
+}
+
+impl Eq for ByName {}
+
+impl Hash for ByName {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        // As that of the `str`.
+        self.0.name.hash(state);
     }
 }
 
@@ -100,7 +143,7 @@ pub(crate) struct ChannelTable {
 
 #[derive(Default)]
 struct State {
-    by_name: HashMap<Arc<str>, Weak<Entry>>,
+    by_name: HashSet<ByName>,
     /// The numbers of channels that have ended.
     free: Vec<ChannelId>,
     /// The highest number that was ever used.
@@ -123,32 +166,29 @@ impl ChannelTable {
     /// The channel of this name, made if there is none and there may be another. The name is good.
     pub(crate) fn get(self: &Arc<Self>, name: &str, limit: usize) -> Result<Channel, TooMany> {
         let mut state = self.state.lock();
-        let known = state.by_name.get(name);
-        if let Some(entry) = known.and_then(Weak::upgrade) {
-            return Ok(Channel(entry));
+        if let Some(ByName(entry)) = state.by_name.get(name) {
+            // Its last handle may just have been dropped; then it does not end.
+            return Ok(Channel::of(entry));
         }
-        // If it is known, it is about to end, and another takes its place.
-        if known.is_none() && state.by_name.len() >= limit {
+        if state.by_name.len() >= limit {
             return Err(TooMany { limit });
         }
         let number = state.free.pop().unwrap_or_else(|| {
             state.highest += 1;
             state.highest
         });
-        let (name, table): (Arc<str>, _) = (Arc::from(name), Arc::clone(self));
-        let listeners = AtomicUsize::new(0);
-        let entry = Arc::new(Entry { number, name: Arc::clone(&name), listeners, table });
-        state.by_name.insert(name, Arc::downgrade(&entry));
-        Ok(Channel(entry))
+        let (handles, listeners) = Default::default();
+        let (name, table) = (Box::from(name), Arc::clone(self));
+        let entry = Arc::new(Entry { number, handles, listeners, name, table });
+        let channel = Channel::of(&entry);
+        state.by_name.insert(ByName(entry));
+        Ok(channel)
     }
 
     /// How many clients listen to a channel by its name.
     pub(crate) fn listeners(&self, name: &str) -> usize {
         let state = self.state.lock();
-        // An entry that is about to end has none. Its handle must not be the last one here.
-        let entry = state.by_name.get(name).and_then(Weak::upgrade);
-        drop(state);
-        entry.map_or(0, |entry| entry.listeners.load(Relaxed))
+        state.by_name.get(name).map_or(0, |entry| entry.0.listeners.load(Relaxed) as usize)
     }
 
     /// How many channels there are.
@@ -156,15 +196,18 @@ impl ChannelTable {
         self.state.lock().by_name.len()
     }
 
-    fn end(&self, entry: &Entry) {
+    /// Ends a channel of which the last handle was dropped, unless there is one again. Of two threads
+    /// that both dropped a last one, the second finds another channel of the name, or none.
+    fn end(&self, entry: &Arc<Entry>) {
         let mut state = self.state.lock();
-        let State { by_name, free, highest } = &mut *state;
-        // Another of the same name may have taken its place meanwhile.
-        if by_name.get(&entry.name).is_some_and(|it| std::ptr::eq(it.as_ptr(), entry)) {
-            by_name.remove(&entry.name);
+        let State { by_name, free, .. } = &mut *state;
+        let is_it = by_name.get(&*entry.name).is_some_and(|known| Arc::ptr_eq(&known.0, entry));
+        if !is_it || entry.handles.load(SeqCst) > 0 {
+            return;
         }
+        by_name.remove(&*entry.name);
         free.push(entry.number);
-        if by_name.is_empty() && free.len() == *highest as usize {
+        if by_name.is_empty() {
             *state = State::default();
         } else if by_name.len() < by_name.capacity() / 8 {
             by_name.shrink_to(by_name.len() * 2);

@@ -26,7 +26,7 @@ pub(crate) use self::read::Wanted;
 pub(super) use self::type_log::Kept;
 use self::{
     order::{Drops, Order},
-    topics::{Base, CHANNEL, LogId, Topics},
+    topics::{Base, ChannelLogs, LogId, Topics},
     type_log::{LOG, slots},
     unregistered::Unregistered,
 };
@@ -187,7 +187,7 @@ impl History {
             && !std::mem::replace(&mut known.is_listened, true)
         {
             // Its memory is its clients'.
-            self.bytes -= CHANNEL;
+            self.bytes -= known.memory();
             self.unlistened -= 1;
         }
     }
@@ -199,7 +199,7 @@ impl History {
             && std::mem::replace(&mut known.is_listened, false)
         {
             known.last = self.newest;
-            self.bytes += CHANNEL;
+            self.bytes += known.memory();
             self.unlistened += 1;
             self.note_idle(number);
             self.fit();
@@ -226,8 +226,8 @@ impl History {
     }
 
     fn know(&mut self, channel: &Channel) {
-        if self.topics.know(channel, self.forgotten) {
-            self.bytes += CHANNEL;
+        if let Some(memory) = self.topics.know(channel, self.forgotten) {
+            self.bytes += memory;
             self.unlistened += 1;
         }
     }
@@ -259,9 +259,9 @@ impl History {
             known.is_idle = false;
             self.idle.pop_front();
             if may_go {
+                self.bytes -= known.memory();
                 self.forgotten = self.forgotten.max(self.topics.forget(number));
                 self.last_forgotten = self.drops;
-                self.bytes -= CHANNEL;
                 self.unlistened -= 1;
                 return true;
             }
@@ -283,7 +283,8 @@ impl History {
         let kept = Kept { sequence, frame: shared, has_id: id.is_some(), entry };
         let HistoryLimits { events, bytes, all_bytes, .. } = self.limits;
         let channel = self.topics.get(at).channel;
-        let beside = LOG + slots(1) + channel.map_or(0, |_| CHANNEL);
+        let known = channel.and_then(|number| self.topics.channel(number));
+        let beside = LOG + slots(1) + known.map_or(0, ChannelLogs::memory);
         let alone = kept.memory() + beside;
         // One that takes all of its type's limit by itself is kept: what comes to it is little.
         if !self.is_on() || frame.len() > bytes || alone > all_bytes {

@@ -33,10 +33,8 @@ pub(super) struct Topics {
 #[derive(Debug)]
 pub(super) struct ChannelLogs {
     /// The channel exists, and has its number, at least as long as this.
-    #[expect(dead_code, reason = "it is held, not used")]
     channel: Channel,
-    /// Sorted by type.
-    logs: Vec<(TypeId, LogId)>,
+    logs: Logs,
     /// Up to here it is not known what there was.
     pub(super) base: Base,
     /// The newest event when the last client left.
@@ -46,6 +44,49 @@ pub(super) struct ChannelLogs {
     pub(super) is_listened: bool,
     /// It is among the channels that may be forgotten.
     pub(super) is_idle: bool,
+}
+
+/// The logs of a channel, sorted by type. Most channels have one.
+#[derive(Debug)]
+enum Logs {
+    One((TypeId, LogId)),
+    Many(Vec<(TypeId, LogId)>),
+}
+
+impl Default for Logs {
+    fn default() -> Self {
+        Self::Many(Vec::new())
+    }
+}
+
+impl Logs {
+    fn as_slice(&self) -> &[(TypeId, LogId)] {
+        match self {
+            Self::One(one) => std::slice::from_ref(one),
+            Self::Many(many) => many,
+        }
+    }
+
+    fn add(&mut self, kind: TypeId, log: LogId) {
+        let mut many = match std::mem::take(self) {
+            Self::Many(many) if many.is_empty() => {
+                *self = Self::One((kind, log));
+                return;
+            }
+            Self::One(one) => vec![one],
+            Self::Many(many) => many,
+        };
+        many.insert(many.partition_point(|&(known, _)| known < kind), (kind, log));
+        *self = Self::Many(many);
+    }
+
+    fn remove(&mut self, log: LogId) {
+        match self {
+            Self::One((_, known)) if *known == log => *self = Self::default(),
+            Self::One(_) => {}
+            Self::Many(many) => many.retain(|&(_, known)| known != log),
+        }
+    }
 }
 
 /// Events up to here may have been dropped, and nobody knows any more of which log.
@@ -61,9 +102,9 @@ impl Base {
     }
 }
 
-/// About the memory of a channel to which nobody listens, in bytes, beside its logs: its names, its
-/// places in tables of which two thirds are in use.
-pub(super) const CHANNEL: usize = size_of::<(ChannelId, ChannelLogs)>() * 3 / 2 + 160;
+/// About the memory of a channel in bytes, beside its name and its logs: itself, and its places in
+/// tables of which two thirds are in use.
+const CHANNEL: usize = size_of::<(ChannelId, ChannelLogs)>() * 3 / 2 + 112;
 
 impl Topics {
     pub(super) fn get(&self, log: LogId) -> &TypeLog {
@@ -85,7 +126,7 @@ impl Topics {
 
     /// The logs of all channels but the common one.
     pub(super) fn of_channels(&self) -> impl Iterator<Item = LogId> {
-        let logs = self.channels.values().flat_map(|channel| &channel.logs);
+        let logs = self.channels.values().flat_map(|channel| channel.logs.as_slice());
         logs.map(|&(_, id)| id)
     }
 
@@ -102,16 +143,23 @@ impl Topics {
         self.channels.get_mut(&number)
     }
 
-    /// Gets to know a channel; returns whether it was not known before.
-    pub(super) fn know(&mut self, channel: &Channel, base: Base) -> bool {
-        let mut is_new = false;
+    /// The channels to which nobody listens.
+    #[cfg(test)]
+    pub(super) fn unlistened(&self) -> impl Iterator<Item = &ChannelLogs> {
+        self.channels.values().filter(|known| !known.is_listened)
+    }
+
+    /// Gets to know a channel. Returns its memory, if it was not known before.
+    pub(super) fn know(&mut self, channel: &Channel, base: Base) -> Option<usize> {
+        let mut memory = None;
         self.channels.entry(channel.number()).or_insert_with(|| {
-            is_new = true;
-            let (channel, logs) = (channel.clone(), Vec::new());
+            let (channel, logs) = (channel.clone(), Logs::default());
             let (last, kept, is_listened, is_idle) = (0, 0, false, false);
-            ChannelLogs { channel, logs, base, last, kept, is_listened, is_idle }
+            let known = ChannelLogs { channel, logs, base, last, kept, is_listened, is_idle };
+            memory = Some(known.memory());
+            known
         });
-        is_new
+        memory
     }
 
     /// Forgets a channel. Returns up to where events of its logs were dropped.
@@ -119,7 +167,7 @@ impl Topics {
         let Some(ChannelLogs { logs, mut base, .. }) = self.channels.remove(&number) else {
             return Base::default();
         };
-        for (_, id) in logs {
+        for &(_, id) in logs.as_slice() {
             let TypeLog { dropped, dropped_entry, .. } =
                 std::mem::take(&mut self.logs[id as usize]);
             base = base.max(Base { sequence: dropped, entry: dropped_entry });
@@ -166,7 +214,7 @@ impl Topics {
         let TypeLog { kind, channel, dropped, dropped_entry, .. } =
             std::mem::take(&mut self.logs[id as usize]);
         if let Some(channel) = channel.and_then(|number| self.channels.get_mut(&number)) {
-            channel.logs.retain(|&(_, log)| log != id);
+            channel.logs.remove(id);
             channel.base = channel.base.max(Base { sequence: dropped, entry: dropped_entry });
         } else if let Some(log) = self.common.get_mut(kind as usize) {
             *log = NONE;
@@ -202,9 +250,7 @@ impl Topics {
         };
         if let Some(number) = number {
             if let Some(ChannelLogs { logs, .. }) = self.channels.get_mut(&number) {
-                // Most channels have few types.
-                logs.reserve_exact(1 + logs.len() / 2);
-                logs.insert(logs.partition_point(|&(known, _)| known < kind), (kind, id));
+                logs.add(kind, id);
             }
         } else {
             let at = kind as usize;
@@ -231,20 +277,26 @@ impl Topics {
 }
 
 impl ChannelLogs {
+    /// What it takes of the memory while nobody listens, beside its logs.
+    pub(super) fn memory(&self) -> usize {
+        CHANNEL + self.channel.name().len()
+    }
+
     /// Whether it may be forgotten.
     pub(super) fn may_go(&self) -> bool {
         self.kept == 0 && !self.is_listened
     }
 
     fn find(&self, kind: TypeId) -> Option<LogId> {
-        let at = self.logs.binary_search_by_key(&kind, |&(kind, _)| kind).ok()?;
-        Some(self.logs[at].1)
+        let logs = self.logs.as_slice();
+        let at = logs.binary_search_by_key(&kind, |&(kind, _)| kind).ok()?;
+        Some(logs[at].1)
     }
 
     /// The logs of these types.
     fn of<'t>(&'t self, types: &'t Types) -> impl Iterator<Item = LogId> + 't {
         let named = types.named().iter().filter_map(|&kind| self.find(kind));
-        let all = if *types == Types::All { &self.logs[..] } else { &[] };
+        let all = if *types == Types::All { self.logs.as_slice() } else { &[] };
         named.chain(all.iter().map(|&(_, id)| id))
     }
 
