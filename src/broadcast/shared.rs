@@ -6,7 +6,7 @@ use std::{
         Arc, OnceLock,
         atomic::{AtomicBool, Ordering::Relaxed},
     },
-    time::{Duration, Instant},
+    time::{Duration, Instant, SystemTime},
 };
 
 use parking_lot::Mutex;
@@ -165,6 +165,7 @@ impl Shared {
         let subscribed = Subscribed { channels: listened, types };
         let mut seat = self.registry.register(kind, subscribed, address_slot)?;
         seat.attached = channels.attached().clone();
+        seat.until = channels.ends().and_then(instant);
         Ok(seat)
     }
 
@@ -238,4 +239,10 @@ impl Shared {
         let Options { max_channels, max_frame_bytes, .. } = self.options;
         Queued::new(&self.types, &self.channels, max_channels, message, max_frame_bytes)
     }
+}
+
+/// The same moment by the clock that never goes back; `None` if it is too far away to come.
+fn instant(moment: SystemTime) -> Option<Instant> {
+    let left = moment.duration_since(SystemTime::now()).unwrap_or_default();
+    Instant::now().checked_add(left)
 }
