@@ -301,6 +301,12 @@ mod tests {
         {
             assert!(refused.err().expect("it is wrong").contains("the features cli,redis"));
         }
+        #[cfg(not(feature = "jwt"))]
+        for refused in
+            [config(&["--token-key", "k"], &[]), config(&[], &[("WEBSSE_TOKEN_KEY", "k")])]
+        {
+            assert!(refused.err().expect("it is wrong").contains("the features cli,jwt"));
+        }
         #[cfg(feature = "redis")]
         for url in ["redis://:secret@host", "redis//:secret@host"] {
             let shown = match config(&["--redis", url], &[]) {
