@@ -53,7 +53,9 @@ impl Key {
             return Self::parse_pem(&text);
         }
         // If a public key were taken for a secret, everybody could sign with it.
-        let is_ssh = ["ssh-", "ecdsa-", "sk-"].iter().any(|kind| text.starts_with(kind));
+        let is_ssh = ["ssh-", "ecdsa-sha2-", "sk-ssh-", "sk-ecdsa-"]
+            .iter()
+            .any(|kind| text.starts_with(kind));
         let mut rest = bytes;
         let is_der = take(SEQUENCE, &mut rest).is_some() && rest.is_empty();
         if is_ssh || is_der || text.trim_start().starts_with('{') {
