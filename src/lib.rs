@@ -157,7 +157,10 @@
 //! three minutes, and goes on with its last id when it is shown.
 //!
 //! `EventSource` sends cookies, but no header fields that the page chooses: put a token into a
-//! cookie, or into the query, where proxies log it.
+//! cookie, or into the query, where proxies log it. A token that ends can end its stream
+//! ([`Channels::until`]). The browser then comes back by itself, with the cookie that it has by
+//! then: renew it before. If the answer is 401, the browser gives up, and the page has to open a
+//! new `EventSource`, which knows no last id: pass it on as `?last_event_id=`.
 //!
 //! What the three engines do, in tests by `WebDriver` with Firefox ESR 153.8, `WebKitGTK` 2.50.6
 //! and Chromium 156:
@@ -447,7 +450,8 @@
 //!   `redis-tls` adds TLS to their connections. They need crates of their own, but no async
 //!   runtime.
 //! - `cli` is for the `websse` command. It includes `json`, `log` and `socket2`; together with
-//!   `redis` the command has `--redis`.
+//!   `redis` the command has `--redis`, and with `jwt` `--token-key`: JSON Web Tokens that tell the
+//!   channels which their holders may use.
 
 // In the order of the layers: each module imports only from those above it.
 mod error;

@@ -7,6 +7,7 @@ use std::{
         Arc,
         atomic::{AtomicU32, Ordering::Relaxed},
     },
+    time::Instant,
 };
 
 use crossbeam_channel::{Receiver, Sender, bounded, unbounded};
@@ -110,7 +111,7 @@ impl Registry {
         clients.map.insert(id, client);
         drop(clients);
         let (attached, registry) = (Attached::default(), Some(Arc::clone(self)));
-        Ok(Seat { id, subscribed, mailbox, peer: None, attached, registry })
+        Ok(Seat { id, subscribed, mailbox, peer: None, attached, until: None, registry })
     }
 
     /// Notes a client's key in the broadcaster's table.
@@ -240,6 +241,8 @@ pub(crate) struct Seat {
     pub(crate) peer: Option<SocketAddr>,
     /// For the hooks.
     pub(crate) attached: Attached,
+    /// When its stream ends.
+    pub(crate) until: Option<Instant>,
     registry: Option<Arc<Registry>>,
 }
 

@@ -6,7 +6,7 @@ use std::{
         Arc, OnceLock,
         atomic::{AtomicBool, Ordering::Relaxed},
     },
-    time::{Duration, Instant},
+    time::{Duration, Instant, SystemTime},
 };
 
 use parking_lot::Mutex;
@@ -210,6 +210,7 @@ impl Shared {
             // From here on nobody else gets its numbers. Before, somebody may have got one.
             if generation == self.types.generation().get() {
                 seat.attached = channels.attached().clone();
+                seat.until = channels.ends().and_then(instant);
                 return Ok(seat);
             }
             address_slot = seat.give_up();
@@ -286,4 +287,10 @@ impl Shared {
         let Options { max_channels, max_frame_bytes, .. } = self.options;
         Queued::new(&self.types, &self.channels, max_channels, message, max_frame_bytes)
     }
+}
+
+/// The same moment by the clock that never goes back; `None` if it is too far away to come.
+fn instant(moment: SystemTime) -> Option<Instant> {
+    let left = moment.duration_since(SystemTime::now()).unwrap_or_default();
+    Instant::now().checked_add(left)
 }

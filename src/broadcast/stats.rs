@@ -32,6 +32,8 @@ pub enum Disconnect {
     /// The program disconnected it
     /// ([`Server::disconnect`](crate::Server::disconnect)).
     ClosedByServer,
+    /// The time until which it might listen was over ([`Channels::until`](crate::Channels::until)).
+    Expired,
     /// The server was shut down.
     Shutdown,
 }
@@ -44,6 +46,7 @@ impl fmt::Display for Disconnect {
             Self::Stalled => "it took nothing any more",
             Self::Error => "its connection failed",
             Self::ClosedByServer => "it was disconnected",
+            Self::Expired => "its time was over",
             Self::Shutdown => "the server was shut down",
         })
     }
@@ -68,6 +71,8 @@ pub struct Disconnected {
     pub error: u64,
     /// [`Disconnect::ClosedByServer`].
     pub closed_by_server: u64,
+    /// [`Disconnect::Expired`].
+    pub expired: u64,
     /// [`Disconnect::Shutdown`].
     pub shutdown: u64,
 }
@@ -80,6 +85,7 @@ impl Disconnected {
             Disconnect::Stalled => &mut self.stalled,
             Disconnect::Error => &mut self.error,
             Disconnect::ClosedByServer => &mut self.closed_by_server,
+            Disconnect::Expired => &mut self.expired,
             Disconnect::Shutdown => &mut self.shutdown,
         } += 1;
     }

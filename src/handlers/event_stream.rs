@@ -95,9 +95,12 @@ enum ChannelsOf {
     Common,
     /// The client names them.
     Client,
+    /// The client names them, and the program grants them.
+    Granted(Arc<GrantChannels>),
     Decided(Arc<DecideChannels>),
 }
 
+type GrantChannels = dyn Fn(&Request, Channels) -> Result<Channels, Denied> + Send + Sync;
 type DecideChannels = dyn Fn(&Request) -> Result<Channels, Denied> + Send + Sync;
 
 impl fmt::Debug for ChannelsOf {
@@ -105,6 +108,7 @@ impl fmt::Debug for ChannelsOf {
         f.write_str(match self {
             Self::Common => "the common one",
             Self::Client => "by the client",
+            Self::Granted(_) => "by the client and the program",
             Self::Decided(_) => "by the program",
         })
     }
@@ -183,6 +187,32 @@ impl EventStreamHandler {
     /// [`types_per_stream`](Self::types_per_stream) is the limit for these names as well.
     pub fn client_channels(self) -> Self {
         Self { channels: ChannelsOf::Client, ..self }
+    }
+
+    /// As [`client_channels`](Self::client_channels), and `grant` decides to which of the channels
+    /// that a client named it listens. It can also [attach](Channels::attach) a value, or say
+    /// [how long](Channels::until). It runs on the connection's own thread and may block.
+    ///
+    /// ```
+    /// # use std::time::SystemTime;
+    /// # use websse::{Channels, Denied, Server, http::Request};
+    /// # let server = Server::new();
+    /// # fn session_of(_: &Request) -> Option<(u32, SystemTime)> { None }
+    /// // A page names the rooms that it shows, until its session ends.
+    /// let handler = server.event_stream_handler().grant_channels(|request, named: Channels| {
+    ///     let (_, until) = session_of(request).ok_or(Denied::unauthorized("log in first"))?;
+    ///     let is_room = |name: &&str| name.starts_with("room/");
+    ///     if !named.names().iter().all(is_room) {
+    ///         return Err(Denied::forbidden("rooms only"));
+    ///     }
+    ///     Ok(named.until(until))
+    /// });
+    /// ```
+    pub fn grant_channels(
+        self,
+        grant: impl Fn(&Request, Channels) -> Result<Channels, Denied> + Send + Sync + 'static,
+    ) -> Self {
+        Self { channels: ChannelsOf::Granted(Arc::new(grant)), ..self }
     }
 
     /// How many types a stream may name; a request that names more is refused (400). Default: 100.
@@ -292,7 +322,7 @@ impl Handler for EventStreamHandler {
     }
 
     fn may_block(&self) -> bool {
-        let decides = matches!(self.channels, ChannelsOf::Decided(_));
+        let decides = matches!(self.channels, ChannelsOf::Decided(_) | ChannelsOf::Granted(_));
         self.authorize.asks() || decides || !self.per_address.is_empty()
     }
 }
@@ -308,20 +338,21 @@ impl EventStreamHandler {
     fn read_channels(&self, request: &Request) -> Result<Channels, NoChannels> {
         let bad = |text: String| NoChannels::Bad(Response::text(400, text));
         let named = || request.query().filter(|(key, _)| key == "channel").map(|(_, name)| name);
+        let by_client = || match (named().count(), self.types_per_stream) {
+            (0, _) => Ok(Channels::default()),
+            (count, limit) if count > limit => {
+                Err(bad(format!("a stream names at most {limit} channels, not {count}")))
+            }
+            _ => Channels::new(named()).map_err(|error| bad(error.to_string())),
+        };
         match &self.channels {
             ChannelsOf::Decided(decide) => decide(request).map_err(NoChannels::Denied),
             ChannelsOf::Common if named().next().is_some() => {
                 Err(bad("clients of this server cannot choose a channel".to_owned()))
             }
-            ChannelsOf::Client if named().next().is_some() => {
-                let (count, limit) = (named().count(), self.types_per_stream);
-                if count > limit {
-                    let text = format!("a stream names at most {limit} channels, not {count}");
-                    return Err(bad(text));
-                }
-                Channels::new(named()).map_err(|error| bad(error.to_string()))
-            }
-            ChannelsOf::Common | ChannelsOf::Client => Ok(Channels::default()),
+            ChannelsOf::Common => Ok(Channels::default()),
+            ChannelsOf::Client => by_client(),
+            ChannelsOf::Granted(grant) => grant(request, by_client()?).map_err(NoChannels::Denied),
         }
     }
 

@@ -169,7 +169,7 @@ struct Figures {
     listeners: Option<usize>,
 }
 
-fn reasons(stats: &Stats) -> [(&'static str, u64); 6] {
+fn reasons(stats: &Stats) -> [(&'static str, u64); 7] {
     let disconnected = &stats.disconnected;
     [
         ("closed_by_peer", disconnected.closed_by_peer),
@@ -177,6 +177,7 @@ fn reasons(stats: &Stats) -> [(&'static str, u64); 6] {
         ("stalled", disconnected.stalled),
         ("error", disconnected.error),
         ("closed_by_server", disconnected.closed_by_server),
+        ("expired", disconnected.expired),
         ("shutdown", disconnected.shutdown),
     ]
 }

@@ -1,6 +1,6 @@
 //! [`Channels`]: to which channels a client listens, as the program says it.
 
-use std::{any::Any, fmt, sync::Arc};
+use std::{any::Any, fmt, sync::Arc, time::SystemTime};
 
 use super::{
     MessageError,
@@ -28,6 +28,7 @@ pub struct Channels {
     /// Sorted, without duplicates; `""` is the common channel. `None` is all channels.
     names: Option<Vec<String>>,
     attached: Attached,
+    until: Option<SystemTime>,
 }
 
 impl Channels {
@@ -56,12 +57,12 @@ impl Channels {
         }
         kept.sort_unstable();
         kept.dedup();
-        Ok(Self { names: (!all).then_some(kept), attached: Attached::default() })
+        Ok(Self { names: (!all).then_some(kept), ..Self::all() })
     }
 
     /// All channels that there are and will be, for a bridge or a log for example.
     pub fn all() -> Self {
-        Self { names: None, attached: Attached::default() }
+        Self { names: None, attached: Attached::default(), until: None }
     }
 
     /// The names, sorted: `""` is the common channel, `*` stands for all.
@@ -81,6 +82,29 @@ impl Channels {
     /// ```
     pub fn attach(self, value: impl Any + Send + Sync) -> Self {
         Self { attached: Attached(Some(Arc::new(value))), ..self }
+    }
+
+    /// How long the client may listen, for example as long as its token is valid. Its stream ends
+    /// within about a second of this time, with [`Disconnect::Expired`](crate::Disconnect::Expired);
+    /// one that comes too late ends at once. A browser then comes back, is asked again, and gets what
+    /// it missed. By default there is no end. A change of the system's clock after the client came
+    /// does not change when its stream ends.
+    ///
+    /// ```
+    /// use std::time::{Duration, SystemTime};
+    /// use websse::Channels;
+    ///
+    /// let in_an_hour = SystemTime::now() + Duration::from_secs(3600);
+    /// let channels = Channels::new(["user/17"])?.until(in_an_hour);
+    /// # drop(channels);
+    /// # Ok::<(), websse::MessageError>(())
+    /// ```
+    pub fn until(self, until: SystemTime) -> Self {
+        Self { until: Some(until), ..self }
+    }
+
+    pub(crate) fn ends(&self) -> Option<SystemTime> {
+        self.until
     }
 
     pub(crate) fn attached(&self) -> &Attached {
@@ -104,7 +128,7 @@ impl Channels {
 /// The common channel.
 impl Default for Channels {
     fn default() -> Self {
-        Self { names: Some(vec![String::new()]), attached: Attached::default() }
+        Self { names: Some(vec![String::new()]), ..Self::all() }
     }
 }
 

@@ -11,6 +11,8 @@ mod plan;
 mod program;
 mod proxy;
 mod table;
+#[cfg(feature = "jwt")]
+mod tokens;
 mod trial;
 
 use std::io::{ErrorKind, Read, Write};

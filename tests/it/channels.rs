@@ -1,10 +1,14 @@
 //! Channels: for whom an event is.
 
-use std::{sync::mpsc, time::Duration};
+use std::{
+    sync::mpsc,
+    time::{Duration, SystemTime},
+};
 
 use support::{Client, Hub, SOON, eventually};
 use websse::{
-    Action, Channels, Denied, Message, MessageError, PublishError, Server, SubscribeError,
+    Action, Channels, Denied, Disconnect, Message, MessageError, PublishError, RecvTimeoutError,
+    Server, SubscribeError,
     http::{HttpServer, Request},
 };
 
@@ -259,4 +263,69 @@ fn a_hundred_thousand_channels_come_and_go_three_times() {
         let channels = server.stats().channels;
         assert!(channels < 500, "{channels} channels are left in round {round}");
     }
+}
+
+#[test]
+fn a_listener_hears_until_its_time_is_over() {
+    let server = Server::new();
+    server.register_event("").unwrap();
+    server.run().unwrap();
+    let listen = |until: SystemTime| {
+        server.subscription([""]).channels(Channels::default().until(until)).open().unwrap()
+    };
+    let now = SystemTime::now();
+    let mut over = listen(now - Duration::from_secs(60));
+    let mut soon = listen(now + Duration::from_millis(1));
+    let mut stays = listen(now + Duration::from_secs(3600));
+    for ends in [&mut over, &mut soon] {
+        let end = ends.next_event(SOON);
+        assert_eq!(end, Err(RecvTimeoutError::Ended(Disconnect::Expired)));
+    }
+    eventually(SOON, 2, || server.stats().disconnected.expired);
+    server.publish(Message::new("on")).unwrap();
+    assert_eq!(stays.next_event(SOON).unwrap().data(), "on");
+}
+
+#[test]
+fn a_program_grants_what_clients_name() {
+    let server = Server::new();
+    server.register_event("").unwrap();
+    server.run().unwrap();
+    let only = |request: &Request, named: Channels| match named.names()[..] {
+        _ if request.header("user").is_none() => Err(Denied::unauthorized("log in first")),
+        ["a"] => Ok(named),
+        [""] => Channels::new(["b"]).map_err(|error| Denied::forbidden(error.to_string())),
+        _ => Err(Denied::forbidden(format!("not {:?}", named.names()))),
+    };
+    let http = HttpServer::new()
+        .get("/event", server.event_stream_handler().grant_channels(only))
+        .bind("127.0.0.1:0")
+        .unwrap();
+    let hub = Hub { server, http };
+    let ask = |query: &str, fields: &str| {
+        hub.ask(format!("GET /event{query} HTTP/1.1\r\nHost: a\r\n{fields}\r\n"))
+    };
+    for (query, fields, status, text) in [
+        ("?channel=a", "", 401, "log in first"),
+        ("?channel=a&channel=b", "User: 1\r\n", 403, r#"not ["a", "b"]"#),
+        ("?channel=*", "User: 1\r\n", 403, r#"not ["*"]"#),
+        ("?channel=a%0Ab", "User: 1\r\n", 400, "control characters"),
+    ] {
+        let answer = ask(query, fields).answer();
+        assert_eq!(answer.status, status, "{query}: {}", answer.text());
+        assert!(answer.text().contains(text), "{query}: {}", answer.text());
+    }
+    let mut clients = ["?channel=a", ""].map(|query| ask(query, "User: 1\r\n"));
+    for client in &mut clients {
+        client.stream_head();
+    }
+    for channel in ["a", "b", "c", ""] {
+        hub.publish(Message::new(channel).channel(channel));
+    }
+    for channel in ["a", "b"] {
+        hub.publish(Message::new("end").channel(channel));
+    }
+    let [a, b] = &mut clients;
+    assert_eq!([data(a), data(a)], ["a", "end"]);
+    assert_eq!([data(b), data(b)], ["b", "end"]);
 }

@@ -75,6 +75,7 @@ fn built() -> PathBuf {
         let features = [
             ("cli", cfg!(feature = "cli")),
             ("json", cfg!(feature = "json")),
+            ("jwt", cfg!(feature = "jwt")),
             ("log", cfg!(feature = "log")),
             ("redis", cfg!(feature = "redis")),
             ("redis-tls", cfg!(feature = "redis-tls")),

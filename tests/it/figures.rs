@@ -104,6 +104,7 @@ fn metrics_and_json_agree_with_the_stats() {
         ("disconnected_total{reason=\"closed_by_peer\"}", 1.0),
         ("disconnected_total{reason=\"stalled\"}", 0.0),
         ("disconnected_total{reason=\"closed_by_server\"}", 1.0),
+        ("disconnected_total{reason=\"expired\"}", 0.0),
         ("http_refused_total{status=\"400\"}", 3.0),
         ("http_refused_total{status=\"404\"}", 1.0),
     ] {
@@ -137,7 +138,7 @@ fn metrics_and_json_agree_with_the_stats() {
         "untold": 0,
         "disconnected": {
             "closed_by_peer": 1, "behind": 0, "stalled": 0, "error": 0, "closed_by_server": 1,
-            "shutdown": 0,
+            "expired": 0, "shutdown": 0,
         },
         "refused": { "400": 3, "404": 1 },
     });

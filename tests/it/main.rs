@@ -11,7 +11,7 @@
 //! | `batch`, `hooks`, `one_client` | the same: many messages, hooks, messages to one client |
 //! | `access`, `pages` | who may listen and publish |
 //! | `figures` | metrics, statistics, health |
-//! | `command`, `command_access`, `command_requests`, `service`, `proxies` | the command, and what is before it |
+//! | `command`, `command_access`, `command_requests`, `command_tokens`, `service`, `proxies` | the command, and what is before it |
 //! | `examples` | each as its first lines say |
 //!
 //! Some need what not every machine has, and are ignored: `cargo test --features cli --test it --
@@ -32,6 +32,7 @@ mod channels;
 mod command;
 mod command_access;
 mod command_requests;
+mod command_tokens;
 mod dead_peers;
 mod deadlines;
 mod default_times;

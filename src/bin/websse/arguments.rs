@@ -12,9 +12,17 @@ use crate::{
 /// The prefix of an environment variable; the name of its flag follows, in capitals.
 const PREFIX: &str = "WEBSSE_";
 
-/// An error in a build without Redis: otherwise several nodes would know nothing of each other.
-const REDIS: &str = "WEBSSE_REDIS";
-const NO_REDIS: &str = "needs a build with the features cli,redis";
+/// What needs a feature: the variable, how its flags begin, the feature, and whether it is there.
+/// In a build without, they are errors: several nodes would know nothing of each other, and a
+/// server that should be guarded would be open.
+const FEATURES: [(&str, &str, &str, bool); 2] = [
+    ("WEBSSE_REDIS", "redis", "redis", cfg!(feature = "redis")),
+    ("WEBSSE_TOKEN_KEY", "token-key", "jwt", cfg!(feature = "jwt")),
+];
+
+fn needs(feature: &str) -> String {
+    format!("needs a build with the features cli,{feature}")
+}
 
 const ABOUT: &str = "\
 Server-Sent Events for browsers and curl
@@ -34,6 +42,14 @@ GET  /stats    figures, as JSON
 GET  /metrics  figures, for Prometheus
 GET  /healthz  says ok while events can be published
 ";
+
+const WEB_TOKENS: &str = r#"A token key is a file: a secret of at least 32 bytes (HS256), or a public key in
+PEM, of Ed25519 (EdDSA) or RSA (RS256); SIGHUP has it read again. With one,
+whatever shows none of the tokens above needs a JSON Web Token, which has an end
+and its channels: names, all below room/, "*" for all, "" for the common one:
+  {"exp": 1893456000, "websse": {"subscribe": ["", "room/*"], "publish": []}}
+
+"#;
 
 const EXAMPLES: &str = "
 examples:
@@ -67,8 +83,10 @@ pub(crate) fn read(
     arguments: impl IntoIterator<Item = OsString>,
     environment: impl Fn(&str) -> Option<OsString>,
 ) -> Result<Command, String> {
-    if cfg!(not(feature = "redis")) && environment(REDIS).is_some() {
-        return Err(format!("{REDIS}: {NO_REDIS}"));
+    for (variable, _, feature, is_there) in FEATURES {
+        if !is_there && environment(variable).is_some() {
+            return Err(format!("{variable}: {}", needs(feature)));
+        }
     }
     let mut texts = read_arguments(arguments)?;
     for known in [("help", Command::Help), ("version", Command::Version)] {
@@ -115,10 +133,16 @@ fn read_arguments(
             _ => None,
         };
         let Some(flag) = flag else {
-            return Err(match argument {
-                Long(name) if name.starts_with("redis") => format!("--{name}: {NO_REDIS}"),
-                _ => argument.unexpected().to_string(),
-            });
+            let lacks = |name: &str| {
+                let mut features = FEATURES.iter();
+                features.find(|(_, flag, _, is_there)| !is_there && name.starts_with(flag))
+            };
+            if let Long(name) = argument
+                && let Some((_, _, feature, _)) = lacks(name)
+            {
+                return Err(format!("--{name}: {}", needs(feature)));
+            }
+            return Err(argument.unexpected().to_string());
         };
         let text = if flag.value.is_empty() {
             String::new()
@@ -147,7 +171,8 @@ fn from_environment(
     let Ok(text) = value.into_string() else {
         return Err(format!("{name} is not UTF-8"));
     };
-    if flag.secret && text.trim().is_empty() {
+    let guards = flag.secret || flag.name == "token-key";
+    if guards && text.trim().is_empty() {
         let without = if flag.name == "redis" { "" } else { ", and would guard nothing" };
         return Err(format!("{name} is empty{without}; unset it, or set a value"));
     }
@@ -195,7 +220,8 @@ pub(crate) fn help() -> String {
              Tokens come as Authorization: Bearer TOKEN, a cookie websse_token=TOKEN, or\n\
              ?access_token=TOKEN. Each flag is an environment variable as well, --unix-mode\n\
              as WEBSSE_UNIX_MODE; several values stand between blanks, and the flag wins.\n\n\
-             {ENDPOINTS}{EXAMPLES}"
+             {}{ENDPOINTS}{EXAMPLES}",
+            if cfg!(feature = "jwt") { WEB_TOKENS } else { "" }
         ),
     );
     text
@@ -274,6 +300,12 @@ mod tests {
             [config(&["--redis", "redis://h"], &[]), config(&[], &[("WEBSSE_REDIS", "redis://h")])]
         {
             assert!(refused.err().expect("it is wrong").contains("the features cli,redis"));
+        }
+        #[cfg(not(feature = "jwt"))]
+        for refused in
+            [config(&["--token-key", "k"], &[]), config(&[], &[("WEBSSE_TOKEN_KEY", "k")])]
+        {
+            assert!(refused.err().expect("it is wrong").contains("the features cli,jwt"));
         }
         #[cfg(feature = "redis")]
         for url in ["redis://:secret@host", "redis//:secret@host"] {

@@ -8,7 +8,7 @@ use websse::{
     http::{Limits, Policy},
 };
 
-use crate::{clients::Proxies, listen::Place, tokens::Tokens};
+use crate::{clients::Proxies, listen::Place, tokens::Tokens, web_tokens::KeyFile};
 
 /// How lines of standard input are read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -38,6 +38,7 @@ pub(crate) struct Config {
     pub(crate) log_level: LevelFilter,
     pub(crate) publish_tokens: Vec<String>,
     pub(crate) subscribe_tokens: Vec<String>,
+    pub(crate) token_keys: Vec<KeyFile>,
     pub(crate) policy: Policy,
     pub(crate) streams_per_address: Option<usize>,
     pub(crate) types_per_stream: Option<usize>,
@@ -67,6 +68,7 @@ impl Config {
             log_level: LevelFilter::Info,
             publish_tokens: Vec::new(),
             subscribe_tokens: Vec::new(),
+            token_keys: Vec::new(),
             policy: Policy::default(),
             streams_per_address: None,
             types_per_stream: None,

@@ -83,6 +83,8 @@ pub(crate) const GROUPS: &[(&str, &[Flag])] = &[
         many("publish-token-file", "PATH", "the same, one a line", publish_token_file),
         secret(many("subscribe-token", "[TYPE=]TOKEN", "needed to listen, or to a type", subscribe_token)),
         many("subscribe-token-file", "PATH", "the same, one a line", subscribe_token_file),
+        #[cfg(feature = "jwt")]
+        many("token-key", "PATH", "key of JSON Web Tokens, which tell channels", token_key),
         many("cors-origin", "ORIGIN", "whose pages may listen and publish; * is all", cors_origin),
         one("streams-per-address", "N", "", "streams of one client at a time [any]", streams_per_address),
         one("types-per-stream", "N", "100", "event types that a stream may name", types_per_stream),
@@ -213,6 +215,14 @@ fn subscribe_token(config: &mut Config, text: &str) -> Done {
 
 fn subscribe_token_file(config: &mut Config, path: &str) -> Done {
     config.subscribe_tokens.extend(lines_of(path)?);
+    Ok(())
+}
+
+/// Tokens tell the channels that clients name.
+#[cfg(feature = "jwt")]
+fn token_key(config: &mut Config, path: &str) -> Done {
+    config.token_keys.push(crate::web_tokens::KeyFile::read(path)?);
+    config.channels = true;
     Ok(())
 }
 

@@ -9,12 +9,14 @@ mod arguments;
 mod clients;
 mod config;
 mod flags;
+mod guard;
 mod listen;
 mod logger;
 mod page;
 mod stdin;
 mod tokens;
 mod units;
+mod web_tokens;
 
 use std::{
     io::{self, Write},
@@ -27,7 +29,7 @@ use std::{
 
 use log::{LevelFilter, info, warn};
 use signal_hook::{
-    consts::{SIGINT, SIGTERM},
+    consts::{SIGHUP, SIGINT, SIGTERM},
     iterator::Signals,
 };
 use websse::{
@@ -39,8 +41,9 @@ use crate::{
     arguments::{Command, ENDPOINTS},
     clients::Rate,
     config::{Config, Format},
+    guard::Guard,
     listen::{Address, Bound},
-    tokens::Tokens,
+    web_tokens::WebTokens,
 };
 
 /// How long a shutdown may take to answer requests in progress.
@@ -94,12 +97,15 @@ fn register(config: &Config) -> Result<Server, String> {
 
 fn serve(config: &Config) -> Result<(), String> {
     // Before anything is accepted: from here on a signal ends the program in good order.
-    let mut signals = Signals::new([SIGINT, SIGTERM])
+    let web = WebTokens::new(config.token_keys.clone());
+    // Without keys, the end of its terminal is the end of the program.
+    let again = web.is_some().then_some(SIGHUP);
+    let mut signals = Signals::new([SIGINT, SIGTERM].into_iter().chain(again))
         .map_err(|error| format!("cannot wait for signals: {error}"))?;
     raise_descriptor_limit();
     let server = Arc::new(register(config)?);
     server.run().map_err(|error| error.to_string())?;
-    let mut http = routes(config, &server)?;
+    let mut http = routes(config, &server, web.clone())?;
     let mut bound = Vec::new();
     for place in &config.listen {
         let cannot = |error: io::Error| format!("cannot listen on {place}: {error}");
@@ -117,11 +123,17 @@ fn serve(config: &Config) -> Result<(), String> {
         // The thread ends with the process: nothing interrupts a read.
         thread::spawn(move || stdin::publish(&server, io::stdin().lock(), lines, &event));
     }
-    if let Some(signal) = signals.forever().next() {
-        info!("signal {signal}, shutting down; once more ends it at once");
+    for signal in signals.forever() {
+        match &web {
+            Some(web) if signal == SIGHUP => web.read_again(),
+            _ => {
+                info!("signal {signal}, shutting down; once more ends it at once");
+                break;
+            }
+        }
     }
     thread::spawn(move || {
-        if signals.forever().next().is_some() {
+        if signals.forever().any(|signal| signal != SIGHUP) {
             std::process::exit(1);
         }
     });
@@ -137,25 +149,32 @@ fn serve(config: &Config) -> Result<(), String> {
     Ok(())
 }
 
-fn routes(config: &Config, server: &Server) -> Result<HttpServer, String> {
+fn routes(
+    config: &Config,
+    server: &Server,
+    web: Option<Arc<WebTokens>>,
+) -> Result<HttpServer, String> {
     let (publish, subscribe) = config.tokens()?;
-    if publish.is_empty() && config.listen.iter().any(|place| !place.is_local()) {
+    let guard = Guard { publish, subscribe, web };
+    if guard.lets_all_publish() && config.listen.iter().any(|place| !place.is_local()) {
         warn!("whoever reaches this host may publish; --publish-token would restrict it");
     }
     let rate = config.publishes_per_second.map(Rate::new).map(Arc::new);
     let proxies = config.proxies.clone();
-    let decide = move |request: &Request, action: Action<'_>| match action {
-        Action::Publish { event, .. } => {
-            publish.check(request, &[Some(event)])?;
-            check_rate(rate.as_deref(), proxies.client(request))
+    let decide = {
+        let guard = guard.clone();
+        move |request: &Request, action: Action<'_>| {
+            guard.decide(request, action)?;
+            let publishes = matches!(action, Action::Publish { .. });
+            let rate = rate.as_deref().filter(|_| publishes);
+            check_rate(rate, proxies.client(request))
         }
-        Action::Subscribe { events, .. } => check_types(&subscribe, request, events),
-        _ => subscribe.check(request, &[None]),
     };
     let mut stream = server.event_stream_handler().authorize(decide.clone());
     let mut send = server.send_message_handler().authorize(decide.clone());
     if config.channels {
-        (stream, send) = (stream.client_channels(), send.client_channels());
+        stream = stream.grant_channels(move |request, named| guard.limit(request, named));
+        send = send.client_channels();
     }
     if let Some(limit) = config.types_per_stream {
         stream = stream.types_per_stream(limit);
@@ -210,12 +229,6 @@ fn root(request: &Request, shows_page: bool) -> Response {
         Response::text(200, ENDPOINTS)
     };
     response.header("Cache-Control", "no-cache").header("Vary", "Accept")
-}
-
-/// Whether a request may listen to these types; `*` means all of them.
-fn check_types(tokens: &Tokens, request: &Request, types: &[&str]) -> Result<(), Denied> {
-    let types: Vec<_> = types.iter().map(|&kind| (kind != "*").then_some(kind)).collect();
-    tokens.check(request, &types)
 }
 
 /// Whether a client may publish again now.

@@ -45,6 +45,13 @@ impl Tokens {
         self.0.is_empty()
     }
 
+    /// Whether this is one of them, for whichever type.
+    pub(crate) fn has(&self, shown: &str) -> bool {
+        // Each is compared, in a time that does not tell where they differ.
+        let equal = |token: &Token| bool::from(token.secret.as_bytes().ct_eq(shown.as_bytes()));
+        self.0.iter().fold(false, |known, token| known | equal(token))
+    }
+
     /// Whether the request shows a token that is good for all of these types. `None` stands for the
     /// stats and for `*`, which need a token for all types.
     pub(crate) fn check(&self, request: &Request, types: &[Option<&str>]) -> Result<(), Denied> {
@@ -80,7 +87,7 @@ impl Tokens {
 }
 
 /// The token that a request shows: in its header, in a cookie, or in the query.
-fn shown(request: &Request) -> Result<Option<Cow<'_, str>>, Denied> {
+pub(crate) fn shown(request: &Request) -> Result<Option<Cow<'_, str>>, Denied> {
     let malformed = || Denied::unauthorized("a token comes as Authorization: Bearer TOKEN");
     if let Some(value) = request.header("authorization") {
         let text = std::str::from_utf8(value).map_err(|_| malformed())?;

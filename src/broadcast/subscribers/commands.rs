@@ -37,7 +37,7 @@ impl<W: Wire> Subscribers<W> {
             }
             Command::Disconnect(client) => {
                 if let Some(key) = self.registry.key(client) {
-                    self.disconnect(key, now);
+                    self.disconnect(key, Disconnect::ClosedByServer, now);
                 }
             }
             Command::Unregister(kind, types) => self.history.unregister(kind, types),
@@ -60,7 +60,7 @@ impl<W: Wire> Subscribers<W> {
     }
 
     /// Ends a client's stream. The client does not get what its socket has not taken by now.
-    pub(super) fn disconnect(&mut self, key: Key, now: Now) {
+    pub(super) fn disconnect(&mut self, key: Key, reason: Disconnect, now: Now) {
         if let Some(subscriber) = &mut self.table[key as usize]
             && let Sink::Stream(stream) = &mut subscriber.sink
         {
@@ -68,6 +68,6 @@ impl<W: Wire> Subscribers<W> {
             // gone.
             let _ = stream.poll_input(&mut self.scratch.input).and_then(|()| stream.finish(now));
         }
-        self.remove(key, Disconnect::ClosedByServer);
+        self.remove(key, reason);
     }
 }

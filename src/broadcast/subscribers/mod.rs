@@ -82,6 +82,8 @@ struct Subscriber<W> {
     set: SetId,
     /// Its index in the subscription set.
     place: u32,
+    /// When it ends. Boxed, since most have no such time.
+    until: Option<Box<Instant>>,
     sink: Sink<W>,
 }
 
@@ -252,6 +254,7 @@ impl<W: Wire> Subscribers<W> {
         }
         let Arrival { mut seat, head, mut preamble, form, resume, via } = arrival;
         let (peer, attached) = (seat.peer, std::mem::take(&mut seat.attached));
+        let until = seat.until.map(Box::new);
         let (id, subscribed, mailbox) = seat.take();
         // What is known of its channels must be known from here on.
         subscribed.channels.named().iter().for_each(|channel| self.history.enter(channel));
@@ -265,7 +268,7 @@ impl<W: Wire> Subscribers<W> {
             Via::Wire(wire) => Sink::Stream(Stream::new(wire, mailbox, form, now)),
             Via::Local(counts) => Sink::Local(Box::new(LocalSink::new(counts, mailbox, now))),
         };
-        self.table[key as usize] = Some(Subscriber { id, set, place, sink });
+        self.table[key as usize] = Some(Subscriber { id, set, place, until, sink });
         self.registry.seated(id, key);
         self.has_changed = true;
         if let Some(hook_queue) = &self.hook_queue {
@@ -334,7 +337,8 @@ impl<W: Wire> Subscribers<W> {
         true
     }
 
-    /// Checks the next client in turn: whether it has gone, and whether it needs a heartbeat.
+    /// Checks the next client in turn: whether it has gone, whether its time is over, and whether it
+    /// needs a heartbeat.
     pub(crate) fn sweep_one(&mut self, now: Now) {
         if self.cursor >= self.table.len() {
             self.cursor = 0;
@@ -348,13 +352,16 @@ impl<W: Wire> Subscribers<W> {
         if subscriber.sink.is_too_far_behind(self.limits.mailbox_bytes, false, now) {
             return self.remove(key, Disconnect::Behind);
         }
+        if subscriber.until.as_ref().is_some_and(|until| **until <= now.instant) {
+            return self.disconnect(key, Disconnect::Expired, now);
+        }
         if self.types.generation().get() > 0
             && let Some(Types::Named(types)) =
                 self.sets.subscribed(subscriber.set).map(|it| &it.types)
             && !types.iter().any(|&kind| self.types.has(kind))
         {
             // All of its types were unregistered.
-            return self.disconnect(key, now);
+            return self.disconnect(key, Disconnect::ClosedByServer, now);
         }
         let mut heartbeat = self.limits.heartbeat;
         let silence = match &mut subscriber.sink {

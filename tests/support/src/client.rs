@@ -238,7 +238,19 @@ impl Client {
     }
 
     pub fn try_answer(&mut self, end: Instant) -> io::Result<Answer> {
-        let mut answer = self.try_head(end)?;
+        let head = self.try_head(end)?;
+        self.with_body(head, end)
+    }
+
+    /// The same, but without the body of a stream, which is what follows.
+    #[track_caller]
+    pub fn answer_or_stream(&mut self) -> Answer {
+        let end = Instant::now() + SOON;
+        let head = self.head();
+        if head.is_stream() { head } else { self.with_body(head, end).unwrap() }
+    }
+
+    fn with_body(&mut self, mut answer: Answer, end: Instant) -> io::Result<Answer> {
         let Some(size) = answer.body_size() else {
             answer.body = self.rest(end)?;
             return Ok(answer);

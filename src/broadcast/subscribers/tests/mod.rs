@@ -44,6 +44,8 @@ pub(super) struct Machine {
     pub(super) now: Now,
     /// Every second stream comes in chunks.
     pub(super) has_chunks: bool,
+    /// When the clients that come now will end.
+    pub(super) until: Option<Instant>,
     pub(super) channels: Arc<ChannelTable>,
 }
 
@@ -82,7 +84,8 @@ impl Machine {
         let subscribers = Subscribers::new(Arc::clone(&registry), Arc::default(), limits, history);
         let start = Instant::now();
         let now = Now { instant: start, second: 0 };
-        Self { registry, subscribers, start, now, has_chunks: false, channels: Arc::default() }
+        let channels = Arc::default();
+        Self { registry, subscribers, start, now, has_chunks: false, until: None, channels }
     }
 
     pub(super) fn stream(
@@ -130,8 +133,9 @@ impl Machine {
         wire
     }
 
-    fn admit(&mut self, seat: Seat, coding: Coding, resume: Resume, via: Via<Scripted>) {
+    fn admit(&mut self, mut seat: Seat, coding: Coding, resume: Resume, via: Via<Scripted>) {
         let (head, preamble) = (Vec::new(), "hello\n".to_owned());
+        seat.until = self.until;
         let form = Form { coding, ..Form::default() };
         let arrival = Arrival { seat, head, preamble, form, resume, via };
         self.subscribers.admit(arrival, self.now);

@@ -3,7 +3,8 @@
 use std::iter::repeat_n;
 
 use super::super::*;
-use super::{BLOCK, BUDGET, Machine};
+use super::{BLOCK, BUDGET, Machine, seen, texts};
+use crate::broadcast::{arrival::Resume, stream::scripted::Answer::Take};
 
 #[test]
 fn clients_that_are_gone_are_let_go_of_one_by_one() {
@@ -41,4 +42,42 @@ fn the_sweep_ends_who_is_over_its_budget_and_takes_nothing() {
         machine.sweep();
         assert_eq!(machine.disconnected().behind, ended, "{more} bytes more");
     }
+}
+
+#[test]
+fn the_sweep_ends_clients_whose_time_is_over() {
+    let mut machine = Machine::with(|_| {});
+    let second = Duration::from_secs(1);
+    machine.until = Some(machine.now.instant + second);
+    let ends = machine.stream(&[1], []);
+    let behind = machine.stream(&[1], [Take(1), BLOCK]);
+    let (mailbox, counts) = machine.local(Resume::default());
+    machine.until = machine.until.map(|until| until + second);
+    let later = machine.stream(&[1], []);
+    machine.until = None;
+    let stays = machine.stream(&[1], []);
+    machine.deliver(&[(1, "ab")]);
+    let early = Duration::from_millis(1);
+    machine.pass(second.saturating_sub(early));
+    machine.sweep();
+    assert_eq!(machine.disconnected().expired, 0);
+    machine.pass(early);
+    machine.sweep();
+    assert_eq!(machine.disconnected().expired, 3);
+    assert!(ends.state().finished, "its client sees an orderly end");
+    assert_eq!(counts.reason(), Some(Disconnect::Expired));
+    assert_eq!(texts(&mailbox), ["hello", "ab"]);
+    assert_eq!(machine.registry.counts(), (2, 0));
+    machine.deliver(&[(1, "cd")]);
+    machine.catch_up();
+    assert_eq!(
+        [&ends, &behind, &later, &stays].map(seen),
+        ["helloab", "helloa", "helloabcd", "helloabcd"]
+    );
+    machine.pass(second);
+    machine.sweep();
+    assert_eq!(machine.disconnected().expired, 4);
+    machine.pass(Duration::from_secs(3600));
+    machine.sweep();
+    assert_eq!(machine.registry.counts(), (1, 0));
 }

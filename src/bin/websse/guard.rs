@@ -1,0 +1,76 @@
+//! What a request may do: by plain tokens, and by JSON Web Tokens beside them.
+
+use std::sync::Arc;
+
+use websse::{Action, Channels, Denied, http::Request};
+
+use crate::{
+    tokens::{Tokens, shown},
+    web_tokens::{Grant, WebTokens, grants},
+};
+
+/// Decides about every request. A token of `--publish-token` or `--subscribe-token` is judged as if
+/// there were no others. With `--token-key` each other request needs a JSON Web Token.
+#[derive(Clone)]
+pub(crate) struct Guard {
+    pub(crate) publish: Tokens,
+    pub(crate) subscribe: Tokens,
+    pub(crate) web: Option<Arc<WebTokens>>,
+}
+
+impl Guard {
+    /// Whether anybody may publish.
+    pub(crate) fn lets_all_publish(&self) -> bool {
+        self.publish.is_empty() && self.web.is_none()
+    }
+
+    pub(crate) fn decide(&self, request: &Request, action: Action<'_>) -> Result<(), Denied> {
+        match action {
+            Action::Publish { event, channel } => match self.grant(&self.publish, request)? {
+                None => self.publish.check(request, &[Some(event)]),
+                Some(grant) => check_channels(&grant.publish, &[channel]),
+            },
+            Action::Subscribe { events, channels } => match self.grant(&self.subscribe, request)? {
+                None => {
+                    let known = |&kind| (kind != "*").then_some(kind);
+                    let types: Vec<_> = events.iter().map(known).collect();
+                    self.subscribe.check(request, &types)
+                }
+                Some(grant) => check_channels(&grant.subscribe, channels),
+            },
+            // The figures are those of all channels.
+            _ => match self.grant(&self.subscribe, request)? {
+                None => self.subscribe.check(request, &[None]),
+                Some(grant) => check_channels(&grant.subscribe, &["*"]),
+            },
+        }
+    }
+
+    /// Lets a stream listen only as long as its token is valid.
+    pub(crate) fn limit(&self, request: &Request, named: Channels) -> Result<Channels, Denied> {
+        let grant = self.grant(&self.subscribe, request)?;
+        let until = grant.and_then(|grant| grant.until);
+        Ok(until.map_or(named.clone(), |until| named.until(until)))
+    }
+
+    /// What a request's JSON Web Token grants; `None` if plain tokens decide.
+    fn grant(&self, plain: &Tokens, request: &Request) -> Result<Option<Arc<Grant>>, Denied> {
+        let Some(web) = &self.web else { return Ok(None) };
+        let Some(shown) = shown(request)? else {
+            return Err(Denied::unauthorized("a token is needed: Authorization: Bearer TOKEN"));
+        };
+        if plain.has(&shown) { Ok(None) } else { web.check(&shown).map(Some) }
+    }
+}
+
+/// Whether all of these channels are granted; `*` stands for all that there are.
+fn check_channels(granted: &[String], channels: &[&str]) -> Result<(), Denied> {
+    let Some(other) = channels.iter().find(|channel| !grants(granted, channel)) else {
+        return Ok(());
+    };
+    Err(Denied::forbidden(match *other {
+        "" => "this token is not for the common channel, which is \"\"".to_owned(),
+        "*" => "this token is not for all channels, which are \"*\"".to_owned(),
+        other => format!("this token is not for the channel {other:?}"),
+    }))
+}
