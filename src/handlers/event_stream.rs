@@ -220,7 +220,7 @@ impl Handler for EventStreamHandler {
         let shared = Arc::clone(&self.shared);
         let admits_at_once = shared.admits_at_once(&resume);
         let answer = move || {
-            event_stream().take_over(move |socket, head| {
+            Response::event_stream().take_over(move |socket, head| {
                 // An error means that the client was told, or that the server has ended; the client
                 // reconnects.
                 let _ = shared.admit(seat, head, form, resume, Via::Wire(socket));
@@ -295,17 +295,8 @@ fn read_resume(request: &Request) -> Result<Resume, Response> {
     Ok(resume)
 }
 
-/// The head of every answer after which a client reconnects.
-fn event_stream() -> Response {
-    Response::new(200)
-        // UTF-8 is the only one (HTML, 9.2.1), but Python's requests takes Latin-1 where none is named.
-        .header("Content-Type", "text/event-stream; charset=utf-8")
-        // Proxies and compression would delay events.
-        .header("Cache-Control", "no-cache, no-transform")
-        .header("X-Accel-Buffering", "no")
-}
-
 /// A stream that ends at once, so that the client reconnects later.
 fn refuse_for_now(own: Own, reason: &str) -> Response {
-    event_stream().with_body(own.refusal(reason).into_bytes()).refusing(reason.to_owned()).cut()
+    let body = own.refusal(reason).into_bytes();
+    Response::event_stream().with_body(body).refusing(reason.to_owned()).cut()
 }

@@ -14,7 +14,7 @@ use crate::{
         subscribers::{MOST_TYPES, json_counts},
     },
     handlers::access::{Action, Authorize, Denied},
-    http::{Handler, HttpServer, Refusals, Request, Response},
+    http::{Handler, HttpServer, Refusals, Request, Response, StreamsOfOwn},
     message::json_text::json_string,
     server::Server,
 };
@@ -54,6 +54,7 @@ impl Server {
             shared: Arc::clone(self.shared()),
             authorize: Authorize::default(),
             refusals: Refusals::default(),
+            streams_of_own: StreamsOfOwn::default(),
             write,
             content_type,
             most_types: MOST_TYPES,
@@ -97,6 +98,7 @@ pub struct FiguresHandler {
     shared: Arc<Shared>,
     authorize: Authorize,
     refusals: Refusals,
+    streams_of_own: StreamsOfOwn,
     write: Format,
     content_type: &'static str,
     most_types: usize,
@@ -105,10 +107,10 @@ pub struct FiguresHandler {
 type Format = fn(&mut String, &Figures) -> fmt::Result;
 
 impl FiguresHandler {
-    /// Adds the number of requests that this HTTP server has refused, by status. If it is called
-    /// several times, the last server counts.
+    /// Adds the number of requests that this HTTP server has refused, by status, and the number of
+    /// streams that the program writes itself. If it is called several times, the last server counts.
     pub fn with_http(self, http: &HttpServer) -> Self {
-        Self { refusals: http.refusals(), ..self }
+        Self { refusals: http.refusals(), streams_of_own: http.streams_of_own(), ..self }
     }
 
     /// If more event types are registered than this, figures by type tell only of those to which
@@ -142,6 +144,7 @@ impl Handler for FiguresHandler {
             uptime: self.shared.uptime(),
             clients: self.shared.clients(self.most_types),
             refused: self.refusals.counts().into_iter().collect(),
+            streams_of_own: self.streams_of_own.open(),
         };
         let mut text = String::new();
         let written = (self.write)(&mut text, &figures);
@@ -160,6 +163,7 @@ struct Figures {
     clients: Vec<(String, usize)>,
     /// By status.
     refused: Vec<(u16, u64)>,
+    streams_of_own: usize,
 }
 
 fn reasons(stats: &Stats) -> [(&'static str, u64); 6] {
@@ -194,6 +198,8 @@ fn metrics(text: &mut String, figures: &Figures) -> fmt::Result {
         figures.uptime.as_secs_f64(),
     )?;
     one("streams", "gauge", "Clients that listen over a connection.", number(stats.streams))?;
+    let help = "Answers that the program is writing.";
+    one("streams_of_own", "gauge", help, number(figures.streams_of_own))?;
     one("subscriptions", "gauge", "Listeners within the program.", number(stats.subscriptions))?;
     one("behind", "gauge", "Streams for which something waits.", number(stats.behind))?;
     one("queued", "gauge", "Messages that wait for the broadcaster.", number(stats.queued))?;
@@ -266,6 +272,7 @@ fn json(text: &mut String, figures: &Figures) -> fmt::Result {
         field("types", format!("[{}]", types.join(","))),
         field("clients", json_counts(&figures.clients)),
         field("streams", stats.streams.to_string()),
+        field("streams_of_own", figures.streams_of_own.to_string()),
         field("subscriptions", stats.subscriptions.to_string()),
         field("behind", stats.behind.to_string()),
         field("queued", stats.queued.to_string()),

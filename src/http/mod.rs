@@ -17,7 +17,8 @@
 //! Connection threads take turns accepting: the thread that accepts a connection also serves it.
 //! Before anything that may block, it lets another thread accept. A connection holds a thread while
 //! it has work that blocks: a request that is still arriving, a handler of yours, a connection kept
-//! alive. An event stream holds none.
+//! alive. An event stream holds none, unless your program writes it itself
+//! ([`Response::events`]).
 //!
 //! # What is refused
 //!
@@ -43,6 +44,9 @@
 // | `body` | bodies: their length, chunks and form |
 // | `date` | dates as HTTP writes them |
 // | `response` | a response, and how it looks on the wire |
+// | `body_writer` | a body that the program writes, and how its client leaves |
+// | `event_writer` | the same of events |
+// | `streams_of_own` | how many of these there are |
 // | `router` | which handler a request goes to |
 // | `policy` | which pages and host names are allowed, CORS |
 // | `host` | hosts and origins, in the form in which they are compared |
@@ -54,8 +58,10 @@
 mod accepting;
 mod beginning;
 mod body;
+mod body_writer;
 mod connection;
 mod date;
+mod event_writer;
 mod host;
 mod leader;
 mod limits;
@@ -68,6 +74,7 @@ mod response;
 mod router;
 mod service;
 mod slots;
+mod streams_of_own;
 mod target;
 mod transport;
 
@@ -80,6 +87,8 @@ use std::{
 
 pub(crate) use self::request::Fate;
 pub use self::{
+    body_writer::BodyWriter,
+    event_writer::EventWriter,
     limits::Limits,
     listener::Listener,
     policy::{Policy, PolicyError},
@@ -87,6 +96,7 @@ pub use self::{
     request::{Request, RequestError},
     response::Response,
     router::Handler,
+    streams_of_own::StreamsOfOwn,
 };
 use self::{
     listener::Acceptor,
@@ -211,6 +221,11 @@ impl HttpServer {
         self.rules.refusals.clone()
     }
 
+    /// How many bodies the program is writing now.
+    pub fn streams_of_own(&self) -> StreamsOfOwn {
+        self.rules.streams_of_own.clone()
+    }
+
     /// The address of the first TCP listener.
     pub fn local_addr(&self) -> Option<SocketAddr> {
         self.services.iter().find_map(|service| service.acceptor.local_addr())
@@ -221,8 +236,12 @@ impl HttpServer {
     /// of your program, which cannot be interrupted. 0 means that all threads have ended, except
     /// the caller's own if it is one of them.
     ///
-    /// Event streams go on: [`Server::shutdown`](crate::Server::shutdown) ends them, before or
-    /// after. Calling it again does no harm.
+    /// A body that your program writes ([`Response::events`]) is a request in progress, unless it
+    /// [has no end](EventWriter::has_no_end): then it is ended at once.
+    ///
+    /// Event streams of a [`Server`](crate::Server) go on:
+    /// [`Server::shutdown`](crate::Server::shutdown) ends them, before or after. Calling it again
+    /// does no harm.
     pub fn shutdown(&self, deadline: Duration) -> usize {
         let now = Instant::now();
         // A deadline beyond the clock's range counts as a year.

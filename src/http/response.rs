@@ -1,8 +1,8 @@
 //! A response, and its form on the wire.
 
-use std::{borrow::Cow, fmt};
+use std::{borrow::Cow, fmt, io};
 
-use super::date::Date;
+use super::{body_writer::BodyWriter, date::Date};
 use crate::socket::Socket;
 
 /// A complete response: status, header fields, body.
@@ -39,6 +39,8 @@ pub(crate) enum Body {
     Deferred(Deferred),
     /// Takes the socket over, non-blocking, together with the head to send.
     TakeOver(TakeOver),
+    /// The program writes it, on the connection's own thread.
+    Written(Writing),
 }
 
 /// How a client learns where a body ends (RFC 9112, section 6.3).
@@ -53,6 +55,7 @@ pub(super) enum Length {
 
 pub(crate) type Deferred = Box<dyn FnOnce() -> Response + Send>;
 pub(crate) type TakeOver = Box<dyn FnOnce(Socket, &[u8]) + Send>;
+pub(crate) type Writing = Box<dyn FnOnce(&mut BodyWriter<'_>) -> io::Result<()> + Send>;
 
 impl Response {
     /// A response without a body.
@@ -87,6 +90,12 @@ impl Response {
             Cow::Owned(page) => Cow::Owned(page.into_bytes()),
         };
         Self::new(200).header("Content-Type", "text/html; charset=utf-8").with_body(body)
+    }
+
+    /// Sets the status.
+    pub fn with_status(mut self, status: u16) -> Self {
+        self.status = status;
+        self
     }
 
     /// Sets the body.
@@ -131,7 +140,7 @@ impl Response {
     pub fn body(&self) -> &[u8] {
         match &self.body {
             Body::Bytes(bytes) => bytes,
-            Body::Deferred(_) | Body::TakeOver(_) => &[],
+            Body::Deferred(_) | Body::TakeOver(_) | Body::Written(_) => &[],
         }
     }
 
@@ -145,6 +154,25 @@ impl Response {
     /// and the body as chunks if the request [takes them](super::Request::takes_chunks).
     pub(crate) fn take_over(self, take: impl FnOnce(Socket, &[u8]) + Send + 'static) -> Self {
         Self { body: Body::TakeOver(Box::new(take)), close: true, ..self }
+    }
+
+    /// A response whose body the program writes.
+    pub(super) fn written(
+        self,
+        write: impl FnOnce(&mut BodyWriter<'_>) -> io::Result<()> + Send + 'static,
+    ) -> Self {
+        Self { body: Body::Written(Box::new(write)), ..self }
+    }
+
+    /// The head of every answer that is an event stream.
+    pub(crate) fn event_stream() -> Self {
+        Self::new(200)
+            // UTF-8 is the only one (HTML, 9.2.1), but Python's requests takes Latin-1 where none is
+            // named.
+            .header("Content-Type", "text/event-stream; charset=utf-8")
+            // Proxies and compression would delay events.
+            .header("Cache-Control", "no-cache, no-transform")
+            .header("X-Accel-Buffering", "no")
     }
 
     /// Closes the connection after this response.
@@ -171,9 +199,10 @@ impl Response {
         self.status >= 400 || self.refused.is_some()
     }
 
-    /// Whether this refuses the request, or may do so once its work is done.
+    /// Whether this refuses the request, or may do so or break off once its work is done.
     pub(super) fn may_refuse(&self) -> bool {
-        self.refuses() || self.invalid || matches!(self.body, Body::Deferred(_))
+        let may_fail = matches!(self.body, Body::Deferred(_) | Body::Written(_));
+        self.refuses() || self.invalid || may_fail
     }
 
     /// Why this refuses the request, if its status does not show that.
