@@ -12,7 +12,7 @@ use crate::{
     error::SubscribeError,
     handlers::{
         access::{Action, Authorize, Denied},
-        parameters::{self, LAST_EVENT_ID},
+        parameters,
     },
     http::{Fate, Handler, Request, Response},
     message::{
@@ -265,32 +265,22 @@ impl EventStreamHandler {
     }
 }
 
-/// Where the client wants to begin. A browser sends the header when it reconnects. The header wins
-/// over the parameter, which is for the first connection.
+/// Where the client wants to begin. A browser sends the id when it reconnects; `replay` is for the
+/// first connection.
 fn read_resume(request: &Request) -> Result<Resume, Response> {
     let mut resume = Resume::default();
-    for (name, value) in request.query() {
-        match &*name {
-            name if LAST_EVENT_ID.contains(&name) && !value.is_empty() => {
-                resume.after(value.into_owned());
-            }
-            "replay" => {
-                let events: Option<u64> = number(&value);
-                let events = events.ok_or_else(|| {
-                    let value = Quoted(&value);
-                    let text = format!("replay is a number of events in digits, not {value}");
-                    Response::text(400, text)
-                })?;
-                // A number too large for a 32-bit host means all events.
-                resume.replay = usize::try_from(events).unwrap_or(usize::MAX);
-            }
-            _ => {}
-        }
+    for (_, value) in request.query().filter(|(name, _)| name == "replay") {
+        let events: Option<u64> = number(&value);
+        let events = events.ok_or_else(|| {
+            let value = Quoted(&value);
+            let text = format!("replay is a number of events in digits, not {value}");
+            Response::text(400, text)
+        })?;
+        // A number too large for a 32-bit host means all events.
+        resume.replay = usize::try_from(events).unwrap_or(usize::MAX);
     }
-    if let Some(id) = request.header("last-event-id")
-        && !id.is_empty()
-    {
-        resume.after(String::from_utf8_lossy(id).into_owned());
+    if let Some(id) = request.last_event_id() {
+        resume.after(id.into_owned());
     }
     Ok(resume)
 }

@@ -122,7 +122,7 @@ impl Connection<'_> {
         let keep_alive = keep_alive && !self.io.spare && !self.service.leadership.is_stopping();
         let head_only = request.method() == "HEAD";
         let chunked = request.takes_chunks();
-        let mut response = self.answer(&request, &grant)?;
+        let mut response = self.answer(&mut request, &grant)?;
         let asked = response.may_refuse().then(|| Asked::of(&request));
         drop(request);
         loop {
@@ -230,11 +230,16 @@ impl Connection<'_> {
         Err(End::Close)
     }
 
-    fn answer(&mut self, request: &Request, grant: &Grant) -> Result<Response, End> {
+    fn answer(&mut self, request: &mut Request, grant: &Grant) -> Result<Response, End> {
         let rules = &self.service.rules;
         let routed = rules.router.find(request);
+        let request = &*request;
         let any_host = matches!(&routed, Routed::Handler(handler) if handler.answers_any_host());
-        if let Some(response) = rules.policy.answer(request, grant, any_host) {
+        let allow = match &routed {
+            Routed::Answer(answer) => answer.header_value("allow"),
+            Routed::Handler(_) => None,
+        };
+        if let Some(response) = rules.policy.answer(request, grant, any_host, allow) {
             return Ok(response);
         }
         match routed {

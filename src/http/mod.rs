@@ -39,7 +39,7 @@
 // | `transport` | its socket: what may block comes after another thread leads |
 // | `read_buffer` | the bytes between socket and parser |
 // | `beginning` | the first bytes: another protocol is refused at once |
-// | `request/` | a request, and the strict reading of its head |
+// | `request/` | a request, what handlers look for in it, and the strict reading of its head |
 // | `target` | path and query |
 // | `body` | bodies: their length, chunks and form |
 // | `date` | dates as HTTP writes them |
@@ -85,7 +85,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-pub(crate) use self::request::Fate;
+pub(crate) use self::request::{Fate, LAST_EVENT_ID};
 pub use self::{
     body_writer::BodyWriter,
     event_writer::EventWriter,
@@ -155,9 +155,13 @@ impl HttpServer {
         self
     }
 
-    /// Answers GET and HEAD for exactly this path. A path that ends with `/*` stands for all paths
-    /// below it that have no route of their own and no longer `/*` route. Of several handlers for
-    /// one path the last one counts.
+    /// Answers GET and HEAD for exactly this path. Of several handlers for one path the last one
+    /// counts.
+    ///
+    /// One part of a path may be a parameter, `/jobs/:id`, for any one part that is not empty; the
+    /// handler gets it by [`Request::param`]. A path that ends with `/*` stands for all paths below
+    /// it. If several routes fit, an exact path wins over one with a parameter, and that over `/*`;
+    /// of two parameters the later one wins, of two `/*` the longer path.
     ///
     /// [`Request::path`] is percent-decoded: a handler that opens files must look out for `..`.
     ///
@@ -165,16 +169,36 @@ impl HttpServer {
     /// # use websse::http::{HttpServer, Request, Response};
     /// let http = HttpServer::new()
     ///     .get("/", |_: &Request| Response::html("<a href=/notes/today>today</a>"))
-    ///     .get("/notes/*", |request: &Request| Response::text(200, request.path()));
+    ///     .get("/notes/*", |request: &Request| Response::text(200, request.path()))
+    ///     .route("DELETE", "/jobs/:id", |request: &Request| {
+    ///         let id = request.param("id").expect("the route has it");
+    ///         Response::text(200, format!("{id} is gone"))
+    ///     });
     /// ```
-    pub fn get(mut self, path: &str, handler: impl Handler) -> Self {
-        self.rules.router.get(path, Arc::new(handler));
-        self
+    pub fn get(self, path: &str, handler: impl Handler) -> Self {
+        self.route("GET", path, handler)
     }
 
     /// Answers POST for this path, as [`get`](Self::get) does.
-    pub fn post(mut self, path: &str, handler: impl Handler) -> Self {
-        self.rules.router.post(path, Arc::new(handler));
+    pub fn post(self, path: &str, handler: impl Handler) -> Self {
+        self.route("POST", path, handler)
+    }
+
+    /// Answers this method, in capital letters, for this path, as [`get`](Self::get) does for GET.
+    pub fn route(mut self, method: &str, path: &str, handler: impl Handler) -> Self {
+        self.rules.router.add(method, path, Arc::new(handler));
+        self
+    }
+
+    /// Answers all requests for paths without a route, in place of status 404.
+    ///
+    /// ```
+    /// # use websse::http::{HttpServer, Request, Response};
+    /// let http = HttpServer::new()
+    ///     .fallback(|_: &Request| Response::html("<h1>not here</h1>").with_status(404));
+    /// ```
+    pub fn fallback(mut self, handler: impl Handler) -> Self {
+        self.rules.router.set_fallback(Arc::new(handler));
         self
     }
 

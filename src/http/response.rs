@@ -92,6 +92,22 @@ impl Response {
         Self::new(200).header("Content-Type", "text/html; charset=utf-8").with_body(body)
     }
 
+    /// A value as JSON; a 500 if it cannot be written so. Needs the feature `json`.
+    ///
+    /// ```
+    /// let answer = websse::http::Response::json(201, &vec![1, 2]);
+    /// assert_eq!((answer.status(), answer.body()), (201, &b"[1,2]"[..]));
+    /// ```
+    #[cfg(feature = "json")]
+    pub fn json(status: u16, value: &(impl serde::Serialize + ?Sized)) -> Self {
+        match serde_json::to_vec(value) {
+            Ok(body) => {
+                Self::new(status).header("Content-Type", "application/json").with_body(body)
+            }
+            Err(error) => Self::text(500, format!("the program's answer is no JSON: {error}")),
+        }
+    }
+
     /// Sets the status.
     pub fn with_status(mut self, status: u16) -> Self {
         self.status = status;

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use websse::http::{Limits, Policy, Request};
+use websse::http::{HttpServer, Limits, Policy, Request};
 
 use support::{Answer, Hub};
 
@@ -236,7 +236,7 @@ fn a_health_check_is_answered_by_whatever_name_it_asks() {
     let server = websse::Server::new();
     server.register_events(["", "probe"]).unwrap();
     server.run().unwrap();
-    let http = websse::http::HttpServer::new()
+    let http = HttpServer::new()
         .policy(names(&["hub.example"]))
         .get("/event", server.event_stream_handler())
         .get("/healthz", server.health_handler())
