@@ -125,7 +125,7 @@ fn an_answer_that_breaks_off_is_told_with_the_reason() {
             Level::Warn,
             "no tokens\\nleft",
         ),
-        ("/own/left", |out| out.wait(SOON), Level::Debug, "the client has left, or reads nothing"),
+        ("/own/left", |out| out.wait(SOON), Level::Debug, "the client has left"),
     ];
     let routes = |http: HttpServer| {
         cases.iter().fold(http, |http, (path, write, ..)| {
