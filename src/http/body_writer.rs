@@ -8,10 +8,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{
-    Response,
-    response::{Body, Writing},
-};
+use super::{Response, response::Body, transport::Transport};
 
 /// How often a program that waits for something else looks whether its client has left.
 pub(super) const LOOK: Duration = Duration::from_millis(50);
@@ -73,7 +70,7 @@ impl Response {
         match self.split().1 {
             Body::Written(write) => {
                 let mut bytes = Vec::new();
-                write_to(&mut bytes, false, write).map(|_| bytes)
+                write.write_to(Target::Memory(&mut bytes), false).map(|_| bytes)
             }
             Body::Bytes(bytes) => Ok(bytes.into_owned()),
             Body::Deferred(work) => work().write_body(),
@@ -138,20 +135,47 @@ impl Line for Vec<u8> {
     fn has_no_end(&mut self) {}
 }
 
-/// Runs the program's closure, and gathers the last chunk if the body is complete with it.
-/// `Ok(false)`: the client has gone or was given up, whatever the program makes of it. An error is
-/// the program's.
-pub(super) fn write_to(line: &mut dyn Line, chunked: bool, write: Writing) -> io::Result<bool> {
-    let mut state = State::Open;
-    let written = write(&mut BodyWriter { line, chunked, state: &mut state });
-    if matches!(state, State::Broken(_)) {
-        return Ok(false);
+/// What a body is written to.
+pub(super) enum Target<'t, 'c> {
+    Connection(&'t mut Transport<'c>),
+    Memory(&'t mut Vec<u8>),
+}
+
+/// A closure that writes a body. All that writing needs is reached through it alone, so that it
+/// costs a program nothing that has no such closure.
+pub(crate) struct Writing(Box<Closure>);
+
+type Closure = dyn FnOnce(Target<'_, '_>, bool) -> io::Result<bool> + Send;
+
+impl Writing {
+    pub(super) fn new<W>(write: W) -> Self
+    where
+        W: FnOnce(&mut BodyWriter<'_>) -> io::Result<()> + Send + 'static,
+    {
+        Self(Box::new(move |target, chunked| {
+            let line: &mut dyn Line = match target {
+                Target::Connection(transport) => transport,
+                Target::Memory(bytes) => bytes,
+            };
+            let mut state = State::Open;
+            let written = write(&mut BodyWriter { line, chunked, state: &mut state });
+            if matches!(state, State::Broken(_)) {
+                return Ok(false);
+            }
+            written?;
+            if chunked && matches!(state, State::Open) {
+                line.out().extend_from_slice(LAST_CHUNK);
+            }
+            Ok(true)
+        }))
     }
-    written?;
-    if chunked && matches!(state, State::Open) {
-        line.out().extend_from_slice(LAST_CHUNK);
+
+    /// Runs the program's closure, and gathers the last chunk if the body is complete with it.
+    /// `Ok(false)`: the client has gone or was given up, whatever the program makes of it. An error
+    /// is the program's.
+    pub(super) fn write_to(self, target: Target<'_, '_>, chunked: bool) -> io::Result<bool> {
+        self.0(target, chunked)
     }
-    Ok(true)
 }
 
 impl BodyWriter<'_> {

@@ -5,13 +5,13 @@ use std::{net::SocketAddr, time::Instant};
 use super::{
     beginning,
     body::{Decoder, Share},
-    body_writer::write_to,
+    body_writer::{Target, Writing},
     listener::Accepted,
     policy::Grant,
     read_buffer::ReadBuffer,
     refusals::Asked,
     request::{self, Fate, Framing, Head, Request},
-    response::{Body, Length, Refusal, Response, Writing},
+    response::{Body, Length, Refusal, Response},
     router::Routed,
     service::{Leader, Service},
     slots::WaitingFor,
@@ -216,7 +216,9 @@ impl Connection<'_> {
             self.io.pass_leadership()?;
             head.write_head(length, !keep_alive, self.io.out);
             self.io.flush()?;
-            written = survive(|| write_to(&mut self.io, chunked, write));
+            // Most clients send nothing until the body has ended.
+            self.io.read_buffer.release();
+            written = survive(|| write.write_to(Target::Connection(&mut self.io), chunked));
         } else {
             head.write_head(length, !keep_alive, self.io.out);
         }

@@ -2,7 +2,10 @@
 
 use std::{borrow::Cow, fmt, io};
 
-use super::{body_writer::BodyWriter, date::Date};
+use super::{
+    body_writer::{BodyWriter, Writing},
+    date::Date,
+};
 use crate::socket::Socket;
 
 /// A complete response: status, header fields, body.
@@ -55,7 +58,6 @@ pub(super) enum Length {
 
 pub(crate) type Deferred = Box<dyn FnOnce() -> Response + Send>;
 pub(crate) type TakeOver = Box<dyn FnOnce(Socket, &[u8]) + Send>;
-pub(crate) type Writing = Box<dyn FnOnce(&mut BodyWriter<'_>) -> io::Result<()> + Send>;
 
 impl Response {
     /// A response without a body.
@@ -177,7 +179,7 @@ impl Response {
         self,
         write: impl FnOnce(&mut BodyWriter<'_>) -> io::Result<()> + Send + 'static,
     ) -> Self {
-        Self { body: Body::Written(Box::new(write)), ..self }
+        Self { body: Body::Written(Writing::new(write)), ..self }
     }
 
     /// The head of every answer that is an event stream.

@@ -27,6 +27,8 @@ const LINGER_BYTES: usize = 1024 * 1024;
 const WRITE_BYTES: usize = 32 * 1024;
 /// The most memory of a buffer that is kept for the next connection.
 const KEPT_BYTES: usize = 64 * 1024;
+/// How much is read at a time of what a client sends while its answer is written.
+const PIECE_BYTES: usize = 512;
 /// The kernel's timers are at most as coarse as this.
 const TICK: Duration = Duration::from_millis(10);
 /// Read time-outs are multiples of this.
@@ -309,7 +311,9 @@ impl Line for Transport<'_> {
             let left = deadline.saturating_duration_since(Instant::now());
             // What the client sends is the beginning of its next request. It is read, as its end
             // comes behind it.
-            let read = if self.read_buffer.space().is_empty() {
+            let mut piece = [0; PIECE_BYTES];
+            let piece = &mut piece[..PIECE_BYTES.min(self.read_buffer.room())];
+            let read = if piece.is_empty() {
                 // So much, that its end cannot be seen.
                 if self.slot.as_ref().is_some_and(Slot::is_ended) {
                     return true;
@@ -317,13 +321,13 @@ impl Line for Transport<'_> {
                 thread::sleep(left.min(LOOK));
                 Err(ErrorKind::WouldBlock.into())
             } else if left.is_zero() {
-                self.read_now()
+                self.read_now(piece)
             } else {
-                self.read_for(left)
+                self.read_for(left, piece)
             };
             match read {
                 Ok(0) => return true,
-                Ok(length) => self.read_buffer.fill(length),
+                Ok(length) => self.read_buffer.push(&piece[..length]),
                 Err(error) => match error.kind() {
                     ErrorKind::Interrupted => {}
                     ErrorKind::WouldBlock | ErrorKind::TimedOut => {
@@ -349,19 +353,19 @@ impl Line for Transport<'_> {
 
 impl Transport<'_> {
     /// Reads what has arrived.
-    fn read_now(&mut self) -> io::Result<usize> {
+    fn read_now(&self, piece: &mut [u8]) -> io::Result<usize> {
         self.socket.set_nonblocking(true)?;
-        let read = (&*self.socket).read(self.read_buffer.space());
+        let read = (&*self.socket).read(piece);
         self.socket.set_nonblocking(false)?;
         read
     }
 
     /// Reads for at most this time, in whole milliseconds, so that the next wait of the same length
     /// need not set it again.
-    fn read_for(&mut self, time: Duration) -> io::Result<usize> {
+    fn read_for(&mut self, time: Duration, piece: &mut [u8]) -> io::Result<usize> {
         let millis = u64::try_from(time.as_micros().div_ceil(1000)).unwrap_or(u64::MAX);
         let timeout = Duration::from_millis(millis);
         set_once(&mut self.read_timeout, timeout, |it| self.socket.set_read_timeout(it))?;
-        (&*self.socket).read(self.read_buffer.space())
+        (&*self.socket).read(piece)
     }
 }
