@@ -176,15 +176,13 @@ impl Route {
     }
 
     fn allow(&self) -> String {
-        let mut methods: Vec<&str> = self.handlers.iter().map(|(method, _)| &**method).collect();
-        if let Ok(get) = methods.binary_search(&"GET")
-            && !methods.contains(&"HEAD")
-        {
-            methods.insert(get + 1, "HEAD");
+        let mut allow = String::new();
+        for (method, _) in self.handlers.iter().filter(|(method, _)| method != "OPTIONS") {
+            allow += method;
+            let has_head = method == "GET" && !self.handlers.iter().any(|(it, _)| it == "HEAD");
+            allow += if has_head { ", HEAD, " } else { ", " };
         }
-        methods.retain(|method| *method != "OPTIONS");
-        methods.push("OPTIONS");
-        methods.join(", ")
+        allow + "OPTIONS"
     }
 
     /// Where the name of the parameter is, if this path has one.
