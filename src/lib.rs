@@ -67,6 +67,76 @@
 //! What has a state, such as a dashboard, begins with `?replay=each`: the last event of each type
 //! in each of the client's channels, and then what follows.
 //!
+//! # One request, one stream
+//!
+//! The tokens of a language model, the progress of an export, the answer of a tool: these are for
+//! one client, and end. No [`Server`] is needed for them. [`http::Response::events`] takes a
+//! closure that writes the answer to one request, on its connection's own thread, as it comes to
+//! be:
+//!
+//! ```
+//! use std::{sync::mpsc, thread, time::Duration};
+//! use websse::{Message, http::{HttpServer, Request, Response}};
+//!
+//! let http = HttpServer::new()
+//!     // curl -N -d 'to be or not to be' localhost:8080/words
+//!     .post("/words", |request: &Request| {
+//!         let text = String::from_utf8_lossy(request.body()).into_owned();
+//!         Response::events(move |out| {
+//!             let (sender, words) = mpsc::sync_channel(16);
+//!             // It ends when the closure has ended, as its channel is closed then.
+//!             thread::spawn(move || {
+//!                 text.split(' ').try_for_each(|word| sender.send(word.to_owned()))
+//!             });
+//!             out.heartbeat(Duration::from_secs(15));
+//!             while let Some(word) = out.recv(&words)? {
+//!                 out.send(&Message::new(word))?;
+//!             }
+//!             out.send_last(&Message::new("[DONE]"))
+//!         })
+//!     })
+//!     .bind("127.0.0.1:0")?;
+//! # drop(http);
+//! # Ok::<(), std::io::Error>(())
+//! ```
+//!
+//! - **Nothing is added.** What goes over the wire is what the program sends: no first block, no
+//!   ids, no heartbeats that it has not asked for. Each call is one write, at once.
+//! - **The end tells the truth.** `Ok` ends the body, and the connection serves the next request.
+//!   An error or a panic cuts the body off, which is an error for the client too. So pass errors on
+//!   with `?`, and never turn a failure into `Ok`. A failure that the client's protocol has words
+//!   for is sent in these words, and the body ended in order.
+//! - **A client that leaves is noticed** within 0.1 s, also while nothing is sent:
+//!   [`wait`](http::EventWriter::wait) and [`recv`](http::EventWriter::recv) return an error then,
+//!   and [`is_gone`](http::EventWriter::is_gone) tells at any time.
+//! - **It is bounded.** Each such stream holds a thread:
+//!   [`Limits::streams_of_own`](http::Limits::streams_of_own), 256 by default. A slow reader makes
+//!   a call wait for at most the [write time-out](http::Limits::write_timeout). A shutdown lets it
+//!   end until its deadline, or ends it at once if it [has no end](http::EventWriter::has_no_end).
+//!
+//! [`Response::stream`](http::Response::stream) is the same for any other type, lines of JSON for
+//! example. The examples `chat-completions` (for clients of `OpenAI`) and `mcp` (the Model Context
+//! Protocol) are made to be copied.
+//!
+//! What the consumers of such streams want, as seen with each of them:
+//!
+//! | consumer | wants |
+//! |---|---|
+//! | `openai` 3.57 for Python, and `langchain-openai` 1.7, `litellm` 1.110, `llama-index`, `pydantic-ai`, `llm` over it | data in every block: an id or `retry` alone, or a comment with a blank line, is an error; ids beside data are fine. An error is `{"error":{...}}` as data |
+//! | `openai` 6.49 and `@langchain/openai` 1.5 for Node | no event with empty data. Waits for the end of the body after `[DONE]`: [`send_last`](http::EventWriter::send_last) |
+//! | `anthropic` 2.14 for Python, `@anthropic-ai/sdk` 1.14 | the `event` line; without it the answer is silently empty. An error is the event `error` |
+//! | `ai` 6.0 and 7.0 for Node | in its own streams every event is JSON of a known type, an error `{"type":"error","errorText":...}`; ends need not be told |
+//! | `google-genai` 3.6, `gradio_client` 2.7 | nothing but `data: ...` in one line and a blank line: no comments, ids or types |
+//! | `mistralai` 3.7 | the status 200 and the type `text/event-stream` exactly |
+//! | `ollama` 0.6 | lines of JSON: [`Response::stream`](http::Response::stream) |
+//! | `mcp` 2.3 for Python, `rmcp` 3.11 | resume from any id; a request's answer that does not come is asked for with `Last-Event-ID` |
+//! | `@modelcontextprotocol/sdk` 1.32, `client` 2.4 | an id with a `data` line, even if it is empty, or they do not resume and wait for their time-out |
+//! | `httpx-sse` 0.4 | an id, `retry` or a comment with a blank line behind it is an empty event |
+//! | `graphql-sse` 2.6 | the events `next` and `complete`, and no other |
+//! | htmx 2.0 with its extension 2.2 | no end: it comes back after an end, for ever, until the event of `sse-close` |
+//! | htmx 4.0 | events without a type: it swaps no others |
+//! | datastar 1.0.0-RC.5 | the events `datastar-patch-elements` and `datastar-patch-signals`; a clean end is the end |
+//!
 //! # What is guaranteed
 //!
 //! - Every event that [`publish`](Server::publish) accepted reaches every client whose response
@@ -432,11 +502,13 @@
 //!   the start and the end of the broadcaster, and clients that come and go. At `info`: clients
 //!   disconnected because they are behind, stalled or broken; and requests refused with a status
 //!   below 500, with 505 or, on the stream endpoint, for now. At `warn`: other statuses above 500,
-//!   and connections that cannot be accepted. At `error`: hooks that panic, and status 500, which
-//!   is the answer if a handler panics. A request is reported by method and path, without its
-//!   query, which may contain a token. Your logger runs on the caller's thread, on a connection's
-//!   thread, or on the hooks' thread, which exists if the level is at least `info` when the server
-//!   is run. If the logger blocks, it never blocks the broadcaster.
+//!   connections that cannot be accepted, and answers that break off by an error of your program;
+//!   at `debug` those whose client left. At `error`: hooks that panic, closures that panic while
+//!   they write an answer, and status 500, which is the answer if a handler panics. A request is
+//!   reported by method and path, without its query, which may contain a token. Your logger runs on
+//!   the caller's thread, on a connection's thread, or on the hooks' thread, which exists if the
+//!   level is at least `info` when the server is run. If the logger blocks, it never blocks the
+//!   broadcaster.
 //! - `socket2` notices within 50 s that a client's machine or network is gone without a word: 30 s
 //!   after the next event or [heartbeat](Builder::heartbeat), which comes after 15 s of silence.
 //!   Every TCP connection of [`http`] is asked for a sign of life after 15 s of silence

@@ -3,7 +3,7 @@
 #![allow(clippy::unwrap_used)]
 
 use std::{
-    io::{ErrorKind, Write},
+    io::{self, ErrorKind, Write},
     net::TcpStream,
     sync::{Condvar, Mutex, Once},
     time::Duration,
@@ -13,7 +13,7 @@ use log::{Level, LevelFilter, Log, Metadata, Record};
 use support::{Hub, SOON, eventually};
 use websse::{
     Builder, Message,
-    http::{HttpServer, Limits, Request, Response},
+    http::{EventWriter, HttpServer, Limits, Request, Response},
 };
 
 /// Keeps all records of this process, and holds up whoever logs a text with the word `block`.
@@ -107,6 +107,41 @@ fn refused_requests_are_told_without_their_query() {
     let lines = RECORDER.lines.lock().unwrap().clone();
     assert!(lines.iter().all(|(_, line)| !line.contains("secret")), "{lines:?}");
     assert!(lines.iter().all(|(_, line)| line.lines().count() == 1), "{lines:?}");
+}
+
+#[test]
+fn an_answer_that_breaks_off_is_told_with_the_reason() {
+    type Write = fn(&mut EventWriter<'_>) -> io::Result<()>;
+    let cases: [(&str, Write, Level, &str); 3] = [
+        (
+            "/own/panics",
+            |_| panic!("on purpose: a closure that panics"),
+            Level::Error,
+            "the program panicked",
+        ),
+        (
+            "/own/fails",
+            |_| Err(io::Error::other("no tokens\nleft")),
+            Level::Warn,
+            "no tokens\\nleft",
+        ),
+        ("/own/left", |out| out.wait(SOON), Level::Debug, "the client has left"),
+    ];
+    let routes = |http: HttpServer| {
+        cases.iter().fold(http, |http, (path, write, ..)| {
+            let write = *write;
+            http.get(path, move |_: &Request| Response::events(write))
+        })
+    };
+    let hub = hub(|builder| builder, routes);
+    for (path, _, level, reason) in cases {
+        let mut client = hub.ask(format!("GET {path}?secret HTTP/1.1\r\nHost: a\r\n\r\n"));
+        client.head();
+        client.half_close();
+        client.assert_closed();
+        let told = format!("GET {path:?}: the answer broke off, \"{reason}\"");
+        assert_eq!(line(path), (level, told));
+    }
 }
 
 #[test]

@@ -16,14 +16,18 @@ use std::{
 };
 
 use socket2::{Domain, SockAddr, Socket, Type};
+use websse::Message;
 use websse::http::{Handler, HttpServer, Limits, Request, Response};
 
 use crate::reader::{self, BODY_BYTES, HEAD_BYTES, HEADERS, Not, TARGET_BYTES};
 
 /// No answer takes so long, on however busy a machine.
 const DEADLINE: Duration = Duration::from_secs(20);
-/// Where the server has handlers; the second one's may block.
-const PATHS: [&str; 2] = ["/", "/slow"];
+/// Where the server has handlers; the second one's may block, and the third one's write their bodies
+/// part by part.
+const PATHS: [&str; 3] = ["/", "/slow", "/stream"];
+/// Where it takes PUT, with a parameter behind it.
+const ITEMS: &str = "/item/";
 
 /// Sends an input at once and in pieces, and compares all there is to compare.
 pub fn check(wire: &[u8]) {
@@ -175,11 +179,18 @@ fn without_variations(answers: &[u8]) -> String {
 fn expected_status(request: &reader::Request) -> u16 {
     match &*request.method {
         _ if request.path == "*" => 204,
+        "PUT" if is_item(&request.path) => 200,
+        "OPTIONS" if is_item(&request.path) => 204,
+        _ if is_item(&request.path) => 405,
         _ if !PATHS.contains(&&*request.path) => 404,
         "GET" | "HEAD" | "POST" => 200,
         "OPTIONS" => 204,
         _ => 405,
     }
+}
+
+fn is_item(path: &str) -> bool {
+    path.strip_prefix(ITEMS).is_some_and(|item| !item.is_empty() && !item.contains('/'))
 }
 
 fn compare_target(seen: &Request, read: &reader::Request) {
@@ -194,6 +205,9 @@ fn owned<'r>(pairs: impl Iterator<Item = (Cow<'r, str>, Cow<'r, str>)>) -> Vec<(
 
 fn compare(seen: &Request, read: &reader::Request) {
     compare_target(seen, read);
+    if let Some(item) = read.path.strip_prefix(ITEMS) {
+        assert_eq!(seen.param("id").as_deref(), Some(item));
+    }
     assert_eq!(seen.body(), read.body);
     assert_eq!(seen.host().map(str::to_owned), read.host());
     for name in ["host", "content-length", "transfer-encoding", "connection", "content-type"] {
@@ -227,9 +241,10 @@ impl Hub {
             .body_bytes(BODY_BYTES);
         let seen = Arc::<Mutex<Vec<Request>>>::default();
         let mut http = HttpServer::new().limits(limits);
-        for (path, may_block) in PATHS.into_iter().zip([false, true]) {
+        for (path, may_block) in PATHS.into_iter().zip([false, true, false]) {
             let probe = Probe { seen: Arc::clone(&seen), may_block };
-            http = http.get(path, probe.clone()).post(path, probe);
+            http = http.get(path, probe.clone()).post(path, probe.clone());
+            http = http.route("PUT", &format!("{ITEMS}:id"), probe);
         }
         for kind in [Type::STREAM, Type::SEQPACKET] {
             let listener = Socket::new(Domain::UNIX, kind, None).expect("descriptors can be had");
@@ -258,6 +273,13 @@ struct Probe {
 impl Handler for Probe {
     fn handle(&self, request: &Request) -> Response {
         self.seen.lock().unwrap_or_else(PoisonError::into_inner).push(request.clone());
+        if request.path() == PATHS[2] {
+            let body = request.body().len().to_string();
+            return Response::events(move |out| {
+                out.send(&Message::new("one"))?;
+                out.send(&Message::new(body))
+            });
+        }
         Response::text(200, request.path())
     }
 

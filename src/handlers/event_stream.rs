@@ -12,7 +12,7 @@ use crate::{
     error::SubscribeError,
     handlers::{
         access::{Action, Authorize, Denied},
-        parameters::{self, LAST_EVENT_ID},
+        parameters,
     },
     http::{Fate, Handler, Request, Response},
     message::{
@@ -312,7 +312,7 @@ impl Handler for EventStreamHandler {
         let shared = Arc::clone(&self.shared);
         let admits_at_once = shared.admits_at_once(&resume);
         let answer = move || {
-            event_stream().take_over(move |socket, head| {
+            Response::event_stream().take_over(move |socket, head| {
                 // An error means that the client was told, or that the server has ended; the client
                 // reconnects.
                 let _ = shared.admit(seat, head, form, resume, Via::Wire(socket));
@@ -386,49 +386,32 @@ impl EventStreamHandler {
     }
 }
 
-/// Where the client wants to begin. A browser sends the header when it reconnects. The header wins
-/// over the parameter, which is for the first connection.
+/// Where the client wants to begin. A browser sends the id when it reconnects; `replay` is for the
+/// first connection.
 fn read_resume(request: &Request) -> Result<Resume, Response> {
     let mut resume = Resume::default();
-    for (name, value) in request.query() {
-        match &*name {
-            name if LAST_EVENT_ID.contains(&name) && !value.is_empty() => {
-                resume.after(value.into_owned());
-            }
-            "replay" if value == "each" => resume.replay = Replay::Each,
-            "replay" => {
-                let events: Option<u64> = number(&value);
-                let events = events.ok_or_else(|| {
-                    let value = Quoted(&value);
-                    let text =
-                        format!("replay is a number of events in digits, or each; not {value}");
-                    Response::text(400, text)
-                })?;
-                // A number too large for a 32-bit host means all events.
-                resume.replay = Replay::Last(usize::try_from(events).unwrap_or(usize::MAX));
-            }
-            _ => {}
+    for (_, value) in request.query().filter(|(name, _)| name == "replay") {
+        if value == "each" {
+            resume.replay = Replay::Each;
+            continue;
         }
+        let events: Option<u64> = number(&value);
+        let events = events.ok_or_else(|| {
+            let value = Quoted(&value);
+            let text = format!("replay is a number of events in digits, or each; not {value}");
+            Response::text(400, text)
+        })?;
+        // A number too large for a 32-bit host means all events.
+        resume.replay = Replay::Last(usize::try_from(events).unwrap_or(usize::MAX));
     }
-    if let Some(id) = request.header("last-event-id")
-        && !id.is_empty()
-    {
-        resume.after(String::from_utf8_lossy(id).into_owned());
+    if let Some(id) = request.last_event_id() {
+        resume.after(id.into_owned());
     }
     Ok(resume)
 }
 
-/// The head of every answer after which a client reconnects.
-fn event_stream() -> Response {
-    Response::new(200)
-        // UTF-8 is the only one (HTML, 9.2.1), but Python's requests takes Latin-1 where none is named.
-        .header("Content-Type", "text/event-stream; charset=utf-8")
-        // Proxies and compression would delay events.
-        .header("Cache-Control", "no-cache, no-transform")
-        .header("X-Accel-Buffering", "no")
-}
-
 /// A stream that ends at once, so that the client reconnects later.
 fn refuse_for_now(own: Own, reason: &str) -> Response {
-    event_stream().with_body(own.refusal(reason).into_bytes()).refusing(reason.to_owned()).cut()
+    let body = own.refusal(reason).into_bytes();
+    Response::event_stream().with_body(body).refusing(reason.to_owned()).cut()
 }

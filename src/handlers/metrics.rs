@@ -14,7 +14,7 @@ use crate::{
         subscribers::{MOST_TYPES, json_counts},
     },
     handlers::access::{Action, Authorize, Denied},
-    http::{Handler, HttpServer, Refusals, Request, Response},
+    http::{Handler, HttpServer, Refusals, Request, Response, StreamsOfOwn},
     message::json_text::json_string,
     server::Server,
 };
@@ -55,6 +55,7 @@ impl Server {
             shared: Arc::clone(self.shared()),
             authorize: Authorize::default(),
             refusals: Refusals::default(),
+            streams_of_own: StreamsOfOwn::default(),
             write,
             content_type,
             most_types: MOST_TYPES,
@@ -98,6 +99,7 @@ pub struct FiguresHandler {
     shared: Arc<Shared>,
     authorize: Authorize,
     refusals: Refusals,
+    streams_of_own: StreamsOfOwn,
     write: Format,
     content_type: &'static str,
     most_types: usize,
@@ -106,10 +108,10 @@ pub struct FiguresHandler {
 type Format = fn(&mut String, &Figures) -> fmt::Result;
 
 impl FiguresHandler {
-    /// Adds the number of requests that this HTTP server has refused, by status. If it is called
-    /// several times, the last server counts.
+    /// Adds the number of requests that this HTTP server has refused, by status, and the number of
+    /// streams that the program writes itself. If it is called several times, the last server counts.
     pub fn with_http(self, http: &HttpServer) -> Self {
-        Self { refusals: http.refusals(), ..self }
+        Self { refusals: http.refusals(), streams_of_own: http.streams_of_own(), ..self }
     }
 
     /// If more event types are registered than this, figures by type tell only of those to which
@@ -147,6 +149,7 @@ impl Handler for FiguresHandler {
                 .query()
                 .find(|(name, _)| name == "channel")
                 .map(|(_, channel)| self.shared.listeners(&channel)),
+            streams_of_own: self.streams_of_own.open(),
         };
         let mut text = String::new();
         let written = (self.write)(&mut text, &figures);
@@ -167,6 +170,7 @@ struct Figures {
     refused: Vec<(u16, u64)>,
     /// Of the channel that the request names.
     listeners: Option<usize>,
+    streams_of_own: usize,
 }
 
 fn reasons(stats: &Stats) -> [(&'static str, u64); 7] {
@@ -202,6 +206,8 @@ fn metrics(text: &mut String, figures: &Figures) -> fmt::Result {
         figures.uptime.as_secs_f64(),
     )?;
     one("streams", "gauge", "Clients that listen over a connection.", number(stats.streams))?;
+    let help = "Answers that the program is writing.";
+    one("streams_of_own", "gauge", help, number(figures.streams_of_own))?;
     one("subscriptions", "gauge", "Listeners within the program.", number(stats.subscriptions))?;
     one("channels", "gauge", "Channels beside the common one.", number(stats.channels))?;
     one("behind", "gauge", "Streams for which something waits.", number(stats.behind))?;
@@ -275,6 +281,7 @@ fn json(text: &mut String, figures: &Figures) -> fmt::Result {
         field("types", format!("[{}]", types.join(","))),
         field("clients", json_counts(&figures.clients)),
         field("streams", stats.streams.to_string()),
+        field("streams_of_own", figures.streams_of_own.to_string()),
         field("subscriptions", stats.subscriptions.to_string()),
         field("channels", stats.channels.to_string()),
         field("behind", stats.behind.to_string()),

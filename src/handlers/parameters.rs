@@ -1,10 +1,9 @@
 //! The names of a stream's query parameters, and the answer to a client that misspells one.
 
-use crate::{http::Request, quoted::Quoted};
-
-/// The names of the last event's id: the clients that send it in the query do not agree on one.
-pub(super) const LAST_EVENT_ID: [&str; 4] =
-    ["last_event_id", "lastEventId", "lastEventID", "last-event-id"];
+use crate::{
+    http::{LAST_EVENT_ID, Request},
+    quoted::Quoted,
+};
 
 /// All names that mean something for a stream. Others are ignored: they are for a proxy, for
 /// `authorize`, or against caches.

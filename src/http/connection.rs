@@ -5,6 +5,7 @@ use std::{net::SocketAddr, time::Instant};
 use super::{
     beginning,
     body::{Decoder, Share},
+    body_writer::{Target, Writing},
     listener::Accepted,
     policy::Grant,
     read_buffer::ReadBuffer,
@@ -16,7 +17,7 @@ use super::{
     slots::WaitingFor,
     transport::{End, Transport},
 };
-use crate::panics::survive;
+use crate::{logs::Level, panics::survive};
 
 /// Responses to pipelined requests are gathered up to this size.
 const GATHER: usize = 16 * 1024;
@@ -63,7 +64,7 @@ pub(super) fn serve(
                 io.out.extend_from_slice(&body);
             }
             let asked = Asked::unread(peer);
-            let may_log = asked.is_wanted().then(|| io.let_block());
+            let may_log = asked.is_wanted(refusal.status).then(|| io.let_block());
             match may_log {
                 Some(Ok(true)) => asked.log(refusal.status, Some(&refusal.reason)),
                 Some(Err(_)) => return,
@@ -121,7 +122,7 @@ impl Connection<'_> {
         let keep_alive = keep_alive && !self.io.spare && !self.service.leadership.is_stopping();
         let head_only = request.method() == "HEAD";
         let chunked = request.takes_chunks();
-        let mut response = self.answer(&request, &grant)?;
+        let mut response = self.answer(&mut request, &grant)?;
         let asked = response.may_refuse().then(|| Asked::of(&request));
         drop(request);
         loop {
@@ -144,7 +145,7 @@ impl Connection<'_> {
                         }
                     }
                     if head.refuses()
-                        && let Some(asked) = asked.filter(Asked::is_wanted)
+                        && let Some(asked) = asked.filter(|asked| asked.is_wanted(head.status()))
                         && self.io.let_block()?
                     {
                         asked.log(head.status(), head.refused());
@@ -163,6 +164,20 @@ impl Connection<'_> {
                     // The body's share stays counted: it stands for what waits in this work.
                     response = guarded(work);
                 }
+                Body::Written(write) => {
+                    let rules = &self.service.rules;
+                    let Some(_open) = rules.streams_of_own.enter(rules.limits.streams_of_own)
+                    else {
+                        let text = "too many streams are being written; try again later";
+                        response = Response::text(503, text).header("Retry-After", "1");
+                        continue;
+                    };
+                    let head = policy.mark(head, &grant);
+                    // The request's body is gone, and its share may be another's.
+                    drop(share);
+                    let write = (!head_only && head.may_have_body()).then_some(write);
+                    return self.write_body(&head, write, chunked, keep_alive, asked.as_ref());
+                }
                 Body::TakeOver(take) => {
                     let head = policy.mark(head, &grant);
                     let length = if chunked { Length::Chunks } else { Length::Connection };
@@ -179,11 +194,54 @@ impl Connection<'_> {
         }
     }
 
-    fn answer(&mut self, request: &Request, grant: &Grant) -> Result<Response, End> {
+    /// Sends the head at once, and lets the program write the body, on this thread. Without `write`
+    /// there is only the head.
+    fn write_body(
+        &mut self,
+        head: &Response,
+        write: Option<Writing>,
+        chunked: bool,
+        keep_alive: bool,
+        asked: Option<&Asked>,
+    ) -> Result<(), End> {
+        self.service.rules.refusals.count(head.status());
+        let length = match chunked {
+            _ if !head.may_have_body() => Length::Bytes(0),
+            true => Length::Chunks,
+            false => Length::Connection,
+        };
+        let mut written = Some(Ok(true));
+        if let Some(write) = write {
+            self.io.flush()?;
+            self.io.pass_leadership()?;
+            head.write_head(length, !keep_alive, self.io.out);
+            self.io.flush()?;
+            // Most clients send nothing until the body has ended.
+            self.io.read_buffer.release();
+            written = survive(|| write.write_to(Target::Connection(&mut self.io), chunked));
+        } else {
+            head.write_head(length, !keep_alive, self.io.out);
+        }
+        match (written, asked) {
+            (Some(Ok(true)), _) if keep_alive => return Ok(()),
+            (Some(Ok(true)), _) | (_, None) => {}
+            (Some(Ok(false)), Some(asked)) => asked.log_break(Level::Debug, &"the client has left"),
+            (Some(Err(error)), Some(asked)) => asked.log_break(Level::Warn, &error),
+            (None, Some(asked)) => asked.log_break(Level::Error, &"the program panicked"),
+        }
+        Err(End::Close)
+    }
+
+    fn answer(&mut self, request: &mut Request, grant: &Grant) -> Result<Response, End> {
         let rules = &self.service.rules;
         let routed = rules.router.find(request);
+        let request = &*request;
         let any_host = matches!(&routed, Routed::Handler(handler) if handler.answers_any_host());
-        if let Some(response) = rules.policy.answer(request, grant, any_host) {
+        let allow = match &routed {
+            Routed::Answer(answer) => answer.header_value("allow"),
+            Routed::Handler(_) => None,
+        };
+        if let Some(response) = rules.policy.answer(request, grant, any_host, allow) {
             return Ok(response);
         }
         match routed {

@@ -42,6 +42,7 @@ const IDLE: Duration = Duration::from_secs(130);
 ///     .idle_timeout(Duration::from_secs(15))
 ///     // Threads.
 ///     .connections(32)
+///     .streams_of_own(16)
 ///     .stack_bytes(256 * 1024);
 /// let http = HttpServer::new().limits(limits).bind("127.0.0.1:0")?;
 /// # Ok::<(), std::io::Error>(())
@@ -54,6 +55,7 @@ pub struct Limits {
     pub(super) body_bytes: usize,
     pub(super) bodies_bytes: usize,
     pub(super) connections: usize,
+    pub(super) streams_of_own: usize,
     pub(super) head_timeout: Duration,
     body_timeout: Duration,
     pub(super) write_timeout: Duration,
@@ -71,6 +73,7 @@ impl Default for Limits {
             body_bytes: 1024 * KIB,
             bodies_bytes: 64 * 1024 * KIB,
             connections: 1024,
+            streams_of_own: 256,
             head_timeout: Duration::from_secs(10),
             body_timeout: Duration::from_secs(30),
             write_timeout: Duration::from_secs(10),
@@ -120,6 +123,15 @@ impl Limits {
         self
     }
 
+    /// Bodies that your program is writing at the same time, by
+    /// [`Response::events`](super::Response::events) or [`stream`](super::Response::stream), for all
+    /// listeners together; default 256 (503 with `Retry-After`). Each holds one of the
+    /// [connections](Self::connections) and its thread, so it should be the smaller limit.
+    pub fn streams_of_own(mut self, streams: usize) -> Self {
+        self.streams_of_own = streams;
+        self
+    }
+
     /// Time for a whole request head; default 10 s (408; a connection on which nothing was sent is
     /// just closed). It runs from the start of the connection, for a later request from its first
     /// byte.
@@ -134,8 +146,8 @@ impl Limits {
         self
     }
 
-    /// Time for a client to take a whole response; default 10 s, at least 1 ms. Then the connection
-    /// is closed.
+    /// Time for a client to take a whole response, or what one call sends of a body that your program
+    /// writes; default 10 s, at least 1 ms. Then the connection is closed.
     pub fn write_timeout(mut self, timeout: Duration) -> Self {
         self.write_timeout = timeout.clamp(Duration::from_millis(1), YEAR);
         self

@@ -17,7 +17,8 @@
 //! Connection threads take turns accepting: the thread that accepts a connection also serves it.
 //! Before anything that may block, it lets another thread accept. A connection holds a thread while
 //! it has work that blocks: a request that is still arriving, a handler of yours, a connection kept
-//! alive. An event stream holds none.
+//! alive. An event stream holds none, unless your program writes it itself
+//! ([`Response::events`]).
 //!
 //! # What is refused
 //!
@@ -38,11 +39,14 @@
 // | `transport` | its socket: what may block comes after another thread leads |
 // | `read_buffer` | the bytes between socket and parser |
 // | `beginning` | the first bytes: another protocol is refused at once |
-// | `request/` | a request, and the strict reading of its head |
+// | `request/` | a request, what handlers look for in it, and the strict reading of its head |
 // | `target` | path and query |
 // | `body` | bodies: their length, chunks and form |
 // | `date` | dates as HTTP writes them |
 // | `response` | a response, and how it looks on the wire |
+// | `body_writer` | a body that the program writes, and how its client leaves |
+// | `event_writer` | the same of events |
+// | `streams_of_own` | how many of these there are |
 // | `router` | which handler a request goes to |
 // | `policy` | which pages and host names are allowed, CORS |
 // | `host` | hosts and origins, in the form in which they are compared |
@@ -54,8 +58,10 @@
 mod accepting;
 mod beginning;
 mod body;
+mod body_writer;
 mod connection;
 mod date;
+mod event_writer;
 mod host;
 mod leader;
 mod limits;
@@ -68,6 +74,7 @@ mod response;
 mod router;
 mod service;
 mod slots;
+mod streams_of_own;
 mod target;
 mod transport;
 
@@ -78,8 +85,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-pub(crate) use self::request::Fate;
+pub(crate) use self::request::{Fate, LAST_EVENT_ID};
 pub use self::{
+    body_writer::BodyWriter,
+    event_writer::EventWriter,
     limits::Limits,
     listener::Listener,
     policy::{Policy, PolicyError},
@@ -87,6 +96,7 @@ pub use self::{
     request::{Request, RequestError},
     response::Response,
     router::Handler,
+    streams_of_own::StreamsOfOwn,
 };
 use self::{
     listener::Acceptor,
@@ -145,9 +155,13 @@ impl HttpServer {
         self
     }
 
-    /// Answers GET and HEAD for exactly this path. A path that ends with `/*` stands for all paths
-    /// below it that have no route of their own and no longer `/*` route. Of several handlers for
-    /// one path the last one counts.
+    /// Answers GET and HEAD for exactly this path. Of several handlers for one path the last one
+    /// counts.
+    ///
+    /// One part of a path may be a parameter, `/jobs/:id`, for any one part that is not empty; the
+    /// handler gets it by [`Request::param`]. A path that ends with `/*` stands for all paths below
+    /// it. If several routes fit, an exact path wins over one with a parameter, and that over `/*`;
+    /// of two parameters the later one wins, of two `/*` the longer path.
     ///
     /// [`Request::path`] is percent-decoded: a handler that opens files must look out for `..`.
     ///
@@ -155,16 +169,36 @@ impl HttpServer {
     /// # use websse::http::{HttpServer, Request, Response};
     /// let http = HttpServer::new()
     ///     .get("/", |_: &Request| Response::html("<a href=/notes/today>today</a>"))
-    ///     .get("/notes/*", |request: &Request| Response::text(200, request.path()));
+    ///     .get("/notes/*", |request: &Request| Response::text(200, request.path()))
+    ///     .route("DELETE", "/jobs/:id", |request: &Request| {
+    ///         let id = request.param("id").expect("the route has it");
+    ///         Response::text(200, format!("{id} is gone"))
+    ///     });
     /// ```
-    pub fn get(mut self, path: &str, handler: impl Handler) -> Self {
-        self.rules.router.get(path, Arc::new(handler));
-        self
+    pub fn get(self, path: &str, handler: impl Handler) -> Self {
+        self.route("GET", path, handler)
     }
 
     /// Answers POST for this path, as [`get`](Self::get) does.
-    pub fn post(mut self, path: &str, handler: impl Handler) -> Self {
-        self.rules.router.post(path, Arc::new(handler));
+    pub fn post(self, path: &str, handler: impl Handler) -> Self {
+        self.route("POST", path, handler)
+    }
+
+    /// Answers this method, in capital letters, for this path, as [`get`](Self::get) does for GET.
+    pub fn route(mut self, method: &str, path: &str, handler: impl Handler) -> Self {
+        self.rules.router.add(method, path, Arc::new(handler));
+        self
+    }
+
+    /// Answers all requests for paths without a route, in place of status 404.
+    ///
+    /// ```
+    /// # use websse::http::{HttpServer, Request, Response};
+    /// let http = HttpServer::new()
+    ///     .fallback(|_: &Request| Response::html("<h1>not here</h1>").with_status(404));
+    /// ```
+    pub fn fallback(mut self, handler: impl Handler) -> Self {
+        self.rules.router.set_fallback(Arc::new(handler));
         self
     }
 
@@ -211,6 +245,11 @@ impl HttpServer {
         self.rules.refusals.clone()
     }
 
+    /// How many bodies the program is writing now.
+    pub fn streams_of_own(&self) -> StreamsOfOwn {
+        self.rules.streams_of_own.clone()
+    }
+
     /// The address of the first TCP listener.
     pub fn local_addr(&self) -> Option<SocketAddr> {
         self.services.iter().find_map(|service| service.acceptor.local_addr())
@@ -221,8 +260,12 @@ impl HttpServer {
     /// of your program, which cannot be interrupted. 0 means that all threads have ended, except
     /// the caller's own if it is one of them.
     ///
-    /// Event streams go on: [`Server::shutdown`](crate::Server::shutdown) ends them, before or
-    /// after. Calling it again does no harm.
+    /// A body that your program writes ([`Response::events`]) is a request in progress, unless it
+    /// [has no end](EventWriter::has_no_end): then it is ended at once.
+    ///
+    /// Event streams of a [`Server`](crate::Server) go on:
+    /// [`Server::shutdown`](crate::Server::shutdown) ends them, before or after. Calling it again
+    /// does no harm.
     pub fn shutdown(&self, deadline: Duration) -> usize {
         let now = Instant::now();
         // A deadline beyond the clock's range counts as a year.

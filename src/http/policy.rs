@@ -120,12 +120,14 @@ impl Policy {
     }
 
     /// Answers a request that is not allowed, and one that asks whether another would be
-    /// (preflight). `any_host`: its handler answers requests for any host.
+    /// (preflight). `any_host`: its handler answers requests for any host. `allow`: the methods of
+    /// its route.
     pub(super) fn answer(
         &self,
         request: &Request,
         grant: &Grant,
         any_host: bool,
+        allow: Option<&str>,
     ) -> Option<Response> {
         let forwarded = self.forwarded_host(request);
         let authority = forwarded.or_else(|| request.host());
@@ -139,7 +141,12 @@ impl Policy {
         }
         let origin = text(request, "origin");
         match request.method() {
-            "POST" if !origin.is_empty() && *grant == Grant::None => {
+            "GET" | "HEAD" => None,
+            "OPTIONS" => {
+                let asks = request.header("access-control-request-method").is_some();
+                (asks && *grant != Grant::None).then(|| preflight(allow))
+            }
+            _ if !origin.is_empty() && *grant == Grant::None => {
                 let is_own = Origin::read(origin)
                     .is_some_and(|origin| authority.is_some_and(|own| origin.is_of(own)));
                 // If a proxy changes `Host`, the browser's own header field still tells.
@@ -148,16 +155,6 @@ impl Policy {
                     format!("a page of {} may not publish here; allow its origin", Quoted(origin))
                 };
                 (!is_own).then(|| Response::text(403, text()))
-            }
-            "OPTIONS" if request.header("access-control-request-method").is_some() => {
-                let response = Response::new(204)
-                    .header("Access-Control-Allow-Methods", "GET, POST")
-                    .header(
-                        "Access-Control-Allow-Headers",
-                        "Authorization, Cache-Control, Content-Type, Last-Event-ID",
-                    )
-                    .header("Access-Control-Max-Age", "600");
-                (*grant != Grant::None).then_some(response)
             }
             _ => None,
         }
@@ -214,6 +211,17 @@ impl Policy {
                 .header("Access-Control-Allow-Credentials", "true"),
         }
     }
+}
+
+/// What a page of another origin may send: the methods of the route, if there is one.
+fn preflight(allow: Option<&str>) -> Response {
+    Response::new(204)
+        .header("Access-Control-Allow-Methods", allow.unwrap_or("GET, POST").to_owned())
+        .header(
+            "Access-Control-Allow-Headers",
+            "Authorization, Cache-Control, Content-Type, Last-Event-ID",
+        )
+        .header("Access-Control-Max-Age", "600")
 }
 
 /// What a page of another origin may do.

@@ -3,14 +3,16 @@
 /// Bytes that were read and not yet used, in a buffer of fixed size.
 #[derive(Debug)]
 pub(super) struct ReadBuffer {
-    bytes: Box<[u8]>,
+    /// Empty while its memory is [released](Self::release).
+    bytes: Vec<u8>,
+    capacity: usize,
     start: usize,
     end: usize,
 }
 
 impl ReadBuffer {
     pub(super) fn new(capacity: usize) -> Self {
-        Self { bytes: vec![0; capacity].into(), start: 0, end: 0 }
+        Self { bytes: vec![0; capacity], capacity, start: 0, end: 0 }
     }
 
     pub(super) fn data(&self) -> &[u8] {
@@ -19,10 +21,9 @@ impl ReadBuffer {
 
     /// Room to read into; empty only if the buffer is full of data.
     pub(super) fn space(&mut self) -> &mut [u8] {
+        self.bytes.resize(self.capacity, 0);
         if self.end == self.bytes.len() {
-            self.bytes.copy_within(self.start..self.end, 0);
-            self.end -= self.start;
-            self.start = 0;
+            self.compact();
         }
         &mut self.bytes[self.end..]
     }
@@ -42,5 +43,31 @@ impl ReadBuffer {
     pub(super) fn clear(&mut self) {
         self.start = 0;
         self.end = 0;
+    }
+
+    /// Frees the memory if there is no data, for as long as nothing comes.
+    pub(super) fn release(&mut self) {
+        if self.data().is_empty() {
+            self.clear();
+            self.bytes = Vec::new();
+        }
+    }
+
+    /// How many bytes [`push`](Self::push) takes.
+    pub(super) fn room(&self) -> usize {
+        self.capacity - (self.end - self.start)
+    }
+
+    /// Adds bytes that were read elsewhere.
+    pub(super) fn push(&mut self, bytes: &[u8]) {
+        self.compact();
+        self.space()[..bytes.len()].copy_from_slice(bytes);
+        self.fill(bytes.len());
+    }
+
+    fn compact(&mut self) {
+        self.bytes.copy_within(self.start..self.end, 0);
+        self.end -= self.start;
+        self.start = 0;
     }
 }

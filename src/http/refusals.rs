@@ -44,7 +44,7 @@ pub(super) struct Asked(Option<String>);
 
 impl Asked {
     pub(super) fn of(request: &Request) -> Self {
-        let wanted = logs::enabled(Level::Info).then_some(request);
+        let wanted = logs::enabled(Level::Error).then_some(request);
         Self(wanted.map(|request| {
             let (method, path) = (request.method(), Quoted(request.path()));
             format!("{method:.16} {path}{}", From(request.peer()))
@@ -53,29 +53,40 @@ impl Asked {
 
     /// A request that could not be read.
     pub(super) fn unread(peer: Option<SocketAddr>) -> Self {
-        Self(logs::enabled(Level::Info).then(|| format!("a malformed request{}", From(peer))))
+        Self(logs::enabled(Level::Error).then(|| format!("a malformed request{}", From(peer))))
     }
 
-    pub(super) fn is_wanted(&self) -> bool {
-        self.0.is_some()
+    pub(super) fn is_wanted(&self, status: u16) -> bool {
+        self.0.is_some() && logs::enabled(level_of(status))
     }
 
     /// Logs how the request was refused. The logger is code of the embedding program.
     pub(super) fn log(&self, status: u16, reason: Option<&str>) {
         let Some(asked) = &self.0 else { return };
-        let level = match status {
-            500 => Level::Error,
-            // The version is the client's fault: any stranger could fill the log with warnings.
-            505 => Level::Info,
-            501.. => Level::Warn,
-            _ => Level::Info,
-        };
+        let level = level_of(status);
         match reason {
             Some(reason) => {
                 logs::write(level, format_args!("{asked}: {status}, {}", Quoted(reason)));
             }
             None => logs::write(level, format_args!("{asked}: {status}")),
         }
+    }
+
+    /// Logs why an answer ended before it was complete.
+    pub(super) fn log_break(&self, level: Level, reason: &dyn fmt::Display) {
+        let Some(asked) = self.0.as_ref().filter(|_| logs::enabled(level)) else { return };
+        let reason = reason.to_string();
+        logs::write(level, format_args!("{asked}: the answer broke off, {}", Quoted(&reason)));
+    }
+}
+
+fn level_of(status: u16) -> Level {
+    match status {
+        500 => Level::Error,
+        // The version is the client's fault: any stranger could fill the log with warnings.
+        505 => Level::Info,
+        501.. => Level::Warn,
+        _ => Level::Info,
     }
 }
 

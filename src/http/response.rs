@@ -1,8 +1,11 @@
 //! A response, and its form on the wire.
 
-use std::{borrow::Cow, fmt};
+use std::{borrow::Cow, fmt, io};
 
-use super::date::Date;
+use super::{
+    body_writer::{BodyWriter, Writing},
+    date::Date,
+};
 use crate::socket::Socket;
 
 /// A complete response: status, header fields, body.
@@ -39,6 +42,8 @@ pub(crate) enum Body {
     Deferred(Deferred),
     /// Takes the socket over, non-blocking, together with the head to send.
     TakeOver(TakeOver),
+    /// The program writes it, on the connection's own thread.
+    Written(Writing),
 }
 
 /// How a client learns where a body ends (RFC 9112, section 6.3).
@@ -89,6 +94,28 @@ impl Response {
         Self::new(200).header("Content-Type", "text/html; charset=utf-8").with_body(body)
     }
 
+    /// A value as JSON; a 500 if it cannot be written so. Needs the feature `json`.
+    ///
+    /// ```
+    /// let answer = websse::http::Response::json(201, &vec![1, 2]);
+    /// assert_eq!((answer.status(), answer.body()), (201, &b"[1,2]"[..]));
+    /// ```
+    #[cfg(feature = "json")]
+    pub fn json(status: u16, value: &(impl serde::Serialize + ?Sized)) -> Self {
+        match serde_json::to_vec(value) {
+            Ok(body) => {
+                Self::new(status).header("Content-Type", "application/json").with_body(body)
+            }
+            Err(error) => Self::text(500, format!("the program's answer is no JSON: {error}")),
+        }
+    }
+
+    /// Sets the status.
+    pub fn with_status(mut self, status: u16) -> Self {
+        self.status = status;
+        self
+    }
+
     /// Sets the body.
     pub fn with_body(mut self, body: impl Into<Cow<'static, [u8]>>) -> Self {
         self.body = Body::Bytes(body.into());
@@ -131,7 +158,7 @@ impl Response {
     pub fn body(&self) -> &[u8] {
         match &self.body {
             Body::Bytes(bytes) => bytes,
-            Body::Deferred(_) | Body::TakeOver(_) => &[],
+            Body::Deferred(_) | Body::TakeOver(_) | Body::Written(_) => &[],
         }
     }
 
@@ -145,6 +172,25 @@ impl Response {
     /// and the body as chunks if the request [takes them](super::Request::takes_chunks).
     pub(crate) fn take_over(self, take: impl FnOnce(Socket, &[u8]) + Send + 'static) -> Self {
         Self { body: Body::TakeOver(Box::new(take)), close: true, ..self }
+    }
+
+    /// A response whose body the program writes.
+    pub(super) fn written(
+        self,
+        write: impl FnOnce(&mut BodyWriter<'_>) -> io::Result<()> + Send + 'static,
+    ) -> Self {
+        Self { body: Body::Written(Writing::new(write)), ..self }
+    }
+
+    /// The head of every answer that is an event stream.
+    pub(crate) fn event_stream() -> Self {
+        Self::new(200)
+            // UTF-8 is the only one (HTML, 9.2.1), but Python's requests takes Latin-1 where none is
+            // named.
+            .header("Content-Type", "text/event-stream; charset=utf-8")
+            // Proxies and compression would delay events.
+            .header("Cache-Control", "no-cache, no-transform")
+            .header("X-Accel-Buffering", "no")
     }
 
     /// Closes the connection after this response.
@@ -171,9 +217,10 @@ impl Response {
         self.status >= 400 || self.refused.is_some()
     }
 
-    /// Whether this refuses the request, or may do so once its work is done.
+    /// Whether this refuses the request, or may do so or break off once its work is done.
     pub(super) fn may_refuse(&self) -> bool {
-        self.refuses() || self.invalid || matches!(self.body, Body::Deferred(_))
+        let may_fail = matches!(self.body, Body::Deferred(_) | Body::Written(_));
+        self.refuses() || self.invalid || may_fail
     }
 
     /// Why this refuses the request, if its status does not show that.

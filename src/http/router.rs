@@ -1,6 +1,6 @@
 //! Finds the handler for a request.
 
-use std::{fmt, sync::Arc};
+use std::{fmt, ops::Range, sync::Arc};
 
 use super::{Request, Response};
 use crate::quoted::Quoted;
@@ -79,13 +79,15 @@ where
 #[derive(Clone, Default)]
 pub(super) struct Router {
     routes: Vec<Route>,
+    /// Answers for paths without a route.
+    fallback: Option<Arc<dyn Handler>>,
 }
 
 #[derive(Clone)]
 struct Route {
     path: String,
-    get: Option<Arc<dyn Handler>>,
-    post: Option<Arc<dyn Handler>>,
+    /// In the order of the methods.
+    handlers: Vec<(String, Arc<dyn Handler>)>,
 }
 
 /// Where a request goes.
@@ -101,49 +103,64 @@ impl Router {
         let path = &format!("/{}", path.strip_prefix('/').unwrap_or(path));
         let at = self.routes.iter().position(|route| route.path == *path);
         let at = at.unwrap_or_else(|| {
-            self.routes.push(Route { path: path.clone(), get: None, post: None });
+            self.routes.push(Route { path: path.clone(), handlers: Vec::new() });
             self.routes.len() - 1
         });
         &mut self.routes[at]
     }
 
-    pub(super) fn get(&mut self, path: &str, handler: Arc<dyn Handler>) {
-        self.route(path).get = Some(handler);
+    pub(super) fn add(&mut self, method: &str, path: &str, handler: Arc<dyn Handler>) {
+        let handlers = &mut self.route(path).handlers;
+        match handlers.binary_search_by(|(known, _)| (**known).cmp(method)) {
+            Ok(at) => handlers[at].1 = handler,
+            Err(at) => handlers.insert(at, (method.to_owned(), handler)),
+        }
     }
 
-    pub(super) fn post(&mut self, path: &str, handler: Arc<dyn Handler>) {
-        self.route(path).post = Some(handler);
+    pub(super) fn set_fallback(&mut self, handler: Arc<dyn Handler>) {
+        self.fallback = Some(handler);
     }
 
-    /// The route of exactly this path; else the longest `/*` route above it.
-    fn route_of(&self, path: &str) -> Option<&Route> {
-        let exact = self.routes.iter().find(|route| route.path == path);
+    /// The route of exactly this path; else one with a parameter, and where the parameter is; else
+    /// the longest `/*` route above it.
+    fn route_of(&self, path: &str) -> Option<(&Route, Range<usize>)> {
+        let is_exact = |route: &&Route| route.path == path && route.param().is_none();
+        if let Some(route) = self.routes.iter().find(is_exact) {
+            return Some((route, 0..0));
+        }
+        let with_param =
+            self.routes.iter().filter_map(|route| Some((route, route.match_param(path)?)));
         let is_above = |route: &&Route| {
             let above = route.path.strip_suffix('*').filter(|above| above.ends_with('/'));
             above.is_some_and(|above| path.starts_with(above))
         };
         let above = || self.routes.iter().filter(is_above).max_by_key(|route| route.path.len());
-        exact.or_else(above)
+        with_param.max_by_key(|(_, value)| value.start).or_else(|| Some((above()?, 0..0)))
     }
 
-    pub(super) fn find(&self, request: &Request) -> Routed<'_> {
+    /// Finds the handler, and notes the parameter in the request's path.
+    pub(super) fn find(&self, request: &mut Request) -> Routed<'_> {
         if request.path() == "*" {
             return Routed::Answer(Response::new(204).header("Allow", "GET, HEAD, POST, OPTIONS"));
         }
-        let Some(route) = self.route_of(request.path()) else {
+        let Some((route, value)) = self.route_of(request.path()) else {
+            if let Some(fallback) = &self.fallback {
+                return Routed::Handler(&**fallback);
+            }
             let text = format!("nothing at {}", Quoted(request.path()));
             return Routed::Answer(Response::text(404, text));
         };
-        let handler = match request.method() {
-            "GET" | "HEAD" => &route.get,
-            "POST" => &route.post,
-            "OPTIONS" => return Routed::Answer(Response::new(204).header("Allow", route.allow())),
-            _ => &None,
-        };
-        if let Some(handler) = handler {
-            return Routed::Handler(&**handler);
+        if let Some(handler) = route.handler(request.method()) {
+            if let Some(name) = route.param() {
+                let value = request.path()[value].to_owned();
+                request.set_param(&route.path[name], &value);
+            }
+            return Routed::Handler(handler);
         }
         let allow = route.allow();
+        if request.method() == "OPTIONS" {
+            return Routed::Answer(Response::new(204).header("Allow", allow));
+        }
         let methods = allow.trim_end_matches(", OPTIONS");
         let text = format!("{} is not for {}; use {methods}", request.method(), route.path);
         Routed::Answer(Response::text(405, text).header("Allow", allow))
@@ -151,13 +168,36 @@ impl Router {
 }
 
 impl Route {
-    fn allow(&self) -> &'static str {
-        match (&self.get, &self.post) {
-            (Some(_), Some(_)) => "GET, HEAD, POST, OPTIONS",
-            (Some(_), None) => "GET, HEAD, OPTIONS",
-            (None, Some(_)) => "POST, OPTIONS",
-            (None, None) => "OPTIONS",
+    /// The handler of GET answers HEAD as well, unless there is another one for it.
+    fn handler(&self, method: &str) -> Option<&dyn Handler> {
+        let find = |method: &str| self.handlers.iter().find(|(known, _)| known == method);
+        let found = find(method).or_else(|| if method == "HEAD" { find("GET") } else { None });
+        found.map(|(_, handler)| &**handler)
+    }
+
+    fn allow(&self) -> String {
+        let mut allow = String::new();
+        for (method, _) in self.handlers.iter().filter(|(method, _)| method != "OPTIONS") {
+            allow += method;
+            let has_head = method == "GET" && !self.handlers.iter().any(|(it, _)| it == "HEAD");
+            allow += if has_head { ", HEAD, " } else { ", " };
         }
+        allow + "OPTIONS"
+    }
+
+    /// Where the name of the parameter is, if this path has one.
+    fn param(&self) -> Option<Range<usize>> {
+        let begin = self.path.find("/:")? + 2;
+        let end = self.path[begin..].find('/').map_or(self.path.len(), |length| begin + length);
+        Some(begin..end)
+    }
+
+    /// Where its value is in a path that fits: all of one part, and not empty.
+    fn match_param(&self, path: &str) -> Option<Range<usize>> {
+        let name = self.param()?;
+        let begin = name.start - 1;
+        let value = path.strip_prefix(&self.path[..begin])?.strip_suffix(&self.path[name.end..])?;
+        (!value.is_empty() && !value.contains('/')).then(|| begin..begin + value.len())
     }
 }
 

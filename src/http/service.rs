@@ -13,7 +13,7 @@ use parking_lot::Mutex;
 
 use super::{
     body::Budget, leader::Leadership, limits::Limits, listener::Acceptor, policy::Policy,
-    refusals::Refusals, router::Router, slots::Slots,
+    refusals::Refusals, router::Router, slots::Slots, streams_of_own::StreamsOfOwn,
 };
 /// How long threads may take to notice that their connections were cut.
 const AFTER_CUT: Duration = Duration::from_millis(250);
@@ -25,6 +25,7 @@ pub(super) struct Rules {
     pub(super) limits: Limits,
     pub(super) policy: Policy,
     pub(super) refusals: Refusals,
+    pub(super) streams_of_own: StreamsOfOwn,
 }
 
 /// A listener with its rules and threads.

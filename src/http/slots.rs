@@ -18,6 +18,7 @@ struct State {
     sockets: HashMap<u64, Entry>,
     next: u64,
     stopping: bool,
+    cut: bool,
 }
 
 #[derive(Debug)]
@@ -31,6 +32,8 @@ struct Entry {
 enum Wait {
     /// It does not wait: a request is being answered.
     No,
+    /// The same, by a body that has no end of its own.
+    Endless,
     /// For its first request.
     First(Instant),
     /// For another request, which may never come.
@@ -51,11 +54,14 @@ impl Slots {
     /// Registers a connection. If the limit is reached, the connection that has waited longest for
     /// its client must end, in this order: closing, idle, receiving a request. So clients that send
     /// nothing, send byte by byte, or do not close cannot keep others out. `None`: all are being
-    /// answered.
+    /// answered, or were cut.
     pub(super) fn enter(self: &Arc<Self>, socket: &Arc<Socket>) -> Option<Slot> {
         let mut state = self.state.lock();
+        if state.cut {
+            return None;
+        }
         if state.sockets.len() >= self.limit {
-            state.end_longest(|wait| !matches!(wait, Wait::No | Wait::Over))?;
+            state.end_longest(|wait| !matches!(wait, Wait::No | Wait::Endless | Wait::Over))?;
         }
         let number = state.next;
         state.next += 1;
@@ -70,17 +76,25 @@ impl Slots {
         state.end_longest(|wait| matches!(wait, Wait::Leaving(_) | Wait::Idle(_)));
     }
 
-    /// Ends the idle connections, and each other one as soon as it is idle.
+    /// Ends the idle connections, and each other one as soon as it is idle. To a body without an end
+    /// its client seems to have gone.
     pub(super) fn stop(&self) {
         let mut state = self.state.lock();
         state.stopping = true;
-        let idle = |entry: &&Entry| matches!(entry.wait, Wait::First(_) | Wait::Idle(_));
-        state.sockets.values().filter(idle).for_each(Entry::end);
+        for entry in state.sockets.values() {
+            match entry.wait {
+                Wait::First(_) | Wait::Idle(_) => entry.end(),
+                Wait::Endless => entry.end_reading(),
+                Wait::No | Wait::Request(_) | Wait::Leaving(_) | Wait::Over => {}
+            }
+        }
     }
 
     /// Ends all connections, whatever they do. A thread that waits for its client wakes up.
     pub(super) fn cut(&self) {
-        self.state.lock().sockets.values().for_each(Entry::end);
+        let mut state = self.state.lock();
+        state.cut = true;
+        state.sockets.values().for_each(Entry::end);
     }
 }
 
@@ -93,13 +107,12 @@ impl State {
             Wait::Idle(since) => (1, since),
             // A new connection is the youngest of these.
             Wait::First(since) | Wait::Request(since) => (2, since),
-            Wait::No | Wait::Over => (3, Instant::now()),
+            Wait::No | Wait::Endless | Wait::Over => (3, Instant::now()),
         };
         let may_end = |entry: &&mut Entry| may_end(entry.wait);
         let gives_way = self.sockets.values_mut().filter(may_end).min_by_key(longest)?;
         gives_way.wait = Wait::Over;
-        // Its thread wakes from its read, and may still answer.
-        let _: io::Result<()> = gives_way.socket.shutdown(Shutdown::Read);
+        gives_way.end_reading();
         Some(())
     }
 }
@@ -108,6 +121,11 @@ impl Entry {
     fn end(&self) {
         // If the client has already ended it, nothing is left to end.
         let _: io::Result<()> = self.socket.shutdown(Shutdown::Both);
+    }
+
+    /// Its thread wakes from its read, and may still answer.
+    fn end_reading(&self) {
+        let _: io::Result<()> = self.socket.shutdown(Shutdown::Read);
     }
 }
 
@@ -156,7 +174,7 @@ impl Slot {
             Wait::Over => true,
             // More of the same request: it is still as old as its first byte.
             Wait::Request(_) | Wait::Leaving(_) => false,
-            Wait::No | Wait::First(_) | Wait::Idle(_) => {
+            Wait::No | Wait::Endless | Wait::First(_) | Wait::Idle(_) => {
                 entry.wait = Wait::No;
                 false
             }
@@ -171,6 +189,25 @@ impl Slot {
     /// Records that a request is complete and is being answered.
     pub(super) fn work(&self) {
         self.change(Wait::No);
+    }
+
+    /// Records that a body is being written that has no end of its own: its client has gone as soon
+    /// as the server stops.
+    pub(super) fn work_endlessly(&self) {
+        self.change(Wait::Endless);
+        let state = self.connections.state.lock();
+        if state.stopping
+            && let Some(entry) = state.sockets.get(&self.number)
+        {
+            entry.end_reading();
+        }
+    }
+
+    /// Whether the connection was ended from outside while its request was being answered.
+    pub(super) fn is_ended(&self) -> bool {
+        let state = self.connections.state.lock();
+        let is_endless = |entry: &Entry| entry.wait == Wait::Endless;
+        state.cut || state.stopping && state.sockets.get(&self.number).is_some_and(is_endless)
     }
 
     fn change(&self, wait: Wait) {

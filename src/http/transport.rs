@@ -5,16 +5,18 @@ use std::{
     io::{self, ErrorKind, Read, Write},
     net::Shutdown,
     sync::Arc,
+    thread,
     time::{Duration, Instant},
 };
 
 use super::{
+    body_writer::{LOOK, Line},
     read_buffer::ReadBuffer,
     response::{Refusal, TakeOver},
     service::{Leader, Service},
     slots::{Slot, WaitingFor},
 };
-use crate::socket::Socket;
+use crate::{YEAR, socket::Socket};
 
 /// How many bytes of a connection the leader reads before it passes leadership on.
 const READ_AS_LEADER: usize = 64 * 1024;
@@ -25,6 +27,10 @@ const LINGER_BYTES: usize = 1024 * 1024;
 const WRITE_BYTES: usize = 32 * 1024;
 /// The most memory of a buffer that is kept for the next connection.
 const KEPT_BYTES: usize = 64 * 1024;
+/// How much is read at a time of what a client sends while its answer is written.
+const PIECE_BYTES: usize = 512;
+/// The kernel's timers are at most as coarse as this.
+const TICK: Duration = Duration::from_millis(10);
 /// Read time-outs are multiples of this.
 const READ_TIMEOUT_STEP: Duration = Duration::from_millis(100);
 
@@ -51,6 +57,19 @@ impl From<io::Error> for End {
     }
 }
 
+/// Sets a time-out of a socket, unless it is set already.
+fn set_once(
+    current: &mut Option<Duration>,
+    timeout: Duration,
+    set: impl FnOnce(Duration) -> io::Result<()>,
+) -> io::Result<()> {
+    if *current != Some(timeout) {
+        set(timeout)?;
+        *current = Some(timeout);
+    }
+    Ok(())
+}
+
 /// A socket and the buffers around it.
 pub(super) struct Transport<'c> {
     service: &'c Service,
@@ -66,8 +85,9 @@ pub(super) struct Transport<'c> {
     pub(super) out: &'c mut Vec<u8>,
     /// Bytes read so far.
     read: usize,
-    /// The socket's current read time-out.
+    /// The socket's current time-outs.
     read_timeout: Option<Duration>,
+    write_timeout: Option<Duration>,
 }
 
 impl<'c> Transport<'c> {
@@ -84,9 +104,18 @@ impl<'c> Transport<'c> {
         read_buffer.clear();
         out.clear();
         out.shrink_to(KEPT_BYTES);
-        let socket = Arc::new(socket);
-        let (slot, read, read_timeout) = (None, 0, None);
-        Ok(Self { service, leader, socket, slot, spare, read_buffer, out, read, read_timeout })
+        Ok(Self {
+            service,
+            leader,
+            socket: Arc::new(socket),
+            slot: None,
+            spare,
+            read_buffer,
+            out,
+            read: 0,
+            read_timeout: None,
+            write_timeout: None,
+        })
     }
 
     /// Reads more. 0: the client sends nothing more. `None`: the deadline has passed.
@@ -109,10 +138,7 @@ impl<'c> Transport<'c> {
                 let step = READ_TIMEOUT_STEP.as_millis();
                 let rounded = u64::try_from((left.as_millis() / step + 1) * step);
                 let timeout = Duration::from_millis(rounded.unwrap_or(u64::MAX));
-                if self.read_timeout != Some(timeout) {
-                    self.socket.set_read_timeout(timeout)?;
-                    self.read_timeout = Some(timeout);
-                }
+                set_once(&mut self.read_timeout, timeout, |it| self.socket.set_read_timeout(it))?;
                 if !slot.begin_wait(what) {
                     return Err(End::Close);
                 }
@@ -144,7 +170,7 @@ impl<'c> Transport<'c> {
 
     /// Writes the gathered bytes; an error means that the client is gone. They are never written
     /// again: a part of a response cannot be followed by another one.
-    pub(super) fn flush(&mut self) -> Result<(), End> {
+    pub(super) fn flush(&mut self) -> io::Result<()> {
         if self.out.is_empty() {
             return Ok(());
         }
@@ -153,30 +179,32 @@ impl<'c> Transport<'c> {
         written
     }
 
-    fn write_out(&mut self) -> Result<(), End> {
-        let deadline = Instant::now() + self.service.rules.limits.write_timeout;
+    fn write_out(&mut self) -> io::Result<()> {
+        let mut left = self.service.rules.limits.write_timeout;
+        let deadline = Instant::now() + left;
         let mut written = 0;
         while written < self.out.len() {
             if self.slot.is_some() {
-                let left = deadline.saturating_duration_since(Instant::now());
                 if left.is_zero() {
-                    return Err(End::Close);
+                    return Err(ErrorKind::TimedOut.into());
                 }
-                self.socket.set_write_timeout(left)?;
+                set_once(&mut self.write_timeout, left, |it| self.socket.set_write_timeout(it))?;
             }
             // A Unix-domain socket restarts its time-out with each part that it takes.
             let next = &self.out[written..self.out.len().min(written + WRITE_BYTES)];
             match (&*self.socket).write(next) {
-                Ok(0) => return Err(End::Close),
+                Ok(0) => return Err(ErrorKind::WriteZero.into()),
                 Ok(length) => written += length,
                 Err(error) => match error.kind() {
                     ErrorKind::Interrupted => {}
                     ErrorKind::WouldBlock | ErrorKind::TimedOut => {
-                        self.pass_leadership().map_err(|_| End::Close)?;
+                        let blocked = |_| io::Error::from(ErrorKind::WouldBlock);
+                        self.pass_leadership().map_err(blocked)?;
                     }
-                    _ => return Err(End::Close),
+                    _ => return Err(error),
                 },
             }
+            left = deadline.saturating_duration_since(Instant::now());
         }
         Ok(())
     }
@@ -264,5 +292,80 @@ impl<'c> Transport<'c> {
                 Ok(_) | Err(_) => return,
             }
         }
+    }
+}
+
+/// A body that the program writes: the connection has the thread for itself.
+impl Line for Transport<'_> {
+    fn out(&mut self) -> &mut Vec<u8> {
+        self.out
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.flush()
+    }
+
+    fn leaves_within(&mut self, time: Duration) -> bool {
+        let deadline = Instant::now() + time.min(YEAR);
+        loop {
+            let left = deadline.saturating_duration_since(Instant::now());
+            // What the client sends is the beginning of its next request. It is read, as its end
+            // comes behind it.
+            let mut piece = [0; PIECE_BYTES];
+            let piece = &mut piece[..PIECE_BYTES.min(self.read_buffer.room())];
+            let read = if piece.is_empty() {
+                // So much, that its end cannot be seen.
+                if self.slot.as_ref().is_some_and(Slot::is_ended) {
+                    return true;
+                }
+                thread::sleep(left.min(LOOK));
+                Err(ErrorKind::WouldBlock.into())
+            } else if left.is_zero() {
+                self.read_now(piece)
+            } else {
+                self.read_for(left, piece)
+            };
+            match read {
+                Ok(0) => return true,
+                Ok(length) => self.read_buffer.push(&piece[..length]),
+                Err(error) => match error.kind() {
+                    ErrorKind::Interrupted => {}
+                    ErrorKind::WouldBlock | ErrorKind::TimedOut => {
+                        // The kernel's time-outs may be early by a tick.
+                        let left = deadline.saturating_duration_since(Instant::now());
+                        if left <= TICK {
+                            thread::sleep(left);
+                            return false;
+                        }
+                    }
+                    _ => return true,
+                },
+            }
+        }
+    }
+
+    fn has_no_end(&mut self) {
+        if let Some(slot) = &self.slot {
+            slot.work_endlessly();
+        }
+    }
+}
+
+impl Transport<'_> {
+    /// Reads what has arrived.
+    fn read_now(&self, piece: &mut [u8]) -> io::Result<usize> {
+        self.socket.set_nonblocking(true)?;
+        let read = (&*self.socket).read(piece);
+        self.socket.set_nonblocking(false)?;
+        read
+    }
+
+    /// Reads for at most this time, in whole milliseconds, so that the next wait of the same length
+    /// need not set it again.
+    fn read_for(&mut self, time: Duration, piece: &mut [u8]) -> io::Result<usize> {
+        let millis = u64::try_from(time.as_micros().div_ceil(1000)).unwrap_or(u64::MAX);
+        let timeout = Duration::from_millis(millis);
+        set_once(&mut self.read_timeout, timeout, |it| self.socket.set_read_timeout(it))?;
+        (&*self.socket).read(piece)
     }
 }

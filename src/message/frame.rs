@@ -199,20 +199,7 @@ impl Encoded {
             return Err(PublishError::TooLarge { size, limit });
         }
         let mut lines = Vec::with_capacity(size);
-        if !is_general(message.event_type()) {
-            push_line(&mut lines, "event: ", message.event_type());
-        }
-        for line in split_lines(message.data().as_bytes()) {
-            push_line(&mut lines, "data: ", line);
-        }
-        if let Some(retry) = message.retry_millis() {
-            lines.extend_from_slice(b"retry: ");
-            push_number(&mut lines, retry);
-            lines.push(b'\n');
-        }
-        if let Some(id) = message.event_id() {
-            push_line(&mut lines, "id: ", id.as_str());
-        }
+        push_message(&mut lines, message, Some(message.data()));
         debug_assert_eq!(lines.len() + 1, size);
         Ok(Self { lines, id: message.event_id().cloned() })
     }
@@ -331,6 +318,29 @@ pub(crate) fn gap(requested: &str, oldest: Option<&str>) -> Frame {
     let oldest = oldest.map_or_else(|| "null".to_owned(), json_string);
     let data = format!("{{\"requested\":{},\"oldest\":{oldest}}}", json_string(requested));
     Frame::from_block(format!("event: {GAP}\ndata: {data}\n\n").as_bytes())
+}
+
+/// Appends the lines of a valid message, with these data.
+pub(crate) fn push_message(bytes: &mut Vec<u8>, message: &Message, data: Option<&str>) {
+    if !is_general(message.event_type()) {
+        push_line(bytes, "event: ", message.event_type());
+    }
+    if let Some(data) = data {
+        split_lines(data.as_bytes()).for_each(|line| push_line(bytes, "data: ", line));
+    }
+    if let Some(retry) = message.retry_millis() {
+        bytes.extend_from_slice(b"retry: ");
+        push_number(bytes, retry);
+        bytes.push(b'\n');
+    }
+    if let Some(id) = message.event_id() {
+        push_line(bytes, "id: ", id.as_str());
+    }
+}
+
+/// Appends a comment, whatever the text is: each of its lines is one.
+pub(crate) fn push_comment(bytes: &mut Vec<u8>, text: &str) {
+    split_lines(text.as_bytes()).for_each(|line| push_line(bytes, ": ", line));
 }
 
 fn push_line(bytes: &mut Vec<u8>, field: &str, value: impl AsRef<[u8]>) {

@@ -7,6 +7,7 @@
 #![cfg(all(feature = "cli", unix))]
 #![allow(clippy::unwrap_used, clippy::print_stderr)]
 
+mod own;
 mod plan;
 mod program;
 mod proxy;

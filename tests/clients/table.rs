@@ -190,12 +190,12 @@ const ENTRIES: &[Entry] = &[
 const JARS: &str = "/usr/share/java/okhttp.jar:/usr/share/java/okio.jar";
 
 /// Where `tests/clients/run` has installed them.
-fn installed() -> PathBuf {
+pub(crate) fn installed() -> PathBuf {
     let variable = env::var_os("WEBSSE_CLIENTS");
     variable.expect("WEBSSE_CLIENTS is not set: run tests/clients/run").into()
 }
 
-fn sources() -> PathBuf {
+pub(crate) fn sources() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/clients")
 }
 
@@ -285,13 +285,13 @@ const TITLES: &str = "\
 |---|---|---|---|---|---|---|---|---|---|---|---|
 ";
 
-fn readme() -> PathBuf {
+pub(crate) fn readme() -> PathBuf {
     sources().join("README.md")
 }
 
-/// Where the table begins and ends in the README.
-fn table_in(readme: &str) -> (usize, usize) {
-    let begin = readme.find("| in | client |").expect("the table's titles");
+/// Where the table with these titles begins and ends in the README.
+pub(crate) fn table_in(readme: &str, titles: &str) -> (usize, usize) {
+    let begin = readme.find(titles).expect("the table's titles");
     let length = readme[begin..].find("\n\n").map_or(readme.len() - begin, |at| at + 1);
     (begin, begin + length)
 }
@@ -329,7 +329,7 @@ fn all_clients_of_the_table_which_is_written() {
         writeln!(table, "{name} {} | {seen}", entry.version()).unwrap();
     }
     let text = fs::read_to_string(readme()).unwrap();
-    let (begin, end) = table_in(&text);
+    let (begin, end) = table_in(&text, TITLES);
     fs::write(readme(), [&text[..begin], &table, &text[end..]].concat()).unwrap();
 }
 
@@ -389,7 +389,7 @@ fn a_dozen_clients_do_what_the_table_says() {
     let entries: Vec<&Entry> = ENTRIES.iter().filter(|entry| entry.is_of_the_dozen).collect();
     assert!(entries.len() >= 12, "{} clients", entries.len());
     let text = fs::read_to_string(readme()).unwrap();
-    let (begin, end) = table_in(&text);
+    let (begin, end) = table_in(&text, TITLES);
     for [name, seen] in rows(&entries) {
         let line = text[begin..end].lines().find_map(|line| line.strip_prefix(&name));
         let line = line.unwrap_or_else(|| panic!("not in the table: {name}"));

@@ -14,6 +14,7 @@ mod heads;
 mod history;
 mod memory;
 mod process;
+mod routes;
 mod slowloris;
 mod streams;
 mod table;
@@ -21,7 +22,8 @@ mod table;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use support::Hub;
-use websse::http::{Request, Response};
+use websse::Message;
+use websse::http::{HttpServer, Request, Response};
 
 /// Threads and descriptors are counted, and two crowds at a time would be in each other's way.
 static ALONE: Mutex<()> = Mutex::new(());
@@ -30,9 +32,19 @@ fn alone() -> MutexGuard<'static, ()> {
     ALONE.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// A hub for requests that publish events of the types `own`, `canary` and `smuggled`.
+/// A hub for requests that publish events of the types `own`, `canary` and `smuggled`, with a page, a
+/// stream that a program writes, and a route with a parameter.
 fn hub() -> Hub {
     let hello = |_: &Request| Response::text(200, "hello\n");
     let events = ["", "own", "canary", "smuggled", "probe"];
-    Hub::with(&events, |builder| builder, |http| http.get("/hello", hello))
+    let stream = |_: &Request| {
+        Response::events(|out| {
+            out.send(&Message::new("one"))?;
+            out.send(&Message::new("two"))
+        })
+    };
+    let routes = |http: HttpServer| {
+        http.get("/hello", hello).get("/stream", stream).route("PUT", "/item/:id", hello)
+    };
+    Hub::with(&events, |builder| builder, routes)
 }

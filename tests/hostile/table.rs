@@ -7,7 +7,7 @@ use std::time::Instant;
 use websse::Message;
 
 use super::process::Level;
-use super::{alone, bodies, heads, hub};
+use super::{alone, bodies, heads, hub, routes};
 use support::{Client, Hub, SOON, shown};
 
 /// What becomes of a request, and of another one that comes right behind it.
@@ -52,6 +52,7 @@ fn every_request_of_the_table_has_its_fate_and_nothing_behind_it_another() {
     let mut table = Table::default();
     heads::add_to(&mut table);
     bodies::add_to(&mut table);
+    routes::add_to(&mut table);
 
     let (mut connections, mut wrong) = (0, Vec::new());
     for (row, (raw, fate)) in table.0.iter().enumerate() {
@@ -175,7 +176,15 @@ pub(crate) fn answers(mut bytes: &[u8]) -> Result<Vec<Reply>, String> {
             let (length, _) = rest.split_once("\r\n")?;
             length.parse::<usize>().ok()
         });
-        let body = bytes.get(end + 2..end + 2 + length.unwrap_or(0)).ok_or_else(wrong)?;
+        let chunks =
+            head.contains("\r\nTransfer-Encoding: chunked\r\n").then_some(b"\r\n0\r\n\r\n");
+        let last = |chunk: &[u8; 7]| bytes.windows(7).skip(end).position(|seven| seven == chunk);
+        let length = match chunks {
+            Some(chunk) => last(chunk).ok_or_else(wrong)? + 7 - 2,
+            None if head.contains("\r\nContent-Type: text/event-stream") => bytes.len() - end - 2,
+            None => length.unwrap_or(0),
+        };
+        let body = bytes.get(end + 2..end + 2 + length).ok_or_else(wrong)?;
         let text = String::from_utf8(body.to_vec()).map_err(|_| wrong())?;
         if status >= 200 {
             answers.push(Reply { status, head: head.to_owned(), body: text });

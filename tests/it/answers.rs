@@ -9,7 +9,7 @@ use std::{
 use support::{Client, Hub, SOON};
 use websse::{
     Message, PublishError, Server, TryPublishError,
-    http::{Limits, Request, Response},
+    http::{HttpServer, Limits, Policy, Request, Response},
 };
 
 /// A hub with one more route.
@@ -175,5 +175,64 @@ fn a_route_can_be_for_all_paths_under_it() {
     ] {
         let answer = hub.ask(format!("{request} HTTP/1.1\r\nHost: a\r\n\r\n")).answer();
         assert_eq!((answer.status, answer.text().trim_end()), (status, text), "{request}");
+    }
+}
+
+#[test]
+fn a_route_can_be_for_any_method_and_for_one_part_of_a_path() {
+    let named = |name: &'static str| {
+        move |request: &Request| {
+            let id = request.param("id").unwrap_or_default();
+            Response::text(200, format!("{name} {id}"))
+        }
+    };
+    let routes = |http: HttpServer| {
+        let http =
+            http.get("/jobs/:id", named("get")).route("DELETE", "/jobs/:id", named("delete"));
+        let http =
+            http.get("/jobs/new", named("new")).route("PUT", "/jobs/:id/name", named("name"));
+        let http = http.get("/:id/7", named("seven")).get("/all/*", named("all"));
+        http.route("HEAD", "/head", named("head")).fallback(|request: &Request| {
+            Response::text(404, format!("fallback {}", request.method()))
+        })
+    };
+    let hub = Hub::with(&[], |builder| builder, routes);
+    for (request, status, text) in [
+        ("GET /jobs/a%20b?id=x", 200, "get a b"),
+        ("GET /jobs/:id?id=x", 200, "get :id"),
+        ("DELETE /jobs/7", 200, "delete 7"),
+        ("GET /jobs/new?id=x", 200, "new x"),
+        ("DELETE /jobs/new", 405, "DELETE is not for /jobs/new; use GET, HEAD"),
+        ("PUT /jobs/7", 405, "PUT is not for /jobs/:id; use DELETE, GET, HEAD"),
+        ("PUT /jobs/7/name", 200, "name 7"),
+        ("GET /x/7", 200, "seven x"),
+        ("GET /jobs/7/7", 404, "fallback GET"),
+        ("GET /jobs/7%2F7", 404, "fallback GET"),
+        ("GET /jobs/", 404, "fallback GET"),
+        ("BREW /tea", 404, "fallback BREW"),
+        ("GET /head", 405, "GET is not for /head; use HEAD"),
+        ("GET /all/7?id=8", 200, "seven all"),
+        ("GET /all/8?id=9", 200, "all 9"),
+    ] {
+        let answer = hub.ask(format!("{request} HTTP/1.1\r\nHost: a\r\n\r\n")).answer();
+        assert_eq!((answer.status, answer.text().trim_end()), (status, text), "{request}");
+    }
+}
+
+#[test]
+fn a_page_may_send_what_its_route_takes_only_if_its_origin_is_allowed() {
+    let policy = Policy::default().allow_origin("https://app.example.org").unwrap();
+    let gone = |_: &Request| Response::text(200, "gone");
+    let http = |http: HttpServer| http.policy(policy).route("DELETE", "/jobs/:id", gone);
+    let hub = Hub::with(&[], |builder| builder, http);
+    let ask = |method: &str, fields: &str| {
+        hub.ask(format!("{method} /jobs/7 HTTP/1.1\r\nHost: hub\r\n{fields}\r\n")).answer()
+    };
+    let app = "Origin: https://app.example.org\r\n";
+    let asks = format!("{app}Access-Control-Request-Method: DELETE\r\n");
+    let answer = ask("OPTIONS", &asks);
+    assert_eq!(answer.field("access-control-allow-methods"), Some("DELETE, OPTIONS"));
+    for (fields, status) in [(app, 200), ("", 200), ("Origin: https://evil.example\r\n", 403)] {
+        assert_eq!(ask("DELETE", fields).status, status, "{fields}");
     }
 }

@@ -10,6 +10,8 @@ use std::{
     sync::OnceLock,
 };
 
+#[cfg(feature = "json")]
+use serde_json::{Value, json};
 use support::{
     Answer, Client, SOON, Scratch, eventually,
     process::{Running, shell},
@@ -302,4 +304,97 @@ fn pages_reload_when_a_file_comes_changes_or_goes() {
     }
     assert!(example.get("/").text().starts_with("<h1>another</h1><script>"));
     example.kill(client);
+}
+
+/// What an example answers to a POST of JSON.
+#[cfg(feature = "json")]
+fn post_json(example: &Example, path: &str, body: &Value) -> Client {
+    let body = body.to_string();
+    example.ask(&format!("POST {path}"), &format!("Content-Length: {}\r\n\r\n{body}", body.len()))
+}
+
+#[cfg(feature = "json")]
+fn json_of(text: impl AsRef<[u8]>) -> Value {
+    serde_json::from_slice(text.as_ref()).unwrap()
+}
+
+#[cfg(feature = "json")]
+#[test]
+fn the_language_model_says_word_for_word_and_stops_when_nobody_reads() {
+    let mut example = Example::start("chat-completions", &[], &[]);
+    let ask = |stream: bool, text: &str| {
+        let messages = json!([{ "role": "user", "content": [{ "type": "text", "text": text }] }]);
+        let options = json!({ "include_usage": true });
+        let body = json!({ "stream": stream, "stream_options": options, "messages": messages });
+        post_json(&example, "/v1/chat/completions", &body)
+    };
+    let answer = json_of(ask(false, "to be").answer().body);
+    assert_eq!(answer["choices"][0]["message"]["content"], "to be");
+    assert_eq!(ask(false, "to fail").answer().status, 500);
+    let mut client = ask(true, "to be or not");
+    assert_eq!(client.head().status, 200);
+    let mut said = Vec::new();
+    while said.last().is_none_or(|last| last != "[DONE]") {
+        said.push(data(client.event()));
+    }
+    let chunks: Vec<_> = said[..said.len() - 1].iter().map(json_of).collect();
+    let words = chunks.iter().filter_map(|it| it["choices"][0]["delta"]["content"].as_str());
+    assert_eq!(words.collect::<String>(), "to be or not");
+    let [.., end, usage] = &chunks[..] else { panic!("{chunks:?}") };
+    assert_eq!(end["choices"][0]["finish_reason"], "stop");
+    assert_eq!(usage["usage"]["completion_tokens"], 4);
+
+    let mut client = ask(true, "to fail");
+    client.head();
+    let said = [(); 3].map(|()| json_of(data(client.event())));
+    assert_eq!(said[2]["error"]["message"], "the model has lost its thread");
+    let mut client = ask(true, &"word ".repeat(1000));
+    client.head();
+    client.event();
+    drop(client);
+    assert_eq!(example.program.line(), "stopped before \"word \"");
+}
+
+#[cfg(feature = "json")]
+#[test]
+fn the_tools_answer_and_a_call_that_was_cut_off_is_read_on() {
+    let example = Example::start("mcp", &[], &[]);
+    let call = |method: &str, params: Value| {
+        let body = json!({ "jsonrpc": "2.0", "id": 7, "method": method, "params": params });
+        post_json(&example, "/mcp", &body)
+    };
+    let answer = call("initialize", json!({ "protocolVersion": "2025-11-25" })).answer();
+    assert_eq!(answer.field("mcp-session-id").map(str::len), Some(32));
+    let note = json!({ "jsonrpc": "2.0", "method": "notifications/initialized" });
+    assert_eq!(post_json(&example, "/mcp", &note).answer().status, 202);
+    let tools = json_of(call("tools/list", json!({})).answer().body);
+    assert_eq!(tools["result"]["tools"].as_array().unwrap().len(), 2);
+    let add = json!({ "name": "add", "arguments": { "a": 1, "b": 2.5 } });
+    let sum = json_of(call("tools/call", add).answer().body);
+    assert_eq!(sum["result"]["content"][0]["text"], "3.5");
+    assert_eq!(json_of(call("server/discover", json!({})).answer().body)["error"]["code"], -32601);
+
+    let count =
+        json!({ "name": "count", "arguments": { "to": 4 }, "_meta": { "progressToken": "p" } });
+    let mut client = call("tools/call", count);
+    client.head();
+    let first = client.event();
+    assert_eq!((first.data.as_deref(), first.retry), (Some(""), Some(500)));
+    assert_eq!(json_of(client.event().data.unwrap())["params"]["progress"], 1);
+    let second = client.event();
+    drop(client);
+    let field = format!("Last-Event-ID: {}\r\n", second.id.unwrap());
+    let mut client = example.ask("GET /mcp", &field);
+    client.head();
+    client.event();
+    for progress in 3..=4 {
+        assert_eq!(json_of(data(client.event()))["params"]["progress"], progress);
+    }
+    let answer = json_of(data(client.event()));
+    assert_eq!(
+        (&answer["id"], &answer["result"]["content"][0]["text"]),
+        (&json!(7), &json!("counted to 4"))
+    );
+    assert_eq!(example.get("/mcp").status, 405);
+    assert_eq!(example.ask("GET /mcp", "Last-Event-ID: x.1\r\n").answer().status, 404);
 }

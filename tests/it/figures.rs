@@ -86,6 +86,7 @@ fn metrics_and_json_agree_with_the_stats() {
     #[expect(clippy::cast_precision_loss, reason = "the figures are small")]
     for (name, value) in [
         ("streams", 4.0),
+        ("streams_of_own", 0.0),
         ("subscriptions", 0.0),
         ("channels", 0.0),
         ("behind", 0.0),
@@ -125,6 +126,7 @@ fn metrics_and_json_agree_with_the_stats() {
         "types": ["a", "message", "probe", "q\"b\\s"],
         "clients": { "*": 1, "a": 3, "message": 0, "probe": 0, "q\"b\\s": 1 },
         "streams": 4,
+        "streams_of_own": 0,
         "subscriptions": 0,
         "channels": 0,
         "behind": 0,

@@ -9,6 +9,7 @@
 //! | `embedding`, `embedding_http`, `subscriptions` | the library inside a program |
 //! | `channels`, `unregistering` | for whom an event is; types that go |
 //! | `batch`, `hooks`, `one_client` | the same: many messages, hooks, messages to one client |
+//! | `own_streams` | bodies that the program writes |
 //! | `access`, `pages` | who may listen and publish |
 //! | `figures` | metrics, statistics, health |
 //! | `command`, `command_access`, `command_requests`, `command_tokens`, `service`, `proxies` | the command, and what is before it |
@@ -44,6 +45,7 @@ mod framing;
 mod hooks;
 mod independent;
 mod one_client;
+mod own_streams;
 mod pages;
 mod proxies;
 mod refused_messages;

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use websse::http::{Limits, Policy, Request};
+use websse::http::{HttpServer, Limits, Policy, Request};
 
 use support::{Answer, Hub};
 
@@ -107,7 +107,7 @@ fn a_page_is_told_whether_it_may_read() {
 #[test]
 fn a_browser_asks_before_it_sends_what_a_form_could_not() {
     let hub = hub(pages(&["https://app.example.org"]));
-    for path in ["/event", "/send"] {
+    for (path, methods) in [("/event", "GET, HEAD, OPTIONS"), ("/send", "POST, OPTIONS")] {
         let preflight = |origin: &str| {
             let fields = format!(
                 "Host: hub\r\nOrigin: {origin}\r\nAccess-Control-Request-Method: POST\r\n\
@@ -118,7 +118,7 @@ fn a_browser_asks_before_it_sends_what_a_form_could_not() {
         let answer = preflight("https://app.example.org");
         assert_eq!(answer.status, 204);
         assert_eq!(answer.field("access-control-allow-origin"), Some("https://app.example.org"));
-        assert_eq!(answer.field("access-control-allow-methods"), Some("GET, POST"));
+        assert_eq!(answer.field("access-control-allow-methods"), Some(methods));
         let fields = answer.field("access-control-allow-headers").unwrap();
         assert!(fields.contains("Authorization") && fields.contains("Content-Type"), "{fields}");
         assert_eq!(answer.field("access-control-max-age"), Some("600"));
@@ -236,7 +236,7 @@ fn a_health_check_is_answered_by_whatever_name_it_asks() {
     let server = websse::Server::new();
     server.register_events(["", "probe"]).unwrap();
     server.run().unwrap();
-    let http = websse::http::HttpServer::new()
+    let http = HttpServer::new()
         .policy(names(&["hub.example"]))
         .get("/event", server.event_stream_handler())
         .get("/healthz", server.health_handler())

@@ -89,19 +89,11 @@ impl Tokens {
 /// The token that a request shows: in its header, in a cookie, or in the query.
 pub(crate) fn shown(request: &Request) -> Result<Option<Cow<'_, str>>, Denied> {
     let malformed = || Denied::unauthorized("a token comes as Authorization: Bearer TOKEN");
-    if let Some(value) = request.header("authorization") {
-        let text = std::str::from_utf8(value).map_err(|_| malformed())?;
-        let (scheme, token) = text.split_once(' ').ok_or_else(malformed)?;
-        let is_bearer = scheme.eq_ignore_ascii_case("Bearer");
-        return if is_bearer { Ok(Some(token.trim().into())) } else { Err(malformed()) };
+    if request.header("authorization").is_some() {
+        return request.bearer().map(|token| Some(token.into())).ok_or_else(malformed);
     }
-    let cookies = request.headers("cookie").filter_map(|value| std::str::from_utf8(value).ok());
-    let mut cookies = cookies.flat_map(|text| text.split(';'));
-    let cookie = cookies.find_map(|pair| pair.trim().strip_prefix(COOKIE)?.strip_prefix('='));
-    if let Some(token) = cookie {
-        return Ok(Some(token.into()));
-    }
-    Ok(request.query().find(|(name, _)| name == PARAMETER).map(|(_, token)| token))
+    let cookie = request.cookie(COOKIE).map(Cow::Borrowed);
+    Ok(cookie.or_else(|| request.param(PARAMETER)))
 }
 
 #[cfg(test)]

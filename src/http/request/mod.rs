@@ -1,9 +1,12 @@
 //! A request, and the strict parsing of its head (RFC 9112).
 
+mod lookup;
+
 use std::{borrow::Cow, net::SocketAddr, ops::Range};
 
 use url::form_urlencoded;
 
+pub(crate) use self::lookup::LAST_EVENT_ID;
 use super::{
     limits::Limits,
     response::Refusal,
@@ -50,6 +53,8 @@ pub struct Request {
     peer: Option<SocketAddr>,
     fate: Fate,
     takes_chunks: bool,
+    /// The parameter that the route found in the path: its name and its value.
+    param: Option<(String, String)>,
 }
 
 /// The position of a header field in the request's text.
@@ -89,6 +94,7 @@ impl Request {
             peer: None,
             fate: Fate::None,
             takes_chunks: false,
+            param: None,
         })
     }
 
@@ -314,6 +320,7 @@ pub(super) fn parse(
         peer,
         fate,
         takes_chunks: false,
+        param: None,
     };
     for field in parsed.headers.iter() {
         request.push_field(field.name, field.value);

@@ -9,8 +9,6 @@ mod presence;
 mod steps;
 mod sweep;
 
-use std::iter::repeat_n;
-
 use crossbeam_channel::Receiver;
 
 use super::*;
@@ -375,49 +373,6 @@ fn what_was_delivered_is_counted_beyond_4_gib() {
     machine.deliver(&[(1, &"x".repeat((1 << 20) - 1))]);
     assert_eq!(machine.subscribers.stats().deliveries, u64::from(CLIENTS));
     assert_eq!(machine.subscribers.stats().bytes, u64::from(CLIENTS) << 20);
-}
-
-#[test]
-fn silence_is_broken_by_a_heartbeat_for_those_who_have_everything() {
-    let mut machine = Machine::new();
-    let idle = machine.stream(&[1], []);
-    let busy = machine.stream(&[2], []);
-    let behind = machine.stream(&[3], repeat_n(BLOCK, 100));
-    let (mailbox, counts) = machine.local(Resume::default());
-    let waiting = machine.local(Resume::default()).0;
-    machine.pass(Duration::from_secs(8));
-    machine.deliver(&[(2, "x"), (3, "y")]);
-    counts.took("hello\nx\ny\n".len());
-    machine.pass(Duration::from_secs(13));
-    machine.sweep();
-    let heartbeat = |wire: &Scripted| wire.received().matches(":\n").count();
-    assert_eq!([&idle, &busy, &behind].map(heartbeat), [1, 0, 0]);
-    // The next sweep would be later than after 15 s.
-    machine.pass(Duration::from_secs(1));
-    machine.sweep();
-    assert_eq!([&idle, &busy, &behind].map(heartbeat), [1, 1, 0]);
-    assert_eq!(texts(&mailbox), ["hello", "x", "y", ":"]);
-    assert_eq!(texts(&waiting), ["hello", "x", "y"], "it has something to read");
-}
-
-#[test]
-fn the_sweep_finds_those_who_have_gone() {
-    let mut machine = Machine::new();
-    let streams: Vec<Scripted> = (0..10).map(|_| machine.stream(&[1], [])).collect();
-    let (_mailbox, counts) = machine.local(Resume::default());
-    for gone in [0, 4, 9] {
-        streams[gone].state().closed = true;
-    }
-    counts.leave();
-    machine.sweep();
-    assert_eq!(machine.registry.counts(), (7, 0));
-    assert_eq!(machine.disconnected().closed_by_peer, 4);
-    for stream in &streams {
-        stream.state().closed = true;
-    }
-    machine.sweep();
-    assert!(machine.subscribers.is_empty());
-    assert_eq!(machine.subscribers.slots(), 0, "an empty table takes no room");
 }
 
 #[test]

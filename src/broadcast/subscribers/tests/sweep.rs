@@ -4,7 +4,10 @@ use std::iter::repeat_n;
 
 use super::super::*;
 use super::{BLOCK, BUDGET, Machine, seen, texts};
-use crate::broadcast::{arrival::Resume, stream::scripted::Answer::Take};
+use crate::broadcast::{
+    arrival::Resume,
+    stream::scripted::{Answer::Take, Scripted},
+};
 
 #[test]
 fn clients_that_are_gone_are_let_go_of_one_by_one() {
@@ -80,4 +83,47 @@ fn the_sweep_ends_clients_whose_time_is_over() {
     machine.pass(Duration::from_secs(3600));
     machine.sweep();
     assert_eq!(machine.registry.counts(), (1, 0));
+}
+
+#[test]
+fn silence_is_broken_by_a_heartbeat_for_those_who_have_everything() {
+    let mut machine = Machine::new();
+    let idle = machine.stream(&[1], []);
+    let busy = machine.stream(&[2], []);
+    let behind = machine.stream(&[3], repeat_n(BLOCK, 100));
+    let (mailbox, counts) = machine.local(Resume::default());
+    let waiting = machine.local(Resume::default()).0;
+    machine.pass(Duration::from_secs(8));
+    machine.deliver(&[(2, "x"), (3, "y")]);
+    counts.took("hello\nx\ny\n".len());
+    machine.pass(Duration::from_secs(13));
+    machine.sweep();
+    let heartbeat = |wire: &Scripted| wire.received().matches(":\n").count();
+    assert_eq!([&idle, &busy, &behind].map(heartbeat), [1, 0, 0]);
+    // The next sweep would be later than after 15 s.
+    machine.pass(Duration::from_secs(1));
+    machine.sweep();
+    assert_eq!([&idle, &busy, &behind].map(heartbeat), [1, 1, 0]);
+    assert_eq!(texts(&mailbox), ["hello", "x", "y", ":"]);
+    assert_eq!(texts(&waiting), ["hello", "x", "y"], "it has something to read");
+}
+
+#[test]
+fn the_sweep_finds_those_who_have_gone() {
+    let mut machine = Machine::new();
+    let streams: Vec<Scripted> = (0..10).map(|_| machine.stream(&[1], [])).collect();
+    let (_mailbox, counts) = machine.local(Resume::default());
+    for gone in [0, 4, 9] {
+        streams[gone].state().closed = true;
+    }
+    counts.leave();
+    machine.sweep();
+    assert_eq!(machine.registry.counts(), (7, 0));
+    assert_eq!(machine.disconnected().closed_by_peer, 4);
+    for stream in &streams {
+        stream.state().closed = true;
+    }
+    machine.sweep();
+    assert!(machine.subscribers.is_empty());
+    assert_eq!(machine.subscribers.slots(), 0, "an empty table takes no room");
 }

@@ -1,0 +1,324 @@
+//! Clients of a stream that is the answer to one request, of the examples `chat-completions` and `mcp`
+//! and of servers like them: what each makes of a whole answer, of a truncated one, and of an error in
+//! the middle.
+
+use std::error::Error;
+use std::fmt::Write as _;
+use std::io::{self, BufRead, BufReader, Read, Write as _};
+use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::process::{Command, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::time::{Duration, Instant};
+use std::{fs, thread};
+
+use serde_json::{Value, json};
+use websse::Message;
+use websse::http::{HttpServer, Request, Response};
+
+use super::table::{installed, readme, sources, table_in};
+
+#[allow(dead_code)]
+#[path = "../../examples/chat-completions.rs"]
+mod chat_completions;
+#[allow(dead_code)]
+#[path = "../../examples/mcp.rs"]
+mod mcp;
+
+/// What is asked for: the answer repeats it. At `die` it breaks off, at `fail` it has an error.
+const WHOLE: &str = "one two three four five six seven eight nine ten";
+const WORDS: usize = 10;
+/// Between two words.
+const PACE: Duration = Duration::from_millis(20);
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Speaks {
+    Chat,
+    Others,
+    Tools,
+}
+
+use Speaks::{Chat, Others, Tools};
+
+/// A client: its language, its name, the protocol, whether it is tried with each change, and what is to
+/// be said of it.
+type Entry = (&'static str, &'static str, Speaks, bool, &'static str);
+
+const ENTRIES: &[Entry] = &[
+    ("Python", "openai", Chat, true, ""),
+    ("Python", "openai@async", Chat, false, ""),
+    ("Python", "langchain-openai", Chat, false, ""),
+    (
+        "Python",
+        "litellm",
+        Chat,
+        false,
+        "its first piece takes it longer than the whole answer takes",
+    ),
+    ("Python", "mistralai", Chat, false, ""),
+    ("Python", "httpx-sse", Chat, true, ""),
+    ("Python", "anthropic", Others, true, ""),
+    ("Python", "google-genai", Others, false, ""),
+    ("Python", "ollama", Others, true, ""),
+    ("Python", "mcp", Tools, true, ""),
+    ("Javascript", "openai", Chat, true, ""),
+    ("Javascript", "@langchain/openai", Chat, true, ""),
+    ("Javascript", "ai", Chat, true, ""),
+    ("Javascript", "eventsource-parser", Chat, true, ""),
+    ("Javascript", "fetch", Chat, true, ""),
+    ("Javascript", "@anthropic-ai/sdk", Others, true, ""),
+    ("Javascript", "@modelcontextprotocol/sdk", Tools, true, ""),
+];
+
+/// The servers that the clients ask.
+struct Servers {
+    chat: HttpServer,
+    others: HttpServer,
+    tools: HttpServer,
+}
+
+impl Servers {
+    fn start() -> Result<Self, Box<dyn Error>> {
+        let others = HttpServer::new()
+            .post("/v1/messages", anthropic)
+            .post("/api/chat", ollama)
+            .post("/v1/models/*", google)
+            .bind("127.0.0.1:0")?;
+        let (chat, tools) = (chat_completions::serve("127.0.0.1:0")?, mcp::serve("127.0.0.1:0")?);
+        Ok(Self { chat, others, tools })
+    }
+
+    fn address(&self, speaks: Speaks) -> SocketAddr {
+        let server = match speaks {
+            Chat => &self.chat,
+            Others => &self.others,
+            Tools => &self.tools,
+        };
+        server.local_addr().unwrap()
+    }
+}
+
+/// The words that were asked for, each sent as `word` says; then whether the answer has an error.
+fn speak(asked: &str, mut send: impl FnMut(&str) -> io::Result<()>) -> io::Result<bool> {
+    for word in asked.split_inclusive(' ') {
+        thread::sleep(PACE);
+        match word.trim() {
+            "die" => return Err(io::Error::other("on purpose")),
+            "fail" => return Ok(true),
+            _ => send(word)?,
+        }
+    }
+    Ok(false)
+}
+
+fn prompt(request: &Request) -> String {
+    let body: Value = request.json().unwrap();
+    let of_google = &body["contents"][0]["parts"][0]["text"];
+    body["messages"][0]["content"].as_str().or(of_google.as_str()).unwrap().to_owned()
+}
+
+fn anthropic(request: &Request) -> Response {
+    let asked = prompt(request);
+    Response::events(move |out| {
+        let mut send = |event: Value| {
+            let kind = event["type"].as_str().unwrap().to_owned();
+            out.send(&Message::json(&event)?.event(kind))
+        };
+        let usage = json!({ "input_tokens": 1, "output_tokens": 1 });
+        let message = json!({ "id": "m", "type": "message", "role": "assistant", "content": [],
+            "model": "toy", "stop_reason": null, "stop_sequence": null, "usage": usage });
+        send(json!({ "type": "message_start", "message": message }))?;
+        let block = json!({ "type": "text", "text": "" });
+        send(json!({ "type": "content_block_start", "index": 0, "content_block": block }))?;
+        let failed = speak(&asked, |word| {
+            let delta = json!({ "type": "text_delta", "text": word });
+            send(json!({ "type": "content_block_delta", "index": 0, "delta": delta }))
+        })?;
+        if failed {
+            let error = json!({ "type": "overloaded_error", "message": "on purpose" });
+            return send(json!({ "type": "error", "error": error }));
+        }
+        send(json!({ "type": "content_block_stop", "index": 0 }))?;
+        let delta = json!({ "stop_reason": "end_turn", "stop_sequence": null });
+        send(json!({ "type": "message_delta", "delta": delta, "usage": usage }))?;
+        send(json!({ "type": "message_stop" }))
+    })
+}
+
+fn google(request: &Request) -> Response {
+    let asked = prompt(request);
+    Response::events(move |out| {
+        let failed = speak(&asked, |word| {
+            let content = json!({ "role": "model", "parts": [{ "text": word }] });
+            out.send(&Message::json(&json!({ "candidates": [{ "content": content }] }))?)
+        })?;
+        let error =
+            json!({ "error": { "code": 500, "message": "on purpose", "status": "INTERNAL" } });
+        if failed { out.send(&Message::json(&error)?) } else { Ok(()) }
+    })
+}
+
+fn ollama(request: &Request) -> Response {
+    let asked = prompt(request);
+    Response::stream("application/x-ndjson", move |out| {
+        let part = |text: &str, done: bool| {
+            let message = json!({ "role": "assistant", "content": text });
+            json!({ "model": "toy", "message": message, "done": done }).to_string() + "\n"
+        };
+        let failed = speak(&asked, |word| out.send(part(word, false)))?;
+        out.send(if failed { "{\"error\":\"on purpose\"}\n".to_owned() } else { part("", true) })
+    })
+}
+
+fn command((language, name, ..): Entry) -> Command {
+    let mut command = if language == "Python" {
+        let mut command = Command::new(installed().join("own/python/bin/python"));
+        command.arg("-B").arg(sources().join("python/own.py"));
+        command
+    } else {
+        let mut command = Command::new("node");
+        command.arg(installed().join("own/javascript/own.mjs"));
+        command
+    };
+    command.arg(name);
+    command
+}
+
+/// What a client says: the pieces, whether they came one by one, and how it ended.
+fn run(entry: Entry, address: SocketAddr, prompt: &str) -> (Vec<String>, bool, String) {
+    let mut command = command(entry);
+    command.arg(format!("http://{address}")).arg(prompt);
+    let mut child = command.stdout(Stdio::piped()).spawn().unwrap();
+    let lines = BufReader::new(child.stdout.take().unwrap()).lines();
+    let lines = lines.map(|line| (line.unwrap(), Instant::now()));
+    // Some give advice beside.
+    let is_own = |line: &str| ["\"", "end", "error "].iter().any(|begin| line.starts_with(begin));
+    let lines: Vec<_> = lines.filter(|(line, _)| is_own(line)).collect();
+    child.wait().unwrap();
+    let Some(((end, _), pieces)) = lines.split_last() else { panic!("{} said nothing", entry.1) };
+    let came = |at: usize| pieces.get(at).map(|(_, at)| *at);
+    let apart = came(0).zip(came(pieces.len().saturating_sub(1)));
+    let one_by_one = apart.is_some_and(|(first, last)| last - first > 3 * PACE);
+    let pieces = pieces.iter().map(|(piece, _)| serde_json::from_str(piece).unwrap());
+    (pieces.collect(), one_by_one, end.clone())
+}
+
+/// The client's line of the table, without its version.
+fn row(entry: Entry, servers: &Servers) -> [String; 2] {
+    let (language, name, speaks, _, note) = entry;
+    let address = servers.address(speaks);
+    let seen = if speaks == Tools {
+        let expected: Vec<String> =
+            ["1", "2", "3", "4", "5", "counted to 5"].map(str::to_owned).to_vec();
+        let word = |(said, one_by_one, end): (Vec<String>, bool, String)| match &*end {
+            "end" if said == expected && one_by_one => "all".to_owned(),
+            end => format!("{said:?}, {end}"),
+        };
+        let whole = word(run(entry, address, "5"));
+        let cut = word(run(entry, cutting(address), "5"));
+        [whole, if cut == "all" { "resumes".to_owned() } else { cut }, "–".to_owned()]
+    } else {
+        let (said, one_by_one, end) = run(entry, address, WHOLE);
+        let whole = match &*end {
+            "end" if said.concat() == WHOLE && said.len() == WORDS && one_by_one => "all",
+            "end" if said.concat() == WHOLE => "all, together",
+            _ => "not all",
+        };
+        let rest = ["die", "fail"].map(|word| {
+            let (said, _, end) = run(entry, address, &format!("one two {word}"));
+            let lost = if said.concat() == "one two " { "" } else { ", words lost" };
+            if end == "end" {
+                format!("silent{lost}")
+            } else {
+                format!("{}{lost}", end.replace("error ", ""))
+            }
+        });
+        let [truncated, error] = rest;
+        [whole.to_owned(), truncated, error]
+    };
+    [format!("| {language} | {name} |"), format!("{} | {note} |", seen.join(" | "))]
+}
+
+/// A proxy that cuts the first answer which tells progress, behind the second step.
+fn cutting(server: SocketAddr) -> SocketAddr {
+    static CUT: AtomicBool = AtomicBool::new(false);
+    CUT.store(false, Relaxed);
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    thread::spawn(move || {
+        for client in listener.incoming() {
+            let (mut client, mut upstream) = (client.unwrap(), TcpStream::connect(server).unwrap());
+            let (mut from, mut to) = (client.try_clone().unwrap(), upstream.try_clone().unwrap());
+            thread::spawn(move || {
+                // The ends of both fail where they have ended.
+                let _ = io::copy(&mut from, &mut to);
+                let _ = to.shutdown(Shutdown::Write);
+            });
+            thread::spawn(move || {
+                let mut piece = [0; 4096];
+                while let Ok(length @ 1..) = upstream.read(&mut piece) {
+                    let text = String::from_utf8_lossy(&piece[..length]);
+                    if client.write_all(&piece[..length]).is_err() {
+                        break;
+                    }
+                    if text.contains("\"progress\":2") && !CUT.swap(true, Relaxed) {
+                        break;
+                    }
+                }
+                let _ = client.shutdown(Shutdown::Both);
+                let _ = upstream.shutdown(Shutdown::Both);
+            });
+        }
+    });
+    address
+}
+
+fn version(entry: Entry) -> String {
+    let output = command(entry).arg("--version").output().expect("a version");
+    String::from_utf8_lossy(&output.stdout).trim().to_owned()
+}
+
+const TITLES: &str = "\
+| in | client of one answer | version | whole | truncated | error in it | note |
+|---|---|---|---|---|---|---|
+";
+
+#[test]
+#[ignore = "needs many packages: run tests/clients/run --all"]
+fn all_clients_of_one_answer_of_the_table_which_is_written() {
+    let servers = Servers::start().unwrap();
+    let mut table = TITLES.to_owned();
+    for entry in ENTRIES {
+        let [name, seen] = row(*entry, &servers);
+        eprintln!("{name} {seen}");
+        writeln!(table, "{name} {} | {seen}", version(*entry)).unwrap();
+    }
+    let text = fs::read_to_string(readme()).unwrap();
+    let (begin, end) = table_in(&text, TITLES);
+    fs::write(readme(), [&text[..begin], &table, &text[end..]].concat()).unwrap();
+}
+
+#[test]
+#[ignore = "needs node, python3 and packages for them: run tests/clients/run"]
+fn a_dozen_clients_of_one_answer_do_what_the_table_says() {
+    let servers = Servers::start().unwrap();
+    let text = fs::read_to_string(readme()).unwrap();
+    let (begin, end) = table_in(&text, TITLES);
+    let dozen: Vec<Entry> = ENTRIES.iter().copied().filter(|entry| entry.3).collect();
+    // The proxy that cuts is for one at a time, and more than three of the others get in each other's way.
+    let (tools, others): (Vec<Entry>, Vec<Entry>) =
+        dozen.into_iter().partition(|entry| entry.2 == Tools);
+    for some in others.chunks(3).chain(tools.chunks(1)) {
+        thread::scope(|scope| {
+            for entry in some {
+                scope.spawn(|| check(*entry, &servers, text[begin..end].lines()));
+            }
+        });
+    }
+}
+
+fn check<'t>(entry: Entry, servers: &Servers, mut lines: impl Iterator<Item = &'t str>) {
+    let [name, seen] = row(entry, servers);
+    let line = lines.find_map(|line| line.strip_prefix(&name));
+    let (_version, told) = line.and_then(|line| line.split_once(" | ")).expect("a row of it");
+    assert_eq!(seen, told, "{name}");
+}
