@@ -1,4 +1,5 @@
-//! `websse` as a server under test: the library with its defaults, but for the number of streams.
+//! `websse` as a server under test: the library with its defaults, but for the numbers of streams and
+//! channels.
 
 use std::{
     io::{self, Read},
@@ -64,8 +65,8 @@ impl Hub {
         server.register_events((0..types).map(|number| format!("t{number}")))?;
         server.run()?;
         let http = HttpServer::new()
-            .get("/event", server.event_stream_handler())
-            .post("/send", server.send_message_handler())
+            .get("/event", server.event_stream_handler().client_channels())
+            .post("/send", server.send_message_handler().client_channels())
             .serve(listen()?)?;
         let address = http.local_addr().context("it listens over TCP")?;
         Ok(Self { server, http, address })
@@ -73,7 +74,7 @@ impl Hub {
 }
 
 pub(crate) fn builder() -> Builder {
-    Server::builder().max_streams(20_000)
+    Server::builder().max_streams(20_000).max_channels(400_000)
 }
 
 fn listen() -> io::Result<TcpListener> {

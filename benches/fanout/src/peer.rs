@@ -5,6 +5,10 @@
 //! `t<N-1>`. `GET /event?event=t0&event=t3` streams; `POST /send?event=t0` with the form
 //! `data=PAYLOAD` publishes over a connection that stays open.
 //!
+//! For scenarios with channels, `&channel=c7` beside `event=t0` names one, also in several pairs of a
+//! stream's query; an empty name is the common channel, whose events are those that name none. A
+//! client that comes back says `&last_event_id=ID`, and gets what it missed of `t0`.
+//!
 //! A peer whose name begins with `limit` is no server but a bare loop that writes: it takes
 //! publishes as records over an upgraded connection (`publisher.rs`).
 
@@ -43,14 +47,27 @@ pub(crate) struct Entrant {
     pub(crate) name: String,
     pub(crate) kind: Kind,
     /// It takes part in this scenario only.
-    pub(crate) only: Option<String>,
+    only: Option<String>,
+    /// It takes no part in these.
+    without: Vec<String>,
     command: Vec<String>,
 }
 
 impl Entrant {
     fn new(name: &str, kind: Kind, command: &[&str]) -> Self {
         let command = command.iter().map(ToString::to_string).collect();
-        Self { name: name.to_owned(), kind, only: None, command }
+        Self { name: name.to_owned(), kind, only: None, without: Vec::new(), command }
+    }
+
+    /// Whether it takes part in a scenario, as far as the command line says.
+    pub(crate) fn is_for(&self, scenario: &str) -> bool {
+        self.only.as_ref().is_none_or(|only| only == scenario)
+            && self.without.iter().all(|without| without != scenario)
+    }
+
+    /// Whether it is another build of `websse`, perhaps from before there were channels.
+    pub(crate) fn is_another_build(&self) -> bool {
+        self.kind == Kind::Other && self.command.iter().any(|word| word == hub::ARGUMENT)
     }
 
     /// Those that take part always: this very program as a `websse` server, and as a node over
@@ -67,15 +84,21 @@ impl Entrant {
         Ok(entrants.collect())
     }
 
-    /// Of `NAME=COMMAND` or `NAME@SCENARIO=COMMAND`.
+    /// Of `NAME=COMMAND`, `NAME@SCENARIO=COMMAND` or `NAME@-SCENARIO=COMMAND`, the
+    /// latter with several by `@-ONE,-OTHER`.
     pub(crate) fn parse(text: &str) -> Result<Self> {
         let (name, command) = text.split_once('=').unwrap_or_default();
-        let (name, only) =
-            name.split_once('@').map_or((name, None), |(name, only)| (name, Some(only)));
+        let (name, scenario) = name.split_once('@').unwrap_or((name, ""));
         let command: Vec<&str> = command.split_whitespace().collect();
         ensure!(!name.is_empty() && !command.is_empty(), "expected NAME=COMMAND");
         let kind = if name.starts_with("limit") { Kind::Limit } else { Kind::Other };
-        Ok(Self { only: only.map(str::to_owned), ..Self::new(name, kind, &command) })
+        let mut entrant = Self::new(name, kind, &command);
+        if let Some(without) = scenario.strip_prefix('-') {
+            entrant.without = without.split(",-").map(str::to_owned).collect();
+        } else if !scenario.is_empty() {
+            entrant.only = Some(scenario.to_owned());
+        }
+        Ok(entrant)
     }
 
     pub(crate) fn echo() -> Self {

@@ -194,9 +194,16 @@ impl Limit {
         let (path, query) = target.split_once('?').unwrap_or((target, ""));
         match (method, path) {
             ("GET", "/event") => {
-                self.audience.join(query, slot).ok_or(ErrorKind::InvalidInput)?;
+                let asked = self.audience.asked(query).ok_or(ErrorKind::InvalidInput)?;
                 connection.role = Role::Stream(None);
-                connection.send(&self.preamble, &self.poll, slot)?;
+                let missed = asked.last.map(|last| self.batch.after(last));
+                if let Some(missed) = missed {
+                    let all = Rc::new([&self.preamble, missed].concat());
+                    connection.send(&all, &self.poll, slot)?;
+                } else {
+                    connection.send(&self.preamble, &self.poll, slot)?;
+                }
+                self.audience.join(asked, slot);
             }
             ("POST", "/publish") => {
                 connection.role = Role::Publisher(Records::new(rest));
