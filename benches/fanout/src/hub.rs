@@ -4,6 +4,7 @@
 use std::{
     io::{self, Read},
     net::{SocketAddr, TcpListener},
+    sync::Arc,
     time::Duration,
 };
 
@@ -11,6 +12,7 @@ use anyhow::{Context, Result};
 use socket2::{Domain, Socket, Type};
 use websse::{Builder, Server, http::HttpServer};
 
+use super::records;
 #[cfg(feature = "redis")]
 use super::store::Store;
 
@@ -20,6 +22,9 @@ pub(crate) const ARGUMENT: &str = "--as-websse";
 /// It is a node over a Redis of its own, that has what was appended on its disk by this policy.
 #[cfg(feature = "redis")]
 pub(crate) const REDIS: &str = "--redis";
+
+/// It takes publishes as the bare loop does, at another port, beside those over HTTP.
+pub(crate) const RECORDS: &str = "--records";
 
 /// All clients of a storm may wait to be accepted, as with the `websse` command.
 const BACKLOG: i32 = 4096;
@@ -39,7 +44,11 @@ pub(crate) fn serve() -> Result<()> {
         None => builder,
     };
     let hub = Hub::start(types, builder)?;
-    println!("listening {}", hub.address);
+    if std::env::args().any(|word| word == RECORDS) {
+        println!("listening {} records {}", hub.address, records::listen(&hub.server)?);
+    } else {
+        println!("listening {}", hub.address);
+    }
     io::stdin().read_to_end(&mut Vec::new())?;
     // Whom it disconnected, and why: the crowd can only tell that it did.
     let disconnected = hub.server.stats().disconnected;
@@ -54,7 +63,7 @@ pub(crate) fn serve() -> Result<()> {
 /// A server with its HTTP server.
 #[derive(Debug)]
 pub(crate) struct Hub {
-    pub(crate) server: Server,
+    pub(crate) server: Arc<Server>,
     http: HttpServer,
     pub(crate) address: SocketAddr,
 }
@@ -69,7 +78,7 @@ impl Hub {
             .post("/send", server.send_message_handler().client_channels())
             .serve(listen()?)?;
         let address = http.local_addr().context("it listens over TCP")?;
-        Ok(Self { server, http, address })
+        Ok(Self { server: Arc::new(server), http, address })
     }
 }
 

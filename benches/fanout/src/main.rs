@@ -25,6 +25,7 @@
 //! | `comeback.rs` | clients that come back at once and have missed something |
 //! | `peer.rs` | the server under test, as a child process |
 //! | `hub.rs` | `websse` as such a child |
+//! | `records.rs` | what it can take instead of requests that publish |
 //! | `store.rs` | the Redis of such a child, with the feature `redis` |
 //! | `publisher.rs` | the connection that publishes |
 //! | `listener.rs`, `latency.rs` | what a client of the crowd understands, and when it came |
@@ -53,6 +54,7 @@ mod peer;
 mod processes;
 mod publisher;
 mod publishing;
+mod records;
 mod results;
 mod scenario;
 mod stage;

@@ -10,7 +10,8 @@
 //! client that comes back says `&last_event_id=ID`, and gets what it missed of `t0`.
 //!
 //! A peer whose name begins with `limit` is no server but a bare loop that writes: it takes
-//! publishes as records over an upgraded connection (`publisher.rs`).
+//! publishes as records over an upgraded connection (`publisher.rs`). A server that takes them, too, at
+//! another port, prints `listening 127.0.0.1:PORT records 127.0.0.1:PORT`.
 
 use std::{
     io::{BufRead, BufReader, Read},
@@ -21,7 +22,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, bail, ensure};
 
 use super::{hub, processes};
 
@@ -32,6 +33,8 @@ const END: Duration = Duration::from_secs(5);
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Kind {
     Websse,
+    /// The same, with publishes that come as those of the bare loop do.
+    Records,
     /// The same over a Redis of its own.
     Node,
     Limit,
@@ -75,7 +78,11 @@ impl Entrant {
     pub(crate) fn always() -> Result<Vec<Self>> {
         let program = std::env::current_exe()?;
         let program = program.to_str().context("the program's path is not UTF-8")?;
-        let entrants = [Self::new("websse", Kind::Websse, &[program, hub::ARGUMENT])].into_iter();
+        let entrants = [
+            Self::new("websse", Kind::Websse, &[program, hub::ARGUMENT]),
+            Self::new("websse, records", Kind::Records, &[program, hub::ARGUMENT, hub::RECORDS]),
+        ];
+        let entrants = entrants.into_iter();
         #[cfg(feature = "redis")]
         let entrants = entrants.chain(super::store::POLICIES.iter().map(|policy| {
             let command = [program, hub::ARGUMENT, hub::REDIS, policy];
@@ -110,8 +117,9 @@ impl Entrant {
 #[derive(Debug)]
 pub(crate) struct Peer {
     child: Child,
-    pub(crate) kind: Kind,
     pub(crate) address: SocketAddr,
+    /// Where publishes go as records; `None` if they go over HTTP.
+    pub(crate) records: Option<SocketAddr>,
 }
 
 impl Peer {
@@ -127,11 +135,19 @@ impl Peer {
         let output = child.stdout.take();
         let unknown = SocketAddr::from(([127, 0, 0, 1], 0));
         // From here on it is ended in any case.
-        let mut peer = Self { child, kind: entrant.kind, address: unknown };
+        let mut peer = Self { child, address: unknown, records: None };
         let line = first_line(output.context("no output")?).context("cannot start")?;
-        let address = line.trim().strip_prefix("listening ").and_then(|word| word.parse().ok());
-        peer.address = address
-            .with_context(|| format!("cannot start: expected `listening ADDRESS`, got {line:?}"))?;
+        let words: Vec<&str> = line.split_whitespace().collect();
+        let (address, records) = match words[..] {
+            ["listening", address] => (address, None),
+            ["listening", address, "records", records] => (address, Some(records)),
+            _ => bail!("cannot start: expected `listening ADDRESS`, got {line:?}"),
+        };
+        peer.address = address.parse().context("cannot start: no address")?;
+        peer.records = records.map(str::parse).transpose().context("cannot start: no address")?;
+        if entrant.kind == Kind::Limit {
+            peer.records = Some(peer.address);
+        }
         Ok(peer)
     }
 

@@ -22,6 +22,8 @@ pub(crate) const UNANSWERED: usize = 64 << 10;
 const READ_BUFFER: usize = 16 << 10;
 /// No server takes longer to accept the connection.
 const CONNECT: Duration = Duration::from_secs(10);
+/// The answer after which records may come.
+pub(crate) const SWITCHED: &[u8] = b"HTTP/1.1 101 x\r\n\r\n";
 const LOST: &str = "the connection that publishes is lost";
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -234,7 +236,7 @@ fn connect(address: SocketAddr, speech: Speech) -> Result<TcpStream> {
         socket.write_all(b"POST /publish HTTP/1.1\r\nHost: 127.0.0.1\r\nUpgrade: raw\r\n\r\n")?;
         socket.read_exact(&mut answer)?;
         let shown = String::from_utf8_lossy(&answer);
-        ensure!(shown == "HTTP/1.1 101 x\r\n\r\n", "no upgrade but {shown:?}");
+        ensure!(answer == *SWITCHED, "no upgrade but {shown:?}");
     }
     socket.set_nonblocking(true)?;
     Ok(TcpStream::from_std(socket))

@@ -108,6 +108,10 @@ impl Case {
         }
         match self.work {
             _ if entrant.kind == Kind::Node => false,
+            // Where it weighs how a publish comes in: each has one delivery.
+            _ if entrant.kind == Kind::Records => {
+                matches!(self.work, Work::Channels(Channels { load: Load::Burst { .. }, .. }))
+            }
             _ if entrant.kind == Kind::Echo => matches!(self.work, Work::OverHttp(_)),
             // That there are channels is new.
             Work::Channels(_) | Work::Storm(Storm { have_own: true, .. }) => {

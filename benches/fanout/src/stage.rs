@@ -11,7 +11,7 @@ use anyhow::{Context, Result, bail, ensure};
 use super::{
     latency::Heard,
     metric::{Metric, Sample, float},
-    peer::{Entrant, Kind, Peer},
+    peer::{Entrant, Peer},
     processes::{self, Used},
     publisher::{Publisher, Speech},
 };
@@ -90,8 +90,11 @@ impl Stage {
     }
 
     pub(crate) fn publisher(&self, types: usize) -> Result<Publisher> {
-        let speech = if self.peer.kind == Kind::Limit { Speech::Records } else { Speech::Http };
-        Publisher::connect(self.peer.address, speech, types, self.deadline)
+        let (address, speech) = match self.peer.records {
+            Some(records) => (records, Speech::Records),
+            None => (self.peer.address, Speech::Http),
+        };
+        Publisher::connect(address, speech, types, self.deadline)
     }
 
     /// Publishes an event of each type, until each client has one of each of its types; then all
