@@ -85,7 +85,7 @@ fn message(data: &str, channel: usize) -> Message {
 }
 
 /// Waits until the broadcaster has got so far.
-fn wait_published(server: &Server, published: u64) {
+pub(crate) fn wait_published(server: &Server, published: u64) {
     while server.stats().published < published {
         std::thread::sleep(Duration::from_millis(5));
     }

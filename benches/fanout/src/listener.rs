@@ -41,7 +41,8 @@ enum Phase {
 }
 
 impl Ear for Listener {
-    /// The numbers of the types asked for, or of channels: 0 is the common one, 7 is `c7`.
+    /// The numbers of the types asked for, or of channels: 7 is `c7`, 0 is the common one,
+    /// and where all are asked for whatever comes.
     type Wanted = Vec<u16>;
     type Figures = Latencies;
 
@@ -63,7 +64,7 @@ impl Ear for Listener {
         if values("channel").next().is_none() {
             return values("event").filter_map(number).collect();
         }
-        let channel = |name: &str| if name.is_empty() { Some(0) } else { number(name) };
+        let channel = |name: &str| if ["", "*"].contains(&name) { Some(0) } else { number(name) };
         values("channel").filter_map(channel).collect()
     }
 

@@ -21,7 +21,7 @@
 //! | `delivery.rs` | events to many clients, at full speed or at a steady rate |
 //! | `idle.rs`, `storm.rs`, `publishing.rs` | the other kinds of run |
 //! | `channels.rs`, `churn.rs` | events to one client each, while others come and go |
-//! | `known.rs` | what channels cost that are only known |
+//! | `known.rs`, `replay.rs` | what channels cost that are only known; all that is kept of them |
 //! | `comeback.rs` | clients that come back at once and have missed something |
 //! | `peer.rs` | the server under test, as a child process |
 //! | `hub.rs` | `websse` as such a child |
@@ -55,6 +55,7 @@ mod processes;
 mod publisher;
 mod publishing;
 mod records;
+mod replay;
 mod results;
 mod scenario;
 mod stage;

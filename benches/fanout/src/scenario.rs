@@ -13,6 +13,7 @@ use super::{
     metric::{Metric, Sample},
     peer::{Entrant, Kind},
     publishing::{InProcess, OverHttp},
+    replay::Replay,
     stage::Settings,
     storm::Storm,
 };
@@ -28,6 +29,7 @@ pub(crate) enum Work {
     Beside(Beside),
     Memory(Memory),
     Comeback(Comeback),
+    Replay(Replay),
 }
 
 impl Work {
@@ -77,6 +79,13 @@ impl Work {
             Self::Memory(Memory { channels, are_listened: true }) => {
                 format!("{channels} streams, each with its own channel")
             }
+            Self::Replay(Replay { events, are_apart }) => {
+                let of = if are_apart { "as many channels" } else { "one channel" };
+                format!(
+                    "a client gets {events} x {SMALL} B that are kept of {of}, while another one gets \
+                     1000 a second"
+                )
+            }
             Self::Comeback(Comeback { clients, behind }) => {
                 format!("{clients} clients come back at once, {behind} x {SMALL} B behind")
             }
@@ -118,7 +127,9 @@ impl Case {
                 !entrant.is_another_build()
             }
             Work::OverHttp(_) => entrant.kind != Kind::Limit,
-            Work::InProcess(_) | Work::Beside(_) | Work::Memory(_) => entrant.kind == Kind::Websse,
+            Work::InProcess(_) | Work::Beside(_) | Work::Memory(_) | Work::Replay(_) => {
+                entrant.kind == Kind::Websse
+            }
             Work::Deliver(_) | Work::Idle(_) | Work::Storm(_) | Work::Comeback(_) => true,
         }
     }
@@ -134,6 +145,7 @@ impl Case {
             Work::Channels(channels) => channels.run(entrant, settings),
             Work::Beside(beside) => beside.run(settings),
             Work::Memory(memory) => memory.run(entrant, settings),
+            Work::Replay(replay) => replay.run(settings),
             Work::Comeback(comeback) => comeback.run(entrant, settings),
         }
     }
@@ -166,6 +178,8 @@ const HOLDING: &[Metric] = &[Metric::Memory, Metric::MemoryAfter, Metric::Machin
 const JOINING: &[Metric] = &[Metric::LastHead, Metric::CpuPerConnection, Metric::CpuPerLeaving];
 const SPEED_TO_ONE: &[Metric] = &[Metric::Deliveries, Metric::CpuPerPublish];
 const SINGLE: &[Metric] = &[Metric::LastP50, Metric::LastP99, Metric::CpuPerPublish];
+const REPLAYED: &[Metric] =
+    &[Metric::LastAll, Metric::CpuPerDelivery, Metric::P50, Metric::P99, Metric::Max];
 const CAUGHT_UP: &[Metric] = &[Metric::LastAll, Metric::CpuPerConnection];
 const ANSWERED: &[Metric] = &[Metric::Publishes, Metric::CpuPerPublish];
 
@@ -235,6 +249,10 @@ pub(crate) fn catalogue(is_quick: bool) -> Vec<Case> {
     for (known, is_full) in [(0, false), (many, false), (many, true)] {
         let beside = Beside { known, is_full, publishes };
         add("idle-channels", &[Metric::CpuPerPublish], Work::Beside(beside));
+    }
+    for are_apart in [false, true] {
+        let events = 100_000 / size.divisor;
+        add("idle-channels", REPLAYED, Work::Replay(Replay { events, are_apart }));
     }
     let memory = |channels, are_listened| Work::Memory(Memory { channels, are_listened });
     add("idle-channels", &[Metric::ChannelMemory], memory(many, false));
