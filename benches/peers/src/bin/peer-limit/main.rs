@@ -8,6 +8,9 @@
 //! from the publisher, and everybody waits for that client. A client that has left shows when
 //! something is written to it.
 //!
+//! A client that comes back gets the last events of the first type that it missed, in the same write as
+//! the head.
+//!
 //! `--batch` writes all records that came together, up to 64 KiB, by one call for each client;
 //! `--no-batch` makes a call for each event and client.
 
