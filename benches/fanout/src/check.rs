@@ -15,6 +15,7 @@ pub(crate) fn notices_what_is_wrong() {
     understands_any_form();
     counts_what_is_lost_repeated_and_late();
     refuses_what_nobody_sent();
+    knows_its_channels();
     sums_up();
 }
 
@@ -104,6 +105,16 @@ fn refuses_what_nobody_sent() {
     }
     let (refused, _) = hear("HTTP/1.1 503 Busy\r\nContent-Length: 1\r\n\r\nx", 3).expect("a head");
     assert_eq!((refused.status, refused.events), (503, 0));
+}
+
+fn knows_its_channels() {
+    for (target, wanted) in [
+        ("/event?event=t0&event=t7", &[0, 7][..]),
+        ("/event?event=t0&channel=c12&channel=", &[12, 0]),
+        ("/event?event=t3&last_event_id=a-3", &[3]),
+    ] {
+        assert_eq!(Listener::wanted(target), wanted, "{target}");
+    }
 }
 
 fn sums_up() {

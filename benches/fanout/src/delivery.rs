@@ -24,7 +24,7 @@ pub(crate) enum Load {
 }
 
 impl Load {
-    fn events(self) -> u32 {
+    pub(crate) fn events(self) -> u32 {
         match self {
             Self::Burst { events } => events,
             Self::Steady { per_second, seconds } => per_second * seconds,

@@ -1,8 +1,10 @@
-//! `websse` as a server under test: the library with its defaults, but for the number of streams.
+//! `websse` as a server under test: the library with its defaults, but for the numbers of streams and
+//! channels.
 
 use std::{
     io::{self, Read},
     net::{SocketAddr, TcpListener},
+    sync::Arc,
     time::Duration,
 };
 
@@ -10,6 +12,7 @@ use anyhow::{Context, Result};
 use socket2::{Domain, Socket, Type};
 use websse::{Builder, Server, http::HttpServer};
 
+use super::records;
 #[cfg(feature = "redis")]
 use super::store::Store;
 
@@ -19,6 +22,9 @@ pub(crate) const ARGUMENT: &str = "--as-websse";
 /// It is a node over a Redis of its own, that has what was appended on its disk by this policy.
 #[cfg(feature = "redis")]
 pub(crate) const REDIS: &str = "--redis";
+
+/// It takes publishes as the bare loop does, at another port, beside those over HTTP.
+pub(crate) const RECORDS: &str = "--records";
 
 /// All clients of a storm may wait to be accepted, as with the `websse` command.
 const BACKLOG: i32 = 4096;
@@ -38,7 +44,11 @@ pub(crate) fn serve() -> Result<()> {
         None => builder,
     };
     let hub = Hub::start(types, builder)?;
-    println!("listening {}", hub.address);
+    if std::env::args().any(|word| word == RECORDS) {
+        println!("listening {} records {}", hub.address, records::listen(&hub.server)?);
+    } else {
+        println!("listening {}", hub.address);
+    }
     io::stdin().read_to_end(&mut Vec::new())?;
     // Whom it disconnected, and why: the crowd can only tell that it did.
     let disconnected = hub.server.stats().disconnected;
@@ -53,7 +63,7 @@ pub(crate) fn serve() -> Result<()> {
 /// A server with its HTTP server.
 #[derive(Debug)]
 pub(crate) struct Hub {
-    pub(crate) server: Server,
+    pub(crate) server: Arc<Server>,
     http: HttpServer,
     pub(crate) address: SocketAddr,
 }
@@ -64,16 +74,16 @@ impl Hub {
         server.register_events((0..types).map(|number| format!("t{number}")))?;
         server.run()?;
         let http = HttpServer::new()
-            .get("/event", server.event_stream_handler())
-            .post("/send", server.send_message_handler())
+            .get("/event", server.event_stream_handler().client_channels())
+            .post("/send", server.send_message_handler().client_channels())
             .serve(listen()?)?;
         let address = http.local_addr().context("it listens over TCP")?;
-        Ok(Self { server, http, address })
+        Ok(Self { server: Arc::new(server), http, address })
     }
 }
 
 pub(crate) fn builder() -> Builder {
-    Server::builder().max_streams(20_000)
+    Server::builder().max_streams(20_000).max_channels(400_000)
 }
 
 fn listen() -> io::Result<TcpListener> {

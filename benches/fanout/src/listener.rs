@@ -41,7 +41,8 @@ enum Phase {
 }
 
 impl Ear for Listener {
-    /// The types asked for.
+    /// The numbers of the types asked for, or of channels: 7 is `c7`, 0 is the common one,
+    /// and where all are asked for whatever comes.
     type Wanted = Vec<u16>;
     type Figures = Latencies;
 
@@ -55,8 +56,16 @@ impl Ear for Listener {
 
     fn wanted(target: &str) -> Vec<u16> {
         let query = target.split_once('?').map_or("", |(_, query)| query);
-        let names = query.split('&').filter_map(|pair| pair.strip_prefix("event=t"));
-        names.filter_map(|number| number.parse().ok()).collect()
+        let values = |key: &'static str| {
+            let pairs = query.split('&').filter_map(|pair| pair.split_once('='));
+            pairs.filter(move |(name, _)| *name == key).map(|(_, value)| value)
+        };
+        let number = |name: &str| name.get(1..)?.parse().ok();
+        if values("channel").next().is_none() {
+            return values("event").filter_map(number).collect();
+        }
+        let channel = |name: &str| if ["", "*"].contains(&name) { Some(0) } else { number(name) };
+        values("channel").filter_map(channel).collect()
     }
 
     fn hear(

@@ -20,8 +20,12 @@
 //! | `stage.rs` | a server and a crowd before it, for one run |
 //! | `delivery.rs` | events to many clients, at full speed or at a steady rate |
 //! | `idle.rs`, `storm.rs`, `publishing.rs` | the other kinds of run |
+//! | `channels.rs`, `churn.rs` | events to one client each, while others come and go |
+//! | `known.rs`, `replay.rs` | what channels cost that are only known; all that is kept of them |
+//! | `comeback.rs` | clients that come back at once and have missed something |
 //! | `peer.rs` | the server under test, as a child process |
 //! | `hub.rs` | `websse` as such a child |
+//! | `records.rs` | what it can take instead of requests that publish |
 //! | `store.rs` | the Redis of such a child, with the feature `redis` |
 //! | `publisher.rs` | the connection that publishes |
 //! | `listener.rs`, `latency.rs` | what a client of the crowd understands, and when it came |
@@ -32,11 +36,15 @@
 //! | `bin/append.rs` | another program: how much one node can append to a shared log |
 
 mod blocks;
+mod channels;
 mod check;
+mod churn;
+mod comeback;
 mod delivery;
 mod hub;
 mod idle;
 mod json;
+mod known;
 mod latency;
 mod listener;
 mod markdown;
@@ -46,6 +54,8 @@ mod peer;
 mod processes;
 mod publisher;
 mod publishing;
+mod records;
+mod replay;
 mod results;
 mod scenario;
 mod stage;

@@ -17,12 +17,14 @@ How fast, and at what cost, events reach many clients.
 usage: cargo run --release --manifest-path benches/fanout/Cargo.toml -- [OPTION]...
 
   --scenario NAME      burst, steady, idle, storm, stuck, types, scaling,
-                       publish, or with the feature `redis` redis, which
-                       starts redis-servers; may repeat                 [all]
+                       publish, channels, idle-channels, return, or with the
+                       feature `redis` redis, which starts redis-servers; may
+                       repeat                                           [all]
   --peer NAME[@SCENARIO]=COMMAND
                        another server, started as COMMAND --types N, in one
-                       scenario only or in all; may repeat. A NAME that begins
-                       with `limit` is a bare loop that writes
+                       scenario only, in all, or with @-SCENARIO in all but
+                       one; may repeat. A NAME that begins with `limit` is a
+                       bare loop that writes
   --rounds [SCENARIO=]N
                        servers take turns so often; medians are shown; may
                        repeat                                              [5]

@@ -5,8 +5,13 @@
 //! `t<N-1>`. `GET /event?event=t0&event=t3` streams; `POST /send?event=t0` with the form
 //! `data=PAYLOAD` publishes over a connection that stays open.
 //!
+//! For scenarios with channels, `&channel=c7` beside `event=t0` names one, also in several pairs of a
+//! stream's query; an empty name is the common channel, whose events are those that name none. A
+//! client that comes back says `&last_event_id=ID`, and gets what it missed of `t0`.
+//!
 //! A peer whose name begins with `limit` is no server but a bare loop that writes: it takes
-//! publishes as records over an upgraded connection (`publisher.rs`).
+//! publishes as records over an upgraded connection (`publisher.rs`). A server that takes them, too, at
+//! another port, prints `listening 127.0.0.1:PORT records 127.0.0.1:PORT`.
 
 use std::{
     io::{BufRead, BufReader, Read},
@@ -17,7 +22,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, bail, ensure};
 
 use super::{hub, processes};
 
@@ -28,6 +33,8 @@ const END: Duration = Duration::from_secs(5);
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Kind {
     Websse,
+    /// The same, with publishes that come as those of the bare loop do.
+    Records,
     /// The same over a Redis of its own.
     Node,
     Limit,
@@ -43,14 +50,27 @@ pub(crate) struct Entrant {
     pub(crate) name: String,
     pub(crate) kind: Kind,
     /// It takes part in this scenario only.
-    pub(crate) only: Option<String>,
+    only: Option<String>,
+    /// It takes no part in these.
+    without: Vec<String>,
     command: Vec<String>,
 }
 
 impl Entrant {
     fn new(name: &str, kind: Kind, command: &[&str]) -> Self {
         let command = command.iter().map(ToString::to_string).collect();
-        Self { name: name.to_owned(), kind, only: None, command }
+        Self { name: name.to_owned(), kind, only: None, without: Vec::new(), command }
+    }
+
+    /// Whether it takes part in a scenario, as far as the command line says.
+    pub(crate) fn is_for(&self, scenario: &str) -> bool {
+        self.only.as_ref().is_none_or(|only| only == scenario)
+            && self.without.iter().all(|without| without != scenario)
+    }
+
+    /// Whether it is another build of `websse`, perhaps from before there were channels.
+    pub(crate) fn is_another_build(&self) -> bool {
+        self.kind == Kind::Other && self.command.iter().any(|word| word == hub::ARGUMENT)
     }
 
     /// Those that take part always: this very program as a `websse` server, and as a node over
@@ -58,7 +78,11 @@ impl Entrant {
     pub(crate) fn always() -> Result<Vec<Self>> {
         let program = std::env::current_exe()?;
         let program = program.to_str().context("the program's path is not UTF-8")?;
-        let entrants = [Self::new("websse", Kind::Websse, &[program, hub::ARGUMENT])].into_iter();
+        let entrants = [
+            Self::new("websse", Kind::Websse, &[program, hub::ARGUMENT]),
+            Self::new("websse, records", Kind::Records, &[program, hub::ARGUMENT, hub::RECORDS]),
+        ];
+        let entrants = entrants.into_iter();
         #[cfg(feature = "redis")]
         let entrants = entrants.chain(super::store::POLICIES.iter().map(|policy| {
             let command = [program, hub::ARGUMENT, hub::REDIS, policy];
@@ -67,15 +91,21 @@ impl Entrant {
         Ok(entrants.collect())
     }
 
-    /// Of `NAME=COMMAND` or `NAME@SCENARIO=COMMAND`.
+    /// Of `NAME=COMMAND`, `NAME@SCENARIO=COMMAND` or `NAME@-SCENARIO=COMMAND`, the
+    /// latter with several by `@-ONE,-OTHER`.
     pub(crate) fn parse(text: &str) -> Result<Self> {
         let (name, command) = text.split_once('=').unwrap_or_default();
-        let (name, only) =
-            name.split_once('@').map_or((name, None), |(name, only)| (name, Some(only)));
+        let (name, scenario) = name.split_once('@').unwrap_or((name, ""));
         let command: Vec<&str> = command.split_whitespace().collect();
         ensure!(!name.is_empty() && !command.is_empty(), "expected NAME=COMMAND");
         let kind = if name.starts_with("limit") { Kind::Limit } else { Kind::Other };
-        Ok(Self { only: only.map(str::to_owned), ..Self::new(name, kind, &command) })
+        let mut entrant = Self::new(name, kind, &command);
+        if let Some(without) = scenario.strip_prefix('-') {
+            entrant.without = without.split(",-").map(str::to_owned).collect();
+        } else if !scenario.is_empty() {
+            entrant.only = Some(scenario.to_owned());
+        }
+        Ok(entrant)
     }
 
     pub(crate) fn echo() -> Self {
@@ -87,8 +117,9 @@ impl Entrant {
 #[derive(Debug)]
 pub(crate) struct Peer {
     child: Child,
-    pub(crate) kind: Kind,
     pub(crate) address: SocketAddr,
+    /// Where publishes go as records; `None` if they go over HTTP.
+    pub(crate) records: Option<SocketAddr>,
 }
 
 impl Peer {
@@ -104,11 +135,19 @@ impl Peer {
         let output = child.stdout.take();
         let unknown = SocketAddr::from(([127, 0, 0, 1], 0));
         // From here on it is ended in any case.
-        let mut peer = Self { child, kind: entrant.kind, address: unknown };
+        let mut peer = Self { child, address: unknown, records: None };
         let line = first_line(output.context("no output")?).context("cannot start")?;
-        let address = line.trim().strip_prefix("listening ").and_then(|word| word.parse().ok());
-        peer.address = address
-            .with_context(|| format!("cannot start: expected `listening ADDRESS`, got {line:?}"))?;
+        let words: Vec<&str> = line.split_whitespace().collect();
+        let (address, records) = match words[..] {
+            ["listening", address] => (address, None),
+            ["listening", address, "records", records] => (address, Some(records)),
+            _ => bail!("cannot start: expected `listening ADDRESS`, got {line:?}"),
+        };
+        peer.address = address.parse().context("cannot start: no address")?;
+        peer.records = records.map(str::parse).transpose().context("cannot start: no address")?;
+        if entrant.kind == Kind::Limit {
+            peer.records = Some(peer.address);
+        }
         Ok(peer)
     }
 

@@ -2,7 +2,8 @@
 //!
 //! Over HTTP it is one keep-alive connection for all. A number of requests, the window, may wait
 //! for their answer (pipelining, RFC 9112, 9.3.2), the same for every server.
-//! The bare loop gets records: type as u16, length as u32, both little-endian, and the data.
+//! An event of a channel has a number behind those of the types, and the first type.
+//! The bare loop gets records: that number or the type as u16, length as u32, both little-endian, and the data.
 
 use std::{
     io::{self, Read, Write},
@@ -21,6 +22,8 @@ pub(crate) const UNANSWERED: usize = 64 << 10;
 const READ_BUFFER: usize = 16 << 10;
 /// No server takes longer to accept the connection.
 const CONNECT: Duration = Duration::from_secs(10);
+/// The answer after which records may come.
+pub(crate) const SWITCHED: &[u8] = b"HTTP/1.1 101 x\r\n\r\n";
 const LOST: &str = "the connection that publishes is lost";
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -38,7 +41,8 @@ pub(crate) struct Publisher {
     speech: Speech,
     /// How long the data of the next events is.
     pub(crate) bytes: usize,
-    /// By type: the number of the next event.
+    types: usize,
+    /// By type, and behind the types by channel: the number of the next event.
     next: Vec<u32>,
     /// What the socket did not take yet.
     unsent: Vec<u8>,
@@ -69,6 +73,7 @@ impl Publisher {
             events: Events::with_capacity(4),
             speech,
             bytes: 128,
+            types,
             next: vec![0; types],
             unsent: Vec::new(),
             data: Vec::new(),
@@ -97,6 +102,9 @@ impl Publisher {
         while self.in_flight >= window {
             self.pump(self.deadline)?;
         }
+        if kind >= self.next.len() {
+            self.next.resize(kind + 1, 0);
+        }
         let number = self.next[kind];
         self.next[kind] += 1;
         compose(&mut self.data, kind, number, time.unwrap_or_else(now), self.bytes);
@@ -105,8 +113,12 @@ impl Publisher {
             Speech::Http => {
                 self.in_flight += 1;
                 let length = length + "data=".len();
+                let to = match kind.checked_sub(self.types) {
+                    None => format!("event=t{kind}"),
+                    Some(channel) => format!("event=t0&channel=c{}", channel + 1),
+                };
                 let head = format!(
-                    "POST /send?event=t{kind} HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: \
+                    "POST /send?{to} HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: \
                      application/x-www-form-urlencoded\r\nContent-Length: {length}\r\n\r\ndata="
                 );
                 self.unsent.extend_from_slice(head.as_bytes());
@@ -224,7 +236,7 @@ fn connect(address: SocketAddr, speech: Speech) -> Result<TcpStream> {
         socket.write_all(b"POST /publish HTTP/1.1\r\nHost: 127.0.0.1\r\nUpgrade: raw\r\n\r\n")?;
         socket.read_exact(&mut answer)?;
         let shown = String::from_utf8_lossy(&answer);
-        ensure!(shown == "HTTP/1.1 101 x\r\n\r\n", "no upgrade but {shown:?}");
+        ensure!(answer == *SWITCHED, "no upgrade but {shown:?}");
     }
     socket.set_nonblocking(true)?;
     Ok(TcpStream::from_std(socket))

@@ -5,11 +5,15 @@ use std::time::Duration;
 use anyhow::Result;
 
 use super::{
+    channels::Channels,
+    comeback::Comeback,
     delivery::{Delivery, Load, SIP},
     idle::Idle,
+    known::{self, Beside, Memory},
     metric::{Metric, Sample},
     peer::{Entrant, Kind},
     publishing::{InProcess, OverHttp},
+    replay::Replay,
     stage::Settings,
     storm::Storm,
 };
@@ -21,6 +25,11 @@ pub(crate) enum Work {
     Storm(Storm),
     OverHttp(OverHttp),
     InProcess(InProcess),
+    Channels(Channels),
+    Beside(Beside),
+    Memory(Memory),
+    Comeback(Comeback),
+    Replay(Replay),
 }
 
 impl Work {
@@ -30,7 +39,10 @@ impl Work {
             Self::Idle(Idle { streams, .. }) => {
                 format!("{streams} streams on which nothing happens; then each is behind once")
             }
-            Self::Storm(Storm { clients }) => format!("{clients} clients connect at once"),
+            Self::Storm(Storm { clients, have_own }) => {
+                let own = if have_own { ", each with its own channel" } else { "" };
+                format!("{clients} clients connect at once{own}; then all leave")
+            }
             Self::OverHttp(OverHttp { publishes, window }) => {
                 let how = window.map_or("pipelined", |_| "each after the last one's answer");
                 format!(
@@ -39,6 +51,43 @@ impl Work {
             }
             Self::InProcess(InProcess { publishes, clients }) => {
                 format!("{publishes} calls of publish with {SMALL} B, clients: {clients}")
+            }
+            Self::Channels(Channels { clients, load, churn }) => {
+                let load = match load {
+                    Load::Burst { events } => format!("{events} x {SMALL} B to one each"),
+                    Load::Steady { per_second, seconds } => format!(
+                        "{per_second} x {SMALL} B to one each and one to all a second for {seconds} s"
+                    ),
+                };
+                let churn = match churn {
+                    0 => String::new(),
+                    churn => format!(", {churn} more join and {churn} leave a second"),
+                };
+                format!("{clients} clients, each with its own channel, {load}{churn}")
+            }
+            Self::Beside(Beside { known, is_full, publishes }) => {
+                let full = if is_full { ", the history is used up" } else { "" };
+                let used = known::USED;
+                format!(
+                    "{publishes} calls of publish with {SMALL} B to {used} channels with a client \
+                     each, {known} more have an event{full}"
+                )
+            }
+            Self::Memory(Memory { channels, are_listened: false }) => {
+                format!("{channels} channels with an event of {} B each", known::KEPT)
+            }
+            Self::Memory(Memory { channels, are_listened: true }) => {
+                format!("{channels} streams, each with its own channel")
+            }
+            Self::Replay(Replay { events, are_apart }) => {
+                let of = if are_apart { "as many channels" } else { "one channel" };
+                format!(
+                    "a client gets {events} x {SMALL} B that are kept of {of}, while another one gets \
+                     1000 a second"
+                )
+            }
+            Self::Comeback(Comeback { clients, behind }) => {
+                format!("{clients} clients come back at once, {behind} x {SMALL} B behind")
             }
         }
     }
@@ -60,7 +109,7 @@ pub(crate) struct Case {
 impl Case {
     /// Whether a server can take part.
     pub(crate) fn admits(&self, entrant: &Entrant) -> bool {
-        if entrant.only.as_ref().is_some_and(|only| only != self.scenario) {
+        if !entrant.is_for(self.scenario) {
             return false;
         }
         if self.scenario == REDIS {
@@ -68,9 +117,20 @@ impl Case {
         }
         match self.work {
             _ if entrant.kind == Kind::Node => false,
-            Work::Deliver(_) | Work::Idle(_) | Work::Storm(_) => entrant.kind != Kind::Echo,
+            // Where it weighs how a publish comes in: each has one delivery.
+            _ if entrant.kind == Kind::Records => {
+                matches!(self.work, Work::Channels(Channels { load: Load::Burst { .. }, .. }))
+            }
+            _ if entrant.kind == Kind::Echo => matches!(self.work, Work::OverHttp(_)),
+            // That there are channels is new.
+            Work::Channels(_) | Work::Storm(Storm { have_own: true, .. }) => {
+                !entrant.is_another_build()
+            }
             Work::OverHttp(_) => entrant.kind != Kind::Limit,
-            Work::InProcess(_) => entrant.kind == Kind::Websse,
+            Work::InProcess(_) | Work::Beside(_) | Work::Memory(_) | Work::Replay(_) => {
+                entrant.kind == Kind::Websse
+            }
+            Work::Deliver(_) | Work::Idle(_) | Work::Storm(_) | Work::Comeback(_) => true,
         }
     }
 
@@ -82,6 +142,11 @@ impl Case {
             Work::Storm(storm) => storm.run(entrant, settings),
             Work::OverHttp(over_http) => over_http.run(entrant, settings),
             Work::InProcess(in_process) => in_process.run(settings),
+            Work::Channels(channels) => channels.run(entrant, settings),
+            Work::Beside(beside) => beside.run(settings),
+            Work::Memory(memory) => memory.run(entrant, settings),
+            Work::Replay(replay) => replay.run(settings),
+            Work::Comeback(comeback) => comeback.run(entrant, settings),
         }
     }
 }
@@ -95,6 +160,9 @@ pub(crate) const SCENARIOS: &[&str] = &[
     "types",
     "scaling",
     "publish",
+    "channels",
+    "idle-channels",
+    "return",
     #[cfg(feature = "redis")]
     REDIS,
 ];
@@ -107,7 +175,12 @@ const SPEED: &[Metric] = &[Metric::Deliveries, Metric::CpuPerDelivery];
 const WAIT: &[Metric] = &[Metric::LastP50, Metric::P99, Metric::CpuPerDelivery];
 const SHARE: &[Metric] = &[Metric::LastP50, Metric::P99, Metric::CpuPerDelivery, Metric::Memory];
 const HOLDING: &[Metric] = &[Metric::Memory, Metric::MemoryAfter, Metric::Machine];
-const JOINING: &[Metric] = &[Metric::LastHead, Metric::CpuPerConnection];
+const JOINING: &[Metric] = &[Metric::LastHead, Metric::CpuPerConnection, Metric::CpuPerLeaving];
+const SPEED_TO_ONE: &[Metric] = &[Metric::Deliveries, Metric::CpuPerPublish];
+const SINGLE: &[Metric] = &[Metric::LastP50, Metric::LastP99, Metric::CpuPerPublish];
+const REPLAYED: &[Metric] =
+    &[Metric::LastAll, Metric::CpuPerDelivery, Metric::P50, Metric::P99, Metric::Max];
+const CAUGHT_UP: &[Metric] = &[Metric::LastAll, Metric::CpuPerConnection];
 const ANSWERED: &[Metric] = &[Metric::Publishes, Metric::CpuPerPublish];
 
 /// All cases, in the order of [`SCENARIOS`]. `is_quick` is for a machine that only has to show
@@ -131,7 +204,9 @@ pub(crate) fn catalogue(is_quick: bool) -> Vec<Case> {
 
     let idle = Idle { streams: clients(10_000), groups: size.groups, settled: size.settled };
     add("idle", HOLDING, Work::Idle(idle));
-    add("storm", JOINING, Work::Storm(Storm { clients: clients(5000) }));
+    for have_own in [false, true] {
+        add("storm", JOINING, Work::Storm(Storm { clients: clients(5000), have_own }));
+    }
 
     for (readers, stuck, slow, load, headlines) in [
         (500, 20, 0, burst(3000), &[Metric::Deliveries]),
@@ -161,6 +236,30 @@ pub(crate) fn catalogue(is_quick: bool) -> Vec<Case> {
         let publishes = 200_000 / size.divisor;
         add("publish", &ANSWERED[..1], Work::InProcess(InProcess { publishes, clients }));
     }
+
+    let channels = |load| Channels { clients: clients(10_000), load, churn: 0 };
+    let often = channels(steady(1000));
+    let churn = 500;
+    add("channels", SPEED_TO_ONE, Work::Channels(channels(burst(100_000))));
+    add("channels", SINGLE, Work::Channels(often));
+    add("channels", SINGLE, Work::Channels(Channels { churn, ..often }));
+
+    let many = clients(100_000);
+    let publishes = 100_000 / size.divisor;
+    for (known, is_full) in [(0, false), (many, false), (many, true)] {
+        let beside = Beside { known, is_full, publishes };
+        add("idle-channels", &[Metric::CpuPerPublish], Work::Beside(beside));
+    }
+    for are_apart in [false, true] {
+        let events = 100_000 / size.divisor;
+        add("idle-channels", REPLAYED, Work::Replay(Replay { events, are_apart }));
+    }
+    let memory = |channels, are_listened| Work::Memory(Memory { channels, are_listened });
+    add("idle-channels", &[Metric::ChannelMemory], memory(many, false));
+    add("idle-channels", &[Metric::Memory], memory(clients(10_000), true));
+
+    let comeback = Comeback { clients: clients(10_000), behind: 50 };
+    add("return", CAUGHT_UP, Work::Comeback(comeback));
 
     if cfg!(feature = "redis") {
         // One client, however small the run is; and 100,000 deliveries a second, a node's share.

@@ -2,7 +2,7 @@
 
 use std::{
     ops::Range,
-    process,
+    process, thread,
     time::{Duration, Instant},
 };
 
@@ -11,7 +11,7 @@ use anyhow::{Context, Result, bail, ensure};
 use super::{
     latency::Heard,
     metric::{Metric, Sample, float},
-    peer::{Entrant, Kind, Peer},
+    peer::{Entrant, Peer},
     processes::{self, Used},
     publisher::{Publisher, Speech},
 };
@@ -90,8 +90,11 @@ impl Stage {
     }
 
     pub(crate) fn publisher(&self, types: usize) -> Result<Publisher> {
-        let speech = if self.peer.kind == Kind::Limit { Speech::Records } else { Speech::Http };
-        Publisher::connect(self.peer.address, speech, types, self.deadline)
+        let (address, speech) = match self.peer.records {
+            Some(records) => (records, Speech::Records),
+            None => (self.peer.address, Speech::Http),
+        };
+        Publisher::connect(address, speech, types, self.deadline)
     }
 
     /// Publishes an event of each type, until each client has one of each of its types; then all
@@ -188,6 +191,25 @@ impl Stage {
         Costs([&family[..], &[self.crowd.pid()], &[process::id()]].map(Used::by))
     }
 
+    /// Waits until the server has done nothing for a while, or time is short.
+    pub(crate) fn wait_idle(&self) {
+        const A_WHILE: Duration = Duration::from_millis(300);
+        // What it does at times, such as heartbeats, is less.
+        const NOTHING: Duration = Duration::from_micros(300);
+        const MOST: Duration = Duration::from_secs(10);
+        let time = MOST.min(self.left() / 2);
+        let (family, started) = (self.peer.family(), Instant::now());
+        let mut before = Used::by(&family);
+        while started.elapsed() < time {
+            thread::sleep(A_WHILE);
+            let now = Used::by(&family);
+            if now.since(before) <= NOTHING {
+                return;
+            }
+            before = now;
+        }
+    }
+
     /// What can be said of the server after any run.
     pub(crate) fn describe(&self, sample: &mut Sample) {
         let family = self.peer.family();
@@ -220,6 +242,11 @@ pub(crate) fn check(report: &Report) -> Result<()> {
 pub(crate) struct Costs([Used; 3]);
 
 impl Costs {
+    /// Microseconds that the server has used since `before`.
+    pub(crate) fn of_server(self, before: Self) -> f64 {
+        self.0[0].since(before.0[0]).as_secs_f64() * 1e6
+    }
+
     /// Puts down what was used since `before`, divided by a number of things done.
     pub(crate) fn put_down(self, before: Self, metric: Metric, things: u64, sample: &mut Sample) {
         if things == 0 {

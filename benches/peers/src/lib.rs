@@ -2,11 +2,17 @@
 //! their listener, and for those in Rust the channels that events go through.
 
 use std::{
+    collections::HashMap,
     env,
     io::{self, Write},
     net::{Ipv4Addr, SocketAddr, TcpListener},
+    pin::Pin,
     process,
-    sync::atomic::{AtomicU64, Ordering::Relaxed},
+    sync::{
+        Arc, PoisonError, RwLock,
+        atomic::{AtomicU64, Ordering::Relaxed},
+    },
+    task::{Context, Poll},
     thread,
     time::Duration,
 };
@@ -54,16 +60,27 @@ pub struct Published {
 /// A broadcast channel for each event type, which keeps the last 4096 events: more than any burst
 /// here. With one channel for all types, each event would wake every client (measured: twice the
 /// processor time with 100 types, and none gained with one).
+///
+/// Beside the types there are channels with names of any kind, each a broadcast channel in a map for
+/// as long as anyone listens to it; and the common channel, which is that of the first type.
 pub struct Hub<E> {
     channels: Vec<broadcast::Sender<E>>,
+    named: Named<E>,
     last_id: AtomicU64,
 }
+
+type Named<E> = Arc<RwLock<HashMap<String, broadcast::Sender<E>>>>;
+
+/// What a broadcast channel keeps, one of a type and one of a name. Of the latter there are
+/// thousands, and each takes the memory of all that it could keep from the beginning.
+const KEPT: usize = 4096;
+const KEPT_OF_NAMED: usize = 64;
 
 impl<E: Clone + Send + 'static> Hub<E> {
     #[must_use]
     pub fn new(types: u16) -> Self {
-        let channels = (0..types).map(|_| broadcast::channel(4096).0).collect();
-        Self { channels, last_id: AtomicU64::new(0) }
+        let channels = (0..types).map(|_| broadcast::channel(KEPT).0).collect();
+        Self { channels, named: Named::default(), last_id: AtomicU64::new(0) }
     }
 
     /// The events of the types that a query names; `None` if one does not exist. A client that is
@@ -73,9 +90,12 @@ impl<E: Clone + Send + 'static> Hub<E> {
         &self,
         query: &Query,
     ) -> Option<impl Stream<Item = Result<E, BroadcastStreamRecvError>> + use<E>> {
-        let channels = names(query).map(|name| self.channels.get(number_of(name)?));
-        let streams = channels.map(|channel| Some(BroadcastStream::new(channel?.subscribe())));
-        let mut streams: Vec<_> = streams.collect::<Option<_>>()?;
+        let names_channels = values(query, "channel").next().is_some();
+        let mut streams: Vec<_> = if names_channels {
+            values(query, "channel").map(|name| self.listen_to(name)).collect::<Option<_>>()?
+        } else {
+            values(query, "event").map(|name| self.of_type(name)).collect::<Option<_>>()?
+        };
         Some(match streams.len() {
             1 => Either::Left(streams.remove(0)),
             _ => Either::Right(stream::select_all(streams)),
@@ -84,17 +104,70 @@ impl<E: Clone + Send + 'static> Hub<E> {
 
     /// Publishes what is made of the type's name and the next id; `None` if the type does not exist.
     pub fn publish(&self, query: &Query, event: impl FnOnce(&str, String) -> E) -> Option<()> {
-        let name = names(query).next()?;
+        let name = values(query, "event").next()?;
         let channel = self.channels.get(number_of(name)?)?;
         let id = self.last_id.fetch_add(1, Relaxed) + 1;
+        let event = event(name, id.to_string());
         // An error says that nobody listens.
-        let _ = channel.send(event(name, id.to_string()));
+        let _ = match values(query, "channel").next() {
+            None | Some("") => channel.send(event),
+            Some(named) => {
+                let channels = self.named.read().unwrap_or_else(PoisonError::into_inner);
+                let Some(channel) = channels.get(named) else { return Some(()) };
+                channel.send(event)
+            }
+        };
         Some(())
+    }
+
+    fn of_type(&self, name: &str) -> Option<Listening<E>> {
+        let events = BroadcastStream::new(self.channels.get(number_of(name)?)?.subscribe());
+        Some(Listening { events: Some(events), of: None })
+    }
+
+    /// To a channel, or to the common one, whose name is empty.
+    fn listen_to(&self, name: &str) -> Option<Listening<E>> {
+        if name.is_empty() {
+            return self.of_type("t0");
+        }
+        let mut channels = self.named.write().unwrap_or_else(PoisonError::into_inner);
+        let channel =
+            channels.entry(name.to_owned()).or_insert_with(|| broadcast::channel(KEPT_OF_NAMED).0);
+        let events = Some(BroadcastStream::new(channel.subscribe()));
+        Some(Listening { events, of: Some((name.to_owned(), Arc::clone(&self.named))) })
     }
 }
 
-fn names(query: &Query) -> impl Iterator<Item = &str> {
-    query.iter().filter(|(key, _)| key == "event").map(|(_, name)| name.as_str())
+/// The events of one broadcast channel. With its last listener a named one leaves the map.
+struct Listening<E> {
+    /// `None` only while it is dropped.
+    events: Option<BroadcastStream<E>>,
+    of: Option<(String, Named<E>)>,
+}
+
+impl<E: Clone + Send + 'static> Stream for Listening<E> {
+    type Item = Result<E, BroadcastStreamRecvError>;
+
+    fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        let events = self.events.as_mut().map(Pin::new);
+        events.map_or(Poll::Ready(None), |events| events.poll_next(context))
+    }
+}
+
+impl<E> Drop for Listening<E> {
+    fn drop(&mut self) {
+        self.events = None;
+        let Some((name, named)) = self.of.take() else { return };
+        let mut channels = named.write().unwrap_or_else(PoisonError::into_inner);
+        if channels.get(&name).is_some_and(|channel| channel.receiver_count() == 0) {
+            channels.remove(&name);
+        }
+    }
+}
+
+/// What a query says of a key.
+fn values<'q>(query: &'q Query, key: &str) -> impl Iterator<Item = &'q str> {
+    query.iter().filter(move |(name, _)| name == key).map(|(_, value)| value.as_str())
 }
 
 /// A listener on a free port of the loopback interface, non-blocking. Connections inherit that

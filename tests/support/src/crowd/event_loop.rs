@@ -128,18 +128,27 @@ impl<E: Ear> Crowd<E> {
         match command {
             Command::Connect { count, window, is_narrow, address, target } => {
                 let first = self.clients.len();
-                let request = format!(
-                    "GET {target} HTTP/1.1\r\nHost: {address}\r\nAccept: text/event-stream\r\n\r\n"
-                );
-                self.groups.push(Group {
-                    address,
-                    request: request.into_bytes(),
-                    wanted: E::wanted(&target),
-                    is_narrow,
-                    started: Instant::now(),
-                });
-                let group = self.groups.len() - 1;
-                self.clients.extend((0..count).map(|_| Client::new(group)));
+                let mut add = |target: &str| {
+                    let host = format!("Host: {address}\r\nAccept: text/event-stream");
+                    let request = format!("GET {target} HTTP/1.1\r\n{host}\r\n\r\n");
+                    self.groups.push(Group {
+                        address,
+                        request: request.into_bytes(),
+                        wanted: E::wanted(target),
+                        is_narrow,
+                        started: Instant::now(),
+                    });
+                    self.groups.len() - 1
+                };
+                let groups: Vec<usize> = match numbered(&target) {
+                    None => vec![add(&target); count],
+                    Some((before, number, behind)) => (number..)
+                        .take(count)
+                        .map(|n| format!("{before}{n}{behind}"))
+                        .map(|target| add(&target))
+                        .collect(),
+                };
+                self.clients.extend(groups.into_iter().map(Client::new));
                 self.start = Start { clients: first..first + count, window };
                 self.start_clients();
                 answer(&self.report(first..first + count, None))
@@ -290,6 +299,14 @@ impl<E: Ear> Crowd<E> {
     fn report(&self, clients: Range<usize>, goal: Option<Goal>) -> Report {
         report::about(self.clients[clients].iter(), goal, &self.trouble)
     }
+}
+
+/// A target with a number in braces, such as `/event?channel=c{7}`: the first client gets this number
+/// there, and each of the next ones the next.
+fn numbered(target: &str) -> Option<(&str, u64, &str)> {
+    let (before, rest) = target.split_once('{')?;
+    let (number, behind) = rest.split_once('}')?;
+    Some((before, number.parse().ok()?, behind))
 }
 
 /// Hands the leader's commands to the poll, and ends the process with the leader.

@@ -37,6 +37,9 @@ impl Crowd {
 
     /// Begins to connect `count` clients, as fast as can be, except that only `window` of them
     /// wait for their response head at a time. Returns at once, with the new clients.
+    ///
+    /// A target may have a number in braces, such as `/event?channel=c{7}`, and then each client has
+    /// its own: the first that number, the second the next one, and so on.
     #[track_caller]
     pub fn connect(
         &mut self,

@@ -33,7 +33,14 @@ pub struct Batch {
     bytes: Vec<u8>,
     /// The type and the end of each.
     events: Vec<(u16, usize)>,
+    /// Events of the first type that were published, for those who come back: their numbers, and
+    /// where each begins in `kept_bytes`. The oldest half goes when there are too many.
+    kept: Vec<(u64, usize)>,
+    kept_bytes: Vec<u8>,
 }
+
+/// More than any client misses here, and little beside what is measured.
+const KEPT: usize = 64;
 
 impl Records {
     pub fn new(bytes: Vec<u8>) -> Self {
@@ -72,7 +79,8 @@ impl Records {
 impl Batch {
     pub fn new(types: u16, limit: usize) -> Self {
         let beginnings = (0..types).map(|number| format!("event: t{number}\ndata: ")).collect();
-        Self { limit, sequence: 0, beginnings, bytes: Vec::new(), events: Vec::new() }
+        let (bytes, events, kept, kept_bytes) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+        Self { limit, sequence: 0, beginnings, bytes, events, kept, kept_bytes }
     }
 
     /// Frames the next records, one at least and up to the limit; returns whether there are more.
@@ -82,7 +90,8 @@ impl Batch {
         // Counted as websse does, without the ids.
         let mut counted = 0;
         while let Some((kind, payload)) = records.peek() {
-            let beginning = &self.beginnings[usize::from(kind)];
+            // The events of channels are of the first type.
+            let beginning = self.beginnings.get(usize::from(kind)).unwrap_or(&self.beginnings[0]);
             counted += beginning.len() + payload.len() + "\n\n".len();
             if counted > self.limit && !self.events.is_empty() {
                 return true;
@@ -91,10 +100,32 @@ impl Batch {
             self.bytes.extend_from_slice(beginning.as_bytes());
             self.bytes.extend_from_slice(payload);
             write!(self.bytes, "\nid: {EPOCH}-{}\n\n", self.sequence).expect("memory takes all");
+            if kind == 0 {
+                self.keep();
+            }
             self.events.push((kind, self.bytes.len()));
             records.done += RECORD_HEAD + payload.len();
         }
         false
+    }
+
+    /// Keeps the last event, which is not counted yet.
+    fn keep(&mut self) {
+        if self.kept.len() == 2 * KEPT {
+            let (_, start) = self.kept[KEPT];
+            self.kept_bytes.drain(..start);
+            self.kept.drain(..KEPT);
+            self.kept.iter_mut().for_each(|(_, at)| *at -= start);
+        }
+        let start = self.events.last().map_or(0, |event| event.1);
+        self.kept.push((self.sequence, self.kept_bytes.len()));
+        self.kept_bytes.extend_from_slice(&self.bytes[start..]);
+    }
+
+    /// The events of the first type after this one.
+    pub fn after(&self, last: u64) -> &[u8] {
+        let first = self.kept.partition_point(|&(sequence, _)| sequence <= last);
+        self.kept.get(first).map_or(&[], |&(_, start)| &self.kept_bytes[start..])
     }
 
     pub fn kinds(&self) -> impl Iterator<Item = u16> {

@@ -8,6 +8,9 @@
 //! from the publisher, and everybody waits for that client. A client that has left shows when
 //! something is written to it.
 //!
+//! A client that comes back gets the last events of the first type that it missed, in the same write as
+//! the head.
+//!
 //! `--batch` writes all records that came together, up to 64 KiB, by one call for each client;
 //! `--no-batch` makes a call for each event and client.
 
@@ -194,9 +197,16 @@ impl Limit {
         let (path, query) = target.split_once('?').unwrap_or((target, ""));
         match (method, path) {
             ("GET", "/event") => {
-                self.audience.join(query, slot).ok_or(ErrorKind::InvalidInput)?;
+                let asked = self.audience.asked(query).ok_or(ErrorKind::InvalidInput)?;
                 connection.role = Role::Stream(None);
-                connection.send(&self.preamble, &self.poll, slot)?;
+                let missed = asked.last.map(|last| self.batch.after(last));
+                if let Some(missed) = missed {
+                    let all = Rc::new([&self.preamble, missed].concat());
+                    connection.send(&all, &self.poll, slot)?;
+                } else {
+                    connection.send(&self.preamble, &self.poll, slot)?;
+                }
+                self.audience.join(asked, slot);
             }
             ("POST", "/publish") => {
                 connection.role = Role::Publisher(Records::new(rest));
