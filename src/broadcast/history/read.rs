@@ -210,7 +210,7 @@ impl History {
         &self,
         wanted: Wanted<'_>,
         position: Sequence,
-        mut take: impl FnMut(Found<'_>) -> bool,
+        take: &mut dyn FnMut(Found<'_>) -> bool,
     ) -> Sequence {
         let Wanted { subscribed, last_until } = wanted;
         let parts = self

@@ -35,7 +35,7 @@ fn wanted(subscribed: &Subscribed) -> Wanted<'_> {
 /// The first lines of the events of these types after `position`.
 fn read(history: &History, subscribed: &Subscribed, position: Sequence) -> Vec<String> {
     let mut texts = Vec::new();
-    history.read(wanted(subscribed), position, |original| {
+    history.read(wanted(subscribed), position, &mut |original| {
         let pending = original.pending(&MemoryInUse::default());
         let text = String::from_utf8_lossy(pending.as_bytes()).into_owned();
         texts.push(text.lines().next().unwrap_or_default().to_owned());
@@ -174,11 +174,11 @@ fn reading_stops_where_it_is_told_to_and_goes_on_from_there() {
     let (set, mut position) = (types(&[0, 1]), 0);
     // It passes over what nobody asked for, and is at the end with the last one.
     for expected in [1, 3, 6, 6] {
-        position = history.read(wanted(&set), position, |_| false);
+        position = history.read(wanted(&set), position, &mut |_| false);
         assert_eq!(position, expected);
     }
-    assert_eq!(history.read(wanted(&set), 0, |_| true), 6);
-    assert_eq!(history.read(wanted(&types(&[7])), 0, |_| true), 6);
+    assert_eq!(history.read(wanted(&set), 0, &mut |_| true), 6);
+    assert_eq!(history.read(wanted(&types(&[7])), 0, &mut |_| true), 6);
 }
 
 #[test]
@@ -395,7 +395,7 @@ fn of_each_log_the_last_event_is_read_and_then_all_that_follow() {
     let read = |subscribed: &Subscribed, last_until, position| {
         let mut sequences = Vec::new();
         let wanted = Wanted { subscribed, last_until };
-        history.read(wanted, position, |found| {
+        history.read(wanted, position, &mut |found| {
             sequences.push(found.place.1);
             true
         });

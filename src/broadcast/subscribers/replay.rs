@@ -89,7 +89,7 @@ impl<W: Wire> Subscribers<W> {
                 let (mut position, mut bytes) = (from.position, 0);
                 let wanted = Wanted { subscribed, last_until: from.last_until };
                 while position < self.history.newest() {
-                    position = self.history.read(wanted, position, |frame| {
+                    position = self.history.read(wanted, position, &mut |frame| {
                         let frame = frame.pending(&self.memory);
                         let length = frame.as_bytes().len();
                         bytes += length;
@@ -130,7 +130,7 @@ impl<W: Wire> Subscribers<W> {
         let mut slice = VecDeque::new();
         let mut bytes = 0;
         let wanted = Wanted { subscribed, last_until: from.last_until };
-        let next = self.history.read(wanted, from.position, |frame| {
+        let next = self.history.read(wanted, from.position, &mut |frame| {
             let frame = frame.pending(&self.memory);
             bytes += frame.coded(stream.form.coding).len();
             slice.push_back(frame);

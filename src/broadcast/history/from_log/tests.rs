@@ -33,7 +33,7 @@ fn record(history: &mut History, number: u64, kind: TypeId) {
 fn replayed(history: &History, subscribed: &Subscribed, id: &str) -> Option<Vec<u64>> {
     let position = history.position_of(subscribed, id)?;
     let mut numbers = Vec::new();
-    history.read(Wanted { subscribed, last_until: 0 }, position, |original| {
+    history.read(Wanted { subscribed, last_until: 0 }, position, &mut |original| {
         let pending = original.pending(&crate::broadcast::mailbox::MemoryInUse::default());
         let text = std::str::from_utf8(pending.as_bytes()).expect("it is UTF-8");
         let number = text["data: ".len()..].lines().next().expect("a line");
