@@ -18,6 +18,7 @@ use parking_lot::{Condvar, Mutex, MutexGuard};
 use crate::{
     broadcast::{client::ClientId, stats::Disconnect},
     message::{channels::Attached, subscribed::Subscribed},
+    panics::survive,
 };
 
 /// Above this many events, clients are dropped from the queue.
@@ -79,8 +80,11 @@ impl HookQueue {
         if state.waiting.len() >= MOST
             && let Some(number) = state.unreported.remove(&id)
         {
-            state.waiting.remove(&number);
+            let untold = state.waiting.remove(&number);
             state.missed += 1;
+            drop(state);
+            // What the program attached is dropped without the lock; the panic hook reports a panic.
+            survive(|| drop(untold));
             return;
         }
         state.push(HookEvent::Disconnected(id, reason));
@@ -102,6 +106,11 @@ impl HookQueue {
             state.unreported.remove(&connected.id);
         }
         Some(event)
+    }
+
+    /// Whether anything is still to be reported.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.state.lock().waiting.is_empty()
     }
 
     /// How many clients the hooks have missed since the start.

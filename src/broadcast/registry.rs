@@ -111,7 +111,16 @@ impl Registry {
         clients.map.insert(id, client);
         drop(clients);
         let (attached, registry) = (Attached::default(), Some(Arc::clone(self)));
-        Ok(Seat { id, subscribed, mailbox, peer: None, attached, until: None, registry })
+        Ok(Seat {
+            id,
+            subscribed,
+            mailbox,
+            peer: None,
+            attached,
+            until: None,
+            generation: 0,
+            registry,
+        })
     }
 
     /// Notes a client's key in the broadcaster's table.
@@ -243,6 +252,8 @@ pub(crate) struct Seat {
     pub(crate) attached: Attached,
     /// When its stream ends.
     pub(crate) until: Option<Instant>,
+    /// How many types had been unregistered when its types were found.
+    pub(crate) generation: usize,
     registry: Option<Arc<Registry>>,
 }
 

@@ -46,6 +46,10 @@ pub(crate) struct Shared {
     pub(crate) inbox: Arc<Inbox>,
     pub(crate) hook_queue: Arc<HookQueue>,
     pub(crate) options: Options,
+    /// Whether anybody is told of clients that come and go.
+    pub(crate) has_hooks: AtomicBool,
+    /// Held while a type is unregistered, so that the broadcaster learns of them in their order.
+    unregistering: Mutex<()>,
     /// The broadcaster's copy of its metrics; held only to copy them.
     pub(super) stats: Arc<Mutex<Stats>>,
     made: Instant,
@@ -79,6 +83,8 @@ impl Shared {
             log: OnceLock::new(),
             is_primed: Arc::default(),
             options,
+            has_hooks: AtomicBool::new(false),
+            unregistering: Mutex::default(),
         }
     }
 
@@ -172,7 +178,9 @@ impl Shared {
     }
 
     pub(crate) fn register_types(&self, names: &[&str]) -> Result<(), RegisterError> {
-        self.types.register(names, |kind| self.registry.listens(kind))
+        // A hook may still be told of a client of the type that had the number before.
+        let has_untold = !self.hook_queue.is_empty();
+        self.types.register(names, |kind| self.registry.listens(kind), has_untold)
     }
 
     pub(crate) fn unregister(&self, name: &str) -> bool {
@@ -180,9 +188,11 @@ impl Shared {
         if presence == Some(canonical(name)) {
             return false;
         }
-        let Some((kind, types)) = self.types.unregister(name) else { return false };
+        let _one_by_one = self.unregistering.lock();
+        let Some(unregister) = self.types.unregister(name) else { return false };
+        let kind = unregister.kind;
         // Before a server runs, and when it has ended, there is nothing to let go of.
-        if self.inbox.command(Command::Unregister(kind, types)).is_err() {
+        if !self.inbox.command_now(Command::Unregister(unregister)) {
             self.types.free(kind, self.registry.listens(kind));
         }
         true
@@ -209,7 +219,10 @@ impl Shared {
             let mut seat = self.registry.register(kind, subscribed, address_slot.take())?;
             // From here on nobody else gets its numbers. Before, somebody may have got one.
             if generation == self.types.generation().get() {
-                seat.attached = channels.attached().clone();
+                if self.has_hooks.load(Relaxed) {
+                    seat.attached = channels.attached().clone();
+                }
+                seat.generation = generation;
                 seat.until = channels.ends().and_then(instant);
                 return Ok(seat);
             }

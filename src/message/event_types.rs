@@ -135,6 +135,18 @@ struct Names {
     by_number: Vec<Arc<str>>,
     /// The numbers of which the broadcaster has nothing any more.
     free: VecDeque<TypeId>,
+    /// The names that were unregistered and whose numbers no other type has yet.
+    unregistered: HashMap<Arc<str>, TypeId>,
+}
+
+/// A type was unregistered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Unregister {
+    pub(crate) kind: TypeId,
+    /// How many numbers were used until then.
+    pub(crate) used: TypeId,
+    /// Which of all that were unregistered it is, counted from 1.
+    pub(crate) generation: usize,
 }
 
 /// How often types were unregistered. A number that was looked up before must not be used after it.
@@ -152,11 +164,14 @@ const LOOKED_AT: usize = 16;
 
 impl EventTypes {
     /// Registers all of these names; if one is refused, none. `is_listened` tells whether a client
-    /// that is still there has named the type that had this number before.
+    /// that is still there has named the type that had this number before: then a type of another
+    /// name does not get it, but one of the same name does. While there are clients of whom a hook
+    /// `has_untold`, no number is used again.
     pub(crate) fn register(
         &self,
         names: &[&str],
         is_listened: impl Fn(TypeId) -> bool,
+        has_untold: bool,
     ) -> Result<(), RegisterError> {
         for name in names {
             if !is_one_line(name) {
@@ -166,13 +181,26 @@ impl EventTypes {
                 return Err(RegisterError::Reserved((*name).to_owned()));
             }
         }
-        let Names { numbers, by_number, free } = &mut *self.names.write();
+        let Names { numbers, by_number, free, unregistered } = &mut *self.names.write();
         for name in names {
             let name = canonical(name);
-            if !numbers.contains_key(name) {
-                let looked_at = free.iter().take(LOOKED_AT);
+            if numbers.contains_key(name) {
+                continue;
+            }
+            if let Some((known, kind)) = unregistered.remove_entry(name)
+                && is_listened(kind)
+            {
+                free.retain(|&free| free != kind);
+                numbers.insert(known, kind);
+            } else {
+                let looked_at = free.iter().take(if has_untold { 0 } else { LOOKED_AT });
                 let unused = looked_at.copied().position(|kind| !is_listened(kind));
                 let unused = unused.and_then(|at| free.swap_remove_front(at));
+                if let Some(kind) = unused
+                    && unregistered.get(&by_number[kind as usize]) == Some(&kind)
+                {
+                    unregistered.remove(&by_number[kind as usize]);
+                }
                 let name: Arc<str> = Arc::from(name);
                 let kind = unused.unwrap_or_else(|| {
                     by_number.push(Arc::clone(&name));
@@ -185,23 +213,30 @@ impl EventTypes {
         Ok(())
     }
 
-    /// Unregisters a name. Returns its number, and how many numbers were ever used.
-    pub(crate) fn unregister(&self, name: &str) -> Option<(TypeId, TypeId)> {
+    /// Unregisters a name.
+    pub(crate) fn unregister(&self, name: &str) -> Option<Unregister> {
         let mut names = self.names.write();
-        let kind = names.numbers.remove(canonical(name))?;
+        let (name, kind) = names.numbers.remove_entry(canonical(name))?;
+        names.unregistered.insert(name, kind);
         // While the lock is held: a number that is found from now on is of another generation.
-        self.generation.0.fetch_add(1, SeqCst);
-        Some((kind, number_after(&names.by_number)))
+        let generation = self.generation.0.fetch_add(1, SeqCst) + 1;
+        Some(Unregister { kind, used: number_after(&names.by_number), generation })
     }
 
     /// Lets another type have this number, of which the broadcaster has nothing any more.
     pub(crate) fn free(&self, kind: TypeId, is_listened: bool) {
-        let mut names = self.names.write();
+        let Names { numbers, by_number, free, unregistered } = &mut *self.names.write();
+        let Some(name) = by_number.get_mut(kind as usize) else { return };
+        if numbers.get(name) == Some(&kind) {
+            // A type of the same name has it again.
+            return;
+        }
         // Clients that are still there are told of by its name.
-        if !is_listened && let Some(name) = names.by_number.get_mut(kind as usize) {
+        if !is_listened {
+            unregistered.remove(name);
             *name = Arc::default();
         }
-        names.free.push_back(kind);
+        free.push_back(kind);
     }
 
     /// Whether the number is that of a registered type.
@@ -324,14 +359,14 @@ mod tests {
         let types = EventTypes::default();
         for bad in ["*", "stream-gap", "stream-open", "open", "error"] {
             let refused = Err(RegisterError::Reserved(bad.to_owned()));
-            assert_eq!(types.register(&["a", bad], |_| false), refused);
+            assert_eq!(types.register(&["a", bad], |_| false, false), refused);
         }
         for bad in ["a\nb", "a\rb", "a\0b"] {
             let refused = Err(RegisterError::LineBreak(bad.to_owned()));
-            assert_eq!(types.register(&["a", bad], |_| false), refused);
+            assert_eq!(types.register(&["a", bad], |_| false, false), refused);
         }
         assert_eq!(types.find("a"), None);
-        assert_eq!(types.register(&["a", "", "a"], |_| false), Ok(()));
+        assert_eq!(types.register(&["a", "", "a"], |_| false, false), Ok(()));
         assert_eq!(types.find(""), types.find("message"));
         assert!(types.find("a").is_some() && types.find("").is_some());
     }
@@ -341,7 +376,7 @@ mod tests {
         let types = EventTypes::default();
         let names: Vec<String> = (0..100).map(|number| format!("t{number}")).collect();
         types
-            .register(&names.iter().map(|name| &**name).collect::<Vec<_>>(), |_| false)
+            .register(&names.iter().map(|name| &**name).collect::<Vec<_>>(), |_| false, false)
             .expect("good names");
         let set = |kinds: &[TypeId]| Types::Named(kinds.into());
         let mut counts = Counts::default();
@@ -359,7 +394,7 @@ mod tests {
     #[test]
     fn a_subscription_is_a_set() {
         let types = EventTypes::default();
-        types.register(&["", "a", "b"], |_| false).expect("the names are good");
+        types.register(&["", "a", "b"], |_| false, false).expect("the names are good");
         let set = |names: &[&str]| types.subscribe(names.iter().copied());
         assert_eq!(set(&["a", "b", "a"]), set(&["b", "a"]));
         assert_eq!(set(&[]), set(&["message"]));
@@ -372,20 +407,24 @@ mod tests {
     fn a_number_is_used_again_when_nobody_has_it_any_more() {
         let types = EventTypes::default();
         let register = |name, listened: &[TypeId]| {
-            types.register(&[name], |kind| listened.contains(&kind)).expect("a good name");
+            types.register(&[name], |kind| listened.contains(&kind), false).expect("a good name");
             types.find(name).expect("it was registered")
         };
         assert_eq!((register("a", &[]), register("b", &[])), (0, 1));
-        assert_eq!((types.unregister("a"), types.unregister("a")), (Some((0, 2)), None));
+        let first = Unregister { kind: 0, used: 2, generation: 1 };
+        assert_eq!((types.unregister("a"), types.unregister("a")), (Some(first), None));
         assert_eq!((types.find("a"), types.has(0), types.has(1)), (None, false, true));
         assert_eq!(register("c", &[]), 2, "the broadcaster may still have events of the first");
         types.free(0, true);
         assert_eq!(register("d", &[0]), 3, "somebody still listens to the first");
         assert_eq!(types.names_of(&Types::Named([0].into())), ["a"]);
-        assert_eq!(register("a", &[]), 0);
+        assert_eq!(register("a", &[0]), 0, "its listeners go on");
+        types.unregister("a");
+        types.free(0, false);
+        assert_eq!(register("e", &[]), 0, "nobody has it any more");
         assert_eq!(
             (types.names(), types.generation().get()),
-            (["a", "b", "c", "d"].map(str::to_owned).to_vec(), 1)
+            (["b", "c", "d", "e"].map(str::to_owned).to_vec(), 2)
         );
     }
 }

@@ -19,7 +19,7 @@ mod tests;
 
 use std::{
     fmt, io,
-    sync::Arc,
+    sync::{Arc, atomic::Ordering::Relaxed},
     thread::{self, JoinHandle},
     time::{Duration, Instant},
 };
@@ -197,6 +197,7 @@ impl Server {
         let mut thread = self.thread.lock();
         let spawned = shared.inbox.start(|| {
             let tells = self.start_hooks()?;
+            shared.has_hooks.store(tells, Relaxed);
             let mut broadcaster = Broadcaster::new(shared, tells);
             shared.open_log(&mut broadcaster)?;
             let named = thread::Builder::new().name("websse-broadcaster".to_owned());

@@ -245,7 +245,9 @@ impl History {
     /// Forgets the first of the idle channels that has been idle for longer than the history reaches
     /// back; or any, if there `must` be one less. False if there is none.
     fn forget_one(&mut self, must: bool) -> bool {
-        let oldest = self.channels.order.first().map_or(self.newest + 1, |(oldest, _)| oldest);
+        let parts = [self.common.order.first(), self.channels.order.first()];
+        let oldest =
+            parts.into_iter().flatten().min().map_or(self.newest + 1, |(oldest, _)| oldest);
         while let Some(&number) = self.idle.front() {
             let Some(known) = self.topics.channel_mut(number) else {
                 debug_assert!(false, "a channel is forgotten here only");
@@ -318,8 +320,8 @@ impl History {
     fn fit(&mut self) {
         // More of them wait for the next event.
         let _some = (0..FORGOTTEN).all(|_| self.forget_one(false));
-        while self.unlistened > self.limits.channels {
-            if !self.forget_one(true) {
+        for _ in 0..FORGOTTEN {
+            if self.unlistened > self.limits.channels && !self.forget_one(true) {
                 let Some((_, log)) = self.channels.order.first() else { break };
                 self.drop_oldest(log);
             }

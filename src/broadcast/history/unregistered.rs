@@ -83,6 +83,7 @@ impl History {
                 continue;
             }
             if leaves && self.topics.is_in_use(at) {
+                self.unregistered.last_drop = self.unregistered.last_drop.max(log.last_drop);
                 self.topics.remove(at);
             }
             self.unregistered.at += 1;

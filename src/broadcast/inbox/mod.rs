@@ -209,6 +209,21 @@ impl Inbox {
         Ok(())
     }
 
+    /// Adds a command behind the events so far, whether there is room or not. False if the broadcaster
+    /// does not run.
+    pub(crate) fn command_now(&self, command: Command) -> bool {
+        let mut state = self.state.lock();
+        let runs = !matches!(state.phase, Phase::New | Phase::Stopped);
+        if runs {
+            state.command_bytes += command.bytes();
+            let before = state.accepted;
+            state.commands.push_back((before, command));
+            drop(state);
+            self.work.notify_one();
+        }
+        runs
+    }
+
     fn wait_for_room(&self, bytes: usize) -> Result<MutexGuard<'_, State>, PublishError> {
         let mut state = self.state.lock();
         loop {

@@ -3,7 +3,7 @@
 use super::{Sink, Subscribers};
 use crate::{
     broadcast::{client::ClientId, clock::Now, stats::Disconnect, subscription_sets::Key},
-    message::{event_types::TypeId, frame::Frame},
+    message::{event_types::Unregister, frame::Frame},
     socket::Wire,
 };
 
@@ -12,8 +12,7 @@ use crate::{
 pub(crate) enum Command {
     Send(ClientId, Frame),
     Disconnect(ClientId),
-    /// A type was unregistered. The second number is how many numbers were used until then.
-    Unregister(TypeId, TypeId),
+    Unregister(Unregister),
 }
 
 impl Command {
@@ -40,7 +39,10 @@ impl<W: Wire> Subscribers<W> {
                     self.disconnect(key, Disconnect::ClosedByServer, now);
                 }
             }
-            Command::Unregister(kind, types) => self.history.unregister(kind, types),
+            Command::Unregister(Unregister { kind, used, generation }) => {
+                self.generation = generation;
+                self.history.unregister(kind, used);
+            }
         }
     }
 

@@ -144,6 +144,8 @@ impl<W: Wire> Sink<W> {
 pub(crate) struct Subscribers<W> {
     registry: Arc<Registry>,
     types: Arc<EventTypes>,
+    /// How many of the types that were unregistered this knows of.
+    generation: usize,
     limits: SubscriberLimits,
     memory: MemoryInUse,
     history: History,
@@ -200,6 +202,7 @@ impl<W: Wire> Subscribers<W> {
     ) -> Self {
         Self {
             registry,
+            generation: types.generation().get(),
             types,
             limits,
             history,
@@ -253,10 +256,12 @@ impl<W: Wire> Subscribers<W> {
         let Arrival { mut seat, head, mut preamble, form, resume, via } = arrival;
         let (peer, attached) = (seat.peer, std::mem::take(&mut seat.attached));
         let until = seat.until.map(Box::new);
+        // It knows of a type that was unregistered before this does.
+        let is_early = seat.generation > self.generation;
         let (id, subscribed, mailbox) = seat.take();
         // What is known of its channels must be known from here on.
         subscribed.channels.named().iter().for_each(|channel| self.history.enter(channel));
-        let (from, gap) = self.begin(&subscribed, &resume, form.own, &mut preamble);
+        let (from, gap) = self.begin(&subscribed, &resume, is_early, form.own, &mut preamble);
         let key = self.vacant.pop().unwrap_or_else(|| {
             self.table.push(None);
             Key::try_from(self.table.len() - 1).unwrap_or(Key::MAX)

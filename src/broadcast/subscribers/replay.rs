@@ -27,11 +27,13 @@ const RELEASED: usize = 64;
 
 impl<W: Wire> Subscribers<W> {
     /// Finds where a client begins, and appends its position to the preamble. The frame is a
-    /// `stream-gap`, if the client has missed something that is not kept.
+    /// `stream-gap`, if the client has missed something that is not kept, or may have: it is early if a
+    /// type was unregistered, and perhaps registered again, of which the history does not know yet.
     pub(super) fn begin(
         &mut self,
         subscribed: &Subscribed,
         resume: &Resume,
+        is_early: bool,
         own: Own,
         preamble: &mut String,
     ) -> (ReplayFrom, Option<Frame>) {
@@ -54,6 +56,7 @@ impl<W: Wire> Subscribers<W> {
         let mut gap = None;
         if let Some(requested) = &resume.last_event_id
             && (known.is_none()
+                || is_early
                 || resume.from_log.is_elsewhere()
                 || history.has_gap(subscribed, position, 0)
                 || history.is_broken_after(subscribed, requested))

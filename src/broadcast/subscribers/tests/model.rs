@@ -18,7 +18,7 @@ use crate::{
         },
     },
     message::{
-        event_types::{TypeId, Types},
+        event_types::{TypeId, Types, Unregister},
         subscribed::{Listened, Subscribed},
     },
 };
@@ -83,8 +83,12 @@ impl Client {
 
     /// Whether it received all that it must, but for what a later event took the place of.
     fn has_all_of(&self, received: &str) -> bool {
+        // The two lines at the beginning have no blank line of their own.
+        let begin = self.expected.match_indices('\n').nth(1).map_or(0, |(at, _)| at + 1);
+        let (begin, expected) = self.expected.split_at(begin);
+        let Some(received) = received.strip_prefix(begin) else { return false };
         let mut received = received.split_inclusive("\n\n").peekable();
-        for block in self.expected.split_inclusive("\n\n") {
+        for block in expected.split_inclusive("\n\n") {
             if received.next_if_eq(&block).is_none() && !self.is_each {
                 return false;
             }
@@ -251,7 +255,10 @@ impl Model {
     }
 
     fn unregister(&mut self, kind: TypeId, machine: &mut Machine) {
-        machine.subscribers.execute(Command::Unregister(kind, TYPES), machine.now);
+        machine.subscribers.execute(
+            Command::Unregister(Unregister { kind, used: TYPES, generation: 0 }),
+            machine.now,
+        );
         while machine.subscribers.drop_one() {}
         self.unregistered[kind as usize] = Some(self.events.len());
     }

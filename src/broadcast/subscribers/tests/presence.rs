@@ -9,7 +9,7 @@ const PRESENCE: TypeId = 1;
 
 fn types() -> EventTypes {
     let types = EventTypes::default();
-    types.register(&["", "presence", "c"], |_| false).expect("the names are good");
+    types.register(&["", "presence", "c"], |_| false, false).expect("the names are good");
     types
 }
 
