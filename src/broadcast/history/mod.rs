@@ -18,7 +18,7 @@ mod type_log;
 mod unregistered;
 
 use std::{
-    collections::{BTreeSet, VecDeque},
+    collections::{BTreeSet, HashMap, VecDeque},
     hash::{BuildHasher, RandomState},
 };
 
@@ -100,6 +100,8 @@ pub(crate) struct History {
     bytes: usize,
     common: Part,
     channels: Part,
+    /// Of all channels but the common one, by type.
+    drops_by_type: HashMap<TypeId, Drops>,
     /// One more than the events that were dropped so far. So a replay never begins at 0, which stands
     /// for all drops.
     drops: u64,
@@ -132,6 +134,7 @@ impl History {
             bytes: 0,
             common: Part::default(),
             channels: Part::default(),
+            drops_by_type: HashMap::new(),
             drops: 1,
             idle: VecDeque::new(),
             unlistened: 0,
@@ -215,6 +218,7 @@ impl History {
             self.know(channel);
         }
         let at = self.topics.make(channel, kind);
+        self.bytes += self.topics.get(at).memory();
         let base = channel.and_then(|channel| self.topics.channel(channel.number()));
         if let Some(Base { sequence, entry }) = base.map(|channel| channel.base) {
             let log = self.topics.get_mut(at);
@@ -262,7 +266,9 @@ impl History {
             self.idle.pop_front();
             if may_go {
                 self.bytes -= known.memory();
-                self.forgotten = self.forgotten.max(self.topics.forget(number));
+                let (base, memory) = self.topics.forget(number);
+                self.forgotten = self.forgotten.max(base);
+                self.bytes -= memory;
                 self.last_forgotten = self.drops;
                 self.unlistened -= 1;
                 return true;
@@ -392,9 +398,10 @@ impl History {
         log.dropped = log.dropped.max(sequence);
         log.dropped_entry = log.dropped_entry.max(entry);
         log.last_drop = number;
-        let channel = log.channel;
+        let (channel, kind) = (log.channel, log.kind);
         self.part(at).drops.note(number, sequence);
         if let Some(channel) = channel {
+            self.drops_by_type.entry(kind).or_default().note(number, sequence);
             if let Some(known) = self.topics.channel_mut(channel) {
                 known.last = known.last.max(sequence);
             }

@@ -64,7 +64,8 @@ impl History {
         }
     }
 
-    /// The position of a client that wants the last `count` events.
+    /// The position of a client that wants the last `count` events. If its types are rare among those
+    /// of all channels, it gets the ones among the last some thousand events.
     pub(crate) fn position_before_last(&self, subscribed: &Subscribed, count: usize) -> Sequence {
         if count == 0 {
             return self.newest;
@@ -74,13 +75,19 @@ impl History {
         if parts.chain(logs).sum::<usize>() <= count {
             return self.position_before_all(subscribed);
         }
+        let is_rare = subscribed.channels == Listened::All && subscribed.types != Types::All;
+        let looked_at = if is_rare { PASSED_OVER } else { usize::MAX };
+        let passed_over = self
+            .parts_of(subscribed)
+            .filter_map(|part| part.order.backwards().nth(looked_at).map(|(sequence, _)| sequence));
+        let floor = passed_over.max().unwrap_or(0);
         let mut sources: Vec<Box<dyn Iterator<Item = Sequence> + '_>> = Vec::new();
         for part in self.parts_of(subscribed) {
             let of_type = |&(_, log): &(Sequence, LogId)| {
                 // Only of all channels together the types are not known to be the right ones.
                 subscribed.types.includes(self.topics.get(log).kind)
             };
-            let events = part.order.backwards().filter(of_type);
+            let events = part.order.backwards().take(looked_at).filter(of_type);
             sources.push(Box::new(events.map(|(sequence, _)| sequence)));
         }
         for log in self.topics.named(subscribed) {
@@ -98,7 +105,7 @@ impl History {
             left -= 1;
             heads.extend(sources[number].next().map(|next| (next, number)));
         }
-        self.position_before_all(subscribed)
+        self.position_before_all(subscribed).max(floor)
     }
 
     /// The position of a client that wants all that is kept, but not before a dropped event: no client
@@ -127,17 +134,14 @@ impl History {
         }
         let has_lost =
             |log: &TypeLog| log.kept.is_empty() && log.last_drop > drops && log.dropped > position;
-        let is_all = subscribed.channels == Listened::All;
-        let is_common = is_all || subscribed.channels.is_common() && subscribed.types == Types::All;
+        let is_common = subscribed.channels.is_common() && subscribed.types == Types::All;
         let common = self.topics.of_common().filter(|_| is_common);
-        let channels = self.topics.of_channels().filter(|_| is_all);
-        let logs = common.chain(channels).chain(self.topics.named(subscribed));
-        let mut logs = logs.map(|id| self.topics.get(id));
-        let is_forgotten = is_all && self.last_forgotten > drops;
-        self.has_gap(subscribed, last_until, drops)
-            || self.unregistered.base_of(&subscribed.types, drops) > position
-            || is_forgotten && self.forgotten.sequence > position
-            || logs.any(|log| subscribed.types.includes(log.kind) && has_lost(log))
+        let mut logs = common.chain(self.topics.named(subscribed)).map(|id| self.topics.get(id));
+        // With all channels there are too many logs to look at each.
+        subscribed.channels == Listened::All
+            || self.has_gap(subscribed, last_until, drops)
+            || self.unregistered.base_of(subscribed, drops) > position
+            || logs.any(has_lost)
     }
 
     /// The newest event of what a client subscribes to that is not kept, and was dropped behind the
@@ -145,18 +149,20 @@ impl History {
     fn newest_dropped(&self, subscribed: &Subscribed, drops: u64) -> Sequence {
         let Subscribed { channels, types } = subscribed;
         let is_later = |log: &&TypeLog| log.last_drop > drops;
+        let unregistered = self.unregistered.base_of(subscribed, drops);
         if *channels == Listened::All && *types != Types::All {
-            let logs = self.topics.ids().map(|id| self.topics.get(id)).filter(is_later);
-            let of_types = logs.filter(|log| types.includes(log.kind));
-            let newest = of_types.map(|log| log.dropped).max().unwrap_or(0);
-            let is_forgotten = self.last_forgotten > drops;
-            let newest = if is_forgotten { newest.max(self.forgotten.sequence) } else { newest };
-            return newest.max(self.unregistered.base_of(types, drops));
+            let newest = types.named().iter().map(|&kind| {
+                let log = self.topics.find(None, kind).map(|id| self.topics.get(id));
+                let common = log.filter(is_later).map_or(0, |log| log.dropped);
+                let others = self.drops_by_type.get(&kind);
+                common.max(others.map_or(0, |others| others.newest_after(drops)))
+            });
+            return newest.max().unwrap_or(0).max(unregistered);
         }
         let parts = self.parts_of(subscribed).map(|part| part.drops.newest_after(drops));
         let logs = self.topics.named(subscribed).map(|id| self.topics.get(id)).filter(is_later);
         let newest = parts.chain(logs.map(|log| log.dropped)).max().unwrap_or(0);
-        let newest = newest.max(self.unregistered.base_of(types, drops));
+        let newest = newest.max(unregistered);
         // What is not known of channels was before the replays of today's clients.
         if drops == 0 { newest.max(self.unknown_up_to(subscribed).sequence) } else { newest }
     }
@@ -173,14 +179,17 @@ impl History {
         unknown.reduce(Base::max).unwrap_or_default()
     }
 
-    /// The oldest event that is kept of what a client subscribes to.
+    /// The oldest event that is kept of what a client subscribes to. If its types are rare among those
+    /// of all channels, it may be one of another type.
     fn oldest(&self, subscribed: &Subscribed) -> Option<(Sequence, LogId)> {
         let of_part = |part: &Part| {
-            let mut next = part.order.next(0);
+            let (mut next, mut passed_over) = (part.order.next(0), 0);
             while let Some((at, sequence, log)) = next {
-                if subscribed.types.includes(self.topics.get(log).kind) {
+                let is_wanted = subscribed.types.includes(self.topics.get(log).kind);
+                if is_wanted || passed_over == PASSED_OVER {
                     return Some((sequence, log));
                 }
+                passed_over += 1;
                 next = part.order.next(at + 1);
             }
             None

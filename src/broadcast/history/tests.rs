@@ -441,6 +441,13 @@ fn what_is_kept_of_a_type_that_was_unregistered_goes_in_small_pieces() {
         history.has_gap(&types(&[1]), before - 1, 0) && !history.has_gap(&types(&[1]), before, 0)
     );
     assert!(history.has_gap(&types(&[2]), before - 1, 0), "so may one that came later");
+    // From when it is seen on, nothing of its name is lost by others that are unregistered.
+    history.see(&types(&[2]).types);
+    history.record(None, 0, None, b"data: x\n");
+    history.unregister(3, 4);
+    assert!(
+        history.has_gap(&types(&[2]), before - 1, 0) && !history.has_gap(&types(&[2]), before, 0)
+    );
     history.record(None, 1, None, b"data: x\n");
     assert!(history.has_gap(&types(&[1]), before - 1, 0));
     assert_eq!(read(&history, &types(&[1]), before).len(), 1);

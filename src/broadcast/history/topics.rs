@@ -162,12 +162,15 @@ impl Topics {
         memory
     }
 
-    /// Forgets a channel. Returns up to where events of its logs were dropped.
-    pub(super) fn forget(&mut self, number: ChannelId) -> Base {
+    /// Forgets a channel. Returns up to where events of its logs were dropped, and the memory of these
+    /// logs.
+    pub(super) fn forget(&mut self, number: ChannelId) -> (Base, usize) {
+        let mut memory = 0;
         let Some(ChannelLogs { logs, mut base, .. }) = self.channels.remove(&number) else {
-            return Base::default();
+            return (Base::default(), memory);
         };
         for &(_, id) in logs.as_slice() {
+            memory += self.get(id).memory();
             let TypeLog { dropped, dropped_entry, .. } =
                 std::mem::take(&mut self.logs[id as usize]);
             base = base.max(Base { sequence: dropped, entry: dropped_entry });
@@ -176,7 +179,7 @@ impl Topics {
         if self.channels.len() < self.channels.capacity() / 8 {
             self.channels.shrink_to(self.channels.len() * 2);
         }
-        base
+        (base, memory)
     }
 
     /// No entry was dropped that anybody still knows of.
@@ -209,13 +212,11 @@ impl Topics {
         known == Some(id)
     }
 
-    /// Removes a log of which nothing is kept. What its channel had is not known any more.
+    /// Removes a log of which nothing is kept.
     pub(super) fn remove(&mut self, id: LogId) {
-        let TypeLog { kind, channel, dropped, dropped_entry, .. } =
-            std::mem::take(&mut self.logs[id as usize]);
+        let TypeLog { kind, channel, .. } = std::mem::take(&mut self.logs[id as usize]);
         if let Some(channel) = channel.and_then(|number| self.channels.get_mut(&number)) {
             channel.logs.remove(id);
-            channel.base = channel.base.max(Base { sequence: dropped, entry: dropped_entry });
         } else if let Some(log) = self.common.get_mut(kind as usize) {
             *log = NONE;
         }

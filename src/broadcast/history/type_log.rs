@@ -80,9 +80,10 @@ impl TypeLog {
         Some(gone)
     }
 
-    /// What it takes of the memory for what is kept.
+    /// What it takes of the memory. As long as nothing is kept of a type, its log in the common channel
+    /// counts as a part of the type.
     pub(super) fn memory(&self) -> usize {
-        let log = if self.kept.is_empty() { 0 } else { LOG };
+        let log = if self.kept.is_empty() && self.channel.is_none() { 0 } else { LOG };
         log + self.events + slots(self.kept.capacity())
     }
 

@@ -1,9 +1,12 @@
 //! Event types that were unregistered: what is kept of them goes, in small pieces.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
 use super::{History, LogId, Sequence};
-use crate::message::event_types::{TypeId, Types};
+use crate::message::{
+    event_types::{TypeId, Types},
+    subscribed::Subscribed,
+};
 
 /// At most this many logs are looked at, or events dropped, in one piece.
 const CLEARED: usize = 64;
@@ -26,20 +29,40 @@ pub(super) struct Unregistered {
     base: Sequence,
     /// The number of the last drop of an event of theirs.
     last_drop: u64,
+    /// The newest event of theirs in another channel than the common one.
+    of_channels: Sequence,
+    /// For types that may have had another's name: up to where that one may have lost events.
+    bases: HashMap<TypeId, Sequence>,
 }
 
 impl Unregistered {
     /// Up to where events of these types, or of a type of the same name, may have been lost by
     /// a drop behind this one.
-    pub(super) fn base_of(&self, types: &Types, drops: u64) -> Sequence {
-        let Some(late_from) = self.late_from.filter(|_| drops == 0 || self.last_drop > drops)
-        else {
+    pub(super) fn base_of(&self, subscribed: &Subscribed, drops: u64) -> Sequence {
+        let Subscribed { channels, types } = subscribed;
+        if self.late_from.is_none() || drops > 0 && self.last_drop <= drops {
             return 0;
-        };
-        let is_late = |kind: &TypeId| *kind >= late_from || self.used.contains(kind);
-        // What all logs had before is known without this.
-        let is_any = *types == Types::All && drops > 0;
-        if is_any || types.named().iter().any(is_late) { self.base } else { 0 }
+        }
+        match types {
+            Types::All if drops > 0 => self.base,
+            // What the common channel has lost is known without this.
+            Types::All if channels.named().is_empty() => 0,
+            Types::All => self.of_channels,
+            Types::Named(kinds) => {
+                let base = |kind| self.bases.get(kind).copied().unwrap_or(self.base);
+                let late = kinds.iter().filter(|&&kind| self.is_late(kind));
+                // A replay may have begun before its type was unregistered.
+                if drops > 0 && late.clone().next().is_some() {
+                    return self.base;
+                }
+                late.map(base).max().unwrap_or(0)
+            }
+        }
+    }
+
+    /// Whether a type may have had the name of another.
+    fn is_late(&self, kind: TypeId) -> bool {
+        self.late_from.is_some_and(|from| kind >= from) || self.used.contains(&kind)
     }
 }
 
@@ -50,7 +73,18 @@ impl History {
         unregistered.waiting.push(kind);
         unregistered.late_from.get_or_insert(types);
         unregistered.used.insert(kind);
+        unregistered.bases.remove(&kind);
         unregistered.base = self.newest;
+    }
+
+    /// A client names these types: what types of their names have lost, they have lost before.
+    pub(crate) fn see(&mut self, types: &Types) {
+        let base = self.unregistered.base;
+        for &kind in types.named() {
+            if self.unregistered.is_late(kind) {
+                self.unregistered.bases.entry(kind).or_insert(base);
+            }
+        }
     }
 
     /// Whether something may still be kept of types that were unregistered.
@@ -83,7 +117,12 @@ impl History {
                 continue;
             }
             if leaves && self.topics.is_in_use(at) {
-                self.unregistered.last_drop = self.unregistered.last_drop.max(log.last_drop);
+                let Unregistered { last_drop, of_channels, .. } = &mut self.unregistered;
+                *last_drop = (*last_drop).max(log.last_drop);
+                if log.channel.is_some() {
+                    *of_channels = (*of_channels).max(log.dropped);
+                    self.bytes -= log.memory();
+                }
                 self.topics.remove(at);
             }
             self.unregistered.at += 1;

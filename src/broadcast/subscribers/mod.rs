@@ -261,6 +261,7 @@ impl<W: Wire> Subscribers<W> {
         let (id, subscribed, mailbox) = seat.take();
         // What is known of its channels must be known from here on.
         subscribed.channels.named().iter().for_each(|channel| self.history.enter(channel));
+        self.history.see(&subscribed.types);
         let (from, gap) = self.begin(&subscribed, &resume, is_early, form.own, &mut preamble);
         let key = self.vacant.pop().unwrap_or_else(|| {
             self.table.push(None);
