@@ -15,7 +15,7 @@ const CLEARED: usize = 64;
 #[derive(Debug, Default)]
 pub(super) struct Unregistered {
     /// What is kept of these goes next.
-    waiting: Vec<TypeId>,
+    waiting: HashSet<TypeId>,
     /// What is kept of these goes now, in one walk through all logs.
     leaving: HashSet<TypeId>,
     /// The log at which the walk goes on.
@@ -70,7 +70,7 @@ impl History {
     /// A type was unregistered when this many numbers of types had been used. No event of it follows.
     pub(crate) fn unregister(&mut self, kind: TypeId, types: TypeId) {
         let unregistered = &mut self.unregistered;
-        unregistered.waiting.push(kind);
+        unregistered.waiting.insert(kind);
         unregistered.late_from.get_or_insert(types);
         unregistered.used.insert(kind);
         unregistered.bases.remove(&kind);
@@ -101,13 +101,16 @@ impl History {
         }
         let Unregistered { waiting, leaving, at, .. } = &mut self.unregistered;
         if leaving.is_empty() {
-            leaving.extend(waiting.drain(..));
-            (*waiting, *at) = (Vec::new(), 0);
+            *leaving = std::mem::take(waiting);
+            *at = 0;
         }
         for _ in 0..CLEARED {
             let at = self.unregistered.at;
             let Some(log) = self.topics.try_get(at) else {
-                std::mem::take(&mut self.unregistered.leaving).into_iter().for_each(done);
+                let left = std::mem::take(&mut self.unregistered.leaving);
+                // A type that came back, and was unregistered again, has another walk before it.
+                let waiting = &self.unregistered.waiting;
+                left.into_iter().filter(|kind| !waiting.contains(kind)).for_each(done);
                 break;
             };
             let leaves = self.unregistered.leaving.contains(&log.kind);
@@ -117,8 +120,12 @@ impl History {
                 continue;
             }
             if leaves && self.topics.is_in_use(at) {
-                let Unregistered { last_drop, of_channels, .. } = &mut self.unregistered;
+                let Unregistered { last_drop, of_channels, base, bases, .. } =
+                    &mut self.unregistered;
                 *last_drop = (*last_drop).max(log.last_drop);
+                // A type of the same name may have the number again, and events here.
+                *base = (*base).max(log.dropped);
+                bases.entry(log.kind).and_modify(|base| *base = (*base).max(log.dropped));
                 if log.channel.is_some() {
                     *of_channels = (*of_channels).max(log.dropped);
                     self.bytes -= log.memory();

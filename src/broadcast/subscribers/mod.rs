@@ -261,7 +261,9 @@ impl<W: Wire> Subscribers<W> {
         let (id, subscribed, mailbox) = seat.take();
         // What is known of its channels must be known from here on.
         subscribed.channels.named().iter().for_each(|channel| self.history.enter(channel));
-        self.history.see(&subscribed.types);
+        if !is_early {
+            self.history.see(&subscribed.types);
+        }
         let (from, gap) = self.begin(&subscribed, &resume, is_early, form.own, &mut preamble);
         let key = self.vacant.pop().unwrap_or_else(|| {
             self.table.push(None);
@@ -300,7 +302,8 @@ impl<W: Wire> Subscribers<W> {
         let is_alone = self.history.log.is_none();
         self.history.clear_some(|kind| {
             if is_alone {
-                self.types.free(kind, self.registry.listens(kind));
+                let has_untold = self.hook_queue.as_ref().is_some_and(|queue| !queue.is_empty());
+                self.types.free(kind, has_untold || self.registry.listens(kind));
             }
         })
     }
