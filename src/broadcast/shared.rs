@@ -46,7 +46,7 @@ pub(crate) struct Shared {
     pub(crate) inbox: Arc<Inbox>,
     pub(crate) hook_queue: Arc<HookQueue>,
     pub(crate) options: Options,
-    /// Whether anybody is told of clients that come and go.
+    /// Whether hooks or the log learn of clients that come and go.
     pub(crate) has_hooks: AtomicBool,
     /// Held while a type is unregistered, so that the broadcaster learns of them in their order.
     unregistering: Mutex<()>,

@@ -358,8 +358,7 @@ fn what_was_forgotten_is_a_gap_and_not_a_loss() {
     assert!(!history.has_gap(&of(&c), position + 2, 0));
     assert_eq!(read(&history, &of(&c), 0).len(), 1);
     history.leave(&a);
-    drop((a, b, c));
-    history.limits.channels = 0;
+    (history.limits.channels, _) = (0, (a, b, c));
     history.fit();
     assert_eq!((history.bytes, history.unlistened, table.len()), (0, 0, 0));
 }
