@@ -111,8 +111,6 @@ pub(crate) struct History {
     unlistened: usize,
     /// Of channels that are not known any more.
     forgotten: Base,
-    /// The number of the last drop when a channel was last forgotten.
-    last_forgotten: u64,
     unregistered: Unregistered,
     /// Which events have their publishers' own ids, of each id the earliest use first. Two types may
     /// number their events alike.
@@ -139,7 +137,6 @@ impl History {
             idle: VecDeque::new(),
             unlistened: 0,
             forgotten: Base::default(),
-            last_forgotten: 0,
             unregistered: Unregistered::default(),
             ids: BTreeSet::new(),
             hasher: RandomState::new(),
@@ -269,7 +266,6 @@ impl History {
                 let (base, memory) = self.topics.forget(number);
                 self.forgotten = self.forgotten.max(base);
                 self.bytes -= memory;
-                self.last_forgotten = self.drops;
                 self.unlistened -= 1;
                 return true;
             }

@@ -120,14 +120,10 @@ impl Topics {
     }
 
     /// All logs.
+    #[cfg(any(feature = "outside-log", test))]
     pub(super) fn ids(&self) -> impl Iterator<Item = LogId> {
-        self.of_common().chain(self.of_channels())
-    }
-
-    /// The logs of all channels but the common one.
-    pub(super) fn of_channels(&self) -> impl Iterator<Item = LogId> {
-        let logs = self.channels.values().flat_map(|channel| channel.logs.as_slice());
-        logs.map(|&(_, id)| id)
+        let others = self.channels.values().flat_map(|channel| channel.logs.as_slice());
+        self.of_common().chain(others.map(|&(_, id)| id))
     }
 
     /// The logs of the common channel.
