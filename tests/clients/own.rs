@@ -304,10 +304,10 @@ fn a_dozen_clients_of_one_answer_do_what_the_table_says() {
     let text = fs::read_to_string(readme()).unwrap();
     let (begin, end) = table_in(&text, TITLES);
     let dozen: Vec<Entry> = ENTRIES.iter().copied().filter(|entry| entry.3).collect();
-    // The proxy that cuts is for one at a time, and more than three of the others get in each other's way.
+    // The proxy that cuts is for one at a time, and more than two of the others get in each other's way.
     let (tools, others): (Vec<Entry>, Vec<Entry>) =
         dozen.into_iter().partition(|entry| entry.2 == Tools);
-    for some in others.chunks(3).chain(tools.chunks(1)) {
+    for some in others.chunks(2).chain(tools.chunks(1)) {
         thread::scope(|scope| {
             for entry in some {
                 scope.spawn(|| check(*entry, &servers, text[begin..end].lines()));
@@ -316,9 +316,15 @@ fn a_dozen_clients_of_one_answer_do_what_the_table_says() {
     }
 }
 
+/// On a busy machine a client may be too late to be given an answer piece by piece: it has some tries.
 fn check<'t>(entry: Entry, servers: &Servers, mut lines: impl Iterator<Item = &'t str>) {
-    let [name, seen] = row(entry, servers);
+    let [name, mut seen] = row(entry, servers);
     let line = lines.find_map(|line| line.strip_prefix(&name));
     let (_version, told) = line.and_then(|line| line.split_once(" | ")).expect("a row of it");
+    for _ in 0..3 {
+        if seen != told && seen.starts_with("all, together") {
+            [_, seen] = row(entry, servers);
+        }
+    }
     assert_eq!(seen, told, "{name}");
 }
