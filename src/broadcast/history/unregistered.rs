@@ -14,10 +14,10 @@ const CLEARED: usize = 64;
 /// Which types were unregistered.
 #[derive(Debug, Default)]
 pub(super) struct Unregistered {
-    /// What is kept of these goes next.
-    waiting: HashSet<TypeId>,
+    /// What is kept of these, up to an event, goes next.
+    waiting: HashMap<TypeId, Sequence>,
     /// What is kept of these goes now, in one walk through all logs.
-    leaving: HashSet<TypeId>,
+    leaving: HashMap<TypeId, Sequence>,
     /// The log at which the walk goes on.
     at: LogId,
     /// Types from this number on were registered after the first was unregistered. Each may have
@@ -70,7 +70,7 @@ impl History {
     /// A type was unregistered when this many numbers of types had been used. No event of it follows.
     pub(crate) fn unregister(&mut self, kind: TypeId, types: TypeId) {
         let unregistered = &mut self.unregistered;
-        unregistered.waiting.insert(kind);
+        unregistered.waiting.insert(kind, self.newest);
         unregistered.late_from.get_or_insert(types);
         unregistered.used.insert(kind);
         unregistered.bases.remove(&kind);
@@ -110,20 +110,21 @@ impl History {
                 let left = std::mem::take(&mut self.unregistered.leaving);
                 // A type that came back, and was unregistered again, has another walk before it.
                 let waiting = &self.unregistered.waiting;
-                left.into_iter().filter(|kind| !waiting.contains(kind)).for_each(done);
+                left.into_keys().filter(|kind| !waiting.contains_key(kind)).for_each(done);
                 break;
             };
-            let leaves = self.unregistered.leaving.contains(&log.kind);
-            if leaves && !log.kept.is_empty() {
+            // A type of the same name may have the number again, and later events here.
+            let until = self.unregistered.leaving.get(&log.kind).copied();
+            let oldest = log.kept.front().map(|kept| kept.sequence);
+            if oldest.is_some_and(|oldest| until.is_some_and(|until| oldest <= until)) {
                 self.drop_oldest(at);
                 self.unregistered.last_drop = self.drops;
                 continue;
             }
-            if leaves && self.topics.is_in_use(at) {
+            if until.is_some() && oldest.is_none() && self.topics.is_in_use(at) {
                 let Unregistered { last_drop, of_channels, base, bases, .. } =
                     &mut self.unregistered;
                 *last_drop = (*last_drop).max(log.last_drop);
-                // A type of the same name may have the number again, and events here.
                 *base = (*base).max(log.dropped);
                 bases.entry(log.kind).and_modify(|base| *base = (*base).max(log.dropped));
                 if log.channel.is_some() {
