@@ -246,9 +246,7 @@ impl History {
     /// Forgets the first of the idle channels that has been idle for longer than the history reaches
     /// back; or any, if there `must` be one less. False if there is none.
     fn forget_one(&mut self, must: bool) -> bool {
-        let parts = [self.common.order.first(), self.channels.order.first()];
-        let oldest =
-            parts.into_iter().flatten().min().map_or(self.newest + 1, |(oldest, _)| oldest);
+        let oldest = self.oldest_kept().map_or(self.newest + 1, |(oldest, _)| oldest);
         while let Some(&number) = self.idle.front() {
             let Some(known) = self.topics.channel_mut(number) else {
                 debug_assert!(false, "a channel is forgotten here only");
@@ -272,6 +270,11 @@ impl History {
         }
         self.idle = VecDeque::new();
         false
+    }
+
+    /// The oldest event that is kept, and its log.
+    fn oldest_kept(&self) -> Option<(Sequence, LogId)> {
+        [self.common.order.first(), self.channels.order.first()].into_iter().flatten().min()
     }
 
     /// The part of the history to which a log belongs.
@@ -323,7 +326,10 @@ impl History {
         // More of them wait for the next event.
         let _some = (0..FORGOTTEN).all(|_| self.forget_one(false));
         for _ in 0..FORGOTTEN {
-            if self.unlistened > self.limits.channels && !self.forget_one(true) {
+            if self.unlistened <= self.limits.channels {
+                break;
+            }
+            if !self.forget_one(true) {
                 let Some((_, log)) = self.channels.order.first() else { break };
                 self.drop_oldest(log);
             }
@@ -331,8 +337,7 @@ impl History {
         while self.bytes > self.limits.all_bytes {
             let idle = self.idle.front().and_then(|&number| self.topics.channel(number));
             let idle = idle.map(|known| known.last);
-            let parts = [self.common.order.first(), self.channels.order.first()];
-            match parts.into_iter().flatten().min() {
+            match self.oldest_kept() {
                 Some((oldest, log)) if idle.is_none_or(|idle| oldest <= idle) => {
                     self.drop_oldest(log);
                 }

@@ -118,19 +118,16 @@ impl History {
     /// Whether an event after `position` is not kept, of what a client subscribes to, and was dropped
     /// behind the drop of this number; 0 stands for all that was ever dropped.
     pub(crate) fn has_gap(&self, subscribed: &Subscribed, position: Sequence, drops: u64) -> bool {
-        let newest = |part: &Part| part.drops.newest_after(drops);
-        // Only this one has to look at all logs, and mostly need not.
-        let may_have = subscribed.channels != Listened::All
-            || newest(&self.common).max(newest(&self.channels)) > position;
-        may_have && self.newest_dropped(subscribed, drops) > position
+        self.newest_dropped(subscribed, drops) > position
     }
 
     /// Whether the replay that began like this cannot go on, as the history has dropped what it still
     /// needs. If only the last event of a log was wanted, a later one may take its place.
     pub(crate) fn has_lost(&self, subscribed: &Subscribed, from: ReplayFrom) -> bool {
         let ReplayFrom { position, drops, last_until } = from;
-        if position >= last_until || !self.has_gap(subscribed, position, drops) {
-            return self.has_gap(subscribed, position, drops);
+        let has_gap = self.has_gap(subscribed, position, drops);
+        if position >= last_until || !has_gap {
+            return has_gap;
         }
         let has_lost =
             |log: &TypeLog| log.kept.is_empty() && log.last_drop > drops && log.dropped > position;
