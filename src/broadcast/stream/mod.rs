@@ -8,7 +8,6 @@ mod backlog;
 pub(crate) mod scripted;
 
 use std::{
-    collections::VecDeque,
     io::{self, ErrorKind, IoSlice},
     time::{Duration, Instant},
 };
@@ -34,7 +33,7 @@ const INPUT_LIMIT: usize = 64 * 1024;
 const FIRST_NAP: Duration = Duration::from_millis(1);
 const LONGEST_NAP: Duration = Duration::from_millis(50);
 /// One write has at most this many frames, and about this many bytes.
-const GATHER_FRAMES: usize = 16;
+const GATHER_FRAMES: usize = 64;
 const GATHER_BYTES: usize = 64 * 1024;
 
 /// What is left to do for a stream after a step.
@@ -150,10 +149,13 @@ impl<W: Wire> Stream<W> {
         Ok(Progress::Retry(retry_at))
     }
 
-    /// Sends events from the history, before anything else.
-    pub(crate) fn replay_from(&mut self, from: ReplayFrom, now: Now) {
-        let behind = self.behind.get_or_insert_with(|| Behind::new(now));
+    /// Sends events from the history, after what the stream begins with and before anything else.
+    pub(crate) fn replay_from(&mut self, from: ReplayFrom, first: Option<Pending>, now: Now) {
+        debug_assert!(self.is_caught_up(), "a replay comes before all live events");
+        let mut behind = Behind::new(now);
+        behind.parts.extend(first);
         behind.replay = Some(Replay { from, taken: 0, since: now.instant });
+        self.behind = Some(behind);
     }
 
     /// Whether this stream gets live events from the history.
@@ -161,16 +163,17 @@ impl<W: Wire> Stream<W> {
         self.behind.as_ref().is_some_and(|behind| behind.replay.is_some())
     }
 
-    /// From where to read on in the history. `None` until everything before is written.
+    /// From where to read on in the history. `None` until everything before is written, or can be
+    /// written together with what comes next.
     pub(crate) fn next_replay(&self) -> Option<ReplayFrom> {
-        let behind = self.behind.as_ref().filter(|behind| behind.parts.is_empty())?;
+        let behind = self.behind.as_ref().filter(|behind| behind.parts.len() < 2)?;
         behind.replay.as_ref().map(|replay| replay.from)
     }
 
     /// Takes a slice of the history that ends at `position`. If `is_last`, the replay ends with it.
-    pub(crate) fn refill(&mut self, slice: VecDeque<Pending>, position: Sequence, is_last: bool) {
+    pub(crate) fn refill(&mut self, slice: Vec<Pending>, position: Sequence, is_last: bool) {
         if let Some(behind) = &mut self.behind {
-            behind.parts = slice;
+            behind.parts.extend(slice);
             match &mut behind.replay {
                 Some(replay) if !is_last => replay.from.position = position,
                 replay => *replay = None,

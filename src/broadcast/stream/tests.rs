@@ -148,11 +148,11 @@ fn what_waits_is_counted_with_the_frames_being_written_and_without() {
 }
 
 #[test]
-fn a_write_carries_at_most_16_frames_and_the_one_that_makes_it_64_kib() {
+fn a_write_carries_at_most_64_frames_and_the_one_that_makes_it_64_kib() {
     let kib = |size: usize| size * 1024;
     for (frame, frames, writes) in [
-        (10, 17, 2),
-        (10, 16, 1),
+        (10, 65, 2),
+        (10, 64, 1),
         (kib(32), 6, 3),
         (kib(32) - 1, 6, 2),
         (kib(63), 6, 3),
@@ -170,13 +170,13 @@ fn a_write_carries_at_most_16_frames_and_the_one_that_makes_it_64_kib() {
 
 #[test]
 fn what_the_next_write_cannot_carry_waits() {
-    for (frame, waiting) in [(10, 40), (8 * 1024, 12 * 8 * 1024)] {
+    for (frame, waiting) in [(10, 360), (8 * 1024, 92 * 8 * 1024)] {
         let mut bench = Bench::new([BLOCK, BLOCK]);
-        for _ in 0..20 {
+        for _ in 0..100 {
             bench.deliver(&"x".repeat(frame)).expect("the socket is only full");
         }
         bench.stream.catch_up(usize::MAX, STALL, bench.now).expect("the socket is only full");
-        assert_eq!(bench.stream.waiting(), waiting, "20 frames of {frame} bytes");
+        assert_eq!(bench.stream.waiting(), waiting, "100 frames of {frame} bytes");
     }
 }
 
@@ -224,7 +224,7 @@ fn a_client_that_goes_on_reading_is_not_stalled_however_slowly_it_does() {
 fn replay_at(bytes_a_second: usize, most: Duration) -> (Duration, Result<(), Disconnect>) {
     let mut bench = Bench::new(repeat_n(Take(bytes_a_second), 1000));
     let start = bench.now.instant;
-    bench.stream.replay_from(ReplayFrom::default(), bench.now);
+    bench.stream.replay_from(ReplayFrom::default(), None, bench.now);
     let pending = |_| Pending::new(Frame::from_block(&[b'x'; 1024]), &bench.memory);
     bench.stream.refill((0..200).map(pending).collect(), 200, false);
     loop {
@@ -253,10 +253,10 @@ fn a_replay_has_to_keep_its_pace_in_each_period_and_live_events_need_not() {
     // In the first period it takes enough for many, and then hardly anything.
     let mut bench = Bench::new([Take(50 * 1024)]);
     bench.wire.state().answers.extend(repeat_n(Take(1), 1000));
-    bench.stream.replay_from(ReplayFrom::default(), bench.now);
+    bench.stream.replay_from(ReplayFrom::default(), None, bench.now);
     let pending =
         || Pending::new(Frame::from_block("x".repeat(100 * 1024).as_bytes()), &bench.memory);
-    bench.stream.refill([pending()].into(), 1, false);
+    bench.stream.refill(vec![pending()], 1, false);
     let step = |bench: &mut Bench, seconds| {
         bench.now.instant += Duration::from_secs(seconds);
         bench.stream.catch_up(usize::MAX, STALL, bench.now).map(drop)

@@ -37,7 +37,10 @@ use crate::{
         stream::{Progress, Stream},
         subscription_sets::{Event, Key, SetId, SubscriptionSets},
     },
-    message::{event_types::EventTypes, frame::Frame},
+    message::{
+        event_types::EventTypes,
+        frame::{Coding, Frame},
+    },
     socket::Wire,
 };
 
@@ -281,9 +284,22 @@ impl<W: Wire> Subscribers<W> {
             let (subscribed, last_event_id) = (Arc::clone(&subscribed), resume.last_event_id);
             hook_queue.connected(Connected { id, peer, subscribed, last_event_id, attached });
         }
-        self.say_first(key, &head, &preamble, gap.as_ref(), now);
-        if self.history.is_on() && from.position < self.history.newest() {
-            self.replay(key, &subscribed, from, now);
+        let from = (self.history.is_on() && from.position < self.history.newest()).then_some(from);
+        if let Some(stream) = self.stream(key) {
+            let first = first_bytes(stream.form.coding, head, &preamble, gap.as_ref());
+            match from {
+                Some(from) => self.replay(key, from, &first, now),
+                None if first.is_empty() => {}
+                None => self.send(key, &first, |memory| Pending::raw(&first, memory), now),
+            }
+        } else {
+            let preamble = (!preamble.is_empty()).then(|| Frame::from_block(preamble.as_bytes()));
+            for block in [preamble, gap].into_iter().flatten() {
+                self.say(key, &block, now);
+            }
+            if let Some(from) = from {
+                self.replay_to_subscription(key, &subscribed, from, now);
+            }
         }
     }
 
@@ -327,6 +343,12 @@ impl<W: Wire> Subscribers<W> {
             return false;
         }
         self.behind.retries.pop();
+        self.catch_up(key, at, now);
+        true
+    }
+
+    /// Writes to a stream that is behind, unless its retry time is not `at` any more.
+    fn catch_up(&mut self, key: Key, at: Instant, now: Now) {
         let stall_timeout = self.limits.stall_timeout;
         self.refill(key, at);
         if let Some(stream) = self.stream(key)
@@ -339,27 +361,6 @@ impl<W: Wire> Subscribers<W> {
                     self.stats.behind -= 1;
                     self.remove(key, reason);
                 }
-            }
-        }
-        true
-    }
-
-    /// Sends a client what its stream begins with: a stream by one write, a subscription by a frame
-    /// for each block.
-    fn say_first(&mut self, key: Key, head: &[u8], preamble: &str, gap: Option<&Frame>, now: Now) {
-        if let Some(stream) = self.stream(key) {
-            let gap = gap.map_or(&[][..], Frame::as_bytes);
-            let blocks = [preamble.as_bytes(), gap].concat();
-            if !blocks.is_empty() {
-                let bytes = [head, &stream.form.coding.encode(&blocks)].concat();
-                self.send(key, &bytes, |memory| Pending::raw(&bytes, memory), now);
-            }
-        } else {
-            if !preamble.is_empty() {
-                self.say(key, &Frame::from_block(preamble.as_bytes()), now);
-            }
-            if let Some(gap) = gap {
-                self.say(key, gap, now);
             }
         }
     }
@@ -451,4 +452,14 @@ impl<W: Wire> Subscribers<W> {
             self.behind = Behind::default();
         }
     }
+}
+
+/// What a stream begins with; empty if that was sent.
+fn first_bytes(coding: Coding, head: Vec<u8>, preamble: &str, gap: Option<&Frame>) -> Vec<u8> {
+    let blocks = [preamble.as_bytes(), gap.map_or(&[], Frame::as_bytes)].concat();
+    let mut bytes = head;
+    if !blocks.is_empty() {
+        bytes.extend_from_slice(&coding.encode(&blocks));
+    }
+    bytes
 }

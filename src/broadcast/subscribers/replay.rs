@@ -1,6 +1,6 @@
 //! Clients that come back: where they begin, and what they have missed.
 
-use std::{cmp::Reverse, collections::VecDeque, time::Instant};
+use std::time::Instant;
 
 use super::{Sink, Subscribers};
 use crate::{
@@ -8,6 +8,7 @@ use crate::{
         arrival::{Replay, Resume},
         clock::Now,
         history::Wanted,
+        mailbox::Pending,
         stats::Disconnect,
         stream::ReplayFrom,
         subscription_sets::Key,
@@ -69,43 +70,47 @@ impl<W: Wire> Subscribers<W> {
         (ReplayFrom { position, drops: history.drops(), last_until }, gap)
     }
 
-    /// Begins to send a client events from the history.
-    pub(super) fn replay(&mut self, key: Key, subscribed: &Subscribed, from: ReplayFrom, now: Now) {
+    /// Sends a stream these first bytes and then events from the history: what one slice has and the
+    /// socket takes at once, the rest by and by.
+    pub(super) fn replay(&mut self, key: Key, from: ReplayFrom, first: &[u8], now: Now) {
+        let first = (!first.is_empty()).then(|| Pending::raw(first, &self.memory));
+        let Some(stream) = self.stream(key) else { return };
+        stream.replay_from(from, first, now);
+        self.stats.behind += 1;
+        self.catch_up(key, now.instant, now);
+    }
+
+    /// Puts events from the history into the mailbox of a subscription. It does not count against the
+    /// budget: the frames are shared with the history, and the subscriber is a thread of the program
+    /// itself.
+    pub(super) fn replay_to_subscription(
+        &mut self,
+        key: Key,
+        subscribed: &Subscribed,
+        from: ReplayFrom,
+        now: Now,
+    ) {
         let Some(client) = self.table.get_mut(key as usize).and_then(Option::as_mut) else {
-            // The client failed at its first bytes, and the table may be empty again.
+            // It failed at its first frames, and the table may be empty again.
             return;
         };
-        match &mut client.sink {
-            Sink::Stream(stream) => {
-                let was_caught_up = stream.is_caught_up();
-                stream.replay_from(from, now);
-                if was_caught_up {
-                    self.stats.behind += 1;
-                    self.behind.retries.push(Reverse((now.instant, key)));
-                }
-            }
-            Sink::Local(local) => {
-                // All of it waits in the mailbox. It does not count against the budget: the frames
-                // are shared with the history, and the subscriber is a thread of the program
-                // itself.
-                let mut pending = Vec::new();
-                let (mut position, mut bytes) = (from.position, 0);
-                let wanted = Wanted { subscribed, last_until: from.last_until };
-                while position < self.history.newest() {
-                    position = self.history.read(wanted, position, &mut |frame| {
-                        let frame = frame.pending(&self.memory);
-                        let length = frame.as_bytes().len();
-                        bytes += length;
-                        local.replayed(length, now);
-                        pending.push((client.id, frame));
-                        true
-                    });
-                }
-                self.stats.deliveries += pending.len() as u64;
-                self.stats.bytes += bytes as u64;
-                self.registry.send(pending);
-            }
+        let Sink::Local(local) = &mut client.sink else { return };
+        let mut pending = Vec::new();
+        let (mut position, mut bytes) = (from.position, 0);
+        let wanted = Wanted { subscribed, last_until: from.last_until };
+        while position < self.history.newest() {
+            position = self.history.read(wanted, position, &mut |frame| {
+                let frame = frame.pending(&self.memory);
+                let length = frame.as_bytes().len();
+                bytes += length;
+                local.replayed(length, now);
+                pending.push((client.id, frame));
+                true
+            });
         }
+        self.stats.deliveries += pending.len() as u64;
+        self.stats.bytes += bytes as u64;
+        self.registry.send(pending);
     }
 
     /// If the stream's retry time is `at` and it has sent its previous slice, gives it the next
@@ -130,13 +135,13 @@ impl<W: Wire> Subscribers<W> {
             // It comes back, and learns of a gap.
             return self.remove(key, Disconnect::Behind);
         }
-        let mut slice = VecDeque::new();
+        let mut slice = Vec::new();
         let mut bytes = 0;
         let wanted = Wanted { subscribed, last_until: from.last_until };
         let next = self.history.read(wanted, from.position, &mut |frame| {
             let frame = frame.pending(&self.memory);
             bytes += frame.coded(stream.form.coding).len();
-            slice.push_back(frame);
+            slice.push(frame);
             slice.len() < SLICE_FRAMES && bytes < SLICE_BYTES
         });
         self.stats.deliveries += slice.len() as u64;

@@ -136,15 +136,16 @@ fn a_gap_in_the_log_is_told_in_its_place_unless_it_was() {
 #[test]
 fn who_replays_across_a_gap_in_the_log_has_to_come_back() {
     let mut machine = machine(|_| {});
-    machine.follow(Step::Events(vec![event(1, "text 1")]));
+    // A slice has only the first.
+    machine.follow(Step::Events(vec![event(1, &"x".repeat(64 * 1024)), event(2, "text 2")]));
     machine.flush();
-    let _replays = machine.returning(&[1], after(at(0)), repeat_n(BLOCK, 10));
+    let _replays = machine.arrive(&[1], after(at(0)), repeat_n(BLOCK, 10));
     let behind = machine.stream(&[1], [BLOCK]);
-    machine.follow(Step::Events(vec![event(2, "text 2")]));
+    machine.follow(Step::Events(vec![event(3, "text 3")]));
     machine.follow(Step::Gap { at: at(7), told: false });
     assert_eq!((machine.disconnected().behind, machine.subscribers.stats().gaps), (1, 1));
     machine.catch_up();
-    assert_eq!(seen(&behind), format!("helloid: {MILLIS}-1{}{}", events(&[2]), gap(6, 7)));
+    assert_eq!(seen(&behind), format!("helloid: {MILLIS}-2{}{}", events(&[3]), gap(6, 7)));
     // After that it gets the gap.
     let again = machine.returning(&[1], after(at(1)), []);
     assert!(seen(&again).contains("stream-gap"), "{}", seen(&again));

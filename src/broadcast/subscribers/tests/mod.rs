@@ -248,16 +248,17 @@ fn a_batch_is_one_write_with_just_the_events_a_client_wants() {
 }
 
 #[test]
-fn a_stream_begins_with_one_write_and_a_subscription_block_by_block() {
+fn a_stream_has_what_it_missed_with_its_first_write_and_a_subscription_block_by_block() {
     let mut machine = Machine::keeping(1, |_| {});
     machine.deliver(&[(1, "a"), (1, "b"), (1, "c")]);
     let behind = || Resume { last_event_id: Some("e-1".to_owned()), ..Resume::default() };
     let first = "helloid: e-1";
     let gap = "event: stream-gapdata: {\"requested\":\"e-1\",\"oldest\":\"e-3\"}";
+    let missed = "cid: e-3";
     let stream = machine.returning(&[1], behind(), []);
-    assert_eq!((seen(&stream), stream.state().writes), (format!("{first}{gap}"), 1));
+    assert_eq!((seen(&stream), stream.state().writes), (format!("{first}{gap}{missed}"), 1));
     let (mailbox, _tally) = machine.local(behind());
-    assert_eq!(texts(&mailbox), [first, gap, "cid: e-3"]);
+    assert_eq!(texts(&mailbox), [first, gap, missed]);
 }
 
 #[test]
