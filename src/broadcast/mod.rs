@@ -19,12 +19,14 @@
 //! | `per_address` | how many streams each address has |
 //! | `hook_queue` | what waits for the embedding program's hooks |
 //! | `stats` | the metrics of a server, and why clients are disconnected |
+//! | `by_number` | a table by numbers that are used again |
 //! | `clock` | the time of one step, and a client's read rate |
 //!
 //! Imports nothing of `http`, `server`, `handlers` or `redis`.
 
 pub(crate) mod arrival;
 pub(crate) mod broadcaster;
+mod by_number;
 pub(crate) mod client;
 pub(crate) mod clock;
 pub(crate) mod history;

@@ -3,11 +3,15 @@
 
 use std::{collections::HashMap, sync::Arc};
 
-use crate::message::{
-    channel::{Channel, ChannelId},
-    event_types::{TypeId, Types},
-    frame::{Coding, Frame},
-    subscribed::{Listened, Subscribed},
+use crate::{
+    broadcast::by_number::ByNumber,
+    message::{
+        channel::{Channel, ChannelId},
+        event_types::{TypeId, Types},
+        few::{Few, push_to_large},
+        frame::{Coding, Frame},
+        subscribed::{Listened, Subscribed},
+    },
 };
 
 /// A client's index in the broadcaster's table.
@@ -39,13 +43,13 @@ pub(crate) struct SubscriptionSets {
 #[derive(Debug, Default)]
 struct Lists {
     /// Of the common channel, by the type's number: the sets that name the type.
-    by_type: Vec<Vec<Naming>>,
+    by_type: Vec<Few<Naming>>,
     /// Of the common channel: the sets that listen to all types.
-    all_types: Vec<Naming>,
+    all_types: Few<Naming>,
     /// The sets that name a channel, whatever their types are.
-    by_channel: HashMap<ChannelId, Vec<Naming>>,
+    by_channel: ByNumber<Few<Naming>>,
     /// The sets that listen to all channels, whatever their types are.
-    all_channels: Vec<Naming>,
+    all_channels: Few<Naming>,
 }
 
 /// Names a list.
@@ -64,26 +68,11 @@ struct Naming {
     nth: u32,
 }
 
-/// Where a set stands in its lists.
-#[derive(Debug)]
-enum Places {
-    One(u32),
-    Many(Box<[u32]>),
-}
-
-impl Default for Places {
-    fn default() -> Self {
-        Self::Many(Box::default())
-    }
-}
-
-impl Places {
-    fn get_mut(&mut self, nth: u32) -> Option<&mut u32> {
-        match self {
-            Self::One(place) => Some(place),
-            Self::Many(places) => places.get_mut(nth as usize),
-        }
-    }
+/// That a set gets an event of the batch, by its index there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Match {
+    pub(crate) set: SetId,
+    pub(crate) event: u32,
 }
 
 #[derive(Debug, Default)]
@@ -91,12 +80,11 @@ struct SubscriptionSet {
     /// `None` if the set is empty.
     subscribed: Option<Arc<Subscribed>>,
     coding: Coding,
-    places: Places,
-    keys: Vec<Key>,
+    /// Where it stands in its lists.
+    places: Few<u32>,
+    keys: Few<Key>,
     /// It is among the `emptied` ones, and perhaps not empty any more.
     is_emptied: bool,
-    /// The events of the current batch that this set gets, by their index in the batch.
-    matched: Vec<u32>,
 }
 
 impl SubscriptionSets {
@@ -154,17 +142,17 @@ impl SubscriptionSets {
         if set.keys.is_empty()
             && let Some(subscribed) = set.subscribed.take()
         {
-            let SubscriptionSet { coding, mut places, .. } = std::mem::take(set);
+            let SubscriptionSet { coding, places, .. } = std::mem::take(set);
             for (nth, list) in (0..).zip(lists_of(&subscribed)) {
-                if let Some(&mut place) = places.get_mut(nth)
+                if let Some(&place) = places.get(nth as usize)
                     && let Some(Naming { set, nth }) = self.lists.take(list, place)
-                    && let Some(known) = self.table[set as usize].places.get_mut(nth)
+                    && let Some(known) = self.table[set as usize].places.get_mut(nth as usize)
                 {
                     *known = place;
                 }
             }
             let named = subscribed.channels.named().iter();
-            let is_named = |number| self.lists.by_channel.contains_key(&number);
+            let is_named = |number| self.lists.by_channel.get(number).is_some();
             named.filter(|channel| !is_named(channel.number())).for_each(left);
             self.by_subscribed.remove(&(subscribed, coding));
             self.free.push(id);
@@ -180,48 +168,40 @@ impl SubscriptionSets {
         !self.emptied.is_empty()
     }
 
-    /// Finds the sets that get events of a batch.
-    pub(crate) fn match_batch(&mut self, batch: &[Event], touched: &mut Vec<SetId>) {
+    /// Finds the sets that get events of a batch, and adds each with these, by their index in the
+    /// batch, one after the other.
+    pub(crate) fn match_batch(&self, batch: &[Event], matched: &mut Vec<Match>) {
         for (at, event) in batch.iter().enumerate() {
             let (exact, others) = self.lists.of(event.channel.as_ref(), event.kind);
             let others = others.iter().flat_map(|list| list.iter());
-            for &Naming { set: id, .. } in exact.iter().chain(others) {
-                let set = &mut self.table[id as usize];
-                if !set.wants(event.kind) {
-                    continue;
+            for &Naming { set, .. } in exact.iter().chain(others) {
+                if self.table[set as usize].wants(event.kind) {
+                    matched.push(Match { set, event: index(at) });
                 }
-                if set.matched.is_empty() {
-                    touched.push(id);
-                }
-                set.matched.push(index(at));
             }
         }
+        matched.sort_unstable();
     }
 
-    /// Takes a set's clients and its part of the batch. [`restore`](Self::restore) must give them
-    /// back before a client joins or leaves.
-    pub(crate) fn take(&mut self, id: SetId) -> (Vec<Key>, Vec<u32>) {
-        let set = &mut self.table[id as usize];
-        (std::mem::take(&mut set.keys), std::mem::take(&mut set.matched))
+    /// Takes a set's clients. [`restore`](Self::restore) must give them back before a client joins or
+    /// leaves.
+    pub(crate) fn take(&mut self, id: SetId) -> Few<Key> {
+        std::mem::take(&mut self.table[id as usize].keys)
     }
 
-    pub(crate) fn restore(&mut self, id: SetId, keys: Vec<Key>, mut matched: Vec<u32>) {
-        matched.clear();
-        let set = &mut self.table[id as usize];
-        set.keys = keys;
-        set.matched = matched;
+    pub(crate) fn restore(&mut self, id: SetId, keys: Few<Key>) {
+        self.table[id as usize].keys = keys;
     }
 
     fn create(&mut self, kind: (Arc<Subscribed>, Coding)) -> SetId {
         let (subscribed, coding) = &kind;
         let id = self.free.pop().unwrap_or_else(|| {
-            self.table.push(SubscriptionSet::default());
+            push_to_large(&mut self.table, SubscriptionSet::default());
             index(self.table.len() - 1)
         });
         let lists = (0..).zip(lists_of(subscribed));
-        let places: Box<[u32]> =
+        let places =
             lists.map(|(nth, list)| self.lists.add(list, Naming { set: id, nth })).collect();
-        let places = if let [place] = *places { Places::One(place) } else { Places::Many(places) };
         let set = &mut self.table[id as usize];
         (set.subscribed, set.coding) = (Some(Arc::clone(subscribed)), *coding);
         set.places = places;
@@ -255,11 +235,11 @@ impl Lists {
     fn of(&self, channel: Option<&Channel>, kind: TypeId) -> (&[Naming], [&[Naming]; 2]) {
         match channel {
             None => {
-                let named = self.by_type.get(kind as usize).map_or(&[][..], Vec::as_slice);
+                let named = self.by_type.get(kind as usize).map_or(&[][..], |list| &**list);
                 (named, [&self.all_types, &self.all_channels])
             }
             Some(channel) => {
-                let named = self.by_channel.get(&channel.number()).map_or(&[][..], Vec::as_slice);
+                let named = self.by_channel.get(channel.number()).map_or(&[][..], |list| &**list);
                 (named, [&[], &self.all_channels])
             }
         }
@@ -271,15 +251,12 @@ impl Lists {
             ListOf::Type(kind) => {
                 let at = kind as usize;
                 if self.by_type.len() <= at {
-                    self.by_type.resize_with(at + 1, Vec::new);
+                    self.by_type.resize_with(at + 1, Few::default);
                 }
                 &mut self.by_type[at]
             }
             ListOf::AllTypes => &mut self.all_types,
-            // Most channels have one listener, and a new list has room for four.
-            ListOf::Channel(number) => {
-                self.by_channel.entry(number).or_insert_with(|| Vec::with_capacity(1))
-            }
+            ListOf::Channel(number) => self.by_channel.get_or_insert_with(number, Few::default),
             ListOf::AllChannels => &mut self.all_channels,
         };
         list.push(naming);
@@ -291,19 +268,15 @@ impl Lists {
         let list = match of {
             ListOf::Type(kind) => self.by_type.get_mut(kind as usize)?,
             ListOf::AllTypes => &mut self.all_types,
-            ListOf::Channel(number) => self.by_channel.get_mut(&number)?,
+            ListOf::Channel(number) => self.by_channel.get_mut(number)?,
             ListOf::AllChannels => &mut self.all_channels,
         };
         list.swap_remove(place as usize);
         let moved = list.get(place as usize).copied();
-        if list.is_empty() {
-            *list = Vec::new();
-            if let ListOf::Channel(number) = of {
-                self.by_channel.remove(&number);
-                if self.by_channel.len() < self.by_channel.capacity() / 8 {
-                    self.by_channel.shrink_to(self.by_channel.len() * 2);
-                }
-            }
+        if let ListOf::Channel(number) = of
+            && list.is_empty()
+        {
+            self.by_channel.remove(number);
         }
         moved
     }
@@ -338,7 +311,7 @@ mod tests {
         }
         assert_eq!(sets.table.len(), 3);
         assert_eq!(sets.by_subscribed.len(), 1);
-        assert!(sets.lists.by_type[..1000].iter().all(Vec::is_empty));
+        assert!(sets.lists.by_type[..1000].iter().all(|list| list.is_empty()));
         sets.leave(last.0, last.1);
         assert!(sets.drop_one(|_| {}));
         assert_eq!((sets.table.capacity(), sets.lists.by_type.capacity()), (0, 0), "none is left");
@@ -413,17 +386,13 @@ mod tests {
                     let (kind, channel) = (at % 8, channels.get(at as usize / 8).cloned());
                     let number = channel.as_ref().map(Channel::number);
                     let event = Event { channel, kind, frame: Frame::from_block(b"data: x\n\n") };
-                    let mut touched = Vec::new();
-                    sets.match_batch(&[event], &mut touched);
-                    for &set in &touched {
-                        let (keys, matched) = sets.take(set);
-                        sets.restore(set, keys, matched);
-                    }
+                    let mut matched = Vec::new();
+                    sets.match_batch(&[event], &mut matched);
+                    let touched: Vec<SetId> = matched.iter().map(|matched| matched.set).collect();
                     let includes = |subscribed: &Subscribed| subscribed.includes(number, kind);
                     let listening = joined.iter().filter(|(subscribed, _)| includes(subscribed));
                     let mut expected: Vec<SetId> = listening.map(|&(_, set)| set).collect();
                     expected.sort_unstable();
-                    touched.sort_unstable();
                     prop_assert_eq!(touched, expected);
                 }
             }
@@ -438,7 +407,7 @@ mod tests {
         assert_eq!(sets.subscribed(0), Some(&*types(&[5])));
         assert_eq!(sets.leave(0, 0), Some(12));
         assert_eq!(sets.leave(0, 1), None, "it was the last one there");
-        assert_eq!(sets.take(0).0, [12]);
+        assert_eq!(*sets.take(0), [12]);
         assert_eq!(sets.subscribed(0), Some(&*types(&[5])));
     }
 }

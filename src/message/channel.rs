@@ -3,7 +3,8 @@
 
 use std::{
     borrow::Borrow,
-    collections::HashSet,
+    cmp::Reverse,
+    collections::{BinaryHeap, HashSet},
     fmt,
     hash::{Hash, Hasher},
     sync::{
@@ -144,8 +145,9 @@ pub(crate) struct ChannelTable {
 #[derive(Default)]
 struct State {
     by_name: HashSet<ByName>,
-    /// The numbers of channels that have ended.
-    free: Vec<ChannelId>,
+    /// The numbers of channels that have ended. The lowest are used first, so that tables by these
+    /// numbers stay short.
+    free: BinaryHeap<Reverse<ChannelId>>,
     /// The highest number that was ever used.
     highest: ChannelId,
 }
@@ -173,7 +175,7 @@ impl ChannelTable {
         if state.by_name.len() >= limit {
             return Err(TooMany { limit });
         }
-        let number = state.free.pop().unwrap_or_else(|| {
+        let number = state.free.pop().map(|Reverse(number)| number).unwrap_or_else(|| {
             state.highest += 1;
             state.highest
         });
@@ -206,7 +208,7 @@ impl ChannelTable {
             return;
         }
         by_name.remove(&*entry.name);
-        free.push(entry.number);
+        free.push(Reverse(entry.number));
         if by_name.is_empty() {
             *state = State::default();
         } else if by_name.len() < by_name.capacity() / 8 {

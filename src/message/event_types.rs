@@ -15,7 +15,7 @@ use parking_lot::RwLock;
 
 use crate::{
     error::SubscribeError,
-    message::{GENERAL, canonical, frame, is_one_line},
+    message::{GENERAL, canonical, few::Few, frame, is_one_line},
 };
 
 /// An event type's number. That of a type that was unregistered is used again.
@@ -67,7 +67,7 @@ impl Error for RegisterError {}
 pub(crate) enum Types {
     All,
     /// Sorted, without duplicates.
-    Named(Box<[TypeId]>),
+    Named(Few<TypeId>),
 }
 
 impl Types {
@@ -283,7 +283,7 @@ impl EventTypes {
         if types.is_empty() {
             types.push(self.find_or_refuse(GENERAL)?);
         }
-        Ok(Types::Named(types.into_boxed_slice()))
+        Ok(Types::Named(types.into()))
     }
 
     /// All names, in order.
@@ -378,7 +378,7 @@ mod tests {
         types
             .register(&names.iter().map(|name| &**name).collect::<Vec<_>>(), |_| false, false)
             .expect("good names");
-        let set = |kinds: &[TypeId]| Types::Named(kinds.into());
+        let set = |kinds: &[TypeId]| Types::Named(kinds.iter().copied().collect());
         let mut counts = Counts::default();
         for kinds in [&[7, 9][..], &[7, 9], &[9, 12], &[50], &[51], &[60]] {
             counts.add(&set(kinds));
@@ -417,7 +417,7 @@ mod tests {
         assert_eq!(register("c", &[]), 2, "the broadcaster may still have events of the first");
         types.free(0, true);
         assert_eq!(register("d", &[0]), 3, "somebody still listens to the first");
-        assert_eq!(types.names_of(&Types::Named([0].into())), ["a"]);
+        assert_eq!(types.names_of(&Types::Named(vec![0].into())), ["a"]);
         assert_eq!(register("a", &[0]), 0, "its listeners go on");
         types.unregister("a");
         types.free(0, false);

@@ -9,6 +9,7 @@
 //! | `channels` | `Channels`: to which channels a client listens, as the program says it |
 //! | `event_types` | the registered event types |
 //! | `subscribed` | what a client subscribes to |
+//! | `few` | a list that has one element mostly |
 //! | `fields` | the fields of a message from outside: form, JSON, entry |
 //! | `frame` | `Frame`: the bytes of one block, from a message and from the server |
 //! | `json` | messages from JSON and to it |
@@ -21,6 +22,7 @@ pub(crate) mod channels;
 #[cfg(any(feature = "outside-log", test))]
 pub(crate) mod entry_id;
 pub(crate) mod event_types;
+pub(crate) mod few;
 pub(crate) mod fields;
 pub(crate) mod frame;
 pub(crate) mod id;

@@ -3,6 +3,7 @@
 use super::{
     channel::{ALL, Channel, ChannelId},
     event_types::{TypeId, Types},
+    few::Few,
 };
 
 /// What a client subscribes to. Equal ones are interned by the registry.
@@ -21,7 +22,7 @@ pub(crate) enum Listened {
         /// The common channel is among them.
         common: bool,
         /// Sorted by their numbers, without duplicates.
-        channels: Box<[Channel]>,
+        channels: Few<Channel>,
     },
 }
 
@@ -35,7 +36,7 @@ impl Subscribed {
     /// To these types in the common channel.
     #[cfg(test)]
     pub(crate) fn of_types(kinds: &[TypeId]) -> Self {
-        Self { types: Types::Named(kinds.into()), ..Self::all_types() }
+        Self { types: Types::Named(kinds.iter().copied().collect()), ..Self::all_types() }
     }
 
     /// Whether events of this channel, or of the common one, and of this type are among it.
@@ -48,7 +49,7 @@ impl Listened {
     pub(crate) fn new(common: bool, mut channels: Vec<Channel>) -> Self {
         channels.sort_unstable_by_key(Channel::number);
         channels.dedup();
-        Self::Named { common, channels: channels.into_boxed_slice() }
+        Self::Named { common, channels: channels.into() }
     }
 
     fn includes(&self, channel: Option<ChannelId>) -> bool {

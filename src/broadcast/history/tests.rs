@@ -385,7 +385,7 @@ fn channels_take_of_the_memory_and_give_it_back() {
 fn of_each_log_the_last_event_is_read_and_then_all_that_follow() {
     let (_table, [a, b, _]) = channels();
     let mut history = history(MUCH, MUCH, MUCH);
-    let all = Subscribed { channels: Listened::All, types: Types::Named([0, 1].into()) };
+    let all = Subscribed { channels: Listened::All, types: Types::Named(vec![0, 1].into()) };
     for (channel, kind) in [(None, 0), (Some(&a), 0), (Some(&a), 1), (Some(&b), 2), (Some(&a), 1)] {
         history.record(channel, kind, None, b"data: x\n");
     }

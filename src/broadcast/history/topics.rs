@@ -1,13 +1,12 @@
 //! The logs by what they are of: an event type in a channel. And what is known of the channels.
 
-use std::collections::HashMap;
-
 use super::{Sequence, type_log::TypeLog};
 use crate::{
-    broadcast::log::EntryId,
+    broadcast::{by_number::ByNumber, log::EntryId},
     message::{
         channel::{Channel, ChannelId},
         event_types::{TypeId, Types},
+        few::{Few, push_to_large},
         subscribed::Subscribed,
     },
 };
@@ -25,7 +24,7 @@ pub(super) struct Topics {
     free: Vec<LogId>,
     /// The logs of the common channel, by the type's number.
     common: Vec<LogId>,
-    channels: HashMap<ChannelId, ChannelLogs>,
+    channels: ByNumber<ChannelLogs>,
 }
 
 /// What is known of a channel. It is forgotten when nobody listens, nothing is kept, and the
@@ -34,7 +33,8 @@ pub(super) struct Topics {
 pub(super) struct ChannelLogs {
     /// The channel exists, and has its number, at least as long as this.
     channel: Channel,
-    logs: Logs,
+    /// The logs, sorted by type.
+    logs: Few<(TypeId, LogId)>,
     /// Up to here it is not known what there was.
     pub(super) base: Base,
     /// The newest event when the last client left.
@@ -44,49 +44,6 @@ pub(super) struct ChannelLogs {
     pub(super) is_listened: bool,
     /// It is among the channels that may be forgotten.
     pub(super) is_idle: bool,
-}
-
-/// The logs of a channel, sorted by type. Most channels have one.
-#[derive(Debug)]
-enum Logs {
-    One((TypeId, LogId)),
-    Many(Vec<(TypeId, LogId)>),
-}
-
-impl Default for Logs {
-    fn default() -> Self {
-        Self::Many(Vec::new())
-    }
-}
-
-impl Logs {
-    fn as_slice(&self) -> &[(TypeId, LogId)] {
-        match self {
-            Self::One(one) => std::slice::from_ref(one),
-            Self::Many(many) => many,
-        }
-    }
-
-    fn add(&mut self, kind: TypeId, log: LogId) {
-        let mut many = match std::mem::take(self) {
-            Self::Many(many) if many.is_empty() => {
-                *self = Self::One((kind, log));
-                return;
-            }
-            Self::One(one) => vec![one],
-            Self::Many(many) => many,
-        };
-        many.insert(many.partition_point(|&(known, _)| known < kind), (kind, log));
-        *self = Self::Many(many);
-    }
-
-    fn remove(&mut self, log: LogId) {
-        match self {
-            Self::One((_, known)) if *known == log => *self = Self::default(),
-            Self::One(_) => {}
-            Self::Many(many) => many.retain(|&(_, known)| known != log),
-        }
-    }
 }
 
 /// Events up to here may have been dropped, and nobody knows any more of which log.
@@ -102,9 +59,9 @@ impl Base {
     }
 }
 
-/// About the memory of a channel in bytes, beside its name and its logs: itself, and its places in
-/// tables of which two thirds are in use.
-const CHANNEL: usize = size_of::<(ChannelId, ChannelLogs)>() * 3 / 2 + 112;
+/// About the memory of a channel in bytes, beside its name and its logs: itself, its handles, and its
+/// places in tables that are not full.
+const CHANNEL: usize = size_of::<ChannelLogs>() * 5 / 4 + 112;
 
 impl Topics {
     pub(super) fn get(&self, log: LogId) -> &TypeLog {
@@ -122,7 +79,7 @@ impl Topics {
     /// All logs.
     #[cfg(any(feature = "outside-log", test))]
     pub(super) fn ids(&self) -> impl Iterator<Item = LogId> {
-        let others = self.channels.values().flat_map(|channel| channel.logs.as_slice());
+        let others = self.channels.values().flat_map(|channel| channel.logs.iter());
         self.of_common().chain(others.map(|&(_, id)| id))
     }
 
@@ -132,11 +89,11 @@ impl Topics {
     }
 
     pub(super) fn channel(&self, number: ChannelId) -> Option<&ChannelLogs> {
-        self.channels.get(&number)
+        self.channels.get(number)
     }
 
     pub(super) fn channel_mut(&mut self, number: ChannelId) -> Option<&mut ChannelLogs> {
-        self.channels.get_mut(&number)
+        self.channels.get_mut(number)
     }
 
     /// The channels to which nobody listens.
@@ -148,8 +105,8 @@ impl Topics {
     /// Gets to know a channel. Returns its memory, if it was not known before.
     pub(super) fn know(&mut self, channel: &Channel, base: Base) -> Option<usize> {
         let mut memory = None;
-        self.channels.entry(channel.number()).or_insert_with(|| {
-            let (channel, logs) = (channel.clone(), Logs::default());
+        self.channels.get_or_insert_with(channel.number(), || {
+            let (channel, logs) = (channel.clone(), Few::default());
             let (last, kept, is_listened, is_idle) = (0, 0, false, false);
             let known = ChannelLogs { channel, logs, base, last, kept, is_listened, is_idle };
             memory = Some(known.memory());
@@ -162,18 +119,15 @@ impl Topics {
     /// logs.
     pub(super) fn forget(&mut self, number: ChannelId) -> (Base, usize) {
         let mut memory = 0;
-        let Some(ChannelLogs { logs, mut base, .. }) = self.channels.remove(&number) else {
+        let Some(ChannelLogs { logs, mut base, .. }) = self.channels.remove(number) else {
             return (Base::default(), memory);
         };
-        for &(_, id) in logs.as_slice() {
+        for &(_, id) in logs.iter() {
             memory += self.get(id).memory();
             let TypeLog { dropped, dropped_entry, .. } =
                 std::mem::take(&mut self.logs[id as usize]);
             base = base.max(Base { sequence: dropped, entry: dropped_entry });
             self.free(id);
-        }
-        if self.channels.len() < self.channels.capacity() / 8 {
-            self.channels.shrink_to(self.channels.len() * 2);
         }
         (base, memory)
     }
@@ -203,7 +157,7 @@ impl Topics {
         let TypeLog { kind, channel, .. } = self.get(id);
         let known = match channel {
             None => self.common.get(*kind as usize).copied(),
-            Some(channel) => self.channels.get(channel).and_then(|channel| channel.find(*kind)),
+            Some(channel) => self.channels.get(*channel).and_then(|channel| channel.find(*kind)),
         };
         known == Some(id)
     }
@@ -211,8 +165,8 @@ impl Topics {
     /// Removes a log of which nothing is kept.
     pub(super) fn remove(&mut self, id: LogId) {
         let TypeLog { kind, channel, .. } = std::mem::take(&mut self.logs[id as usize]);
-        if let Some(channel) = channel.and_then(|number| self.channels.get_mut(&number)) {
-            channel.logs.remove(id);
+        if let Some(channel) = channel.and_then(|number| self.channels.get_mut(number)) {
+            channel.remove(id);
         } else if let Some(log) = self.common.get_mut(kind as usize) {
             *log = NONE;
         }
@@ -231,7 +185,7 @@ impl Topics {
         let Some(channel) = channel else {
             return self.common.get(kind as usize).copied().filter(|&id| id != NONE);
         };
-        self.channels.get(&channel.number())?.find(kind)
+        self.channels.get(channel.number())?.find(kind)
     }
 
     /// Makes the log of a type in a channel; there is none, but the channel is known.
@@ -242,12 +196,12 @@ impl Topics {
             self.logs[id as usize] = log;
             id
         } else {
-            self.logs.push(log);
+            push_to_large(&mut self.logs, log);
             LogId::try_from(self.logs.len() - 1).unwrap_or(NONE)
         };
         if let Some(number) = number {
-            if let Some(ChannelLogs { logs, .. }) = self.channels.get_mut(&number) {
-                logs.add(kind, id);
+            if let Some(ChannelLogs { logs, .. }) = self.channels.get_mut(number) {
+                logs.insert(logs.partition_point(|&(known, _)| known < kind), (kind, id));
             }
         } else {
             let at = kind as usize;
@@ -268,7 +222,7 @@ impl Topics {
         let Subscribed { channels, types } = subscribed;
         let kinds = if channels.is_common() { types.named() } else { &[] };
         let common = kinds.iter().filter_map(|&kind| self.find(None, kind));
-        let known = channels.named().iter().filter_map(|it| self.channels.get(&it.number()));
+        let known = channels.named().iter().filter_map(|it| self.channels.get(it.number()));
         common.chain(known.flat_map(move |channel| channel.of(types)))
     }
 }
@@ -284,16 +238,19 @@ impl ChannelLogs {
         self.kept == 0 && !self.is_listened
     }
 
+    fn remove(&mut self, log: LogId) {
+        self.logs = self.logs.iter().copied().filter(|&(_, known)| known != log).collect();
+    }
+
     fn find(&self, kind: TypeId) -> Option<LogId> {
-        let logs = self.logs.as_slice();
-        let at = logs.binary_search_by_key(&kind, |&(kind, _)| kind).ok()?;
-        Some(logs[at].1)
+        let at = self.logs.binary_search_by_key(&kind, |&(kind, _)| kind).ok()?;
+        Some(self.logs[at].1)
     }
 
     /// The logs of these types.
     fn of<'t>(&'t self, types: &'t Types) -> impl Iterator<Item = LogId> + 't {
         let named = types.named().iter().filter_map(|&kind| self.find(kind));
-        let all = if *types == Types::All { self.logs.as_slice() } else { &[] };
+        let all: &[_] = if *types == Types::All { &self.logs } else { &[] };
         named.chain(all.iter().map(|&(_, id)| id))
     }
 

@@ -10,7 +10,7 @@ use crate::{
         mailbox::Pending,
         stats::Disconnect,
         stream::Progress,
-        subscription_sets::{Event, Key},
+        subscription_sets::{Event, Key, Match},
     },
     message::frame::Coding,
     socket::Wire,
@@ -35,14 +35,16 @@ impl<W: Wire> Subscribers<W> {
     /// `in_history`: these events are in the history, where a stream that replays comes to them.
     pub(super) fn deliver_events(&mut self, batch: &[Event], in_history: bool, now: Now) {
         self.stats.published += batch.len() as u64;
-        let mut touched = std::mem::take(&mut self.scratch.touched);
-        self.sets.match_batch(batch, &mut touched);
-        for set in touched.drain(..) {
-            let (members, matched) = self.sets.take(set);
-            self.deliver_to(&members, self.sets.coding(set), &matched, batch, in_history, now);
-            self.sets.restore(set, members, matched);
+        let mut matched = std::mem::take(&mut self.scratch.matched);
+        self.sets.match_batch(batch, &mut matched);
+        for matched in matched.chunk_by(|one, next| one.set == next.set) {
+            let set = matched[0].set;
+            let members = self.sets.take(set);
+            self.deliver_to(&members, self.sets.coding(set), matched, batch, in_history, now);
+            self.sets.restore(set, members);
         }
-        self.scratch.touched = touched;
+        matched.clear();
+        self.scratch.matched = matched;
         self.registry.send(self.scratch.pending.drain(..));
         self.remove_gone();
         self.keep_within_memory(now);
@@ -52,20 +54,20 @@ impl<W: Wire> Subscribers<W> {
         &mut self,
         keys: &[Key],
         coding: Coding,
-        matched: &[u32],
+        matched: &[Match],
         batch: &[Event],
         in_history: bool,
         now: Now,
     ) {
         let is_short = self.is_short_of_memory();
-        let frame_at = |at: u32| &batch[at as usize].frame;
+        let frame_of = |matched: &Match| &batch[matched.event as usize].frame;
         let mut joined = std::mem::take(&mut self.scratch.joined);
         let bytes = if let [only] = matched {
-            frame_at(*only).coded(coding)
+            frame_of(only).coded(coding)
         } else {
             joined.clear();
-            for &at in matched {
-                joined.extend_from_slice(frame_at(at).coded(coding));
+            for matched in matched {
+                joined.extend_from_slice(frame_of(matched).coded(coding));
             }
             &joined
         };
@@ -75,7 +77,7 @@ impl<W: Wire> Subscribers<W> {
         let memory = self.memory.clone();
         let mut share = || {
             let whole = || match matched {
-                [only] => Pending::new(frame_at(*only).clone(), &memory),
+                [only] => Pending::new(frame_of(only).clone(), &memory),
                 _ => Pending::raw(bytes, &memory),
             };
             shared.get_or_insert_with(whole).clone()
@@ -112,7 +114,7 @@ impl<W: Wire> Subscribers<W> {
                 }
                 Sink::Local(local) => {
                     if single.is_empty() {
-                        let frames = matched.iter().map(|&at| frame_at(at).clone());
+                        let frames = matched.iter().map(|matched| frame_of(matched).clone());
                         single.extend(frames.map(|frame| Pending::new(frame, &memory)));
                     }
                     self.scratch

@@ -35,10 +35,11 @@ use crate::{
         registry::Registry,
         stats::{Disconnect, Stats},
         stream::{Progress, Stream},
-        subscription_sets::{Event, Key, SetId, SubscriptionSets},
+        subscription_sets::{Event, Key, Match, SetId, SubscriptionSets},
     },
     message::{
         event_types::EventTypes,
+        few::push_to_large,
         frame::{Coding, Frame},
     },
     socket::Wire,
@@ -189,7 +190,7 @@ struct Behind {
 #[derive(Debug)]
 struct Scratch {
     events: Vec<Event>,
-    touched: Vec<SetId>,
+    matched: Vec<Match>,
     joined: Vec<u8>,
     pending: Vec<(ClientId, Pending)>,
     gone: Vec<(Key, Disconnect)>,
@@ -222,7 +223,7 @@ impl<W: Wire> Subscribers<W> {
             has_changed: false,
             scratch: Scratch {
                 events: Vec::new(),
-                touched: Vec::new(),
+                matched: Vec::new(),
                 joined: Vec::new(),
                 pending: Vec::new(),
                 gone: Vec::new(),
@@ -269,7 +270,7 @@ impl<W: Wire> Subscribers<W> {
         }
         let (from, gap) = self.begin(&subscribed, &resume, is_early, form.own, &mut preamble);
         let key = self.vacant.pop().unwrap_or_else(|| {
-            self.table.push(None);
+            push_to_large(&mut self.table, None);
             Key::try_from(self.table.len() - 1).unwrap_or(Key::MAX)
         });
         let (set, place) = self.sets.join(Arc::clone(&subscribed), form.coding, key);

@@ -68,7 +68,7 @@ impl Client {
     fn subscribed(&self, machine: &Machine) -> Subscribed {
         let types = match &*self.types {
             [] => Types::All,
-            types => Types::Named(types.into()),
+            types => Types::Named(types.to_vec().into()),
         };
         let channels = match &self.channels {
             Channels::All => Listened::All,
