@@ -246,6 +246,9 @@ impl History {
     /// Forgets the first of the idle channels that has been idle for longer than the history reaches
     /// back; or any, if there `must` be one less. False if there is none.
     fn forget_one(&mut self, must: bool) -> bool {
+        if self.idle.is_empty() {
+            return false;
+        }
         let oldest = self.oldest_kept().map_or(self.newest + 1, |(oldest, _)| oldest);
         while let Some(&number) = self.idle.front() {
             let Some(known) = self.topics.channel_mut(number) else {

@@ -35,12 +35,7 @@ impl Order {
 
     /// Forgets an event.
     pub(super) fn remove(&mut self, sequence: Sequence) {
-        let at = match self.events.front() {
-            // Mostly it is the oldest.
-            Some(&(first, _)) if first == sequence => Ok(0),
-            _ => self.events.binary_search_by_key(&sequence, |&(sequence, _)| sequence),
-        };
-        let Ok(at) = at else { return };
+        let Some(at) = self.find(sequence) else { return };
         self.events[at].1 = GONE;
         self.gone += 1;
         while let Some(&(_, GONE)) = self.events.front() {
@@ -56,6 +51,17 @@ impl Order {
         } else if self.events.len() < self.events.capacity() / 4 {
             self.events.shrink_to(self.events.len() * 2);
         }
+    }
+
+    fn find(&self, sequence: Sequence) -> Option<usize> {
+        let is_at = |at: usize| self.events.get(at).is_some_and(|&(found, _)| found == sequence);
+        let newest = self.events.back()?.0;
+        // Mostly it is the oldest, or no number is left out between it and the newest.
+        let before_newest = usize::try_from(newest.checked_sub(sequence)?).ok()?;
+        let guess = (self.events.len() - 1).checked_sub(before_newest);
+        let guessed = [Some(0), guess].into_iter().flatten().find(|&at| is_at(at));
+        let search = || self.events.binary_search_by_key(&sequence, |&(sequence, _)| sequence).ok();
+        guessed.or_else(search)
     }
 
     /// Where the events after a position begin.

@@ -16,6 +16,9 @@ use crate::{
 
 /// At most this many events that the client did not ask for are passed over in one piece.
 const PASSED_OVER: usize = 4096;
+/// At most this many logs are looked at one by one for a client; if it names more, all events are, in
+/// their order. The tests need few to try both.
+const LOGS: usize = if cfg!(test) { 2 } else { 1024 };
 
 /// Which events a client wants.
 #[derive(Clone, Copy, Debug)]
@@ -70,27 +73,26 @@ impl History {
         if count == 0 {
             return self.newest;
         }
-        let parts = self.parts_of(subscribed).map(|part| part.order.len());
-        let logs = self.topics.named(subscribed).map(|id| self.topics.get(id).kept.len());
+        let has_many = self.topics.names_more_than(LOGS, subscribed);
+        let parts = self.walked(subscribed, has_many).map(|part| part.order.len());
+        let logs = self.looked_at(subscribed, has_many).map(|id| self.topics.get(id).kept.len());
         if parts.chain(logs).sum::<usize>() <= count {
             return self.position_before_all(subscribed);
         }
-        let is_rare = subscribed.channels == Listened::All && subscribed.types != Types::All;
+        let is_rare =
+            has_many || subscribed.channels == Listened::All && subscribed.types != Types::All;
         let looked_at = if is_rare { PASSED_OVER } else { usize::MAX };
         let passed_over = self
-            .parts_of(subscribed)
+            .walked(subscribed, has_many)
             .filter_map(|part| part.order.backwards().nth(looked_at).map(|(sequence, _)| sequence));
         let floor = passed_over.max().unwrap_or(0);
         let mut sources: Vec<Box<dyn Iterator<Item = Sequence> + '_>> = Vec::new();
-        for part in self.parts_of(subscribed) {
-            let of_type = |&(_, log): &(Sequence, LogId)| {
-                // Only of all channels together the types are not known to be the right ones.
-                subscribed.types.includes(self.topics.get(log).kind)
-            };
-            let events = part.order.backwards().take(looked_at).filter(of_type);
+        for part in self.walked(subscribed, has_many) {
+            let is_wanted = |&(_, log): &(Sequence, LogId)| self.is_wanted(subscribed, log);
+            let events = part.order.backwards().take(looked_at).filter(is_wanted);
             sources.push(Box::new(events.map(|(sequence, _)| sequence)));
         }
-        for log in self.topics.named(subscribed) {
+        for log in self.looked_at(subscribed, has_many) {
             let kept = self.topics.get(log).kept.iter().rev();
             sources.push(Box::new(kept.map(|kept| kept.sequence)));
         }
@@ -156,7 +158,7 @@ impl History {
             });
             return newest.max().unwrap_or(0).max(unregistered);
         }
-        let parts = self.parts_of(subscribed).map(|part| part.drops.newest_after(drops));
+        let parts = self.walked(subscribed, false).map(|part| part.drops.newest_after(drops));
         let logs = self.topics.named(subscribed).map(|id| self.topics.get(id)).filter(is_later);
         let newest = parts.chain(logs.map(|log| log.dropped)).max().unwrap_or(0);
         let newest = newest.max(unregistered);
@@ -182,8 +184,7 @@ impl History {
         let of_part = |part: &Part| {
             let (mut next, mut passed_over) = (part.order.next(0), 0);
             while let Some((at, sequence, log)) = next {
-                let is_wanted = subscribed.types.includes(self.topics.get(log).kind);
-                if is_wanted || passed_over == PASSED_OVER {
+                if self.is_wanted(subscribed, log) || passed_over == PASSED_OVER {
                     return Some((sequence, log));
                 }
                 passed_over += 1;
@@ -191,10 +192,10 @@ impl History {
             }
             None
         };
-        let parts = self.parts_of(subscribed).filter_map(of_part);
+        let has_many = self.topics.names_more_than(LOGS, subscribed);
+        let parts = self.walked(subscribed, has_many).filter_map(of_part);
         let logs = self
-            .topics
-            .named(subscribed)
+            .looked_at(subscribed, has_many)
             .filter_map(|id| self.topics.get(id).kept.front().map(|kept| (kept.sequence, id)));
         parts.chain(logs).min()
     }
@@ -219,10 +220,11 @@ impl History {
         take: &mut dyn FnMut(Found<'_>) -> bool,
     ) -> Sequence {
         let Wanted { subscribed, last_until } = wanted;
+        let has_many = self.topics.names_more_than(LOGS, subscribed);
         let parts = self
-            .parts_of(subscribed)
+            .walked(subscribed, has_many)
             .map(|Part { order, .. }| Source::Order { order, at: order.begin(position) });
-        let logs = self.topics.named(subscribed).map(|id| {
+        let logs = self.looked_at(subscribed, has_many).map(|id| {
             let log = self.topics.get(id);
             let last = log.begin(last_until).saturating_sub(1);
             Source::Log { id, log, at: log.begin(position).max(last) }
@@ -239,9 +241,9 @@ impl History {
             heads.extend(
                 sources[number].head().map(|(sequence, log)| Reverse((sequence, number, log))),
             );
-            let TypeLog { kind, kept: events, .. } = self.topics.get(log);
+            let events = &self.topics.get(log).kept;
             let is_last = events.get(kept + 1).is_none_or(|next| next.sequence > last_until);
-            let is_wanted = (sequence > last_until || is_last) && subscribed.types.includes(*kind);
+            let is_wanted = (sequence > last_until || is_last) && self.is_wanted(subscribed, log);
             passed_over += usize::from(!is_wanted);
             let frame = &events[kept].frame;
             if is_wanted && !take(Found { frame, place: (log, sequence) })
@@ -259,13 +261,31 @@ impl History {
         self.topics.get(log).kept.partition_point(|kept| kept.sequence < sequence)
     }
 
-    /// The parts of which a client gets all logs, or all of its types.
-    fn parts_of(&self, subscribed: &Subscribed) -> impl Iterator<Item = &Part> {
+    /// Whether events of a log are among what a client subscribes to.
+    fn is_wanted(&self, subscribed: &Subscribed, log: LogId) -> bool {
+        let TypeLog { channel, kind, .. } = self.topics.get(log);
+        subscribed.includes(*channel, *kind)
+    }
+
+    /// The parts of which a client gets all logs, or all of its types; if it `has_many` logs, those in
+    /// which they are.
+    fn walked(&self, subscribed: &Subscribed, has_many: bool) -> impl Iterator<Item = &Part> {
         let Subscribed { channels, types } = subscribed;
         let all = *channels == Listened::All;
-        let common = all || channels.is_common() && *types == Types::All;
+        let common = all || channels.is_common() && (has_many || *types == Types::All);
+        let channels = all || has_many && !channels.named().is_empty();
         let common = common.then_some(&self.common);
-        common.into_iter().chain(all.then_some(&self.channels))
+        common.into_iter().chain(channels.then_some(&self.channels))
+    }
+
+    /// The logs that are not in these parts.
+    fn looked_at<'h>(
+        &'h self,
+        subscribed: &'h Subscribed,
+        has_many: bool,
+    ) -> impl Iterator<Item = LogId> + 'h {
+        let logs = (!has_many).then(|| self.topics.named(subscribed));
+        logs.into_iter().flatten()
     }
 }
 

@@ -213,6 +213,18 @@ impl Topics {
         id
     }
 
+    /// Whether a subscription may name more logs than this.
+    pub(super) fn names_more_than(&self, most: usize, subscribed: &Subscribed) -> bool {
+        let Subscribed { channels, types } = subscribed;
+        let known = channels.named().iter().filter_map(|it| self.channels.get(it.number()));
+        let of_channel = |known: &ChannelLogs| match types {
+            Types::All => known.logs.len(),
+            Types::Named(kinds) => kinds.len().min(known.logs.len()),
+        };
+        let common = if channels.is_common() { types.named().len() } else { 0 };
+        known.map(of_channel).sum::<usize>() + common > most
+    }
+
     /// The logs that a subscription names: those of its types in its channels. It has none if it is
     /// of all channels, and none in the common channel if it is of all types.
     pub(super) fn named<'t>(
