@@ -16,8 +16,8 @@ use crate::{
 
 /// At most this many events that the client did not ask for are passed over in one piece.
 const PASSED_OVER: usize = 4096;
-/// At most this many logs are looked at one by one for a client; if it names more, all events are, in
-/// their order. The tests need few to try both.
+/// At most this many logs are looked at one by one for a client; if it names more, all events are,
+/// in their order. The tests need few to try both.
 const LOGS: usize = if cfg!(test) { 2 } else { 1024 };
 
 /// Which events a client wants.

@@ -59,8 +59,8 @@ impl Base {
     }
 }
 
-/// About the memory of a channel in bytes, beside its name and its logs: itself, its handles, and its
-/// places in tables that are not full.
+/// About the memory of a channel in bytes, beside its name and its logs: itself, its handles, and
+/// its places in tables that are not full.
 const CHANNEL: usize = size_of::<ChannelLogs>() * 5 / 4 + 112;
 
 impl Topics {
