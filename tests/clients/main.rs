@@ -7,6 +7,7 @@
 #![cfg(all(feature = "cli", unix))]
 #![allow(clippy::unwrap_used, clippy::print_stderr)]
 
+mod others;
 mod own;
 mod plan;
 mod program;
