@@ -11,6 +11,7 @@ mod others;
 mod own;
 mod plan;
 mod program;
+mod prompt;
 mod proxy;
 mod table;
 #[cfg(feature = "jwt")]
