@@ -8,18 +8,12 @@
 
 #![allow(clippy::print_stdout, reason = "a program that is read in a terminal")]
 
-use std::{
-    io,
-    sync::mpsc::{self, Receiver},
-    thread,
-    time::Duration,
-};
+use std::sync::mpsc::{self, Receiver};
+use std::{io, thread, time::Duration};
 
 use serde_json::{Value, json};
-use websse::{
-    Message,
-    http::{EventWriter, HttpServer, Request, Response},
-};
+use websse::Message;
+use websse::http::{EventWriter, HttpServer, Request, Response};
 
 fn main() -> io::Result<()> {
     let http = serve(&std::env::args().nth(1).unwrap_or("127.0.0.1:8088".into()))?;

@@ -6,20 +6,13 @@
 
 #![allow(clippy::print_stdout, reason = "a program that is read in a terminal")]
 
-use std::{
-    collections::VecDeque,
-    error::Error,
-    hash::{BuildHasher, RandomState},
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
-    thread,
-    time::Duration,
-};
+use std::hash::{BuildHasher, RandomState};
+use std::{error::Error, sync::Arc, thread, time::Duration};
 
+use parking_lot::Mutex;
 use serde_json::{Value, json};
-use websse::{
-    EventId, Message,
-    http::{HttpServer, Policy, Request, Response},
-};
+use websse::http::{HttpServer, Policy, Request, Response};
+use websse::{EventId, Message};
 
 /// How many calls can be read on with.
 const KEPT: usize = 100;
@@ -28,7 +21,8 @@ const KEPT: usize = 100;
 #[derive(Clone)]
 struct Call(String, Arc<Mutex<Vec<Value>>>);
 
-type Calls = Arc<Mutex<VecDeque<Call>>>;
+/// The newest first.
+type Calls = Arc<Mutex<Vec<Call>>>;
 
 fn main() -> Result<(), Box<dyn Error>> {
     let http = serve(&std::env::args().nth(1).unwrap_or("127.0.0.1:8089".into()))?;
@@ -49,9 +43,8 @@ pub(crate) fn serve(address: &str) -> Result<HttpServer, Box<dyn Error>> {
 }
 
 fn answer(calls: &Calls, request: &Request) -> Response {
-    let asked: Value = match request.json() {
-        Ok(asked) => asked,
-        Err(error) => return Response::text(400, error.to_string()),
+    let Ok(asked) = request.json::<Value>() else {
+        return Response::text(400, "the body is not JSON");
     };
     let (id, params) = (&asked["id"], &asked["params"]);
     if id.is_null() || asked["method"].is_null() {
@@ -87,10 +80,9 @@ fn answer(calls: &Calls, request: &Request) -> Response {
 /// Begins to count, whether or not the client stays.
 fn count(calls: &Calls, id: Value, params: &Value) -> Call {
     let call = Call(random_name(), Arc::default());
-    let mut kept = lock(calls);
-    kept.push_back(call.clone());
-    let too_many = kept.len().saturating_sub(KEPT);
-    kept.drain(..too_many);
+    let mut kept = calls.lock();
+    kept.insert(0, call.clone());
+    kept.truncate(KEPT);
     let to = params["arguments"]["to"].as_u64().unwrap_or(10).min(100);
     let (token, said) = (params["_meta"]["progressToken"].clone(), Arc::clone(&call.1));
     thread::spawn(move || {
@@ -99,9 +91,9 @@ fn count(calls: &Calls, id: Value, params: &Value) -> Call {
             let progress = json!({"progressToken": token, "progress": number, "total": to});
             let note =
                 json!({"jsonrpc": "2.0", "method": "notifications/progress", "params": progress});
-            lock(&said).extend((!token.is_null()).then_some(note));
+            said.lock().extend((!token.is_null()).then_some(note));
         }
-        lock(&said).push(reply(&id, "result", &text(&format!("counted to {to}"))));
+        said.lock().push(reply(&id, "result", &text(&format!("counted to {to}"))));
     });
     call
 }
@@ -113,7 +105,7 @@ fn follow(Call(name, said): Call, mut have: usize) -> Response {
         // From here on the client can resume: some do only from an event that has data.
         out.send(&Message::new("").id(id(have)?).retry(Duration::from_millis(500)))?;
         loop {
-            let Some(message) = lock(&said).get(have).cloned() else {
+            let Some(message) = said.lock().get(have).cloned() else {
                 out.wait(Duration::from_millis(20))?;
                 continue;
             };
@@ -133,14 +125,10 @@ fn resume(calls: &Calls, request: &Request) -> Response {
         return Response::text(405, "nothing to say unasked").header("Allow", "POST, DELETE");
     };
     let found = last.split_once('.').and_then(|(name, have)| {
-        let call = lock(calls).iter().find(|call| call.0 == name)?.clone();
+        let call = calls.lock().iter().find(|call| call.0 == name)?.clone();
         Some(follow(call, have.parse().ok()?))
     });
     found.unwrap_or_else(|| Response::text(404, "nothing is known of this id"))
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 fn tool(name: &str, description: &str, properties: &Value) -> Value {

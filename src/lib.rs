@@ -115,8 +115,8 @@
 //!   end until its deadline, or ends it at once if it [has no end](http::EventWriter::has_no_end).
 //!
 //! [`Response::stream`](http::Response::stream) is the same for any other type, lines of JSON for
-//! example. The examples `chat-completions` (for clients of `OpenAI`) and `mcp` (the Model Context
-//! Protocol) are made to be copied.
+//! example. The examples `chat-completions` (for clients of `OpenAI`), `mcp` (the Model Context
+//! Protocol) and `htmx` (pages by htmx or datastar) are made to be copied.
 //!
 //! What the consumers of such streams want, as seen with each of them:
 //!
@@ -135,7 +135,7 @@
 //! | `graphql-sse` 2.6 | the events `next` and `complete`, and no other |
 //! | htmx 2.0 with its extension 2.2 | no end: it comes back after an end, for ever, until the event of `sse-close` |
 //! | htmx 4.0 | events without a type: it swaps no others |
-//! | datastar 1.0.0-RC.5 | the events `datastar-patch-elements` and `datastar-patch-signals`; a clean end is the end |
+//! | datastar 1.0 | the events `datastar-patch-elements` and `datastar-patch-signals`; a clean end is the end |
 //!
 //! # What is guaranteed
 //!

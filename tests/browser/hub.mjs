@@ -41,8 +41,8 @@ class Program {
 
 /** One of the examples. */
 export class Example extends Program {
-  static start(name, port = 0, before = []) {
-    return new Example().run(`${process.env.EXAMPLES}/${name}`, [...before, `127.0.0.1:${port}`]);
+  static start(name, port = 0, before = [], after = []) {
+    return new Example().run(`${process.env.EXAMPLES}/${name}`, [...before, `127.0.0.1:${port}`, ...after]);
   }
 }
 

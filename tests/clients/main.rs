@@ -7,9 +7,11 @@
 #![cfg(all(feature = "cli", unix))]
 #![allow(clippy::unwrap_used, clippy::print_stderr)]
 
+mod others;
 mod own;
 mod plan;
 mod program;
+mod prompt;
 mod proxy;
 mod table;
 #[cfg(feature = "jwt")]

@@ -222,6 +222,11 @@ pub(crate) fn rust(name: &str) -> Command {
     Command::new(installed().join("rust/debug").join(name))
 }
 
+/// Starts one of the table.
+pub(crate) fn start(name: &str, url: &str) -> Program {
+    ENTRIES.iter().find(|entry| entry.name == name).expect("an entry").start(url)
+}
+
 impl Entry {
     fn command(&self) -> Command {
         let debian = |file: &str| sources().join("debian").join(file);

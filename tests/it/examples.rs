@@ -306,6 +306,48 @@ fn pages_reload_when_a_file_comes_changes_or_goes() {
     example.kill(client);
 }
 
+#[test]
+fn fragments_come_in_the_forms_of_htmx_and_of_datastar() {
+    let scratch = Scratch::new("scripts");
+    let scripts = scratch.0.join("scripts");
+    fs::create_dir_all(&scripts).unwrap();
+    fs::write(scripts.join("htmx4.js"), "// htmx").unwrap();
+    fs::write(scratch.0.join("secret.js"), "secret").unwrap();
+    let example = Example::start("htmx", &[], &[scripts.to_str().unwrap()]);
+    assert!(example.get("/htmx4").text().contains("/scripts/htmx4.js"));
+    assert_eq!(example.get("/scripts/htmx4.js").text(), "// htmx");
+    assert_eq!(example.get("/scripts/..%2fsecret.js").status, 404);
+    assert_eq!(example.post("/notes", "text="), 422);
+
+    let patch = "datastar-patch-elements";
+    let of_datastar = format!("/event?event={patch}&replay=1");
+    let forms = [
+        ("/event?replay=1", "", None, ""),
+        (&*of_datastar, "Datastar-Request: true\r\n", Some(patch), "elements "),
+    ];
+    let early = forms.map(|(target, ..)| example.listen(target));
+    assert_eq!(example.post("/notes", "text=%3Cb%3E"), 204);
+    let late = forms.map(|(target, ..)| example.listen(target));
+    for ((_, _, event, before), mut client) in
+        forms.into_iter().cycle().zip(early.into_iter().chain(late))
+    {
+        let block = client.event();
+        assert_eq!(block.event.as_deref(), event);
+        assert_eq!(data(block), format!("{before}<ul id=\"notes\"><li>&lt;b&gt;</li></ul>"));
+    }
+    for (_, field, _, before) in forms {
+        let mut client = example.ask("GET /report", &format!("{field}Connection: close\r\n"));
+        client.head();
+        for percent in (0..100).step_by(10) {
+            let bar = format!("<progress max=\"100\" value=\"{percent}\"></progress>");
+            assert_eq!(data(client.event()), format!("{before}<p id=\"report\">{bar}</p>"));
+        }
+        assert_eq!(data(client.event()), format!("{before}<p id=\"report\">All is well.</p>"));
+        assert_eq!(client.event().event.as_deref(), Some("end"));
+        client.assert_stream_ends();
+    }
+}
+
 /// What an example answers to a POST of JSON.
 #[cfg(feature = "json")]
 fn post_json(example: &Example, path: &str, body: &Value) -> Client {

@@ -65,6 +65,37 @@ def langchain(url, prompt):
         say(chunk.content)
 
 
+@client("llama-index-llms-openai-like", "openai")
+def llama_index(url, prompt):
+    from llama_index.core.llms import ChatMessage
+    from llama_index.llms.openai_like import OpenAILike
+
+    toy = OpenAILike(model="toy", api_base=url + "/v1", api_key="x", is_chat_model=True, max_retries=0)
+    for chunk in toy.stream_chat([ChatMessage(role="user", content=prompt)]):
+        say(chunk.delta)
+
+
+@client("llm", "openai")
+def llm(url, prompt):
+    from llm.default_plugins.openai_models import Chat
+
+    for text in Chat("toy", api_base=url + "/v1", key="x").prompt(prompt, key="x"):
+        say(text)
+
+
+@client("pydantic-ai-slim", "openai")
+async def pydantic_ai(url, prompt):
+    from openai import AsyncOpenAI
+    from pydantic_ai import Agent
+    from pydantic_ai.models.openai import OpenAIChatModel
+    from pydantic_ai.providers.openai import OpenAIProvider
+
+    provider = OpenAIProvider(openai_client=AsyncOpenAI(base_url=url + "/v1", api_key="x", max_retries=0))
+    async with Agent(OpenAIChatModel("toy", provider=provider)).run_stream(prompt) as answer:
+        async for text in answer.stream_text(delta=True, debounce_by=None):
+            say(text)
+
+
 @client("litellm", "openai")
 def litellm(url, prompt):
     import litellm
@@ -113,6 +144,23 @@ def google(url, prompt):
     toy = genai.Client(api_key="x", http_options={"base_url": url})
     for chunk in toy.models.generate_content_stream(model="toy", contents=prompt):
         say(chunk.text)
+
+
+@client("gradio_client", "httpx")
+def gradio(url, prompt):
+    import time
+
+    from gradio_client import Client
+
+    toy = Client(url, verbose=False, download_files=False, analytics_enabled=False)
+    job, said = toy.submit(prompt, api_name="/say"), 0
+    # To iterate over it would not end where the answer breaks off.
+    while not job.done() or said < len(job.outputs()):
+        for text in job.outputs()[said:]:
+            said += 1
+            say(text)
+        time.sleep(0.005)
+    job.result()
 
 
 @client("httpx-sse", "httpx")

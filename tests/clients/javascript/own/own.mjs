@@ -12,10 +12,13 @@ const clients = {
   openai: [["openai"], openai],
   "@langchain/openai": [["@langchain/openai", "openai"], langchain],
   ai: [["ai", "@ai-sdk/openai-compatible"], ai],
+  "ai@7": [["ai", "@ai-sdk/openai-compatible"], ai],
   "@anthropic-ai/sdk": [["@anthropic-ai/sdk"], anthropic],
   "eventsource-parser": [["eventsource-parser"], parser],
   fetch: [[], plainFetch],
-  "@modelcontextprotocol/sdk": [["@modelcontextprotocol/sdk"], mcp],
+  "graphql-sse": [["graphql-sse"], graphql],
+  "@modelcontextprotocol/sdk": [["@modelcontextprotocol/sdk"], mcpSdk],
+  "@modelcontextprotocol/client": [["@modelcontextprotocol/client"], mcpClient],
 };
 
 function say(text) {
@@ -81,15 +84,34 @@ async function plainFetch() {
   }
 }
 
-async function mcp() {
+async function graphql() {
+  const { createClient } = await import("graphql-sse");
+  const client = createClient({ url: `${url}/graphql`, retryAttempts: 0 });
+  const query = "subscription Say($prompt: String!) { say(prompt: $prompt) }";
+  for await (const { data, errors } of client.iterate({ query, variables: { prompt } })) {
+    if (errors) throw new Error(errors[0].message);
+    say(data.say);
+  }
+}
+
+async function mcpSdk() {
   const { Client } = await import("@modelcontextprotocol/sdk/client/index.js");
   const { StreamableHTTPClientTransport } = await import("@modelcontextprotocol/sdk/client/streamableHttp.js");
+  await count(Client, StreamableHTTPClientTransport, (client, call, options) => client.callTool(call, undefined, options));
+}
+
+async function mcpClient() {
+  const { Client, StreamableHTTPClientTransport } = await import("@modelcontextprotocol/client");
+  await count(Client, StreamableHTTPClientTransport, (client, call, options) => client.callTool(call, options));
+}
+
+async function count(Client, Transport, callTool) {
   const client = new Client({ name: "test", version: "1" });
-  await client.connect(new StreamableHTTPClientTransport(new URL(`${url}/mcp`)));
+  await client.connect(new Transport(new URL(`${url}/mcp`)));
   await client.listTools();
   const call = { name: "count", arguments: { to: Number(prompt) } };
   const options = { onprogress: ({ progress }) => say(String(progress)), timeout: 20000 };
-  const { content } = await client.callTool(call, undefined, options);
+  const { content } = await callTool(client, call, options);
   say(content[0].text);
   await client.close();
 }

@@ -1,6 +1,7 @@
 //! What all the clients do.
 
 use std::env;
+use std::fmt;
 use std::io::{self, Read};
 use std::{process, thread};
 
@@ -37,6 +38,25 @@ fn version(client: &str, http: Option<&str>) -> String {
 pub fn show(kind: &str, data: &str, last_event_id: &str) {
     let [kind, data, id] = [kind, data, last_event_id].map(Value::from);
     println!(r#"{{"type":{kind},"data":{data},"lastEventId":{id}}}"#);
+}
+
+/// Prints a piece of an answer, as a line of JSON.
+pub fn say(text: &str) {
+    if !text.is_empty() {
+        println!("{}", Value::from(text));
+    }
+}
+
+/// Prints how the answer ended: the error's name is that of its variant.
+pub fn tell_end<E: fmt::Debug>(result: Result<(), E>) {
+    match result {
+        Ok(()) => println!("end"),
+        Err(error) => {
+            let text = format!("{error:?}");
+            eprintln!("{text}");
+            println!("error {}", text.split(['(', ' ']).next().unwrap_or_default());
+        }
+    }
 }
 
 pub fn exit_at_end_of_input() {
