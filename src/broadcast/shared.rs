@@ -32,7 +32,7 @@ use crate::{
         Message, MessageError, canonical,
         channel::ChannelTable,
         channels::Channels,
-        event_types::{EventTypes, RegisterError},
+        event_types::{EventTypes, RegisterError, Unregister},
         frame,
         subscribed::Subscribed,
     },
@@ -190,10 +190,10 @@ impl Shared {
         }
         let _one_by_one = self.unregistering.lock();
         let Some(unregister) = self.types.unregister(name) else { return false };
-        let kind = unregister.kind;
+        let Unregister { kind, generation, .. } = unregister;
         // Before a server runs, and when it has ended, there is nothing to let go of.
         if !self.inbox.command_now(Command::Unregister(unregister)) {
-            self.types.free(kind, self.registry.listens(kind));
+            self.types.free(kind, generation, self.registry.listens(kind));
         }
         true
     }

@@ -131,12 +131,20 @@ pub(crate) struct EventTypes {
 #[derive(Debug, Default)]
 struct Names {
     numbers: BTreeMap<Arc<str>, TypeId>,
-    /// The last name of each number.
-    by_number: Vec<Arc<str>>,
+    by_number: Vec<Number>,
     /// The numbers of which the broadcaster has nothing any more.
     free: VecDeque<TypeId>,
     /// The names that were unregistered and whose numbers no other type has yet.
     unregistered: HashMap<Arc<str>, TypeId>,
+}
+
+/// What is known of a number.
+#[derive(Debug)]
+struct Number {
+    /// The last name that had it.
+    name: Arc<str>,
+    /// When it was unregistered for the last time, counted as in [`Unregister`].
+    generation: usize,
 }
 
 /// A type was unregistered.
@@ -196,17 +204,16 @@ impl EventTypes {
                 let looked_at = free.iter().take(if has_untold { 0 } else { LOOKED_AT });
                 let unused = looked_at.copied().position(|kind| !is_listened(kind));
                 let unused = unused.and_then(|at| free.swap_remove_front(at));
-                if let Some(kind) = unused
-                    && unregistered.get(&by_number[kind as usize]) == Some(&kind)
-                {
-                    unregistered.remove(&by_number[kind as usize]);
-                }
                 let name: Arc<str> = Arc::from(name);
                 let kind = unused.unwrap_or_else(|| {
-                    by_number.push(Arc::clone(&name));
+                    by_number.push(Number { name: Arc::clone(&name), generation: 0 });
                     number_after(by_number) - 1
                 });
-                by_number[kind as usize] = Arc::clone(&name);
+                let last = &mut by_number[kind as usize].name;
+                if unregistered.get(last) == Some(&kind) {
+                    unregistered.remove(last);
+                }
+                *last = Arc::clone(&name);
                 numbers.insert(name, kind);
             }
         }
@@ -220,15 +227,18 @@ impl EventTypes {
         names.unregistered.insert(name, kind);
         // While the lock is held: a number that is found from now on is of another generation.
         let generation = self.generation.0.fetch_add(1, SeqCst) + 1;
+        names.by_number[kind as usize].generation = generation;
         Some(Unregister { kind, used: number_after(&names.by_number), generation })
     }
 
-    /// Lets another type have this number, of which the broadcaster has nothing any more.
-    pub(crate) fn free(&self, kind: TypeId, is_listened: bool) {
+    /// Lets another type have this number, of which the broadcaster, which knows of this many types
+    /// that were unregistered, has nothing any more.
+    pub(crate) fn free(&self, kind: TypeId, known: usize, is_listened: bool) {
         let Names { numbers, by_number, free, unregistered } = &mut *self.names.write();
-        let Some(name) = by_number.get_mut(kind as usize) else { return };
-        if numbers.get(name) == Some(&kind) {
-            // A type of the same name has it again.
+        let Some(Number { name, generation }) = by_number.get_mut(kind as usize) else { return };
+        if numbers.get(name) == Some(&kind) || *generation > known {
+            // A type of the same name has it again, or had it and was unregistered: then the
+            // broadcaster will learn of it, and free the number.
             return;
         }
         // Clients that are still there are told of by its name.
@@ -242,7 +252,8 @@ impl EventTypes {
     /// Whether the number is that of a registered type.
     pub(crate) fn has(&self, kind: TypeId) -> bool {
         let names = self.names.read();
-        names.by_number.get(kind as usize).and_then(|name| names.numbers.get(name)) == Some(&kind)
+        let name = names.by_number.get(kind as usize).map(|number| &number.name);
+        name.and_then(|name| names.numbers.get(name)) == Some(&kind)
     }
 
     pub(crate) fn generation(&self) -> &Generation {
@@ -339,15 +350,15 @@ impl Names {
     fn of(&self, kinds: impl Iterator<Item = TypeId>) -> BTreeMap<Arc<str>, TypeId> {
         let mut named = BTreeMap::new();
         for kind in kinds {
-            named.insert(Arc::clone(&self.by_number[kind as usize]), kind);
+            named.insert(Arc::clone(&self.by_number[kind as usize].name), kind);
         }
         named
     }
 }
 
 /// The number that the next type gets.
-fn number_after(names: &[Arc<str>]) -> TypeId {
-    TypeId::try_from(names.len()).unwrap_or(TypeId::MAX)
+fn number_after(numbers: &[Number]) -> TypeId {
+    TypeId::try_from(numbers.len()).unwrap_or(TypeId::MAX)
 }
 
 #[cfg(test)]
@@ -404,6 +415,23 @@ mod tests {
     }
 
     #[test]
+    fn a_number_is_free_when_the_broadcaster_knows_that_it_was_unregistered_again() {
+        let types = EventTypes::default();
+        let register = |name, is_listened| {
+            types.register(&[name], |_| is_listened, false).expect("a good name");
+            types.find(name)
+        };
+        assert_eq!(register("a", false), Some(0));
+        types.unregister("a");
+        assert_eq!(register("a", true), Some(0), "its listeners go on");
+        types.unregister("a");
+        types.free(0, 1, false);
+        assert_eq!(register("b", false), Some(1), "it is not free yet");
+        types.free(0, 2, false);
+        assert_eq!([register("c", false), register("d", false)], [Some(0), Some(2)]);
+    }
+
+    #[test]
     fn a_number_is_used_again_when_nobody_has_it_any_more() {
         let types = EventTypes::default();
         let register = |name, listened: &[TypeId]| {
@@ -415,12 +443,12 @@ mod tests {
         assert_eq!((types.unregister("a"), types.unregister("a")), (Some(first), None));
         assert_eq!((types.find("a"), types.has(0), types.has(1)), (None, false, true));
         assert_eq!(register("c", &[]), 2, "the broadcaster may still have events of the first");
-        types.free(0, true);
+        types.free(0, 1, true);
         assert_eq!(register("d", &[0]), 3, "somebody still listens to the first");
         assert_eq!(types.names_of(&Types::Named(vec![0].into())), ["a"]);
         assert_eq!(register("a", &[0]), 0, "its listeners go on");
         types.unregister("a");
-        types.free(0, false);
+        types.free(0, 2, false);
         assert_eq!(register("e", &[]), 0, "nobody has it any more");
         assert_eq!(
             (types.names(), types.generation().get()),
