@@ -231,6 +231,27 @@ mod tests {
     }
 
     #[test]
+    fn what_a_program_attached_is_dropped_without_the_lock_and_may_panic() {
+        struct Looks(Arc<HookQueue>, std::sync::mpsc::Sender<bool>);
+        impl Drop for Looks {
+            fn drop(&mut self) {
+                self.1.send(self.0.state.is_locked()).expect("the test waits");
+                panic!("on purpose");
+            }
+        }
+        let hook_queue = Arc::<HookQueue>::default();
+        let most = u64::try_from(MOST).expect("it is small");
+        (0..most).for_each(|id| connect(&hook_queue, id));
+        let (tell, is_locked) = std::sync::mpsc::channel();
+        let attached = Attached(Some(Arc::new(Looks(Arc::clone(&hook_queue), tell))));
+        let (id, subscribed) = (ClientId(most), Arc::new(Subscribed::all_types()));
+        let (peer, last_event_id) = (None, None);
+        hook_queue.connected(Connected { id, peer, subscribed, last_event_id, attached });
+        hook_queue.disconnected(id, Disconnect::ClosedByPeer);
+        assert_eq!((is_locked.try_recv(), hook_queue.missed()), (Ok(false), 1));
+    }
+
+    #[test]
     fn after_the_deadline_nothing_more_is_told() {
         let hook_queue = HookQueue::default();
         connect(&hook_queue, 0);
