@@ -198,3 +198,32 @@ fn a_shutdown_waits_for_hooks_until_its_deadline_and_tells_what_is_left() {
     drop((free, server));
     assert_eq!(hook_entered.recv_timeout(SOON), Err(mpsc::RecvTimeoutError::Disconnected));
 }
+
+#[test]
+fn a_hook_that_is_told_late_names_the_types_that_the_client_had() {
+    let (tell_test, told) = mpsc::channel();
+    let (go, wait) = mpsc::channel::<()>();
+    let wait = Mutex::new(wait);
+    let server = Server::builder()
+        .on_connect(move |_, client| {
+            tell_test.send(client.events.clone()).unwrap();
+            // The first hook is busy until the test lets it go.
+            let _ = wait.lock().unwrap().recv();
+        })
+        .build();
+    server.register_events(["", "gone", "stays"]).unwrap();
+    server.run().unwrap();
+    let mut here = server.subscribe([""]).unwrap();
+    assert_eq!(told.recv_timeout(SOON).unwrap(), ["message"]);
+    drop(server.subscribe(["gone", "stays"]).unwrap());
+    eventually(SOON, 1, || server.stats().subscriptions);
+    assert!(server.unregister_event("gone"));
+    // After the second one nothing is left of the type.
+    for _ in 0..2 {
+        server.publish(Message::new("round")).unwrap();
+        here.next_event(SOON).unwrap();
+    }
+    server.register_event("other").unwrap();
+    drop(go);
+    assert_eq!(told.recv_timeout(SOON).unwrap(), ["gone", "stays"]);
+}
