@@ -134,11 +134,11 @@ fn escaped(text: &str) -> String {
 
 fn script(folder: &Path, path: &str) -> Response {
     let name = path.trim_start_matches("/scripts/");
-    let is_plain = !name.contains(['/', '\\', ':']);
-    match fs::read(folder.join(name)) {
-        Ok(script) if is_plain => Response::new(200)
-            .header("Content-Type", "text/javascript; charset=utf-8")
-            .with_body(script),
-        _ => Response::text(404, format!("{name} is not in the folder of scripts")),
+    if !name.contains(['/', '\\', ':'])
+        && let Ok(script) = fs::read(folder.join(name))
+    {
+        let form = "text/javascript; charset=utf-8";
+        return Response::new(200).header("Content-Type", form).with_body(script);
     }
+    Response::text(404, format!("{name} is not in the folder of scripts"))
 }
