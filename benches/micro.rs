@@ -162,7 +162,7 @@ impl Shared {
     fn come(&mut self, kind: u32, wire: Sink, now: Now) {
         let listened = Channels::default().listened(&Arc::default(), 0);
         let channels = listened.expect("the common one is there");
-        let subscribed = Subscribed { channels, types: Types::Named([kind].into()) };
+        let subscribed = Subscribed { channels, types: Types::Named(vec![kind].into()) };
         let seat = self.registry.register(Kind::Stream, subscribed, None).unwrap();
         let (head, preamble) = (Vec::new(), ":\n".to_owned());
         let (form, resume, via) = (Form::default(), Resume::default(), Via::Wire(wire));

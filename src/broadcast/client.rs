@@ -16,10 +16,19 @@ use crate::{error::PublishError, message::channels::Attached};
 /// # server.run()?;
 /// let (one, other) = (server.subscribe([""])?, server.subscribe([""])?);
 /// assert_ne!(one.id(), other.id());
+/// let number: u64 = one.id().into();
+/// assert_eq!(one.id().to_string(), number.to_string());
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ClientId(pub(crate) u64);
+
+/// Its number: of all clients of a server, those that came later have higher ones.
+impl From<ClientId> for u64 {
+    fn from(ClientId(number): ClientId) -> Self {
+        number
+    }
+}
 
 impl fmt::Display for ClientId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -143,9 +143,8 @@ impl SubscriptionSets {
             && let Some(subscribed) = set.subscribed.take()
         {
             let SubscriptionSet { coding, places, .. } = std::mem::take(set);
-            for (nth, list) in (0..).zip(lists_of(&subscribed)) {
-                if let Some(&place) = places.get(nth as usize)
-                    && let Some(Naming { set, nth }) = self.lists.take(list, place)
+            for (list, &place) in lists_of(&subscribed).zip(places.iter()) {
+                if let Some(Naming { set, nth }) = self.lists.take(list, place)
                     && let Some(known) = self.table[set as usize].places.get_mut(nth as usize)
                 {
                     *known = place;

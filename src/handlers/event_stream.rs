@@ -80,6 +80,7 @@ impl Server {
 /// assert_eq!(handler.handle(&unknown).status(), 500, "there is no connection to stream over");
 /// ```
 #[derive(Clone, Debug)]
+#[must_use = "a handler does nothing until it is mounted"]
 pub struct EventStreamHandler {
     shared: Arc<Shared>,
     authorize: Authorize,

@@ -95,6 +95,7 @@ impl Server {
 /// assert_eq!(handler.handle(&request).status(), 401);
 /// ```
 #[derive(Clone, Debug)]
+#[must_use = "a handler does nothing until it is mounted"]
 pub struct FiguresHandler {
     shared: Arc<Shared>,
     authorize: Authorize,
@@ -319,6 +320,7 @@ fn json(text: &mut String, figures: &Figures) -> fmt::Result {
 /// let http = HttpServer::new().get("/healthz", handler.clone()).get("/livez", handler);
 /// ```
 #[derive(Clone, Debug)]
+#[must_use = "a handler does nothing until it is mounted"]
 pub struct HealthHandler {
     shared: Arc<Shared>,
 }

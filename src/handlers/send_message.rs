@@ -68,6 +68,7 @@ impl Server {
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Clone, Debug)]
+#[must_use = "a handler does nothing until it is mounted"]
 pub struct SendMessageHandler {
     shared: Arc<Shared>,
     authorize: Authorize,

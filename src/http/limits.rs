@@ -48,6 +48,7 @@ const IDLE: Duration = Duration::from_secs(130);
 /// # Ok::<(), std::io::Error>(())
 /// ```
 #[derive(Clone, Debug)]
+#[must_use = "it does nothing until a server has it"]
 pub struct Limits {
     pub(super) head_bytes: usize,
     pub(super) target_bytes: usize,

@@ -27,6 +27,7 @@ use crate::quoted::Quoted;
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Clone, Debug, Default)]
+#[must_use = "it does nothing until a server has it"]
 pub struct Policy {
     origins: Vec<Origin>,
     any_origin: bool,

@@ -22,6 +22,7 @@ use crate::socket::Socket;
 /// assert_eq!(gone.body(), b"moved to the attic\n");
 /// assert_eq!(picture.header_value("content-type"), Some("image/png"));
 /// ```
+#[must_use = "a response does nothing until a handler returns it"]
 pub struct Response {
     status: u16,
     fields: Vec<(Cow<'static, str>, Cow<'static, str>)>,

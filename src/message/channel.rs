@@ -168,27 +168,27 @@ struct Names {
 }
 
 impl Names {
-    fn set_of(&mut self, name: &str) -> &mut HashSet<ByName> {
-        let hash = self.hasher.hash_one(name);
-        &mut self.sets[(hash % 32) as usize]
+    /// Which of the sets is that of a name.
+    fn set_of(&self, name: &str) -> usize {
+        (self.hasher.hash_one(name) % 32) as usize
     }
 
-    fn get(&mut self, name: &str) -> Option<&Arc<Entry>> {
-        self.set_of(name).get(name).map(|ByName(entry)| entry)
+    fn get(&self, name: &str) -> Option<&Arc<Entry>> {
+        self.sets[self.set_of(name)].get(name).map(|ByName(entry)| entry)
     }
 
     fn insert(&mut self, entry: Arc<Entry>) {
-        let is_new = self.set_of(&entry.name).insert(ByName(Arc::clone(&entry)));
-        self.len += usize::from(is_new);
+        let at = self.set_of(&entry.name);
+        self.len += usize::from(self.sets[at].insert(ByName(entry)));
     }
 
     fn remove(&mut self, name: &str) {
-        let set = self.set_of(name);
-        let was_there = set.remove(name);
-        if set.is_empty() || set.len() < set.capacity() / 8 {
-            set.shrink_to(set.len() * 2);
+        let at = self.set_of(name);
+        self.len -= usize::from(self.sets[at].remove(name));
+        let len = self.sets[at].len();
+        if len == 0 || len < self.sets[at].capacity() / 8 {
+            self.sets[at].shrink_to(len * 2);
         }
-        self.len -= usize::from(was_there);
     }
 }
 
@@ -223,7 +223,7 @@ impl ChannelTable {
 
     /// How many clients listen to a channel by its name.
     pub(crate) fn listeners(&self, name: &str) -> usize {
-        let mut state = self.state.lock();
+        let state = self.state.lock();
         state.names.get(name).map_or(0, |entry| entry.listeners.load(Relaxed) as usize)
     }
 

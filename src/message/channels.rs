@@ -24,6 +24,7 @@ use super::{
 /// # Ok::<(), websse::MessageError>(())
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[must_use = "they do nothing until they are returned or given to a subscription"]
 pub struct Channels {
     /// Sorted, without duplicates; `""` is the common channel. `None` is all channels.
     names: Option<Vec<String>>,

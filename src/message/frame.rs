@@ -12,7 +12,7 @@ use std::{
 
 use crate::{
     error::PublishError,
-    message::{GENERAL, Message, id::EventId, is_general, json_text::json_string},
+    message::{GENERAL, Message, MessageError, id::EventId, is_general, json_text::json_string},
 };
 
 /// One block of a stream as it goes over the wire: an event, what the stream begins with, or a
@@ -35,8 +35,37 @@ use crate::{
 /// println!("its id is {}", event.id().expect("a server with a history gives ids"));
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
+///
+/// A message becomes a frame without a server as well, for a socket of the program's own:
+///
+/// ```
+/// use websse::{Frame, Message};
+///
+/// let frame = Frame::try_from(&Message::new("42 %").event("progress"))?;
+/// assert_eq!(frame.as_bytes(), b"event: progress\ndata: 42 %\n\n");
+/// # Ok::<(), websse::MessageError>(())
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Frame(Arc<[u8]>);
+
+impl AsRef<[u8]> for Frame {
+    fn as_ref(&self) -> &[u8] {
+        self.as_bytes()
+    }
+}
+
+/// The block of a message, with an id only if the message has one. Fails as [`Message::check`] does.
+impl TryFrom<&Message> for Frame {
+    type Error = MessageError;
+
+    fn try_from(message: &Message) -> Result<Self, MessageError> {
+        message.check()?;
+        let mut block = Vec::new();
+        push_message(&mut block, message, Some(message.data()));
+        block.push(b'\n');
+        Ok(Self::from_block(&block))
+    }
+}
 
 /// How the parts of a response's body follow each other (RFC 9112, sections 6.3 and 7.1).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]

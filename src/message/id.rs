@@ -1,7 +1,9 @@
 //! Event ids: those that a publisher chooses, and the form of those that the server makes.
 
 use std::{
+    fmt,
     hash::{BuildHasher, RandomState},
+    str::FromStr,
     time::{SystemTime, UNIX_EPOCH},
 };
 
@@ -23,10 +25,51 @@ use crate::quoted::is_digits;
 /// assert_eq!(EventId::new("order-17")?.as_str(), "order-17");
 /// assert!(EventId::new("two\nlines").is_err() && EventId::new("número 17").is_err());
 /// assert!(EventId::new("x".repeat(EventId::MAX_BYTES + 1)).is_err());
+///
+/// let id: EventId = "order-17".parse()?;
+/// assert_eq!(id.to_string(), "order-17");
 /// # Ok::<(), websse::MessageError>(())
 /// ```
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+///
+/// Their order is that of texts, which is not the order of events.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct EventId(Box<str>);
+
+impl AsRef<str> for EventId {
+    fn as_ref(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for EventId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(&self.0)
+    }
+}
+
+impl FromStr for EventId {
+    type Err = MessageError;
+
+    fn from_str(id: &str) -> Result<Self, MessageError> {
+        Self::new(id)
+    }
+}
+
+impl TryFrom<&str> for EventId {
+    type Error = MessageError;
+
+    fn try_from(id: &str) -> Result<Self, MessageError> {
+        Self::new(id)
+    }
+}
+
+impl TryFrom<String> for EventId {
+    type Error = MessageError;
+
+    fn try_from(id: String) -> Result<Self, MessageError> {
+        Self::new(id)
+    }
+}
 
 impl std::borrow::Borrow<str> for EventId {
     fn borrow(&self) -> &str {

@@ -58,7 +58,10 @@ use self::id::EventId;
 /// assert_eq!(full.retry_millis(), Some(10_000));
 /// # Ok::<(), websse::MessageError>(())
 /// ```
+///
+/// What is only data is a message by itself: `Message::from("hello")`.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[must_use = "a message does nothing until it is published"]
 pub struct Message {
     data: String,
     /// `None` is the general type.
@@ -68,6 +71,20 @@ pub struct Message {
     retry: Option<u64>,
     /// `None` is the common channel.
     channel: Option<String>,
+}
+
+/// A message of the general type with this data.
+impl From<&str> for Message {
+    fn from(data: &str) -> Self {
+        Self::new(data)
+    }
+}
+
+/// A message of the general type with this data.
+impl From<String> for Message {
+    fn from(data: String) -> Self {
+        Self::new(data)
+    }
 }
 
 impl Message {

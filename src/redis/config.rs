@@ -15,6 +15,7 @@ use redis::{ConnectionInfo, IntoConnectionInfo, ProtocolVersion};
 /// # Ok::<(), websse::redis::RedisConfigError>(())
 /// ```
 #[derive(Clone)]
+#[must_use = "it does nothing until a server is built with it"]
 pub struct RedisConfig {
     pub(super) info: ConnectionInfo,
     pub(super) stream: String,

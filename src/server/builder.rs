@@ -46,6 +46,7 @@ use crate::{
 /// # drop(server);
 /// ```
 #[derive(Clone, Debug, Default)]
+#[must_use = "a server is built by `build`"]
 pub struct Builder {
     pub(crate) options: Options,
     pub(crate) hooks: Hooks,

@@ -35,9 +35,12 @@ impl Server {
     /// assert_eq!(event.as_bytes(), b"data: for you alone\n\n");
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
-    #[expect(clippy::needless_pass_by_value, reason = "a message is sent once")]
-    pub fn send_to(&self, client: ClientId, message: Message) -> Result<(), SendToError> {
-        self.shared.send_to(client, &message)
+    pub fn send_to(
+        &self,
+        client: ClientId,
+        message: impl Into<Message>,
+    ) -> Result<(), SendToError> {
+        self.shared.send_to(client, &message.into())
     }
 
     /// Disconnects a client. It gets what was published and [sent](Self::send_to) before, as far as

@@ -48,26 +48,28 @@ impl Publisher {
     ///
     /// # Errors
     /// As there.
-    #[expect(clippy::needless_pass_by_value, reason = "a message is published once")]
-    pub fn publish(&self, message: Message) -> Result<(), PublishError> {
-        self.shared.publish(&message)
+    pub fn publish(&self, message: impl Into<Message>) -> Result<(), PublishError> {
+        self.shared.publish(&message.into())
     }
 
     /// As [`Server::try_publish`](crate::Server::try_publish).
     ///
     /// # Errors
     /// As there.
-    pub fn try_publish(&self, message: Message) -> Result<(), TryPublishError> {
-        self.shared.try_publish(message)
+    pub fn try_publish(&self, message: impl Into<Message>) -> Result<(), TryPublishError> {
+        self.shared.try_publish(message.into())
     }
 
     /// As [`Server::send_to`](crate::Server::send_to).
     ///
     /// # Errors
     /// As there.
-    #[expect(clippy::needless_pass_by_value, reason = "a message is sent once")]
-    pub fn send_to(&self, client: ClientId, message: Message) -> Result<(), SendToError> {
-        self.shared.send_to(client, &message)
+    pub fn send_to(
+        &self,
+        client: ClientId,
+        message: impl Into<Message>,
+    ) -> Result<(), SendToError> {
+        self.shared.send_to(client, &message.into())
     }
 
     /// As [`Server::disconnect`](crate::Server::disconnect).

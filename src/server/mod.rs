@@ -248,9 +248,8 @@ impl Server {
     /// assert!(server.publish(Message::new("hello").event("unknown")).is_err());
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
-    #[expect(clippy::needless_pass_by_value, reason = "a message is published once")]
-    pub fn publish(&self, message: Message) -> Result<(), PublishError> {
-        self.shared.publish(&message)
+    pub fn publish(&self, message: impl Into<Message>) -> Result<(), PublishError> {
+        self.shared.publish(&message.into())
     }
 
     /// Publishes messages in their order: all of them, or none if one is not valid. Messages of
@@ -293,8 +292,8 @@ impl Server {
     /// }
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
-    pub fn try_publish(&self, message: Message) -> Result<(), TryPublishError> {
-        self.shared.try_publish(message)
+    pub fn try_publish(&self, message: impl Into<Message>) -> Result<(), TryPublishError> {
+        self.shared.try_publish(message.into())
     }
 
     /// The current state, and counts since the start.

@@ -274,6 +274,7 @@ impl fmt::Debug for Subscription {
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Debug)]
+#[must_use = "a subscription begins with `open`"]
 pub struct SubscriptionBuilder<'s> {
     shared: &'s Shared,
     types: Vec<String>,
