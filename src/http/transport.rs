@@ -287,7 +287,10 @@ impl<'c> Transport<'c> {
             }
             self.read_buffer.clear();
             match (&*self.socket).read(self.read_buffer.space()) {
-                Ok(length) if length > 0 => dropped += length,
+                Ok(length) if length > 0 => {
+                    self.read_buffer.fill(length);
+                    dropped += length;
+                }
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
                 Ok(_) | Err(_) => return,
             }
