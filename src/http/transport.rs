@@ -238,6 +238,11 @@ impl<'c> Transport<'c> {
         Ok(())
     }
 
+    /// Makes sure that a thread is parked or is about to: this one will be busy for long.
+    pub(super) fn keep_reserve(&self) {
+        self.leader.keep_reserve();
+    }
+
     /// Sends the gathered bytes and passes leadership on, before code of the embedding program runs
     /// for which the client need not wait. False: leadership cannot be passed on.
     pub(super) fn let_block(&mut self) -> Result<bool, End> {
