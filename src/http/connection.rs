@@ -216,6 +216,8 @@ impl Connection<'_> {
             self.io.pass_leadership()?;
             head.write_head(length, !keep_alive, self.io.out);
             self.io.flush()?;
+            // The client has its first bytes, and does not wait for this.
+            self.io.keep_reserve();
             // Most clients send nothing until the body has ended.
             self.io.read_buffer.release();
             written = survive(|| write.write_to(Target::Connection(&mut self.io), chunked));

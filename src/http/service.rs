@@ -146,6 +146,11 @@ impl<'s> Leader<'s> {
         self.held.get()
     }
 
+    /// Lets a thread wait to become the leader, if none does. For a thread that does not lead.
+    pub(super) fn keep_reserve(&self) {
+        self.service.leadership.keep_reserve(|| self.service.spawn());
+    }
+
     /// Passes leadership on; on an error it is still held.
     pub(super) fn pass(&self) -> io::Result<()> {
         if self.held.get() {

@@ -238,6 +238,11 @@ impl<'c> Transport<'c> {
         Ok(())
     }
 
+    /// Makes sure that a thread is parked or is about to: this one will be busy for long.
+    pub(super) fn keep_reserve(&self) {
+        self.leader.keep_reserve();
+    }
+
     /// Sends the gathered bytes and passes leadership on, before code of the embedding program runs
     /// for which the client need not wait. False: leadership cannot be passed on.
     pub(super) fn let_block(&mut self) -> Result<bool, End> {
@@ -287,7 +292,10 @@ impl<'c> Transport<'c> {
             }
             self.read_buffer.clear();
             match (&*self.socket).read(self.read_buffer.space()) {
-                Ok(length) if length > 0 => dropped += length,
+                Ok(length) if length > 0 => {
+                    self.read_buffer.fill(length);
+                    dropped += length;
+                }
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
                 Ok(_) | Err(_) => return,
             }

@@ -10,6 +10,7 @@ use anyhow::{Result, ensure};
 use super::{
     latency::now,
     metric::{Metric, Sample, float, micros},
+    own::Beside,
     peer::Entrant,
     publisher::Publisher,
     stage::{Part, Settings, Stage, check, put_down_faults},
@@ -45,6 +46,8 @@ pub(crate) struct Delivery {
     pub(crate) slow: usize,
     pub(crate) bytes: usize,
     pub(crate) load: Load,
+    /// Streams for one request each that are written beside.
+    pub(crate) own: usize,
 }
 
 /// What a slow client reads a second.
@@ -67,6 +70,7 @@ impl Delivery {
         stage.crowd.stop_reading(&others);
         sample.set(Metric::Memory, stage.growth() / float(others.end as u64));
 
+        let own = (self.own > 0).then(|| Beside::start(&stage, self.own)).transpose()?;
         let pressures = tcp_memory_pressures();
         let before = stage.costs();
         let started = now();
@@ -76,6 +80,7 @@ impl Delivery {
             parts.into_iter().map(|(clients, types)| (clients, types * each)).collect();
         let outcome = sent.and_then(|()| stage.wait_events(&expected));
         let after = stage.costs();
+        let outcome = outcome.and(own.map_or(Ok(()), Beside::finish));
         if let (Some(before), Some(after)) = (pressures, tcp_memory_pressures()) {
             sample.set(Metric::Pressures, float(after - before));
         }

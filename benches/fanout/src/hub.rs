@@ -12,9 +12,9 @@ use anyhow::{Context, Result};
 use socket2::{Domain, Socket, Type};
 use websse::{Builder, Server, http::HttpServer};
 
-use super::records;
 #[cfg(feature = "redis")]
 use super::store::Store;
+use super::{own, records};
 
 /// Begins the arguments of a child process that is such a server.
 pub(crate) const ARGUMENT: &str = "--as-websse";
@@ -75,6 +75,7 @@ impl Hub {
         server.run()?;
         let http = HttpServer::new()
             .get("/event", server.event_stream_handler().client_channels())
+            .get("/own", own::answer)
             .post("/send", server.send_message_handler().client_channels())
             .serve(listen()?)?;
         let address = http.local_addr().context("it listens over TCP")?;
@@ -86,7 +87,7 @@ pub(crate) fn builder() -> Builder {
     Server::builder().max_streams(20_000).max_channels(400_000)
 }
 
-fn listen() -> io::Result<TcpListener> {
+pub(crate) fn listen() -> io::Result<TcpListener> {
     let socket = Socket::new(Domain::IPV4, Type::STREAM, None)?;
     socket.bind(&SocketAddr::from(([127, 0, 0, 1], 0)).into())?;
     socket.listen(BACKLOG)?;

@@ -21,6 +21,7 @@
 //! | `delivery.rs` | events to many clients, at full speed or at a steady rate |
 //! | `idle.rs`, `storm.rs`, `publishing.rs` | the other kinds of run |
 //! | `channels.rs`, `churn.rs` | events to one client each, while others come and go |
+//! | `own.rs` | a stream for each of many requests, alone, and beside events to many clients |
 //! | `known.rs`, `replay.rs` | what channels cost that are only known; all that is kept of them |
 //! | `comeback.rs` | clients that come back at once and have missed something |
 //! | `peer.rs` | the server under test, as a child process |
@@ -50,6 +51,7 @@ mod listener;
 mod markdown;
 mod metric;
 mod options;
+mod own;
 mod peer;
 mod processes;
 mod publisher;
@@ -78,6 +80,7 @@ fn main() -> ExitCode {
     let outcome = match std::env::args().nth(1).as_deref() {
         Some(stage::LISTENERS) => return crowd::run_crowd::<Listener>(),
         Some(hub::ARGUMENT) => hub::serve().map(|()| true),
+        Some(own::BARE) => own::serve_bare().map(|()| true),
         _ => lead(),
     };
     match outcome {

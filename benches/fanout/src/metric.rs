@@ -59,6 +59,7 @@ metrics! {
     LastMax, "last_client_max_us", "last max", Micros, Less;
     LastAll, "last_has_all_us", "last has all", Micros, Less;
     LastHead, "last_head_us", "last head", Micros, Less;
+    FirstByte, "first_byte_p50_us", "first byte", Micros, Less;
     CpuPerDelivery, "cpu_per_delivery_us", "CPU/delivery", Micros, Less;
     CpuPerPublish, "cpu_per_publish_us", "CPU/publish", Micros, Less;
     CpuPerConnection, "cpu_per_connection_us", "CPU/connection", Micros, Less;

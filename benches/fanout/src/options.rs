@@ -17,9 +17,9 @@ How fast, and at what cost, events reach many clients.
 usage: cargo run --release --manifest-path benches/fanout/Cargo.toml -- [OPTION]...
 
   --scenario NAME      burst, steady, idle, storm, stuck, types, scaling,
-                       publish, channels, idle-channels, return, or with the
-                       feature `redis` redis, which starts redis-servers; may
-                       repeat                                           [all]
+                       publish, channels, idle-channels, return, own, or with
+                       the feature `redis` redis, which starts redis-servers;
+                       may repeat                                       [all]
   --peer NAME[@SCENARIO]=COMMAND
                        another server, started as COMMAND --types N, in one
                        scenario only, in all, or with @-SCENARIO in all but

@@ -9,6 +9,8 @@
 //! stream's query; an empty name is the common channel, whose events are those that name none. A
 //! client that comes back says `&last_event_id=ID`, and gets what it missed of `t0`.
 //!
+//! `GET /own?messages=N&pause=MS` streams to this client alone (`own.rs`).
+//!
 //! A peer whose name begins with `limit` is no server but a bare loop that writes: it takes
 //! publishes as records over an upgraded connection (`publisher.rs`). A server that takes them, too, at
 //! another port, prints `listening 127.0.0.1:PORT records 127.0.0.1:PORT`.
@@ -24,7 +26,7 @@ use std::{
 
 use anyhow::{Context, Result, bail, ensure};
 
-use super::{hub, processes};
+use super::{hub, own, processes};
 
 /// Within this time a server listens, and ends when its input does.
 const START: Duration = Duration::from_secs(20);
@@ -106,6 +108,13 @@ impl Entrant {
             entrant.only = Some(scenario.to_owned());
         }
         Ok(entrant)
+    }
+
+    /// The limit of what can be done with a thread for each connection.
+    pub(crate) fn bare_loop() -> Result<Self> {
+        let program = std::env::current_exe()?;
+        let program = program.to_str().context("the program's path is not UTF-8")?;
+        Ok(Self::new("limit", Kind::Limit, &[program, own::BARE]))
     }
 
     pub(crate) fn echo() -> Self {

@@ -76,7 +76,7 @@ pub(crate) fn measure(options: &Options) -> Result<bool> {
     let mut is_faultless = true;
     for case in catalogue(options.is_quick).into_iter().filter(is_chosen) {
         eprintln!("{}: {}", case.scenario, case.about);
-        let outcome = run(case, options);
+        let outcome = run(case, options)?;
         let is_ours = |row: &&Row| !matches!(row.kind, Kind::Limit | Kind::Other | Kind::Echo);
         let mut ours = outcome.rows.iter().filter(is_ours);
         is_faultless &= ours.all(Row::is_faultless);
@@ -98,10 +98,14 @@ pub(crate) fn measure(options: &Options) -> Result<bool> {
 }
 
 /// Servers take turns; each round another one begins.
-fn run(case: Case, options: &Options) -> Outcome {
+fn run(case: Case, options: &Options) -> Result<Outcome> {
     let mut entrants = options.entrants.clone();
     if matches!(case.work, Work::OverHttp(_)) {
         entrants.push(Entrant::echo());
+    }
+    if matches!(case.work, Work::Own(_)) {
+        entrants.retain(|entrant| entrant.kind != Kind::Limit);
+        entrants.push(Entrant::bare_loop()?);
     }
     entrants.retain(|entrant| case.admits(entrant));
     let mut rows: Vec<Row> = entrants
@@ -125,7 +129,7 @@ fn run(case: Case, options: &Options) -> Outcome {
             rows[index].samples.push(sample);
         }
     }
-    Outcome { case, rows }
+    Ok(Outcome { case, rows })
 }
 
 fn once(case: &Case, entrant: &Entrant, window: usize) -> Sample {

@@ -11,6 +11,7 @@ use super::{
     idle::Idle,
     known::{self, Beside, Memory},
     metric::{Metric, Sample},
+    own::{self, Own},
     peer::{Entrant, Kind},
     publishing::{InProcess, OverHttp},
     replay::Replay,
@@ -30,6 +31,7 @@ pub(crate) enum Work {
     Memory(Memory),
     Comeback(Comeback),
     Replay(Replay),
+    Own(Own),
 }
 
 impl Work {
@@ -86,6 +88,13 @@ impl Work {
                      1000 a second"
                 )
             }
+            Self::Own(Own { streams, messages, pause }) => {
+                let pause = match pause {
+                    0 => "at full speed".to_owned(),
+                    pause => format!("{} a second", 1000 / pause),
+                };
+                format!("{streams} requests, each answered by {messages} x 40 B, {pause}")
+            }
             Self::Comeback(Comeback { clients, behind }) => {
                 format!("{clients} clients come back at once, {behind} x {SMALL} B behind")
             }
@@ -130,7 +139,13 @@ impl Case {
             Work::InProcess(_) | Work::Beside(_) | Work::Memory(_) | Work::Replay(_) => {
                 entrant.kind == Kind::Websse
             }
-            Work::Deliver(_) | Work::Idle(_) | Work::Storm(_) | Work::Comeback(_) => true,
+            // Only the bare loop of `own.rs` knows such requests.
+            Work::Deliver(_) if self.scenario == OWN => entrant.kind != Kind::Limit,
+            Work::Own(_)
+            | Work::Deliver(_)
+            | Work::Idle(_)
+            | Work::Storm(_)
+            | Work::Comeback(_) => true,
         }
     }
 
@@ -147,6 +162,7 @@ impl Case {
             Work::Memory(memory) => memory.run(entrant, settings),
             Work::Replay(replay) => replay.run(settings),
             Work::Comeback(comeback) => comeback.run(entrant, settings),
+            Work::Own(own) => own.run(entrant, settings),
         }
     }
 }
@@ -163,9 +179,12 @@ pub(crate) const SCENARIOS: &[&str] = &[
     "channels",
     "idle-channels",
     "return",
+    OWN,
     #[cfg(feature = "redis")]
     REDIS,
 ];
+/// What is written for one request alone.
+const OWN: &str = "own";
 /// What a log costs that several nodes share.
 const REDIS: &str = "redis";
 
@@ -181,6 +200,8 @@ const SINGLE: &[Metric] = &[Metric::LastP50, Metric::LastP99, Metric::CpuPerPubl
 const REPLAYED: &[Metric] =
     &[Metric::LastAll, Metric::CpuPerDelivery, Metric::P50, Metric::P99, Metric::Max];
 const CAUGHT_UP: &[Metric] = &[Metric::LastAll, Metric::CpuPerConnection];
+const WRITTEN: &[Metric] =
+    &[Metric::Deliveries, Metric::CpuPerDelivery, Metric::FirstByte, Metric::Memory];
 const ANSWERED: &[Metric] = &[Metric::Publishes, Metric::CpuPerPublish];
 
 /// All cases, in the order of [`SCENARIOS`]. `is_quick` is for a machine that only has to show
@@ -196,8 +217,15 @@ pub(crate) fn catalogue(is_quick: bool) -> Vec<Case> {
     let burst = |events: u32| Load::Burst { events: events.div_ceil(size.divisor).max(100) };
     let clients = |clients: usize| clients / size.divisor as usize;
 
-    let small =
-        |readers, load| Delivery { types: 1, readers, stuck: 0, slow: 0, bytes: SMALL, load };
+    let small = |readers, load| Delivery {
+        types: 1,
+        readers,
+        stuck: 0,
+        slow: 0,
+        bytes: SMALL,
+        load,
+        own: 0,
+    };
     let many = clients(1000);
     add("burst", SPEED, Work::Deliver(small(many, burst(1000))));
     add("steady", WAIT, Work::Deliver(small(many, steady(20))));
@@ -261,6 +289,17 @@ pub(crate) fn catalogue(is_quick: bool) -> Vec<Case> {
     let comeback = Comeback { clients: clients(10_000), behind: 50 };
     add("return", CAUGHT_UP, Work::Comeback(comeback));
 
+    for pause in [0, own::Beside::PAUSE] {
+        let (streams, messages) = (clients(200), 500 / size.divisor);
+        add(OWN, WRITTEN, Work::Own(Own { streams, messages, pause }));
+    }
+    // Without such requests it runs well if it does with them.
+    let none = (!is_quick).then_some(0);
+    for own in none.into_iter().chain([clients(100)]) {
+        let readers = small(clients(1000), steady(20));
+        add(OWN, &[Metric::P99], Work::Deliver(Delivery { own, ..readers }));
+    }
+
     if cfg!(feature = "redis") {
         // One client, however small the run is; and 100,000 deliveries a second, a node's share.
         let share = small(clients(10_000), steady(10));
@@ -299,7 +338,7 @@ impl Size {
 }
 
 fn about(delivery: &Delivery) -> String {
-    let Delivery { types, readers, stuck, slow, bytes, load } = delivery;
+    let Delivery { types, readers, stuck, slow, bytes, load, own } = delivery;
     let some = |count: &usize, what: String| if *count > 0 { what } else { String::new() };
     let load = match load {
         Load::Burst { events } => format!("{events} x {bytes} B at full speed"),
@@ -313,6 +352,7 @@ fn about(delivery: &Delivery) -> String {
         format!(", {load}"),
         some(stuck, format!(", {stuck} more never read")),
         some(slow, format!(", {slow} more read {SIP} B a second")),
+        some(own, format!(", {own} requests are answered by 50 x 40 B a second")),
     ]
     .concat()
 }

@@ -6,8 +6,10 @@
 // There is no limit on what waits for a client that does not read: it stays in the memory of the
 // process, nothing is lost, and nobody is disconnected. One thread does it all.
 
+import { once } from "node:events";
 import { createServer } from "node:http";
 import { text } from "node:stream/consumers";
+import { setImmediate, setTimeout } from "node:timers/promises";
 import { parseArgs } from "node:util";
 import { createChannel, createEventBuffer, createSession } from "better-sse";
 
@@ -95,9 +97,23 @@ async function send(parameters, request, response) {
 	response.writeHead(200, { "Content-Length": 0 }).end();
 }
 
+// For one request alone, without better-sse: there is nobody to share with. Each event is sent before
+// the next is made.
+async function own(parameters, request, response) {
+	const [messages, pause] = ["messages", "pause"].map((name) => Number(parameters.get(name)));
+	response.writeHead(200, { "Content-Type": "text/event-stream" });
+	for (let number = 0; number < messages; number++) {
+		if (!response.write(`data: ${`0-${number}-1-`.padEnd(40, "x")}\n\n`)) {
+			await once(response, "drain");
+		}
+		await (pause > 0 ? setTimeout(pause) : setImmediate());
+	}
+	response.end();
+}
+
 const server = createServer((request, response) => {
 	const { pathname, searchParams } = new URL(request.url, "http://localhost");
-	const routes = { "GET /event": listen, "POST /send": send };
+	const routes = { "GET /event": listen, "GET /own": own, "POST /send": send };
 	const route = routes[`${request.method} ${pathname}`];
 	if (route === undefined) {
 		response.writeHead(404).end();

@@ -23,7 +23,7 @@ use futures_util::{
 };
 use serde::Deserialize;
 use socket2::{Domain, Socket, Type};
-use tokio::sync::broadcast;
+use tokio::{sync::broadcast, task::yield_now, time::sleep};
 use tokio_stream::wrappers::{BroadcastStream, errors::BroadcastStreamRecvError};
 
 /// Silence before a stream is sent a comment, the same for every server: that of websse.
@@ -55,6 +55,30 @@ pub type Query = Vec<(String, String)>;
 #[derive(Deserialize)]
 pub struct Published {
     pub data: String,
+}
+
+/// What a request asks for that is answered by events of its own.
+#[derive(Clone, Copy, Deserialize)]
+pub struct Own {
+    pub messages: u32,
+    /// Milliseconds.
+    pub pause: u64,
+}
+
+impl Own {
+    /// The data of its events, 40 bytes each, with the pause behind each. Even without one, each is
+    /// sent before the next is made: what is ready together is gathered, and sent as one.
+    pub fn messages(self) -> impl Stream<Item = String> {
+        stream::unfold(0, move |number| async move {
+            match self.pause {
+                _ if number == 0 => {}
+                0 => yield_now().await,
+                pause => sleep(Duration::from_millis(pause)).await,
+            }
+            let data = format!("{:x<40}", format!("0-{number}-1-"));
+            (number < self.messages).then_some((data, number + 1))
+        })
+    }
 }
 
 /// A broadcast channel for each event type, which keeps the last 4096 events: more than any burst

@@ -3,7 +3,7 @@
 //! One thread is the leader: it accepts a connection and serves it itself. Before it does anything
 //! that may block, it passes leadership on to a parked thread or a new one, and then only serves
 //! its connection. When the connection is done, the thread parks; it ends if it is not needed for a
-//! while.
+//! while. A thread that begins a long answer starts one that parks, so that the leader need not.
 
 #[cfg(test)]
 mod tests;
@@ -85,6 +85,20 @@ impl State {
         Offer::Start
     }
 
+    /// A thread that is not the leader checks whether any thread is parked. True: none is, and it
+    /// starts one, which [looks](Self::look). If that fails, it [does without](Self::do_without).
+    fn lacks_reserve(&mut self) -> bool {
+        // If leadership is vacant, one of the parked threads may be about to take it.
+        let lacks = !self.stopping && self.parked <= usize::from(self.vacant);
+        self.threads += usize::from(lacks);
+        lacks
+    }
+
+    /// The thread in reserve could not be started.
+    fn do_without(&mut self) {
+        self.threads -= 1;
+    }
+
     /// The thread could not be started. True: the caller is still the leader. False: another thread
     /// has finished its connection meanwhile and become the leader.
     fn withdraw(&mut self) -> bool {
@@ -153,6 +167,17 @@ impl Leadership {
             }
         }
         Ok(())
+    }
+
+    /// Starts a thread if none is parked, so that the leader need not start one when it passes
+    /// leadership on: the next connections wait for that. For a thread that is not the leader, and
+    /// that nobody waits for.
+    pub(super) fn keep_reserve(&self, start: impl FnOnce() -> io::Result<()>) {
+        let lacks_reserve = self.state.lock().lacks_reserve();
+        // If it fails, the leader will try. This thread is still counted, and notifies when it ends.
+        if lacks_reserve && start().is_err() {
+            self.state.lock().do_without();
+        }
     }
 
     /// Waits to become the leader. False: the thread must end, and is not counted any more.

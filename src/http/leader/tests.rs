@@ -64,6 +64,26 @@ fn a_turn_goes_to_a_parked_thread_rather_than_to_a_new_one() {
 }
 
 #[test]
+fn a_thread_in_reserve_is_started_only_if_none_is_parked() {
+    let leadership = Arc::new(Leadership::default());
+    leadership.keep_reserve(no_thread);
+    assert_eq!(*leadership.state.lock(), State::default());
+    let mut started = 0;
+    leadership.keep_reserve(|| {
+        started += 1;
+        Ok(())
+    });
+    assert_eq!((started, leadership.state.lock().threads), (1, 1));
+    let parked = parked(&leadership);
+    leadership.keep_reserve(|| panic!("a thread is parked"));
+    let taken = State { vacant: true, parked: 1, ..State::default() };
+    assert!({ taken }.lacks_reserve(), "the parked thread takes leadership");
+    leadership.stop();
+    leadership.keep_reserve(|| panic!("all threads must end"));
+    assert!(!join("a parked thread to end", parked));
+}
+
+#[test]
 fn a_thread_that_becomes_free_while_none_can_be_started_takes_the_turn() {
     let leadership = Leadership::default();
     leadership.state.lock().threads = 1;
@@ -164,6 +184,22 @@ fn nothing_has_ended_before_it_is_to_stop() {
     assert!(!state.has_ended(1));
     assert!(state.stop());
     assert!(state.has_ended(1) && !state.has_ended(0));
+}
+
+#[test]
+fn while_a_stream_of_its_own_is_written_a_thread_is_in_reserve() {
+    let http = HttpServer::new()
+        .get("/own", |_: &Request| Response::events(|out| out.wait(PATIENCE)))
+        .bind("127.0.0.1:0")
+        .expect("port 0 is always free");
+    let mut socket =
+        TcpStream::connect(http.local_addr().expect("bound above")).expect("it listens");
+    socket.write_all(b"GET /own HTTP/1.1\r\nHost: a\r\n\r\n").expect("it reads");
+    until("a parked thread beside the leader", || {
+        http.services[0].leadership.state.lock().parked == 1
+    });
+    drop(socket);
+    assert_eq!(http.shutdown(PATIENCE), 0);
 }
 
 /// Fails in a way that only this crate can: it panics after the handler has returned.

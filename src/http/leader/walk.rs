@@ -33,6 +33,10 @@ enum Thread {
     Withdraws,
     /// It serves alone, perhaps for ever.
     Serves,
+    /// Meanwhile it starts a thread in reserve.
+    Reserves,
+    /// It could not start one.
+    DoesWithout,
     /// It stops all threads, from code that it serves.
     Stops {
         leads: bool,
@@ -190,8 +194,28 @@ impl World {
                 let kept = world.state.withdraw();
                 world.threads[at] = if kept { Thread::Leads } else { Thread::Serves };
             }),
+            Thread::Reserves => {
+                step(Sure, &becomes(Thread::DoesWithout));
+                if self.threads.len() < THREADS {
+                    step(Sure, &|world| {
+                        world.threads[at] = Thread::Serves;
+                        world.threads.push(Thread::Looks);
+                    });
+                }
+            }
+            Thread::DoesWithout => step(Sure, &|world| {
+                world.state.do_without();
+                world.threads[at] = Thread::Serves;
+            }),
             Thread::Serves => {
                 step(Perhaps, &becomes(Thread::Looks));
+                let mut state = self.state;
+                if state.lacks_reserve() {
+                    step(Perhaps, &|world| {
+                        world.state = state;
+                        world.threads[at] = Thread::Reserves;
+                    });
+                }
                 if self.stop == Stop::NotYet {
                     step(Perhaps, &calls_stop(false));
                 }
@@ -231,11 +255,13 @@ impl World {
 
     /// Checks what must be true at all times.
     fn check(&self) -> Result<(), &'static str> {
-        use Thread::{Ends, Leads, Parked, Starts, Stops, TimedOut, Withdraws, Woken};
+        use Thread::{
+            DoesWithout, Ends, Leads, Parked, Reserves, Starts, Stops, TimedOut, Withdraws, Woken,
+        };
         let leadership = usize::from(self.state.vacant)
             + self.count(|thread| matches!(thread, Leads | Stops { leads: true }));
         let alive = self.count(|thread| *thread != Ends)
-            + self.count(|thread| matches!(thread, Starts | Withdraws));
+            + self.count(|thread| matches!(thread, Starts | Withdraws | Reserves | DoesWithout));
         let parked = self.count(|thread| matches!(thread, Parked | Woken | TimedOut));
         let ended = [(self.stop == Stop::Waits(Waiter::Knows), self.own)];
         let told = ended.into_iter().chain([(self.joiner == Waiter::Knows, 0)]);

@@ -5,7 +5,7 @@
 //! it would come back. One that does not read delays nobody, and costs only what waits in the
 //! channel and its own buffers.
 
-use std::{io, sync::Arc};
+use std::{convert::Infallible, io, sync::Arc};
 
 use axum::{
     Form, Router,
@@ -26,7 +26,11 @@ type Hub = Arc<peers::Hub<Event>>;
 #[tokio::main]
 async fn main() -> io::Result<()> {
     let hub: Hub = Arc::new(peers::Hub::new(peers::types()));
-    let app = Router::new().route("/event", get(listen)).route("/send", post(send)).with_state(hub);
+    let app = Router::new()
+        .route("/event", get(listen))
+        .route("/own", get(own))
+        .route("/send", post(send))
+        .with_state(hub);
     let listener = peers::listen()?;
     let address = listener.local_addr()?;
     let listener = TcpListener::from_std(listener)?;
@@ -39,6 +43,10 @@ async fn listen(State(hub): State<Hub>, Query(query): Query<peers::Query>) -> im
     let hello = stream::once(async { Ok(Event::default().comment("hello")) });
     let keep_alive = KeepAlive::new().interval(peers::HEARTBEAT);
     Ok::<_, StatusCode>(Sse::new(hello.chain(events)).keep_alive(keep_alive))
+}
+
+async fn own(Query(own): Query<peers::Own>) -> impl IntoResponse {
+    Sse::new(own.messages().map(|data| Ok::<_, Infallible>(Event::default().data(data))))
 }
 
 async fn send(

@@ -52,8 +52,9 @@ pub(crate) struct Group<W> {
 #[derive(Clone, Debug)]
 pub struct Tally {
     pub status: u16,
-    /// Microseconds from the start of the group to the head's last byte.
+    /// Microseconds to the head's last byte: from the start of the group, and of the client itself.
     pub head_micros: u64,
+    pub answer_micros: u64,
     pub events: u64,
     pub comments: u64,
     /// Sizes of the smallest and the largest event's data.
@@ -78,6 +79,7 @@ pub(crate) struct Client<E> {
     /// Whether it stands in the queue of those that may have something to read.
     pub(crate) is_queued: bool,
     socket: Option<TcpStream>,
+    started: Instant,
     /// Bytes of the request that are sent.
     sent: usize,
     ear: E,
@@ -93,6 +95,7 @@ impl<E: Ear> Client<E> {
             is_ending: false,
             is_queued: false,
             socket: None,
+            started: Instant::now(),
             sent: 0,
             ear: E::new(),
         }
@@ -114,6 +117,7 @@ impl<E: Ear> Client<E> {
         token: Token,
     ) -> Result<(), String> {
         self.state = State::Asking;
+        self.started = Instant::now();
         let connected = connect(group).and_then(|mut socket| {
             self.sent = write_some(&mut socket, &group.request)?;
             let interest = if self.sent < group.request.len() {
@@ -167,8 +171,9 @@ impl<E: Ear> Client<E> {
                 let heard = self.ear.hear(bytes, &group.wanted, &mut self.tally, figures);
                 if self.state == State::Asking && self.tally.status != 0 {
                     self.state = State::Open;
-                    let micros = group.started.elapsed().as_micros();
-                    self.tally.head_micros = u64::try_from(micros).unwrap_or(u64::MAX);
+                    let micros = |since: Instant| u64::try_from(since.elapsed().as_micros());
+                    self.tally.head_micros = micros(group.started).unwrap_or(u64::MAX);
+                    self.tally.answer_micros = micros(self.started).unwrap_or(u64::MAX);
                 }
                 match heard {
                     // An end that was told already is not told again.
@@ -204,6 +209,7 @@ impl Tally {
         Self {
             status: 0,
             head_micros: 0,
+            answer_micros: 0,
             events: 0,
             comments: 0,
             bytes: (u32::MAX, 0),
@@ -215,7 +221,8 @@ impl Tally {
 
     /// Counts events anew.
     pub fn restart(&mut self) {
-        *self = Self { status: self.status, head_micros: self.head_micros, ..Self::new() };
+        let Self { status, head_micros, answer_micros, .. } = *self;
+        *self = Self { status, head_micros, answer_micros, ..Self::new() };
     }
 }
 

@@ -82,6 +82,8 @@ report! {
     other,
     /// Microseconds from `connect` to the last head.
     last_head_micros,
+    /// The median of the microseconds from a client's own start to its head.
+    median_answer_micros,
     /// Events per client: the least, the most; and in all.
     least_events,
     most_events,
@@ -151,10 +153,14 @@ pub(super) fn about<'a, E: Ear + 'a>(
         trouble: trouble.to_owned(),
         ..Report::default()
     };
+    let mut answers = Vec::new();
     for client in clients {
+        answers.extend((client.tally.status != 0).then_some(client.tally.answer_micros));
         report.missing += u64::from(goal.is_some_and(|goal| !has_reached(client, goal)));
         report.count(client);
     }
+    answers.sort_unstable();
+    report.median_answer_micros = answers.get(answers.len() / 2).copied().unwrap_or(0);
     if report.clients == 0 {
         report.least_events = 0;
         report.of_publisher.fill((0, 0));
