@@ -1,54 +1,84 @@
 //! A table by numbers of which those that are free again are used first.
 
-use crate::message::few::push_to_large;
+/// So many numbers have one page.
+const PAGE: usize = 64;
 
-/// Values by their numbers. So none is looked for, and what is added makes no other one move, as it
-/// does now and then in a map.
+/// Values by their numbers, in pages of which only those in use are there. So none is looked for,
+/// and what is added or removed makes no others move, as it does now and then in a map.
 #[derive(Debug)]
-pub(crate) struct ByNumber<T>(Vec<Option<T>>);
+pub(crate) struct ByNumber<T> {
+    pages: Vec<Option<Box<Page<T>>>>,
+    used: usize,
+}
+
+#[derive(Debug)]
+struct Page<T> {
+    values: [Option<T>; PAGE],
+    used: usize,
+}
 
 impl<T> Default for ByNumber<T> {
     fn default() -> Self {
-        Self(Vec::new())
+        Self { pages: Vec::new(), used: 0 }
     }
+}
+
+/// A number's page, and its place there.
+fn place(number: u32) -> (usize, usize) {
+    (number as usize / PAGE, number as usize % PAGE)
 }
 
 impl<T> ByNumber<T> {
     pub(crate) fn get(&self, number: u32) -> Option<&T> {
-        self.0.get(number as usize)?.as_ref()
+        let (page, at) = place(number);
+        self.pages.get(page)?.as_ref()?.values[at].as_ref()
     }
 
     pub(crate) fn get_mut(&mut self, number: u32) -> Option<&mut T> {
-        self.0.get_mut(number as usize)?.as_mut()
+        let (page, at) = place(number);
+        self.pages.get_mut(page)?.as_mut()?.values[at].as_mut()
     }
 
     /// The value of a number, made if there is none.
     pub(crate) fn get_or_insert_with(&mut self, number: u32, make: impl FnOnce() -> T) -> &mut T {
-        let at = number as usize;
-        while self.0.len() <= at {
-            push_to_large(&mut self.0, None);
+        let (page, at) = place(number);
+        if self.pages.len() <= page {
+            self.pages.resize_with(page + 1, || None);
         }
-        self.0[at].get_or_insert_with(make)
+        let page = self.pages[page].get_or_insert_with(|| {
+            self.used += 1;
+            Box::new(Page { values: [const { None }; PAGE], used: 0 })
+        });
+        page.values[at].get_or_insert_with(|| {
+            page.used += 1;
+            make()
+        })
     }
 
-    /// Removes a value, and the table's end if it is free then.
+    /// Removes a value.
     pub(crate) fn remove(&mut self, number: u32) -> Option<T> {
-        let value = self.0.get_mut(number as usize)?.take();
-        while self.0.pop_if(|last| last.is_none()).is_some() {}
-        if self.0.len() < self.0.capacity() / 4 {
-            self.0.shrink_to(self.0.len() * 2);
+        let (at_page, at) = place(number);
+        let page = self.pages.get_mut(at_page)?.as_mut()?;
+        let value = page.values[at].take()?;
+        page.used -= 1;
+        if page.used == 0 {
+            self.pages[at_page] = None;
+            self.used -= 1;
+            if self.used == 0 {
+                self.pages = Vec::new();
+            }
         }
-        value
+        Some(value)
     }
 
     #[cfg(any(feature = "outside-log", test))]
     pub(crate) fn values(&self) -> impl Iterator<Item = &T> {
-        self.0.iter().flatten()
+        self.pages.iter().flatten().flat_map(|page| page.values.iter().flatten())
     }
 
     #[cfg(any(feature = "outside-log", test))]
     pub(crate) fn values_mut(&mut self) -> impl Iterator<Item = &mut T> {
-        self.0.iter_mut().flatten()
+        self.pages.iter_mut().flatten().flat_map(|page| page.values.iter_mut().flatten())
     }
 }
 
@@ -57,19 +87,21 @@ mod tests {
     use super::*;
 
     #[test]
-    fn its_memory_goes_with_the_highest_number() {
+    fn a_page_is_there_while_it_has_values() {
         let mut table = ByNumber::default();
-        assert_eq!(table.get(7), None);
-        assert_eq!(table.remove(7), None);
+        assert_eq!((table.get(7), table.values().count()), (None, 0));
         for number in (0..1000).rev() {
             *table.get_or_insert_with(number, || 0) += number;
         }
-        assert!((1000..1260).contains(&table.0.capacity()), "{}", table.0.capacity());
+        let pages = |table: &ByNumber<u32>| table.pages.iter().flatten().count();
+        assert_eq!((pages(&table), table.used), (16, 16));
         for number in 0..999 {
-            assert_eq!(table.remove(number), Some(number));
+            assert_eq!((table.remove(number), table.remove(number)), (Some(number), None));
         }
-        assert_eq!((table.0.len(), table.get(999), table.values().count()), (1000, Some(&999), 1));
+        assert_eq!((pages(&table), table.get(999), table.values().count()), (1, Some(&999), 1));
+        assert_eq!(table.get_mut(998), None);
         assert_eq!(table.remove(999), Some(999));
-        assert_eq!(table.0.capacity(), 0);
+        assert_eq!((table.pages.capacity(), table.used), (0, 0));
+        assert_eq!(table.remove(999), None);
     }
 }

@@ -68,11 +68,35 @@ struct Naming {
     nth: u32,
 }
 
-/// That a set gets an event of the batch, by its index there.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) struct Match {
-    pub(crate) set: SetId,
-    pub(crate) event: u32,
+/// The sets that get events of a batch, and which. Kept for its memory, unless it is large.
+#[derive(Debug, Default)]
+pub(crate) struct Matched {
+    sets: Vec<SetId>,
+    /// Where the events of each set end among all of them.
+    ends: Vec<usize>,
+    /// By their index in the batch.
+    events: Vec<u32>,
+}
+
+/// More than this many events of sets are not kept room for.
+const KEPT: usize = 65_536;
+
+impl Matched {
+    /// Each set with its events, in their order.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (SetId, &[u32])> {
+        let begins = [0].into_iter().chain(self.ends.iter().copied());
+        let ranges = begins.zip(&self.ends).map(|(begin, &end)| &self.events[begin..end]);
+        self.sets.iter().copied().zip(ranges)
+    }
+
+    pub(crate) fn clear(&mut self) {
+        if self.events.capacity() > KEPT {
+            *self = Self::default();
+        }
+        self.sets.clear();
+        self.ends.clear();
+        self.events.clear();
+    }
 }
 
 #[derive(Debug, Default)]
@@ -85,6 +109,9 @@ struct SubscriptionSet {
     keys: Few<Key>,
     /// It is among the `emptied` ones, and perhaps not empty any more.
     is_emptied: bool,
+    /// Used within [`match_batch`](SubscriptionSets::match_batch): how many events of the batch it
+    /// gets, and then its place among the matched sets. 0 otherwise.
+    matched: u32,
 }
 
 impl SubscriptionSets {
@@ -167,19 +194,32 @@ impl SubscriptionSets {
         !self.emptied.is_empty()
     }
 
-    /// Finds the sets that get events of a batch, and adds each with these, by their index in the
-    /// batch, one after the other.
-    pub(crate) fn match_batch(&self, batch: &[Event], matched: &mut Vec<Match>) {
-        for (at, event) in batch.iter().enumerate() {
-            let (exact, others) = self.lists.of(event.channel.as_ref(), event.kind);
-            let others = others.iter().flat_map(|list| list.iter());
-            for &Naming { set, .. } in exact.iter().chain(others) {
-                if self.table[set as usize].wants(event.kind) {
-                    matched.push(Match { set, event: index(at) });
-                }
+    /// Finds the sets that get events of a batch. All their events have one list, as there may be as
+    /// many as clients, times events.
+    pub(crate) fn match_batch(&mut self, batch: &[Event], matched: &mut Matched) {
+        let Self { table, lists, .. } = self;
+        let Matched { sets, ends, events } = matched;
+        lists.match_batch(batch, table, |set, id, _| {
+            if set.matched == 0 {
+                sets.push(id);
             }
+            set.matched += 1;
+        });
+        let mut end = 0;
+        for (nth, &id) in (0..).zip(&*sets) {
+            // Where its events begin, until they are there.
+            ends.push(end);
+            end += std::mem::replace(&mut table[id as usize].matched, nth) as usize;
         }
-        matched.sort_unstable();
+        events.resize(end, 0);
+        lists.match_batch(batch, table, |set, _, event| {
+            let at = &mut ends[set.matched as usize];
+            events[*at] = event;
+            *at += 1;
+        });
+        for &id in &*sets {
+            table[id as usize].matched = 0;
+        }
     }
 
     /// Takes a set's clients. [`restore`](Self::restore) must give them back before a client joins or
@@ -240,6 +280,25 @@ impl Lists {
             Some(channel) => {
                 let named = self.by_channel.get(channel.number()).map_or(&[][..], |list| &**list);
                 (named, [&[], &self.all_channels])
+            }
+        }
+    }
+
+    /// Gives `found` each set that gets an event of a batch, by the event's index.
+    fn match_batch(
+        &self,
+        batch: &[Event],
+        table: &mut [SubscriptionSet],
+        mut found: impl FnMut(&mut SubscriptionSet, SetId, u32),
+    ) {
+        for (at, event) in batch.iter().enumerate() {
+            let (exact, others) = self.of(event.channel.as_ref(), event.kind);
+            let others = others.iter().flat_map(|list| list.iter());
+            for &Naming { set: id, .. } in exact.iter().chain(others) {
+                let set = &mut table[id as usize];
+                if set.wants(event.kind) {
+                    found(set, id, index(at));
+                }
             }
         }
     }
@@ -385,9 +444,11 @@ mod tests {
                     let (kind, channel) = (at % 8, channels.get(at as usize / 8).cloned());
                     let number = channel.as_ref().map(Channel::number);
                     let event = Event { channel, kind, frame: Frame::from_block(b"data: x\n\n") };
-                    let mut matched = Vec::new();
-                    sets.match_batch(&[event], &mut matched);
-                    let touched: Vec<SetId> = matched.iter().map(|matched| matched.set).collect();
+                    let mut matched = Matched::default();
+                    sets.match_batch(&[event.clone(), event], &mut matched);
+                    assert!(matched.iter().all(|(_, events)| *events == [0, 1]));
+                    let mut touched: Vec<SetId> = matched.iter().map(|(set, _)| set).collect();
+                    touched.sort_unstable();
                     let includes = |subscribed: &Subscribed| subscribed.includes(number, kind);
                     let listening = joined.iter().filter(|(subscribed, _)| includes(subscribed));
                     let mut expected: Vec<SetId> = listening.map(|&(_, set)| set).collect();
@@ -408,5 +469,22 @@ mod tests {
         assert_eq!(sets.leave(0, 1), None, "it was the last one there");
         assert_eq!(*sets.take(0), [12]);
         assert_eq!(sets.subscribed(0), Some(&*types(&[5])));
+    }
+
+    #[test]
+    fn room_for_many_events_of_many_sets_is_given_back() {
+        let mut sets = SubscriptionSets::default();
+        for key in 0..300 {
+            sets.join(types(&[0, key + 1]), Coding::Plain, key);
+        }
+        let event = Event { channel: None, kind: 0, frame: Frame::from_block(b"data: x\n\n") };
+        let mut matched = Matched::default();
+        for (events, is_kept) in [(3, true), (300, false)] {
+            sets.match_batch(&vec![event.clone(); events], &mut matched);
+            let all = (0..).take(events).collect::<Vec<u32>>();
+            assert_eq!(matched.iter().filter(|(_, events)| **events == *all).count(), 300);
+            matched.clear();
+            assert_eq!((matched.iter().count(), matched.events.capacity() > 0), (0, is_kept));
+        }
     }
 }

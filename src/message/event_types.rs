@@ -243,7 +243,9 @@ impl EventTypes {
         }
         // Clients that are still there are told of by its name.
         if !is_listened {
-            unregistered.remove(name);
+            if unregistered.get(name) == Some(&kind) {
+                unregistered.remove(name);
+            }
             *name = Arc::default();
         }
         free.push_back(kind);
@@ -429,6 +431,21 @@ mod tests {
         assert_eq!(register("b", false), Some(1), "it is not free yet");
         types.free(0, 2, false);
         assert_eq!([register("c", false), register("d", false)], [Some(0), Some(2)]);
+    }
+
+    #[test]
+    fn a_name_finds_its_last_number_again_also_when_an_earlier_one_becomes_free() {
+        let types = EventTypes::default();
+        let register = |listened: &[TypeId]| {
+            types.register(&["a"], |kind| listened.contains(&kind), false).expect("a good name");
+            types.find("a")
+        };
+        assert_eq!(register(&[]), Some(0));
+        types.unregister("a");
+        assert_eq!(register(&[]), Some(1));
+        types.unregister("a");
+        types.free(0, 1, false);
+        assert_eq!(register(&[1]), Some(1), "its listeners go on");
     }
 
     #[test]

@@ -30,6 +30,12 @@ impl<T> Few<T> {
         self[at..].rotate_right(1);
     }
 
+    /// Removes the element at index `at`, and moves those behind it.
+    pub(crate) fn remove(&mut self, at: usize) {
+        self[at..].rotate_left(1);
+        self.swap_remove(self.len() - 1);
+    }
+
     /// Removes the element at index `at`; the last one takes its place.
     pub(crate) fn swap_remove(&mut self, at: usize) {
         match self {
@@ -131,6 +137,11 @@ mod tests {
                         many.insert(at, value);
                     }
                     _ if many.is_empty() => {}
+                    2 => {
+                        let at = value % many.len();
+                        few.remove(at);
+                        many.remove(at);
+                    }
                     _ => {
                         let at = value % many.len();
                         few.swap_remove(at);

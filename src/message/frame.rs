@@ -54,7 +54,7 @@ impl AsRef<[u8]> for Frame {
     }
 }
 
-/// The block of a message, with an id only if the message has one. Fails as [`Message::check`] does.
+/// The block of a message, with an id only if the message has one. Fails as [`Message::check`].
 impl TryFrom<&Message> for Frame {
     type Error = MessageError;
 

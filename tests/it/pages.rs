@@ -335,15 +335,8 @@ fn a_setting_that_can_never_match_is_refused_with_what_would_be_right() {
         let error = Policy::default().allow_origin(origin).unwrap_err().to_string();
         assert!(error.contains(right) && error.lines().count() == 1, "{origin}: {error}");
     }
-    let _good = names(&[
-        "hub.example",
-        "hub.example.",
-        "my_service",
-        "xn--bcher-kva.example",
-        "[2001:db8::5]",
-    ]);
-    let _good =
-        pages(&["https://a.example:8443", "http://[::1]:3000", "chrome-extension://abcdef", "*"]);
+    drop(names(&["hub.example", "hub.example.", "my_service", "xn--bcher-kva.example", "[::5]"]));
+    drop(pages(&["https://a.example:8443", "http://[::1]:3000", "chrome-extension://abcdef", "*"]));
 }
 
 /// Without these fields a page would see an error of the network, and no status.

@@ -57,8 +57,8 @@ impl Order {
         let is_at = |at: usize| self.events.get(at).is_some_and(|&(found, _)| found == sequence);
         let newest = self.events.back()?.0;
         // Mostly it is the oldest, or no number is left out between it and the newest.
-        let before_newest = usize::try_from(newest.checked_sub(sequence)?).ok()?;
-        let guess = (self.events.len() - 1).checked_sub(before_newest);
+        let before_newest = usize::try_from(newest.checked_sub(sequence)?).ok();
+        let guess = before_newest.and_then(|events| (self.events.len() - 1).checked_sub(events));
         let guessed = [Some(0), guess].into_iter().flatten().find(|&at| is_at(at));
         let search = || self.events.binary_search_by_key(&sequence, |&(sequence, _)| sequence).ok();
         guessed.or_else(search)

@@ -18,7 +18,7 @@ use crate::{
 const PASSED_OVER: usize = 4096;
 /// At most this many logs are looked at one by one for a client; if it names more, all events are,
 /// in their order. The tests need few to try both.
-const LOGS: usize = if cfg!(test) { 2 } else { 1024 };
+const LOGS: usize = if cfg!(test) { 2 } else { 8192 };
 
 /// Which events a client wants.
 #[derive(Clone, Copy, Debug)]
@@ -102,7 +102,7 @@ impl History {
         let mut left = count;
         while let Some((sequence, number)) = heads.pop() {
             if left == 0 {
-                return sequence;
+                return sequence.max(floor);
             }
             left -= 1;
             heads.extend(sources[number].next().map(|next| (next, number)));
@@ -120,6 +120,11 @@ impl History {
     /// Whether an event after `position` is not kept, of what a client subscribes to, and was dropped
     /// behind the drop of this number; 0 stands for all that was ever dropped.
     pub(crate) fn has_gap(&self, subscribed: &Subscribed, position: Sequence, drops: u64) -> bool {
+        // Mostly no log has lost such an event meanwhile, and none has to be looked at.
+        let newest = |part: &Part| part.drops.newest_after(drops);
+        if drops > 0 && newest(&self.common).max(newest(&self.channels)) <= position {
+            return self.unregistered.base_of(subscribed, drops) > position;
+        }
         self.newest_dropped(subscribed, drops) > position
     }
 
@@ -200,13 +205,13 @@ impl History {
         parts.chain(logs).min()
     }
 
-    /// Its id.
+    /// Its id. What a publisher called an event of another channel is not for this client.
     pub(crate) fn oldest_id(&self, subscribed: &Subscribed) -> Option<String> {
         let (sequence, log) = self.oldest(subscribed)?;
         let oldest = self.kept(log, sequence)?;
         match oldest.own_id() {
-            Some(id) => Some(id.to_owned()),
-            None => self.entry_of_kept(oldest).or_else(|| self.id_of(oldest.sequence)),
+            Some(id) if self.is_wanted(subscribed, log) => Some(id.to_owned()),
+            _ => self.entry_of_kept(oldest).or_else(|| self.id_of(oldest.sequence)),
         }
     }
 
@@ -237,28 +242,30 @@ impl History {
         let mut heads: BinaryHeap<Reverse<(Sequence, usize, LogId)>> = heads.collect();
         let mut passed_over = 0;
         while let Some(Reverse((sequence, number, log))) = heads.pop() {
-            let kept = sources[number].take(|| self.place_of(log, sequence));
+            let kept = sources[number].pass();
             heads.extend(
                 sources[number].head().map(|(sequence, log)| Reverse((sequence, number, log))),
             );
             let events = &self.topics.get(log).kept;
-            let is_last = events.get(kept + 1).is_none_or(|next| next.sequence > last_until);
-            let is_wanted = (sequence > last_until || is_last) && self.is_wanted(subscribed, log);
-            passed_over += usize::from(!is_wanted);
-            let frame = &events[kept].frame;
-            if is_wanted && !take(Found { frame, place: (log, sequence) })
-                || passed_over >= PASSED_OVER
-            {
+            let place =
+                || kept.unwrap_or_else(|| events.partition_point(|kept| kept.sequence < sequence));
+            let is_last = |place: usize| {
+                sequence > last_until
+                    || events.get(place + 1).is_none_or(|next| next.sequence > last_until)
+            };
+            let place = self.is_wanted(subscribed, log).then(place).filter(|&place| is_last(place));
+            let goes_on = if let Some(place) = place {
+                take(Found { frame: &events[place].frame, place: (log, sequence) })
+            } else {
+                passed_over += 1;
+                passed_over < PASSED_OVER
+            };
+            if !goes_on {
                 break;
             }
         }
         // Everything before the next event was given out.
         heads.peek().map_or(self.newest, |Reverse((sequence, ..))| sequence - 1)
-    }
-
-    /// Where an event stands in its log.
-    fn place_of(&self, log: LogId, sequence: Sequence) -> usize {
-        self.topics.get(log).kept.partition_point(|kept| kept.sequence < sequence)
     }
 
     /// Whether events of a log are among what a client subscribes to.
@@ -302,16 +309,16 @@ impl Source<'_> {
         }
     }
 
-    /// Goes on behind the next event. Returns its place in its log.
-    fn take(&mut self, place: impl FnOnce() -> usize) -> usize {
+    /// Goes on behind the next event. Returns its place in its log, where that is known.
+    fn pass(&mut self) -> Option<usize> {
         match self {
             Self::Log { at, .. } => {
                 *at += 1;
-                *at - 1
+                Some(*at - 1)
             }
             Self::Order { at, .. } => {
                 *at += 1;
-                place()
+                None
             }
         }
     }

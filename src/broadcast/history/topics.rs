@@ -166,7 +166,9 @@ impl Topics {
     pub(super) fn remove(&mut self, id: LogId) {
         let TypeLog { kind, channel, .. } = std::mem::take(&mut self.logs[id as usize]);
         if let Some(channel) = channel.and_then(|number| self.channels.get_mut(number)) {
-            channel.remove(id);
+            if let Some(at) = channel.place_of(kind) {
+                channel.logs.remove(at);
+            }
         } else if let Some(log) = self.common.get_mut(kind as usize) {
             *log = NONE;
         }
@@ -250,13 +252,12 @@ impl ChannelLogs {
         self.kept == 0 && !self.is_listened
     }
 
-    fn remove(&mut self, log: LogId) {
-        self.logs = self.logs.iter().copied().filter(|&(_, known)| known != log).collect();
+    fn find(&self, kind: TypeId) -> Option<LogId> {
+        Some(self.logs[self.place_of(kind)?].1)
     }
 
-    fn find(&self, kind: TypeId) -> Option<LogId> {
-        let at = self.logs.binary_search_by_key(&kind, |&(kind, _)| kind).ok()?;
-        Some(self.logs[at].1)
+    fn place_of(&self, kind: TypeId) -> Option<usize> {
+        self.logs.binary_search_by_key(&kind, |&(kind, _)| kind).ok()
     }
 
     /// The logs of these types.

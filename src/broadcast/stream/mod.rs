@@ -32,8 +32,9 @@ const INPUT_LIMIT: usize = 64 * 1024;
 /// How long to wait before writing again to a socket that is full: at first, and at most.
 const FIRST_NAP: Duration = Duration::from_millis(1);
 const LONGEST_NAP: Duration = Duration::from_millis(50);
-/// One write has at most this many frames, and about this many bytes.
-const GATHER_FRAMES: usize = 64;
+/// One write has at most this many frames, and about this many bytes: what a stream begins with,
+/// and a slice of the history.
+const GATHER_FRAMES: usize = 65;
 const GATHER_BYTES: usize = 64 * 1024;
 
 /// What is left to do for a stream after a step.

@@ -10,7 +10,7 @@ use crate::{
         mailbox::Pending,
         stats::Disconnect,
         stream::Progress,
-        subscription_sets::{Event, Key, Match},
+        subscription_sets::{Event, Key},
     },
     message::frame::Coding,
     socket::Wire,
@@ -37,10 +37,9 @@ impl<W: Wire> Subscribers<W> {
         self.stats.published += batch.len() as u64;
         let mut matched = std::mem::take(&mut self.scratch.matched);
         self.sets.match_batch(batch, &mut matched);
-        for matched in matched.chunk_by(|one, next| one.set == next.set) {
-            let set = matched[0].set;
+        for (set, events) in matched.iter() {
             let members = self.sets.take(set);
-            self.deliver_to(&members, self.sets.coding(set), matched, batch, in_history, now);
+            self.deliver_to(&members, self.sets.coding(set), events, batch, in_history, now);
             self.sets.restore(set, members);
         }
         matched.clear();
@@ -54,20 +53,20 @@ impl<W: Wire> Subscribers<W> {
         &mut self,
         keys: &[Key],
         coding: Coding,
-        matched: &[Match],
+        matched: &[u32],
         batch: &[Event],
         in_history: bool,
         now: Now,
     ) {
         let is_short = self.is_short_of_memory();
-        let frame_of = |matched: &Match| &batch[matched.event as usize].frame;
+        let frame_at = |at: u32| &batch[at as usize].frame;
         let mut joined = std::mem::take(&mut self.scratch.joined);
         let bytes = if let [only] = matched {
-            frame_of(only).coded(coding)
+            frame_at(*only).coded(coding)
         } else {
             joined.clear();
-            for matched in matched {
-                joined.extend_from_slice(frame_of(matched).coded(coding));
+            for &at in matched {
+                joined.extend_from_slice(frame_at(at).coded(coding));
             }
             &joined
         };
@@ -77,7 +76,7 @@ impl<W: Wire> Subscribers<W> {
         let memory = self.memory.clone();
         let mut share = || {
             let whole = || match matched {
-                [only] => Pending::new(frame_of(only).clone(), &memory),
+                [only] => Pending::new(frame_at(*only).clone(), &memory),
                 _ => Pending::raw(bytes, &memory),
             };
             shared.get_or_insert_with(whole).clone()
@@ -114,7 +113,7 @@ impl<W: Wire> Subscribers<W> {
                 }
                 Sink::Local(local) => {
                     if single.is_empty() {
-                        let frames = matched.iter().map(|matched| frame_of(matched).clone());
+                        let frames = matched.iter().map(|&at| frame_at(at).clone());
                         single.extend(frames.map(|frame| Pending::new(frame, &memory)));
                     }
                     self.scratch

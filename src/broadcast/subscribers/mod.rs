@@ -35,7 +35,7 @@ use crate::{
         registry::Registry,
         stats::{Disconnect, Stats},
         stream::{Progress, Stream},
-        subscription_sets::{Event, Key, Match, SetId, SubscriptionSets},
+        subscription_sets::{Event, Key, Matched, SetId, SubscriptionSets},
     },
     message::{
         event_types::EventTypes,
@@ -190,7 +190,7 @@ struct Behind {
 #[derive(Debug)]
 struct Scratch {
     events: Vec<Event>,
-    matched: Vec<Match>,
+    matched: Matched,
     joined: Vec<u8>,
     pending: Vec<(ClientId, Pending)>,
     gone: Vec<(Key, Disconnect)>,
@@ -223,7 +223,7 @@ impl<W: Wire> Subscribers<W> {
             has_changed: false,
             scratch: Scratch {
                 events: Vec::new(),
-                matched: Vec::new(),
+                matched: Matched::default(),
                 joined: Vec::new(),
                 pending: Vec::new(),
                 gone: Vec::new(),

@@ -1,3 +1,4 @@
+mod beginning;
 mod closing;
 mod commands;
 mod delivery;
@@ -32,7 +33,8 @@ use crate::{
     },
 };
 
-pub(super) const BLOCK: Answer = Fail(std::io::ErrorKind::WouldBlock);
+pub(super) const WOULD_BLOCK: std::io::ErrorKind = std::io::ErrorKind::WouldBlock;
+pub(super) const BLOCK: Answer = Fail(WOULD_BLOCK);
 pub(super) const BUDGET: usize = 1000;
 
 pub(super) struct Machine {
