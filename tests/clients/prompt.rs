@@ -59,7 +59,8 @@ fn small_events_of_one_answer_are_handed_out_one_by_one() {
     }
 }
 
-/// Guzzle is not one of them: it hands out what came with the head when something more comes.
+/// Guzzle is not one of them: it reads by `fread`, which hands out what came with the head when something
+/// more comes (PHP 8.2.36).
 #[test]
 #[ignore = "needs PHP: run tests/clients/run --all"]
 fn all_clients_in_php_hand_out_small_events_of_one_answer_one_by_one() {
