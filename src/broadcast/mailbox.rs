@@ -100,6 +100,10 @@ impl SharedFrame {
         Self { frame, waiting: Cell::default() }
     }
 
+    pub(crate) fn coded(&self, coding: Coding) -> &[u8] {
+        self.frame.coded(coding)
+    }
+
     /// What the frame takes of the memory.
     pub(crate) fn memory(&self) -> usize {
         self.frame.memory()

@@ -38,7 +38,7 @@ use crate::{
     message::{
         channel::{Channel, ChannelId},
         event_types::TypeId,
-        frame::{self, Frame, generated_id},
+        frame::{self, Coding, Frame, generated_id},
         id::EventId,
     },
 };
@@ -63,6 +63,10 @@ pub(crate) struct Found<'h> {
 }
 
 impl Found<'_> {
+    pub(crate) fn coded(&self, coding: Coding) -> &[u8] {
+        self.frame.coded(coding)
+    }
+
     pub(crate) fn pending(&self, memory: &MemoryInUse) -> Pending {
         self.frame.pending(self.place, memory)
     }

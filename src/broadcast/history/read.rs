@@ -218,11 +218,11 @@ impl History {
     /// Gives `take` the events that a client wants after `position`, in their order, until it returns
     /// false, or until many were passed over. Returns the position behind them; it is the newest if
     /// no event follows.
-    pub(crate) fn read(
-        &self,
+    pub(crate) fn read<'h>(
+        &'h self,
         wanted: Wanted<'_>,
         position: Sequence,
-        take: &mut dyn FnMut(Found<'_>) -> bool,
+        take: &mut dyn FnMut(Found<'h>) -> bool,
     ) -> Sequence {
         let Wanted { subscribed, last_until } = wanted;
         let has_many = self.topics.names_more_than(LOGS, subscribed);

@@ -8,6 +8,7 @@ mod backlog;
 pub(crate) mod scripted;
 
 use std::{
+    collections::VecDeque,
     io::{self, ErrorKind, IoSlice},
     time::{Duration, Instant},
 };
@@ -150,13 +151,31 @@ impl<W: Wire> Stream<W> {
         Ok(Progress::Retry(retry_at))
     }
 
-    /// Sends events from the history, after what the stream begins with and before anything else.
-    pub(crate) fn replay_from(&mut self, from: ReplayFrom, first: Option<Pending>, now: Now) {
-        debug_assert!(self.is_caught_up(), "a replay comes before all live events");
+    /// Writes what a stream begins with, at once. Returns how many bytes the socket took. If that is
+    /// not all, or more of the history follows, the stream [falls behind](Self::begin_behind).
+    pub(crate) fn begin(&mut self, parts: &[IoSlice<'_>], now: Now) -> Result<usize, Disconnect> {
+        debug_assert!(self.is_caught_up(), "it comes before everything else");
+        self.write(parts, now)
+    }
+
+    /// Sends the rest of what the stream begins with, of which `written` bytes of the first part are
+    /// written, and then events from the history. Returns when to go on.
+    pub(crate) fn begin_behind(
+        &mut self,
+        rest: VecDeque<Pending>,
+        written: usize,
+        from: Option<ReplayFrom>,
+        now: Now,
+    ) -> Instant {
         let mut behind = Behind::new(now);
-        behind.parts.extend(first);
-        behind.replay = Some(Replay { from, taken: 0, since: now.instant });
+        if !rest.is_empty() {
+            behind.retry_at = now.instant + FIRST_NAP;
+        }
+        (behind.parts, behind.written) = (rest, written);
+        behind.replay = from.map(|from| Replay { from, taken: 0, since: now.instant });
+        let retry_at = behind.retry_at;
         self.behind = Some(behind);
+        retry_at
     }
 
     /// Whether this stream gets live events from the history.
@@ -164,17 +183,16 @@ impl<W: Wire> Stream<W> {
         self.behind.as_ref().is_some_and(|behind| behind.replay.is_some())
     }
 
-    /// From where to read on in the history. `None` until everything before is written, or can be
-    /// written together with what comes next.
+    /// From where to read on in the history. `None` until everything before is written.
     pub(crate) fn next_replay(&self) -> Option<ReplayFrom> {
-        let behind = self.behind.as_ref().filter(|behind| behind.parts.len() < 2)?;
+        let behind = self.behind.as_ref().filter(|behind| behind.parts.is_empty())?;
         behind.replay.as_ref().map(|replay| replay.from)
     }
 
     /// Takes a slice of the history that ends at `position`. If `is_last`, the replay ends with it.
-    pub(crate) fn refill(&mut self, slice: Vec<Pending>, position: Sequence, is_last: bool) {
+    pub(crate) fn refill(&mut self, slice: VecDeque<Pending>, position: Sequence, is_last: bool) {
         if let Some(behind) = &mut self.behind {
-            behind.parts.extend(slice);
+            behind.parts = slice;
             match &mut behind.replay {
                 Some(replay) if !is_last => replay.from.position = position,
                 replay => *replay = None,

@@ -1,20 +1,20 @@
 //! Clients that come back: where they begin, and what they have missed.
 
-use std::time::Instant;
+use std::{cmp::Reverse, collections::VecDeque, io::IoSlice, time::Instant};
 
 use super::{Sink, Subscribers};
 use crate::{
     broadcast::{
         arrival::{Replay, Resume},
         clock::Now,
-        history::Wanted,
+        history::{Found, History, Sequence, Wanted},
         mailbox::Pending,
         stats::Disconnect,
         stream::ReplayFrom,
         subscription_sets::Key,
     },
     message::{
-        frame::{self, Frame, Own},
+        frame::{self, Coding, Frame, Own},
         subscribed::Subscribed,
     },
     socket::Wire,
@@ -73,11 +73,48 @@ impl<W: Wire> Subscribers<W> {
     /// Sends a stream these first bytes and then events from the history: what one slice has and the
     /// socket takes at once, the rest by and by.
     pub(super) fn replay(&mut self, key: Key, from: ReplayFrom, first: &[u8], now: Now) {
-        let first = (!first.is_empty()).then(|| Pending::raw(first, &self.memory));
-        let Some(stream) = self.stream(key) else { return };
-        stream.replay_from(from, first, now);
-        self.stats.behind += 1;
-        self.catch_up(key, now.instant, now);
+        let Some(client) = self.table.get_mut(key as usize).and_then(Option::as_mut) else {
+            return;
+        };
+        let Sink::Stream(stream) = &mut client.sink else { return };
+        let Some(subscribed) = self.sets.subscribed(client.set) else { return };
+        let coding = stream.form.coding;
+        let (slice, next) = slice_of(&self.history, subscribed, from, coding);
+        let frames = slice.iter().map(|frame| frame.coded(coding));
+        let parts = [first].into_iter().chain(frames).filter(|part| !part.is_empty());
+        let parts: Vec<IoSlice<'_>> = parts.map(IoSlice::new).collect();
+        self.stats.deliveries += slice.len() as u64;
+        self.stats.bytes += slice.iter().map(|frame| frame.coded(coding).len() as u64).sum::<u64>();
+        let mut written = if parts.is_empty() {
+            0
+        } else {
+            match stream.begin(&parts, now) {
+                Ok(written) => written,
+                Err(reason) => return self.remove(key, reason),
+            }
+        };
+        // Only what has to wait is made ready for that.
+        let mut rest = VecDeque::new();
+        let mut wait = |part: &[u8], pending: &dyn Fn() -> Pending| {
+            if let Some(left) = written.checked_sub(part.len())
+                && rest.is_empty()
+            {
+                written = left;
+            } else {
+                rest.push_back(pending());
+            }
+        };
+        wait(first, &|| Pending::raw(first, &self.memory));
+        for frame in &slice {
+            wait(frame.coded(coding), &|| frame.pending(&self.memory));
+        }
+        let from = ReplayFrom { position: next, ..from };
+        let from = (next != self.history.newest()).then_some(from);
+        if !rest.is_empty() || from.is_some() {
+            let at = stream.begin_behind(rest, written, from, now);
+            self.stats.behind += 1;
+            self.behind.retries.push(Reverse((at, key)));
+        }
     }
 
     /// Puts events from the history into the mailbox of a subscription. It does not count against the
@@ -135,17 +172,11 @@ impl<W: Wire> Subscribers<W> {
             // It comes back, and learns of a gap.
             return self.remove(key, Disconnect::Behind);
         }
-        let mut slice = Vec::new();
-        let mut bytes = 0;
-        let wanted = Wanted { subscribed, last_until: from.last_until };
-        let next = self.history.read(wanted, from.position, &mut |frame| {
-            let frame = frame.pending(&self.memory);
-            bytes += frame.coded(stream.form.coding).len();
-            slice.push(frame);
-            slice.len() < SLICE_FRAMES && bytes < SLICE_BYTES
-        });
+        let coding = stream.form.coding;
+        let (slice, next) = slice_of(&self.history, subscribed, from, coding);
         self.stats.deliveries += slice.len() as u64;
-        self.stats.bytes += bytes as u64;
+        self.stats.bytes += slice.iter().map(|frame| frame.coded(coding).len() as u64).sum::<u64>();
+        let slice = slice.iter().map(|frame| frame.pending(&self.memory)).collect();
         stream.refill(slice, next, next == self.history.newest());
     }
 
@@ -164,4 +195,22 @@ impl<W: Wire> Subscribers<W> {
     pub(crate) fn has_released(&self) -> bool {
         !self.released.is_empty()
     }
+}
+
+/// The next events of a replay, and the position behind them.
+fn slice_of<'h>(
+    history: &'h History,
+    subscribed: &Subscribed,
+    from: ReplayFrom,
+    coding: Coding,
+) -> (Vec<Found<'h>>, Sequence) {
+    let mut slice = Vec::new();
+    let mut bytes = 0;
+    let wanted = Wanted { subscribed, last_until: from.last_until };
+    let next = history.read(wanted, from.position, &mut |frame| {
+        bytes += frame.coded(coding).len();
+        slice.push(frame);
+        slice.len() < SLICE_FRAMES && bytes < SLICE_BYTES
+    });
+    (slice, next)
 }

@@ -78,8 +78,12 @@ fn what_a_replay_needed_is_let_go_of_when_nobody_waits_for_it() {
     assert!(!machine.subscribers.has_released());
     assert_eq!(machine.subscribers.history.waiting_frames(), 0);
     machine.returning(&[1], after(0), []);
-    machine.catch_up();
+    assert_eq!(machine.subscribers.history.waiting_frames(), 0, "its socket took all at once");
+    let _slow = machine.arrive(&[1], after(0), [BLOCK]);
     assert_eq!(machine.subscribers.history.waiting_frames(), 50);
+    machine.catch_up();
+    while machine.subscribers.release_some() {}
+    assert_eq!(machine.subscribers.history.waiting_frames(), 0);
 }
 
 #[test]
