@@ -1,6 +1,6 @@
 //! A table by numbers of which those that are free again are used first.
 
-/// So many numbers have one page.
+/// A page has this many numbers.
 const PAGE: usize = 64;
 
 /// Values by their numbers, in pages of which only those in use are there. So none is looked for,

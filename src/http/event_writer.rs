@@ -12,7 +12,7 @@ use crate::{
     YEAR,
     message::{
         Message,
-        frame::{HEARTBEAT, push_comment, push_message},
+        frame::{HEARTBEAT, push_block, push_comment},
     },
 };
 
@@ -212,11 +212,9 @@ impl EventWriter<'_> {
     }
 
     fn encode(&mut self, message: &Message, data: Option<&str>) -> io::Result<()> {
-        message.check().map_err(|error| io::Error::new(ErrorKind::InvalidInput, error))?;
         self.block.clear();
-        push_message(&mut self.block, message, data);
-        self.block.push(b'\n');
-        Ok(())
+        push_block(&mut self.block, message, data)
+            .map_err(|error| io::Error::new(ErrorKind::InvalidInput, error))
     }
 
     fn send_block(&mut self) -> io::Result<()> {

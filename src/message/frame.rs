@@ -59,10 +59,8 @@ impl TryFrom<&Message> for Frame {
     type Error = MessageError;
 
     fn try_from(message: &Message) -> Result<Self, MessageError> {
-        message.check()?;
         let mut block = Vec::new();
-        push_message(&mut block, message, Some(message.data()));
-        block.push(b'\n');
+        push_block(&mut block, message, Some(message.data()))?;
         Ok(Self::from_block(&block))
     }
 }
@@ -349,8 +347,20 @@ pub(crate) fn gap(requested: &str, oldest: Option<&str>) -> Frame {
     Frame::from_block(format!("event: {GAP}\ndata: {data}\n\n").as_bytes())
 }
 
+/// Appends the block of a message, with these data.
+pub(crate) fn push_block(
+    bytes: &mut Vec<u8>,
+    message: &Message,
+    data: Option<&str>,
+) -> Result<(), MessageError> {
+    message.check()?;
+    push_message(bytes, message, data);
+    bytes.push(b'\n');
+    Ok(())
+}
+
 /// Appends the lines of a valid message, with these data.
-pub(crate) fn push_message(bytes: &mut Vec<u8>, message: &Message, data: Option<&str>) {
+fn push_message(bytes: &mut Vec<u8>, message: &Message, data: Option<&str>) {
     if !is_general(message.event_type()) {
         push_line(bytes, "event: ", message.event_type());
     }

@@ -68,7 +68,8 @@ impl History {
     }
 
     /// The position of a client that wants the last `count` events. If its types are rare among those
-    /// of all channels, it gets the ones among the last some thousand events.
+    /// of all channels, or if it names very many logs, it gets the ones among the last some thousand
+    /// events.
     pub(crate) fn position_before_last(&self, subscribed: &Subscribed, count: usize) -> Sequence {
         if count == 0 {
             return self.newest;
@@ -184,7 +185,7 @@ impl History {
     }
 
     /// The oldest event that is kept of what a client subscribes to. If its types are rare among those
-    /// of all channels, it may be one of another type.
+    /// of all channels, or if it names very many logs, it may be another event.
     fn oldest(&self, subscribed: &Subscribed) -> Option<(Sequence, LogId)> {
         let of_part = |part: &Part| {
             let (mut next, mut passed_over) = (part.order.next(0), 0);

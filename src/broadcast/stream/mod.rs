@@ -142,25 +142,19 @@ impl<W: Wire> Stream<W> {
         if written == bytes.len() {
             return Ok(Progress::CaughtUp);
         }
-        let mut behind = Behind::new(now);
-        behind.parts.push_back(share());
-        behind.written = written;
-        behind.retry_at = now.instant + FIRST_NAP;
-        let retry_at = behind.retry_at;
-        self.behind = Some(behind);
-        Ok(Progress::Retry(retry_at))
+        Ok(Progress::Retry(self.fall_behind([share()].into(), written, None, now)))
     }
 
     /// Writes what a stream begins with, at once. Returns how many bytes the socket took. If that is
-    /// not all, or more of the history follows, the stream [falls behind](Self::begin_behind).
+    /// not all, or more of the history follows, the stream [falls behind](Self::fall_behind).
     pub(crate) fn begin(&mut self, parts: &[IoSlice<'_>], now: Now) -> Result<usize, Disconnect> {
         debug_assert!(self.is_caught_up(), "it comes before everything else");
         self.write(parts, now)
     }
 
-    /// Sends the rest of what the stream begins with, of which `written` bytes of the first part are
-    /// written, and then events from the history. Returns when to go on.
-    pub(crate) fn begin_behind(
+    /// Keeps the rest of a write for later, of which `written` bytes of the first part are written, and
+    /// then sends events from the history. Returns when to go on.
+    pub(crate) fn fall_behind(
         &mut self,
         rest: VecDeque<Pending>,
         written: usize,

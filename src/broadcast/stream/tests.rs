@@ -224,7 +224,7 @@ fn a_client_that_goes_on_reading_is_not_stalled_however_slowly_it_does() {
 fn replay_at(bytes_a_second: usize, most: Duration) -> (Duration, Result<(), Disconnect>) {
     let mut bench = Bench::new(repeat_n(Take(bytes_a_second), 1000));
     let start = bench.now.instant;
-    bench.stream.begin_behind(VecDeque::new(), 0, Some(ReplayFrom::default()), bench.now);
+    bench.stream.fall_behind(VecDeque::new(), 0, Some(ReplayFrom::default()), bench.now);
     let pending = |_| Pending::new(Frame::from_block(&[b'x'; 1024]), &bench.memory);
     bench.stream.refill((0..200).map(pending).collect(), 200, false);
     loop {
@@ -253,7 +253,7 @@ fn a_replay_has_to_keep_its_pace_in_each_period_and_live_events_need_not() {
     // In the first period it takes enough for many, and then hardly anything.
     let mut bench = Bench::new([Take(50 * 1024)]);
     bench.wire.state().answers.extend(repeat_n(Take(1), 1000));
-    bench.stream.begin_behind(VecDeque::new(), 0, Some(ReplayFrom::default()), bench.now);
+    bench.stream.fall_behind(VecDeque::new(), 0, Some(ReplayFrom::default()), bench.now);
     let pending =
         || Pending::new(Frame::from_block("x".repeat(100 * 1024).as_bytes()), &bench.memory);
     bench.stream.refill([pending()].into(), 1, false);

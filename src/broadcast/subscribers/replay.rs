@@ -111,7 +111,7 @@ impl<W: Wire> Subscribers<W> {
         let from = ReplayFrom { position: next, ..from };
         let from = (next != self.history.newest()).then_some(from);
         if !rest.is_empty() || from.is_some() {
-            let at = stream.begin_behind(rest, written, from, now);
+            let at = stream.fall_behind(rest, written, from, now);
             self.stats.behind += 1;
             self.behind.retries.push(Reverse((at, key)));
         }
