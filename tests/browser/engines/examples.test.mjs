@@ -1,6 +1,6 @@
 // The examples' own pages, and the manual's lines for one.
 import assert from 'node:assert/strict';
-import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
+import { mkdtemp, readFile, rename, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { after, before, describe, test } from 'node:test';
 import { Example, Hub, eventually } from '../hub.mjs';
@@ -37,6 +37,17 @@ for (const engine of engines) describe(engine, () => {
     proxy.answer = answer;
     await eventually('it is open again', () => proxy.opened > 1);
     return proxy.streams.at(-1);
+  };
+
+  /** A directory with a page, which is written whole: a write of its own first empties a file, and is two changes. */
+  const site = async context => {
+    const [directory, beside] = await Promise.all(['site', 'beside'].map(name => mkdtemp(`${tmpdir()}/websse-${name}-`)));
+    context.after(() => Promise.all([directory, beside].map(path => rm(path, { recursive: true }))));
+    const write = async text => {
+      await writeFile(beside + '/page', `<h1>${text}</h1>`);
+      await rename(beside + '/page', directory + '/index.html');
+    };
+    return { directory, write };
   };
 
   test("the manual's lines lose nothing when a proxy closes a stream that had no event", async context => {
@@ -122,9 +133,7 @@ for (const engine of engines) describe(engine, () => {
   });
 
   test('live-reload: a page that is refused for now is not loaded again for that', async context => {
-    const directory = await mkdtemp(tmpdir() + '/websse-site-');
-    context.after(() => rm(directory, { recursive: true }));
-    const write = text => writeFile(directory + '/index.html', `<h1>${text}</h1>`);
+    const { directory, write } = await site(context);
     await write('one');
     const example = await Example.start('live-reload', 0, [directory]);
     context.after(() => example.kill());
@@ -147,9 +156,7 @@ for (const engine of engines) describe(engine, () => {
   });
 
   test('live-reload: a page is loaded again when a file changes, and right after a restart', async context => {
-    const directory = await mkdtemp(tmpdir() + '/websse-site-');
-    context.after(() => rm(directory, { recursive: true }));
-    const write = text => writeFile(directory + '/index.html', `<h1>${text}</h1>`);
+    const { directory, write } = await site(context);
     await write('one');
     let example = await Example.start('live-reload', 0, [directory]);
     context.after(() => example.kill());
