@@ -190,6 +190,7 @@ fn what_redis_forgot_is_a_gap() {
         node.publish(Message::new(event.to_string()));
     }
     let first = client.event().id.unwrap();
+    eventually(SOON, 40, || node.server.stats().log.unwrap().read);
     store.run("XTRIM websse MAXLEN 10");
     let mut client = back(&node, "", &first);
     let mut expected = vec!["gap".to_owned()];

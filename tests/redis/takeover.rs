@@ -373,6 +373,8 @@ fn a_stream_that_is_deleted_is_told_as_a_gap_without_being_written_to() {
         node.publish(Message::new(event.to_string()));
     }
     let id = client.event().id.unwrap();
+    // What was not read before would be lost with the stream.
+    eventually(SOON, 10, || node.server.stats().log.unwrap().read);
     store.run("DEL websse");
     let mut back = back(&node, "", &id);
     assert_eq!(data(&mut back, 1), ["gap"]);
