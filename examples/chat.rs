@@ -74,7 +74,7 @@ fn say(room: &Server, request: &Request) -> Response {
         return Response::text(422, "a name of 20 characters and a text of 1000 at most, please");
     };
     match room.publish(Message::new(format!("{name}: {text}")).event("chat")) {
-        Ok(()) => Response::new(204),
+        Ok(_) => Response::new(204),
         Err(error) => Response::text(503, error.to_string()),
     }
 }

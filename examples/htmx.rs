@@ -108,7 +108,7 @@ fn add(notes: &Mutex<Vec<String>>, server: &Server, request: &Request) -> Respon
     notes.truncate(SHOWN);
     let list = format!("<ul id=\"notes\"><li>{}</li></ul>", notes.join("</li><li>"));
     match server.publish_all(&[for_htmx(&list), for_datastar(&list)]) {
-        Ok(()) => Response::new(204),
+        Ok(_) => Response::new(204),
         Err(error) => Response::text(503, error.to_string()),
     }
 }

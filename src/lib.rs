@@ -350,10 +350,10 @@
 //!
 //! ```
 //! use std::time::Duration;
-//! use websse::{Frame, Message, PublishError, Server};
+//! use websse::{Frame, Message, PublishError, Published, Server};
 //!
 //! // What is to be tested.
-//! fn sell(server: &Server, price: u32) -> Result<(), PublishError> {
+//! fn sell(server: &Server, price: u32) -> Result<Published, PublishError> {
 //!     server.publish(Message::new(price.to_string()).event("sold"))
 //! }
 //!
@@ -560,7 +560,7 @@ pub use {
     },
     message::{
         Message, MessageError, channels::Channels, event_types::RegisterError, frame::Frame,
-        id::EventId,
+        id::EventId, published::Published,
     },
     server::{Builder, Publisher, RecvTimeoutError, Server, Subscription, SubscriptionBuilder},
 };

@@ -18,7 +18,7 @@ use crate::{
         clock::Now,
         history::History,
         hook_queue::HookQueue,
-        inbox::{Inbox, Taken, Wait},
+        inbox::{Inbox, Taken, Wait, queue::Queued},
         log::Step,
         options::Options,
         registry::Registry,
@@ -27,8 +27,9 @@ use crate::{
         subscribers::{SWEEP, Subscribers},
     },
     message::{
+        Message,
         event_types::{EventTypes, TypeId},
-        id::epoch,
+        frame::Encoded,
     },
     panics::AtEnd,
     socket::Socket,
@@ -107,7 +108,7 @@ impl Broadcaster {
     pub(crate) fn new(shared: &Shared, has_hooks: bool) -> Self {
         let Options { history, subscribers, presence, .. } = &shared.options;
         let registry = Arc::clone(&shared.registry);
-        let history = History::new(history.clone(), epoch());
+        let history = History::new(history.clone(), shared.epoch.as_str().to_owned());
         let (clients, types) = (Arc::clone(&registry), Arc::clone(&shared.types));
         let mut subscribers = Subscribers::new(clients, types, subscribers.clone(), history);
         if has_hooks {
@@ -243,7 +244,16 @@ impl Broadcaster {
             && let Some(Presence { name, kind, types, due }) = &mut self.presence
         {
             *due = now.instant + PRESENCE;
-            self.subscribers.announce(*kind, name, types, now);
+            let message = Message::new(self.subscribers.count_clients(types)).event(&**name);
+            // The number of names bounds its size, and no other limit is needed.
+            if let Ok(encoded) = Encoded::new(&message, usize::MAX) {
+                self.inbox.publish_own(Queued {
+                    channel: None,
+                    kind: *kind,
+                    generation: 0,
+                    encoded,
+                });
+            }
         }
     }
 

@@ -1,14 +1,6 @@
 //! The mutex-guarded map of clients with the senders of their mailboxes.
 
-use std::{
-    collections::HashMap,
-    net::SocketAddr,
-    sync::{
-        Arc,
-        atomic::{AtomicU32, Ordering::Relaxed},
-    },
-    time::Instant,
-};
+use std::{collections::HashMap, net::SocketAddr, sync::Arc, time::Instant};
 
 use crossbeam_channel::{Receiver, Sender, bounded, unbounded};
 use parking_lot::Mutex;
@@ -18,11 +10,7 @@ use crate::{
         client::ClientId, mailbox::Pending, per_address::AddressSlot, subscription_sets::Key,
     },
     error::SubscribeError,
-    message::{
-        channels::Attached,
-        event_types::{Counts, TypeId},
-        subscribed::Subscribed,
-    },
+    message::{channels::Attached, listening::Listening, subscribed::Subscribed},
 };
 
 /// The key of a client that is not in the broadcaster's table.
@@ -41,6 +29,8 @@ pub(crate) enum Kind {
 #[derive(Debug)]
 pub(crate) struct Registry {
     max_streams: usize,
+    /// How many of them listen to what.
+    listening: Listening,
     /// Guards the map and what is derived from it. Never held across a socket call, a send that
     /// could block, or code of the embedding program.
     clients: Mutex<Clients>,
@@ -52,7 +42,6 @@ struct Clients {
     /// What the clients subscribe to, each with the number of these clients. Equal subscriptions
     /// share one allocation.
     subscribed: HashMap<Arc<Subscribed>, u32>,
-    counts: Counts,
     next_id: u64,
     streams: usize,
     closed: bool,
@@ -72,7 +61,8 @@ struct Client {
 
 impl Registry {
     pub(crate) fn new(max_streams: usize) -> Arc<Self> {
-        Arc::new(Self { max_streams, clients: Mutex::default() })
+        let (listening, clients) = Default::default();
+        Arc::new(Self { max_streams, listening, clients })
     }
 
     /// Registers a client and gives it a seat.
@@ -97,8 +87,7 @@ impl Registry {
             clients.streams += 1;
         }
         let subscribed = clients.intern(subscribed);
-        clients.counts.add(&subscribed.types);
-        count_listeners(&subscribed, |listeners| listeners.fetch_add(1, Relaxed));
+        self.listening.add(&subscribed);
         let id = ClientId(clients.next_id);
         clients.next_id += 1;
         let client = Client {
@@ -172,8 +161,7 @@ impl Registry {
         if client.kind == Kind::Stream {
             clients.streams -= 1;
         }
-        clients.counts.remove(&client.subscribed.types);
-        count_listeners(&client.subscribed, |listeners| listeners.fetch_sub(1, Relaxed));
+        self.listening.remove(&client.subscribed);
         if let Some(users) = clients.subscribed.get_mut(&client.subscribed) {
             *users -= 1;
             if *users == 0 {
@@ -191,11 +179,6 @@ impl Registry {
         client.address_slot.map(|slot| *slot)
     }
 
-    /// Whether a client listens to a type by its name.
-    pub(crate) fn listens(&self, kind: TypeId) -> bool {
-        self.clients.lock().counts.of(kind) > 0
-    }
-
     /// Refuses clients from now on.
     pub(crate) fn close(&self) {
         self.clients.lock().closed = true;
@@ -207,28 +190,23 @@ impl Registry {
         clients.closed = true;
         clients.streams = 0;
         clients.subscribed = HashMap::new();
-        clients.counts = Counts::default();
         let gone = std::mem::take(&mut clients.map);
+        for client in gone.values() {
+            self.listening.remove(&client.subscribed);
+        }
         drop(clients);
         drop(gone);
     }
 
     /// How many clients listen to what.
-    pub(crate) fn listening(&self) -> Counts {
-        self.clients.lock().counts.clone()
+    pub(crate) fn listening(&self) -> &Listening {
+        &self.listening
     }
 
     /// How many clients there are: streams, and subscriptions.
     pub(crate) fn counts(&self) -> (usize, usize) {
         let clients = self.clients.lock();
         (clients.streams, clients.map.len() - clients.streams)
-    }
-}
-
-/// Changes the number of listeners of each channel that is named.
-fn count_listeners(subscribed: &Subscribed, change: impl Fn(&AtomicU32) -> u32) {
-    for channel in subscribed.channels.named() {
-        change(channel.listeners());
     }
 }
 

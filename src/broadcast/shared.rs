@@ -1,7 +1,7 @@
 //! What the server, its handlers and its broadcaster share.
 
 use std::{
-    fmt, slice,
+    fmt, iter, slice,
     sync::{
         Arc, OnceLock,
         atomic::{AtomicBool, Ordering::Relaxed},
@@ -20,7 +20,7 @@ use crate::{
             Inbox, Refused,
             queue::{MAX_BATCH_BYTES, Queued},
         },
-        log::{Log, NotAppended},
+        log::{EntryId, Log, NotAppended},
         options::Options,
         per_address::AddressSlot,
         registry::{Kind, Registry, Seat},
@@ -34,6 +34,8 @@ use crate::{
         channels::Channels,
         event_types::{EventTypes, RegisterError, Unregister},
         frame,
+        id::Epoch,
+        published::Published,
         subscribed::Subscribed,
     },
     socket::Socket,
@@ -46,6 +48,8 @@ pub(crate) struct Shared {
     pub(crate) inbox: Arc<Inbox>,
     pub(crate) hook_queue: Arc<HookQueue>,
     pub(crate) options: Options,
+    /// Names this run in the ids that the server gives.
+    pub(crate) epoch: Epoch,
     /// Whether hooks or the log learn of clients that come and go.
     pub(crate) has_hooks: AtomicBool,
     /// Held while a type is unregistered, so that the broadcaster learns of them in their order.
@@ -83,6 +87,7 @@ impl Shared {
             log: OnceLock::new(),
             is_primed: Arc::default(),
             options,
+            epoch: Epoch::new(),
             has_hooks: AtomicBool::new(false),
             unregistering: Mutex::default(),
         }
@@ -95,49 +100,64 @@ impl Shared {
         }
     }
 
-    pub(crate) fn publish(&self, message: &Message) -> Result<(), PublishError> {
+    pub(crate) fn publish(&self, message: &Message) -> Result<Published, PublishError> {
         let event = self.event(message)?;
         if let Some(log) = self.log.get() {
             self.inbox.accepts()?;
-            return log.append(slice::from_ref(message)).map_err(|refused| refused.error);
+            let listeners = self.listeners_to(&event);
+            let entries = log.append(slice::from_ref(message)).map_err(|refused| refused.error)?;
+            return Ok(in_log(message, entries.first(), listeners));
         }
         self.enqueue(event, message)
     }
 
     /// Adds an event to the queue; waits for room. If a type is unregistered meanwhile, looks
     /// whether it is this one.
-    fn enqueue(&self, mut event: Queued, message: &Message) -> Result<(), PublishError> {
+    fn enqueue(&self, mut event: Queued, message: &Message) -> Result<Published, PublishError> {
         loop {
+            let listeners = self.listeners_to(&event);
             match self.inbox.publish(event) {
-                Ok(()) => return Ok(()),
+                Ok(number) => return Ok(self.published(message, number, listeners)),
                 Err(Refused::Never(error)) => return Err(error),
                 Err(Refused::Stale | Refused::Full) => event = self.event(message)?,
             }
         }
     }
 
-    pub(crate) fn publish_all(&self, messages: &[Message]) -> Result<(), PublishAllError> {
+    pub(crate) fn publish_all(
+        &self,
+        messages: &[Message],
+    ) -> Result<Vec<Published>, PublishAllError> {
         let refuse =
             |index, accepted, error| PublishAllError { index, accepted, unknown: 0, error };
         let event = |(at, message)| self.event(message).map_err(|error| refuse(at, 0, error));
         let events = messages.iter().enumerate().map(event).collect::<Result<Vec<Queued>, _>>()?;
+        let events = events.into_iter().zip(messages);
         if let Some(log) = self.log.get() {
             self.inbox.accepts().map_err(|error| refuse(0, 0, error))?;
-            return log.append(messages).map_err(|NotAppended { index, unknown, error }| {
-                PublishAllError { unknown, ..refuse(index, index, error) }
-            });
+            let events: Vec<_> =
+                events.map(|(event, message)| (self.listeners_to(&event), message)).collect();
+            let entries =
+                log.append(messages).map_err(|NotAppended { index, unknown, error }| {
+                    PublishAllError { unknown, ..refuse(index, index, error) }
+                })?;
+            let entries = entries.iter().map(Some).chain(iter::repeat(None));
+            let published = events.into_iter().zip(entries);
+            let published =
+                published.map(|((listeners, message), entry)| in_log(message, entry, listeners));
+            return Ok(published.collect());
         }
-        for (at, (event, message)) in events.into_iter().zip(messages).enumerate() {
-            self.enqueue(event, message).map_err(|error| refuse(at, at, error))?;
-        }
-        Ok(())
+        let publish = |(at, (event, message))| {
+            self.enqueue(event, message).map_err(|error| refuse(at, at, error))
+        };
+        events.enumerate().map(publish).collect()
     }
 
-    pub(crate) fn try_publish(&self, message: Message) -> Result<(), TryPublishError> {
+    pub(crate) fn try_publish(&self, message: Message) -> Result<Published, TryPublishError> {
         loop {
             let event = self.event(&message).map_err(TryPublishError::Refused)?;
             match self.try_enqueue(event, &message) {
-                Ok(()) => return Ok(()),
+                Ok(published) => return Ok(published),
                 Err(Refused::Stale) => {}
                 Err(Refused::Full) => return Err(TryPublishError::Full(message)),
                 Err(Refused::Never(error)) => return Err(TryPublishError::Refused(error)),
@@ -145,12 +165,27 @@ impl Shared {
         }
     }
 
-    fn try_enqueue(&self, event: Queued, message: &Message) -> Result<(), Refused> {
+    fn try_enqueue(&self, event: Queued, message: &Message) -> Result<Published, Refused> {
+        let listeners = self.listeners_to(&event);
         if let Some(log) = self.log.get() {
             self.inbox.accepts().map_err(Refused::Never)?;
-            return log.try_append(message);
+            return Ok(in_log(message, Some(&log.try_append(message)?), listeners));
         }
-        self.inbox.try_publish(event)
+        Ok(self.published(message, self.inbox.try_publish(event)?, listeners))
+    }
+
+    /// How many clients listen to an event now.
+    fn listeners_to(&self, event: &Queued) -> usize {
+        self.registry.listening().to(event.channel.as_ref(), event.kind)
+    }
+
+    /// What the publisher of the event of this number learns.
+    fn published(&self, message: &Message, number: u64, listeners: usize) -> Published {
+        let epoch = self.options.history.allow_any().then_some(self.epoch);
+        let own = message.event_id().cloned();
+        own.map_or(Published::numbered(epoch, number, listeners), |id| {
+            Published::with_own_id(id, listeners)
+        })
     }
 
     /// Sends a message to one client, in the order of publishing.
@@ -180,7 +215,7 @@ impl Shared {
     pub(crate) fn register_types(&self, names: &[&str]) -> Result<(), RegisterError> {
         // A hook may still be told of a client of the type that had the number before.
         let has_untold = !self.hook_queue.is_empty();
-        self.types.register(names, |kind| self.registry.listens(kind), has_untold)
+        self.types.register(names, |kind| self.registry.listening().of(kind) > 0, has_untold)
     }
 
     pub(crate) fn unregister(&self, name: &str) -> bool {
@@ -193,7 +228,8 @@ impl Shared {
         let Unregister { kind, generation, .. } = unregister;
         // Before a server runs, and when it has ended, there is nothing to let go of.
         if !self.inbox.command_now(Command::Unregister(unregister)) {
-            self.types.free(kind, generation, self.registry.listens(kind));
+            let is_listened = self.registry.listening().of(kind) > 0;
+            self.types.free(kind, generation, is_listened);
         }
         true
     }
@@ -277,7 +313,7 @@ impl Shared {
     }
 
     pub(crate) fn clients(&self, most_types: usize) -> Vec<(String, usize)> {
-        self.types.count(&self.registry.listening(), most_types)
+        self.types.count(self.registry.listening(), most_types)
     }
 
     pub(crate) fn listeners(&self, channel: &str) -> usize {
@@ -299,6 +335,15 @@ impl Shared {
     fn event(&self, message: &Message) -> Result<Queued, PublishError> {
         let Options { max_channels, max_frame_bytes, .. } = self.options;
         Queued::new(&self.types, &self.channels, max_channels, message, max_frame_bytes)
+    }
+}
+
+/// What the publisher of a message in a log learns.
+fn in_log(message: &Message, entry: Option<&EntryId>, listeners: usize) -> Published {
+    match (message.event_id(), entry) {
+        (Some(id), _) => Published::with_own_id(id.clone(), listeners),
+        (None, Some(entry)) => Published::entry(entry.to_string(), listeners),
+        (None, None) => Published::numbered(None, 0, listeners),
     }
 }
 

@@ -10,6 +10,8 @@ use crate::{
     message::{
         Message,
         fields::{FieldError, Fields},
+        json_text::json_string,
+        published::Published,
     },
     quoted::Quoted,
     server::Server,
@@ -22,19 +24,21 @@ impl Server {
     /// [clients name it](SendMessageHandler::client_channels), `channel` come in the query, in an
     /// `application/x-www-form-urlencoded` body, or in both, each at most once. Without `data` the
     /// data is empty. A body of any other type, JSON too, is the data itself, in UTF-8. Status 200
-    /// means that the message was accepted, as by [`publish`](Self::publish); status 422 that a value
+    /// means that the message was accepted, as by [`publish`](Self::publish). The answer is the event's
+    /// id, if the server gives [ids](Published::id), also in the field `Event-Id`. A client that names
+    /// `application/json` in `Accept` gets `{"id":"...","listeners":3}`. Status 422 means that a value
     /// [cannot be published](crate::MessageError).
     ///
     /// A body is read as it is: status 415 refuses a `Content-Encoding` other than `identity`, and
     /// says so in `Accept-Encoding` (RFC 9110, section 15.5.16).
     ///
     /// An `application/x-ndjson` body has at most 10,000 messages. Each is a JSON object on its own
-    /// line with the same fields, each at most once; data that is not a string is
-    /// sent as JSON. All are accepted or, if one is not valid, none, and the answer gives their number:
-    /// `{"accepted":2}`. Status 504, without `Retry-After`, says that some of them may be published
-    /// and which, as [`PublishAllError`](crate::PublishAllError) does: the server was shut down
-    /// meanwhile, or a log that several nodes share failed. This needs the feature `json`; without it
-    /// the status is 415.
+    /// line with the same fields, each at most once; data that is not a string is sent as JSON. All
+    /// are accepted or, if one is not valid, none, and the answer gives their number and their ids:
+    /// `{"accepted":2,"ids":["...","..."]}`. Status 504, without `Retry-After`, says that some of them
+    /// may be published and which, as [`PublishAllError`](crate::PublishAllError) does: the server was
+    /// shut down meanwhile, or a log that several nodes share failed. This needs the feature `json`;
+    /// without it the status is 415.
     ///
     /// ```
     /// # use websse::{Server, http::HttpServer};
@@ -130,17 +134,17 @@ impl Handler for SendMessageHandler {
         if let Err(response) = self.decide(request, topic_of(&message)) {
             return response;
         }
+        let in_json = wants_json(request);
+        let waits = move |shared: Arc<Shared>, message| {
+            Response::deferred(move || answer(shared.publish(&message), in_json))
+        };
         if !self.shared.publishes_at_once() {
-            let shared = Arc::clone(&self.shared);
-            return Response::deferred(move || answer(shared.publish(&message)));
+            return waits(Arc::clone(&self.shared), message);
         }
         match self.shared.try_publish(message) {
-            Ok(()) => Response::new(200),
+            Err(TryPublishError::Full(message)) => waits(Arc::clone(&self.shared), message),
             Err(TryPublishError::Refused(error)) => refuse(&error),
-            Err(TryPublishError::Full(message)) => {
-                let shared = Arc::clone(&self.shared);
-                Response::deferred(move || answer(shared.publish(&message)))
-            }
+            Ok(published) => accept(&published, in_json),
         }
     }
 
@@ -186,9 +190,12 @@ impl SendMessageHandler {
         }
         let shared = Arc::clone(&self.shared);
         Response::deferred(move || match shared.publish_all(&messages) {
-            Ok(()) => Response::new(200)
-                .header("Content-Type", "application/json")
-                .with_body(format!("{{\"accepted\":{}}}\n", messages.len()).into_bytes()),
+            Ok(published) => {
+                let ids: Vec<String> = published.iter().map(json_id).collect();
+                let (accepted, ids) = (ids.len(), ids.join(","));
+                let body = format!("{{\"accepted\":{accepted},\"ids\":[{ids}]}}\n");
+                json(body)
+            }
             // Without a hint to try again: that would publish some twice.
             Err(error) if error.is_partial() => Response::text(504, error.to_string()),
             Err(error) => refuse_as(&error.error, error.to_string()),
@@ -210,8 +217,38 @@ fn topic_of(message: &Message) -> (&str, &str) {
     (message.event_type(), message.channel_name().unwrap_or_default())
 }
 
-fn answer(published: Result<(), PublishError>) -> Response {
-    published.map_or_else(|error| refuse(&error), |()| Response::new(200))
+fn answer(published: Result<Published, PublishError>, in_json: bool) -> Response {
+    published.map_or_else(|error| refuse(&error), |published| accept(&published, in_json))
+}
+
+/// Tells the id of an event that was accepted.
+fn accept(published: &Published, in_json: bool) -> Response {
+    let id = published.id();
+    let response = if in_json {
+        let (id, listeners) = (json_id(published), published.listeners());
+        json(format!("{{\"id\":{id},\"listeners\":{listeners}}}\n"))
+    } else {
+        id.as_ref().map_or(Response::new(200), |id| Response::text(200, id))
+    };
+    match id {
+        Some(id) => response.header("Event-Id", id),
+        None => response,
+    }
+}
+
+fn json(body: String) -> Response {
+    Response::new(200).header("Content-Type", "application/json").with_body(body.into_bytes())
+}
+
+fn json_id(published: &Published) -> String {
+    published.id().map_or("null".to_owned(), |id| json_string(&id))
+}
+
+/// Whether the client names JSON among what it accepts (RFC 9110, section 12.5.1).
+fn wants_json(request: &Request) -> bool {
+    let ranges = request.headers("accept").flat_map(|value| value.split(|&byte| byte == b','));
+    let kinds = ranges.filter_map(|range| range.split(|&byte| byte == b';').next());
+    kinds.map(<[u8]>::trim_ascii).any(|kind| kind.eq_ignore_ascii_case(b"application/json"))
 }
 
 fn refuse(error: &PublishError) -> Response {

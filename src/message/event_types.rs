@@ -15,7 +15,7 @@ use parking_lot::RwLock;
 
 use crate::{
     error::SubscribeError,
-    message::{GENERAL, canonical, few::Few, frame, is_one_line},
+    message::{GENERAL, canonical, few::Few, frame, is_one_line, listening::Listening},
 };
 
 /// An event type's number. That of a type that was unregistered is used again.
@@ -83,39 +83,6 @@ impl Types {
         match self {
             Self::All => &[],
             Self::Named(types) => types,
-        }
-    }
-}
-
-/// How many clients listen to what, kept up to date so that nobody has to count them.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct Counts {
-    /// To all types.
-    all: usize,
-    /// To a type by its name, in any channel.
-    by_number: HashMap<TypeId, usize>,
-}
-
-impl Counts {
-    pub(crate) fn add(&mut self, types: &Types) {
-        self.all += usize::from(*types == Types::All);
-        types.named().iter().for_each(|kind| *self.by_number.entry(*kind).or_default() += 1);
-    }
-
-    /// How many listen to a type by its name.
-    pub(crate) fn of(&self, kind: TypeId) -> usize {
-        self.by_number.get(&kind).copied().unwrap_or_default()
-    }
-
-    pub(crate) fn remove(&mut self, types: &Types) {
-        self.all -= usize::from(*types == Types::All);
-        for kind in types.named() {
-            if let Some(clients) = self.by_number.get_mut(kind) {
-                *clients -= 1;
-                if *clients == 0 {
-                    self.by_number.remove(kind);
-                }
-            }
         }
     }
 }
@@ -314,20 +281,17 @@ impl EventTypes {
 
     /// Names the numbers of clients, in the order of the names. If there are more than `most` types,
     /// only those to which the most clients listen.
-    pub(crate) fn count(
-        &self,
-        Counts { all, by_number }: &Counts,
-        most: usize,
-    ) -> Vec<(String, usize)> {
+    pub(crate) fn count(&self, listening: &Listening, most: usize) -> Vec<(String, usize)> {
+        let (all, by_number) = listening.counts();
         let names = self.names.read();
-        let count = |(name, kind): (&Arc<str>, &TypeId)| {
-            (name.to_string(), by_number.get(kind).copied().unwrap_or_default())
+        let count = |(name, &kind): (&Arc<str>, &TypeId)| {
+            (name.to_string(), by_number.get(kind as usize).copied().unwrap_or_default())
         };
         let mut by_name: Vec<(String, usize)> = if names.numbers.len() <= most {
             names.numbers.iter().map(count).collect()
         } else {
             let mut busiest = BinaryHeap::new();
-            for (&kind, &clients) in by_number {
+            for (kind, &clients) in (0..).zip(&by_number).filter(|(_, clients)| **clients > 0) {
                 busiest.push(Reverse((clients, Reverse(kind))));
                 if busiest.len() > most {
                     busiest.pop();
@@ -338,7 +302,7 @@ impl EventTypes {
         };
         drop(names);
         let place = by_name.partition_point(|(name, _)| &**name < ALL);
-        by_name.insert(place, (ALL.to_owned(), *all));
+        by_name.insert(place, (ALL.to_owned(), all));
         by_name
     }
 
@@ -365,7 +329,7 @@ fn number_after(numbers: &[Number]) -> TypeId {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use super::{super::subscribed::Subscribed, *};
 
     #[test]
     fn names_are_registered_all_or_none() {
@@ -392,15 +356,15 @@ mod tests {
             .register(&names.iter().map(|name| &**name).collect::<Vec<_>>(), |_| false, false)
             .expect("good names");
         let set = |kinds: &[TypeId]| Types::Named(kinds.iter().copied().collect());
-        let mut counts = Counts::default();
+        let listening = Listening::default();
         for kinds in [&[7, 9][..], &[7, 9], &[9, 12], &[50], &[51], &[60]] {
-            counts.add(&set(kinds));
+            listening.add(&Subscribed::of_types(kinds));
         }
-        counts.remove(&set(&[60]));
+        listening.remove(&Subscribed::of_types(&[60]));
         let expected = [("*", 0), ("t12", 1), ("t50", 1), ("t7", 2), ("t9", 3)];
         let expected = expected.map(|(name, clients)| (name.to_owned(), clients));
-        assert_eq!(types.count(&counts, 4), expected);
-        assert_eq!(types.count(&counts, 100).len(), 101);
+        assert_eq!(types.count(&listening, 4), expected);
+        assert_eq!(types.count(&listening, 100).len(), 101);
         assert_eq!(types.names_of(&set(&[9, 12, 2])), ["t12", "t2", "t9"]);
     }
 

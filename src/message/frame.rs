@@ -260,11 +260,6 @@ pub(crate) fn seal(lines: &[u8], place: Option<(&str, u64)>, buffer: &mut Vec<u8
     Frame(buffer[start..].into())
 }
 
-/// The id that the server gives an event, for its position in the order.
-pub(crate) fn generated_id(epoch: &str, sequence: u64) -> String {
-    format!("{epoch}-{sequence}")
-}
-
 /// A comment that keeps proxies from cutting a silent connection (HTML standard, 9.2.7). A blank
 /// line behind it would be an empty event to clients such as httpx-sse 0.4.3.
 pub(crate) const HEARTBEAT: &[u8] = b":\n";

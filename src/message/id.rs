@@ -127,15 +127,33 @@ fn is_generated_form(id: &str) -> bool {
     })
 }
 
-/// A name for this run: its start time and random digits, since hosts without a clock start at the
-/// same time every day.
-pub(crate) fn epoch() -> String {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    let millis = u64::try_from(since.as_millis()).unwrap_or(u64::MAX);
-    let random = RandomState::new().hash_one(millis);
-    let mut digits = base_36(millis, EPOCH_LENGTH - RANDOM_DIGITS);
-    digits.push_str(&base_36(random, RANDOM_DIGITS));
-    digits
+/// A name for a run of a server.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Epoch([u8; EPOCH_LENGTH]);
+
+impl Epoch {
+    /// A name for this run: its start time and random digits, since hosts without a clock start at
+    /// the same time every day.
+    pub(crate) fn new() -> Self {
+        let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        let millis = u64::try_from(since.as_millis()).unwrap_or(u64::MAX);
+        let random = RandomState::new().hash_one(millis);
+        let mut name = [0; EPOCH_LENGTH];
+        let (time, chance) = name.split_at_mut(EPOCH_LENGTH - RANDOM_DIGITS);
+        time.copy_from_slice(base_36(millis, time.len()).as_bytes());
+        chance.copy_from_slice(base_36(random, chance.len()).as_bytes());
+        Self(name)
+    }
+
+    pub(crate) fn as_str(&self) -> &str {
+        // It is made of digits and letters.
+        std::str::from_utf8(&self.0).unwrap_or_default()
+    }
+}
+
+/// The id that the server gives an event, for its position in the order.
+pub(crate) fn generated_id(epoch: &str, sequence: u64) -> String {
+    format!("{epoch}-{sequence}")
 }
 
 /// How many of the digits that name a run are random: more than 20 bits.
@@ -171,9 +189,10 @@ mod tests {
 
     #[test]
     fn each_run_has_a_name_of_its_own() {
-        let (one, other) = (epoch(), epoch());
+        let (one, other) = (Epoch::new(), Epoch::new());
         assert_ne!(one, other);
-        for epoch in [&one, &other] {
+        let (one, other) = (one.as_str(), other.as_str());
+        for epoch in [one, other] {
             assert_eq!(epoch.len(), EPOCH_LENGTH, "{epoch}");
             assert!(epoch.bytes().all(|byte| byte.is_ascii_digit() || byte.is_ascii_lowercase()));
         }

@@ -8,6 +8,8 @@
 //! | `channel` | the channels that exist: names, numbers, handles |
 //! | `channels` | `Channels`: to which channels a client listens, as the program says it |
 //! | `event_types` | the registered event types |
+//! | `listening` | how many clients listen to what |
+//! | `published` | `Published`: what a publisher learns of a message that was accepted |
 //! | `subscribed` | what a client subscribes to |
 //! | `few` | a list that has one element mostly |
 //! | `fields` | the fields of a message from outside: form, JSON, entry |
@@ -29,6 +31,8 @@ pub(crate) mod id;
 #[cfg(feature = "json")]
 pub(crate) mod json;
 pub(crate) mod json_text;
+pub(crate) mod listening;
+pub(crate) mod published;
 pub(crate) mod subscribed;
 
 use std::{error::Error, fmt, time::Duration};

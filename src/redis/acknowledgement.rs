@@ -2,7 +2,13 @@
 
 use parking_lot::{Condvar, Mutex};
 
-use crate::{broadcast::log::NotAppended, error::PublishError};
+use crate::{
+    broadcast::log::{EntryId, NotAppended},
+    error::PublishError,
+};
+
+/// The entry that a message became, or why it became none.
+pub(super) type Appended = Result<EntryId, PublishError>;
 
 #[derive(Debug)]
 pub(super) struct Acknowledgement {
@@ -15,6 +21,8 @@ pub(super) struct Acknowledgement {
 struct State {
     /// How many answers are still to come.
     open: usize,
+    /// What the messages became.
+    entries: Vec<EntryId>,
     /// No message from this index on is in the log.
     reached: usize,
     /// The first message that was not appended, and why.
@@ -23,24 +31,22 @@ struct State {
 
 impl Acknowledgement {
     pub(super) fn new(messages: usize) -> Self {
-        let state = State { open: messages, reached: 0, failed: None };
+        let entries = vec![EntryId::ZERO; messages];
+        let state = State { open: messages, entries, reached: 0, failed: None };
         Self { state: Mutex::new(state), done: Condvar::new() }
     }
 
     /// Notes the answers to consecutive messages, from index `first` on.
-    pub(super) fn answer(
-        &self,
-        first: usize,
-        results: impl IntoIterator<Item = Result<(), PublishError>>,
-    ) {
+    pub(super) fn answer(&self, first: usize, results: impl IntoIterator<Item = Appended>) {
         let mut state = self.state.lock();
         for (index, result) in (first..).zip(results) {
             state.open -= 1;
             if !matches!(&result, Err(error) if *error != PublishError::OutcomeUnknown) {
                 state.reached = state.reached.max(index + 1);
             }
-            if let Err(error) = result {
-                state.fail(index, error);
+            match result {
+                Ok(entry) => state.entries[index] = entry,
+                Err(error) => state.fail(index, error),
             }
         }
         if state.open == 0 {
@@ -60,16 +66,17 @@ impl Acknowledgement {
         state.open -= count;
     }
 
-    pub(super) fn wait(&self) -> Result<(), NotAppended> {
+    /// What the messages became.
+    pub(super) fn wait(&self) -> Result<Vec<EntryId>, NotAppended> {
         let mut state = self.state.lock();
         while state.open > 0 {
             self.done.wait(&mut state);
         }
-        let reached = state.reached;
-        state.failed.take().map_or(Ok(()), |(index, error)| {
-            let unknown = reached.saturating_sub(index);
-            Err(NotAppended { index, unknown, error })
-        })
+        if let Some((index, error)) = state.failed.take() {
+            let unknown = state.reached.saturating_sub(index);
+            return Err(NotAppended { index, unknown, error });
+        }
+        Ok(std::mem::take(&mut state.entries))
     }
 }
 
@@ -89,13 +96,14 @@ mod tests {
     fn what_may_be_in_the_log_is_told_from_what_is_not() {
         let refused = || Err(PublishError::LogUnavailable("full".to_owned()));
         let unknown = || Err(PublishError::OutcomeUnknown);
+        let entry = || Ok(EntryId::ZERO);
         for (results, index, open) in [
-            (vec![Ok(()), Ok(()), refused(), refused()], 2, 0),
-            (vec![Ok(()), unknown(), unknown(), refused()], 1, 2),
+            (vec![entry(), entry(), refused(), refused()], 2, 0),
+            (vec![entry(), unknown(), unknown(), refused()], 1, 2),
             (vec![refused(), refused()], 0, 0),
             // A refused message before an accepted one counts as unknown, so that the accepted one
             // is not sent again.
-            (vec![Ok(()), refused(), Ok(()), refused()], 1, 2),
+            (vec![entry(), refused(), entry(), refused()], 1, 2),
         ] {
             let acknowledgement = Acknowledgement::new(results.len() + 2);
             acknowledgement.answer(0, results.iter().take(1).cloned());

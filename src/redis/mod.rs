@@ -343,7 +343,7 @@ impl RedisLog {
 }
 
 impl Log for RedisLog {
-    fn append(&self, messages: &[Message]) -> Result<(), NotAppended> {
+    fn append(&self, messages: &[Message]) -> Result<Vec<EntryId>, NotAppended> {
         if IS_OF_LOG.get() {
             // A logger that publishes on this thread would wait for this thread itself.
             return Err(NotAppended { index: 0, unknown: 0, error: PublishError::OnBroadcaster });
@@ -361,7 +361,7 @@ impl Log for RedisLog {
         acknowledgement.wait()
     }
 
-    fn try_append(&self, message: &Message) -> Result<(), Refused> {
+    fn try_append(&self, message: &Message) -> Result<EntryId, Refused> {
         if IS_OF_LOG.get() {
             return Err(Refused::Never(PublishError::OnBroadcaster));
         }
@@ -373,7 +373,9 @@ impl Log for RedisLog {
                 }
             })?;
         }
-        acknowledgement.wait().map_err(|NotAppended { error, .. }| Refused::Never(error))
+        let entries = acknowledgement.wait();
+        let entries = entries.map_err(|NotAppended { error, .. }| Refused::Never(error))?;
+        Ok(entries.first().copied().unwrap_or_default())
     }
 
     fn is_ready(&self, until: Instant) -> Result<(), String> {

@@ -6,7 +6,7 @@ use std::{collections::VecDeque, iter, sync::Arc, time::Instant};
 use parking_lot::{Condvar, Mutex, MutexGuard};
 
 use super::{
-    acknowledgement::Acknowledgement,
+    acknowledgement::{Acknowledgement, Appended},
     link::{Fault, Link},
     part::{Answer, BATCH_BYTES, BATCH_MESSAGES, Part},
 };
@@ -69,11 +69,11 @@ impl Job {
     }
 
     /// Answers all messages of the job.
-    pub(super) fn answer(mut self, results: impl IntoIterator<Item = Result<(), PublishError>>) {
+    pub(super) fn answer(mut self, results: impl IntoIterator<Item = Appended>) {
         self.give(results);
     }
 
-    fn give(&mut self, results: impl IntoIterator<Item = Result<(), PublishError>>) {
+    fn give(&mut self, results: impl IntoIterator<Item = Appended>) {
         if let Some(acknowledgement) = self.acknowledgement.take() {
             acknowledgement.answer(self.part.first, results);
         }
@@ -291,6 +291,7 @@ impl Queue {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::broadcast::log::EntryId;
 
     fn part(first: usize, messages: usize, is_last: bool) -> Part {
         Part { packed: vec![0; messages], first, messages, is_last }
@@ -309,7 +310,7 @@ mod tests {
         queue.connected();
         queue.push(part(0, 1, false), &acknowledgement).expect("there is room");
         queue.push(part(1, 2, true), &acknowledgement).expect("there is room");
-        taken(&queue).remove(0).answer([Ok(())]);
+        taken(&queue).remove(0).answer([Ok(EntryId::default())]);
         drop(taken(&queue));
         let error = acknowledgement.wait().expect_err("one was dropped");
         assert_eq!((error.index, error.unknown), (1, 2));

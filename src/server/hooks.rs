@@ -11,7 +11,7 @@ use crate::{
     },
     error::{PublishError, TryPublishError},
     logs::{self, Level},
-    message::Message,
+    message::{Message, published::Published},
     panics::{AtEnd, survive},
 };
 
@@ -48,7 +48,7 @@ impl Publisher {
     ///
     /// # Errors
     /// As there.
-    pub fn publish(&self, message: impl Into<Message>) -> Result<(), PublishError> {
+    pub fn publish(&self, message: impl Into<Message>) -> Result<Published, PublishError> {
         self.shared.publish(&message.into())
     }
 
@@ -56,7 +56,7 @@ impl Publisher {
     ///
     /// # Errors
     /// As there.
-    pub fn try_publish(&self, message: impl Into<Message>) -> Result<(), TryPublishError> {
+    pub fn try_publish(&self, message: impl Into<Message>) -> Result<Published, TryPublishError> {
         self.shared.try_publish(message.into())
     }
 

@@ -42,7 +42,7 @@ use crate::{
     },
     error::{PublishAllError, PublishError, RunError, TryPublishError},
     logs::{self, Level},
-    message::{Message, event_types::RegisterError},
+    message::{Message, event_types::RegisterError, published::Published},
 };
 
 /// How long dropping a server may take to deliver the accepted messages.
@@ -234,7 +234,8 @@ impl Server {
     }
 
     /// Publishes a message. `Ok` means that every client that listens to its type will be sent it,
-    /// in the order of publishing, or is disconnected. Blocks while the publish queue is full.
+    /// in the order of publishing, or is disconnected. [`Published`] tells the event's id, and how
+    /// many listened. Blocks while the publish queue is full.
     ///
     /// # Errors
     /// [`PublishError`] says why the message was not accepted; then no client is sent it.
@@ -248,12 +249,13 @@ impl Server {
     /// assert!(server.publish(Message::new("hello").event("unknown")).is_err());
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
-    pub fn publish(&self, message: impl Into<Message>) -> Result<(), PublishError> {
+    pub fn publish(&self, message: impl Into<Message>) -> Result<Published, PublishError> {
         self.shared.publish(&message.into())
     }
 
     /// Publishes messages in their order: all of them, or none if one is not valid. Messages of
-    /// other publishers may come in between. Blocks while the publish queue is full.
+    /// other publishers may come in between. Returns for each what [`publish`](Self::publish) does.
+    /// Blocks while the publish queue is full.
     ///
     /// A shutdown meanwhile, or a log of several nodes that fails, may cut what is valid: nothing is
     /// published behind the first message that was refused.
@@ -271,7 +273,7 @@ impl Server {
     /// assert_eq!(server.publish_all(&unknown).unwrap_err().index, 1);
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
-    pub fn publish_all(&self, messages: &[Message]) -> Result<(), PublishAllError> {
+    pub fn publish_all(&self, messages: &[Message]) -> Result<Vec<Published>, PublishAllError> {
         self.shared.publish_all(messages)
     }
 
@@ -292,7 +294,7 @@ impl Server {
     /// }
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
-    pub fn try_publish(&self, message: impl Into<Message>) -> Result<(), TryPublishError> {
+    pub fn try_publish(&self, message: impl Into<Message>) -> Result<Published, TryPublishError> {
         self.shared.try_publish(message.into())
     }
 

@@ -93,25 +93,25 @@ impl LogFactory for Handle {
 }
 
 impl Log for Handle {
-    fn append(&self, messages: &[Message]) -> Result<(), NotAppended> {
-        for (index, message) in messages.iter().enumerate() {
+    fn append(&self, messages: &[Message]) -> Result<Vec<EntryId>, NotAppended> {
+        let append = |(index, message)| {
             self.try_append(message).map_err(|_| NotAppended {
                 index,
                 unknown: 0,
                 error: PublishError::LogUnavailable("it is full".to_owned()),
-            })?;
-        }
-        Ok(())
+            })
+        };
+        messages.iter().enumerate().map(append).collect()
     }
 
-    fn try_append(&self, message: &Message) -> Result<(), Refused> {
+    fn try_append(&self, message: &Message) -> Result<EntryId, Refused> {
         let opened = self.0.opened();
         let mut left = opened.left.lock();
         *left = left.checked_sub(1).ok_or(Refused::Full)?;
         let mut newest = opened.newest.lock();
         newest.number += 1;
         opened.read(*newest, message);
-        Ok(())
+        Ok(*newest)
     }
 
     fn admit(&self, arrival: Arrival<Socket>) -> Result<(), SubscribeError> {

@@ -20,8 +20,8 @@ fn publishing_needs_a_server_that_runs() {
     assert_eq!(got, Some(SubscribeError::NotRunning));
 
     server.run().unwrap();
-    assert_eq!(server.publish(message()), Ok(()));
-    assert_eq!(server.try_publish(message()), Ok(()));
+    assert!(server.publish(message()).is_ok());
+    assert!(server.try_publish(message()).is_ok());
 
     let report = server.shutdown(SOON);
     assert_eq!((report.undelivered, report.cut_streams), (0, 0));
@@ -202,7 +202,7 @@ fn what_was_accepted_is_delivered_though_the_shutdown_comes_in_between() {
             loop {
                 let data = format!("{publisher} {}", accepted.len());
                 match server.publish(Message::new(data.as_str()).event("a")) {
-                    Ok(()) => accepted.push(format!("event: a\ndata: {data}\n\n")),
+                    Ok(_) => accepted.push(format!("event: a\ndata: {data}\n\n")),
                     Err(PublishError::ShutDown) => return accepted,
                     Err(error) => panic!("expected ShutDown at last, got {error:?}"),
                 }

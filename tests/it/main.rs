@@ -8,7 +8,7 @@
 //! | `resume` | clients that come back |
 //! | `embedding`, `embedding_http`, `subscriptions` | the library inside a program |
 //! | `channels`, `unregistering` | for whom an event is; types that go |
-//! | `batch`, `hooks`, `one_client` | the same: many messages, hooks, messages to one client |
+//! | `batch`, `published`, `hooks`, `one_client` | the same: many messages, what their publisher learns, hooks, messages to one client |
 //! | `own_streams` | bodies that the program writes |
 //! | `access`, `pages` | who may listen and publish |
 //! | `figures` | metrics, statistics, health |
@@ -48,6 +48,7 @@ mod one_client;
 mod own_streams;
 mod pages;
 mod proxies;
+mod published;
 mod refused_messages;
 mod requests;
 mod requests_bodies;

@@ -384,7 +384,7 @@ fn requests_on_one_connection_are_answered_in_order() {
         one_by_one.send(post(data));
         let answer = one_by_one.answer();
         assert_eq!(answer.status, 200);
-        assert_eq!(answer.field("content-length"), Some("0"));
+        assert_eq!(answer.field("content-length"), Some("16"));
     }
     let mut pipelined = hub.ask([post(2), hello.clone(), nope].concat());
     assert_eq!(pipelined.answer().status, 200);

@@ -70,7 +70,7 @@ fn publish_until_refused(server: &Server, publisher: u8) -> (u32, PublishError) 
     let mut counter = 0;
     loop {
         match server.publish(message(Stamp { publisher, counter })) {
-            Ok(()) => counter += 1,
+            Ok(_) => counter += 1,
             Err(refusal) => return (counter, refusal),
         }
     }
@@ -85,7 +85,7 @@ fn fill_queue(server: &Server, publisher: u8) -> u32 {
         match server.try_publish(message(Stamp { publisher, counter })) {
             // A queue that was never emptied proves nothing about order.
             Err(TryPublishError::Full(_)) => server.stats().published >= TAKEN,
-            Ok(()) => {
+            Ok(_) => {
                 counter += 1;
                 false
             }

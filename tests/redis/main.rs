@@ -182,6 +182,31 @@ fn what_the_node_forgot_is_a_gap_to_a_subscription() {
 
 #[test]
 #[ignore = "needs redis-server"]
+fn a_publisher_is_told_the_id_that_the_clients_of_all_nodes_are_sent() {
+    let store = Store::durable();
+    let nodes = [node(&store), node(&store)];
+    let mut clients: Vec<Client> = nodes.iter().map(|node| node.listen("")).collect();
+    let server = &nodes[0].server;
+    let own = EventId::new("order-17").unwrap();
+    let mut told = vec![
+        server.publish("1").unwrap(),
+        server.try_publish("2").unwrap(),
+        server.publish(Message::new("3").id(own)).unwrap(),
+    ];
+    // More than one transaction.
+    let many: Vec<Message> = (4..=1500).map(|number| Message::new(number.to_string())).collect();
+    told.extend(server.publish_all(&many).unwrap());
+    for client in &mut clients {
+        for (number, published) in (1..).zip(&told) {
+            let event = client.event();
+            assert_eq!((event.data, event.id), (Some(number.to_string()), published.id()));
+            assert_eq!(published.listeners(), 1, "at its own node");
+        }
+    }
+}
+
+#[test]
+#[ignore = "needs redis-server"]
 fn what_redis_forgot_is_a_gap() {
     let store = Store::durable();
     let node = node_with(&store, |builder| builder.history_events(4));

@@ -31,7 +31,7 @@ pub(crate) fn publish(server: &Server, mut input: impl BufRead, lines: Lines, ev
             }
         }
         match message(&line, lines, event).map(|message| server.publish(message)) {
-            Ok(Ok(())) => {}
+            Ok(Ok(_)) => {}
             Ok(Err(PublishError::ShutDown)) => return,
             Ok(Err(error @ PublishError::OutcomeUnknown)) => {
                 warn!("standard input, line {number}: {error}");

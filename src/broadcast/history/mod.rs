@@ -38,8 +38,8 @@ use crate::{
     message::{
         channel::{Channel, ChannelId},
         event_types::TypeId,
-        frame::{self, Coding, Frame, generated_id},
-        id::EventId,
+        frame::{self, Coding, Frame},
+        id::{EventId, generated_id},
     },
 };
 
@@ -82,6 +82,13 @@ pub(crate) struct HistoryLimits {
     pub(crate) all_bytes: usize,
     /// At most this many channels to which nobody listens.
     pub(crate) channels: usize,
+}
+
+impl HistoryLimits {
+    /// Whether events are kept at all.
+    pub(crate) fn allow_any(&self) -> bool {
+        self.events > 0 && self.bytes > 0 && self.all_bytes > 0
+    }
 }
 
 /// The common channel, or all others.
@@ -151,8 +158,7 @@ impl History {
 
     /// Whether events are kept at all. If not, the server gives them no ids.
     pub(crate) fn is_on(&self) -> bool {
-        let HistoryLimits { events, bytes, all_bytes, .. } = self.limits;
-        events > 0 && bytes > 0 && all_bytes > 0
+        self.limits.allow_any()
     }
 
     /// Whether an event that is published here is kept. With a log, only events from the log are.

@@ -169,14 +169,15 @@ impl Inbox {
         Some(spawned)
     }
 
-    /// Adds an event to the queue; waits for room.
-    pub(crate) fn publish(&self, event: Queued) -> Result<(), Refused> {
+    /// Adds an event to the queue; waits for room. Returns its number among all that were accepted,
+    /// which is its place in the order.
+    pub(crate) fn publish(&self, event: Queued) -> Result<u64, Refused> {
         let state = self.wait_for_room(event.encoded.len()).map_err(Refused::Never)?;
         self.push(state, event)
     }
 
-    /// Adds an event to the queue if there is room.
-    pub(crate) fn try_publish(&self, event: Queued) -> Result<(), Refused> {
+    /// Adds an event to the queue if there is room. Returns its number.
+    pub(crate) fn try_publish(&self, event: Queued) -> Result<u64, Refused> {
         let state = self.state.lock();
         state.accepts().map_err(Refused::Never)?;
         if !self.has_room(&state, event.encoded.len()) {
@@ -187,15 +188,23 @@ impl Inbox {
 
     /// What unregisters a type first counts the generation, and then takes the same lock for its
     /// command. So no event of the type is queued behind that command.
-    fn push(&self, mut state: MutexGuard<'_, State>, mut event: Queued) -> Result<(), Refused> {
+    fn push(&self, mut state: MutexGuard<'_, State>, mut event: Queued) -> Result<u64, Refused> {
         if event.generation != self.generation.get() {
             return Err(Refused::Stale);
         }
-        state.accepted += 1;
-        state.queue.push(&mut event);
+        let number = state.push(&mut event);
         drop(state);
         self.work.notify_one();
-        Ok(())
+        Ok(number)
+    }
+
+    /// Adds an event of the broadcaster's own, whether there is room or not; none after a shutdown has
+    /// begun.
+    pub(crate) fn publish_own(&self, mut event: Queued) {
+        let mut state = self.state.lock();
+        if matches!(state.phase, Phase::Running(_)) {
+            state.push(&mut event);
+        }
     }
 
     /// Adds a command behind the events so far; waits for room as they do.
@@ -398,6 +407,13 @@ impl Inbox {
 }
 
 impl State {
+    /// Adds an event, and returns its number.
+    fn push(&mut self, event: &mut Queued) -> u64 {
+        self.accepted += 1;
+        self.queue.push(event);
+        self.accepted
+    }
+
     /// Whether the broadcaster has something to take.
     fn has_work(&self, accepts_events: bool) -> bool {
         self.asked

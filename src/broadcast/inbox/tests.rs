@@ -76,8 +76,7 @@ fn a_batch_ends_before_it_is_too_large() {
     });
     let mut state = inbox.state.lock();
     for bytes in [40, 50, 20, 500, 10] {
-        state.accepted += 1;
-        state.queue.push(&mut event(bytes));
+        state.push(&mut event(bytes));
     }
     drop(state);
     assert_eq!(broadcaster.join().expect("it does not panic"), [2, 1, 1, 1]);

@@ -1,6 +1,6 @@
 //! Stands for the log in a build without one: types that have no values, and constant answers.
 
-use std::io;
+use std::{fmt, io};
 
 use crate::{
     broadcast::{
@@ -30,6 +30,12 @@ pub(crate) enum KnownLog {}
 /// No event has an entry.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct EntryId;
+
+impl fmt::Display for EntryId {
+    fn fmt(&self, _: &mut fmt::Formatter<'_>) -> fmt::Result {
+        Ok(())
+    }
+}
 
 impl EntryId {
     pub(crate) const ZERO: Self = Self;

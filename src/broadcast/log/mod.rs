@@ -32,11 +32,11 @@ use crate::{
 /// An open log. Its threads feed the broadcaster through the [`LogInput`] that it was given.
 pub(crate) trait Log: Debug + Send + Sync {
     /// Appends messages in their order; waits for room. Returns when the log has acknowledged them.
-    /// Appends none behind one that was refused.
-    fn append(&self, messages: &[Message]) -> Result<(), NotAppended>;
+    /// Appends none behind one that was refused. Returns the entries that they became.
+    fn append(&self, messages: &[Message]) -> Result<Vec<EntryId>, NotAppended>;
 
     /// Like [`append`](Self::append) for one message, but does not wait for room.
-    fn try_append(&self, message: &Message) -> Result<(), Refused>;
+    fn try_append(&self, message: &Message) -> Result<EntryId, Refused>;
 
     /// Hands a client over to the broadcaster; waits until it can. Sends the client first what the
     /// history does not reach back to.

@@ -27,7 +27,8 @@ impl<W: Wire> Subscribers<W> {
             let frame = self.history.record(channel.as_ref(), kind, id.as_ref(), lines);
             events.push(Event { channel, kind, frame });
         }
-        self.deliver_events(&events, true, now);
+        let in_history = self.history.keeps_own();
+        self.deliver_events(&events, in_history, now);
         events.clear();
         self.scratch.events = events;
     }

@@ -320,7 +320,7 @@ impl<W: Wire> Subscribers<W> {
         self.history.clear_some(|kind| {
             if is_alone {
                 let has_untold = self.hook_queue.as_ref().is_some_and(|queue| !queue.is_empty());
-                let is_listened = has_untold || self.registry.listens(kind);
+                let is_listened = has_untold || self.registry.listening().of(kind) > 0;
                 self.types.free(kind, self.generation, is_listened);
             }
         })

@@ -2,11 +2,8 @@
 
 use super::Subscribers;
 use crate::{
-    broadcast::{clock::Now, subscription_sets::Event},
     message::{
-        Message,
         event_types::{EventTypes, TypeId},
-        frame::Encoded,
         json_text::json_string,
     },
     socket::Wire,
@@ -22,17 +19,10 @@ impl<W: Wire> Subscribers<W> {
         self.has_changed && self.sets.listens(kind)
     }
 
-    /// Publishes the number of clients as an event of this type.
-    pub(crate) fn announce(&mut self, kind: TypeId, name: &str, types: &EventTypes, now: Now) {
+    /// The number of clients, to be published: it is no news any more.
+    pub(crate) fn count_clients(&mut self, types: &EventTypes) -> String {
         self.has_changed = false;
-        let counts = types.count(&self.registry.listening(), MOST_TYPES);
-        let message = Message::new(json_counts(&counts)).event(name);
-        // The number of names bounds its size, and no other limit is needed.
-        if let Ok(encoded) = Encoded::new(&message, usize::MAX) {
-            let frame = self.history.record(None, kind, None, &encoded.lines);
-            let in_history = self.history.keeps_own();
-            self.deliver_events(&[Event { channel: None, kind, frame }], in_history, now);
-        }
+        json_counts(&types.count(self.registry.listening(), MOST_TYPES))
     }
 }
 

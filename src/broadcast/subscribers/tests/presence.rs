@@ -15,7 +15,8 @@ fn types() -> EventTypes {
 
 impl Machine {
     fn announce(&mut self) {
-        self.subscribers.announce(PRESENCE, "presence", &types(), self.now);
+        let text = self.subscribers.count_clients(&types());
+        self.deliver(&[(PRESENCE, &*text)]);
     }
 }
 
@@ -42,7 +43,7 @@ fn the_numbers_of_clients_are_news_while_somebody_listens_and_until_they_are_tol
         let data = |c| {
             let counts = [("*", all), ("c", c), ("message", general), ("presence", named)];
             let counts = counts.map(|(name, count)| (name.to_owned(), count));
-            format!("event: presencedata: {}", json_counts(&counts))
+            json_counts(&counts)
         };
         assert_eq!(seen(&listener), format!("hello{}{}", data(1), data(0)));
         assert_eq!(seen(&other), "hello");
