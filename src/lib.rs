@@ -328,7 +328,7 @@
 //! | `GET /event?event=unknown` | 401 | 401 | 403 | 401 | 400 |
 //! | `POST /send?event=news` | 401 | 401 | 401 | 200 | 401 |
 //! | `POST /send?event=other` | 401 | 401 | 401 | 200 | 401 |
-//! | `POST /send` | 401 | 401 | 401 | 200 | 401 |
+//! | `POST /send?data=hello` | 401 | 401 | 401 | 200 | 401 |
 //! | `GET /stats` | 401 | 401 | 403 | 401 | 200 |
 //! | `GET /metrics` | 401 | 401 | 403 | 401 | 200 |
 //! | `GET /healthz` | 200 | 200 | 200 | 200 | 200 |

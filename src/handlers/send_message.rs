@@ -20,25 +20,30 @@ use crate::{
 impl Server {
     /// Returns the handler that publishes; mount it for POST at any path.
     ///
-    /// `event`, `data`, `id`, `retry` (milliseconds) and, if
-    /// [clients name it](SendMessageHandler::client_channels), `channel` come in the query, in an
-    /// `application/x-www-form-urlencoded` body, or in both, each at most once. Without `data` the
-    /// data is empty. A body of any other type, JSON too, is the data itself, in UTF-8. Status 200
-    /// means that the message was accepted, as by [`publish`](Self::publish). The answer is the event's
-    /// id, if the server gives [ids](Published::id), also in the field `Event-Id`. A client that names
-    /// `application/json` in `Accept` gets `{"id":"...","listeners":3}`. Status 422 means that a value
-    /// [cannot be published](crate::MessageError).
+    /// A message has `event`, `data`, `id`, `retry` (milliseconds) and, if
+    /// [clients name it](SendMessageHandler::client_channels), `channel`, each at most once. Without
+    /// `data` the data is empty; a request without all of these is refused (400).
     ///
-    /// A body is read as it is: status 415 refuses a `Content-Encoding` other than `identity`, and
-    /// says so in `Accept-Encoding` (RFC 9110, section 15.5.16).
+    /// | type of the body | the message |
+    /// |---|---|
+    /// | none, or `application/x-www-form-urlencoded` | is in the query, in the body, or in both |
+    /// | `application/json` | is the body: an object. Data that is not a string is sent as JSON |
+    /// | `application/x-ndjson` | one on each line, as above; at most 10,000 |
+    /// | any other | has the body, in UTF-8, as its data; the query has the rest |
     ///
-    /// An `application/x-ndjson` body has at most 10,000 messages. Each is a JSON object on its own
-    /// line with the same fields, each at most once; data that is not a string is sent as JSON. All
-    /// are accepted or, if one is not valid, none, and the answer gives their number and their ids:
-    /// `{"accepted":2,"ids":["...","..."]}`. Status 504, without `Retry-After`, says that some of them
-    /// may be published and which, as [`PublishAllError`](crate::PublishAllError) does: the server was
-    /// shut down meanwhile, or a log that several nodes share failed. This needs the feature `json`;
-    /// without it the status is 415.
+    /// JSON needs the feature `json`; without it the status is 415. So it is for a form with files, and
+    /// for a body with a `Content-Encoding` other than `identity` (RFC 9110, section 15.5.16).
+    ///
+    /// Status 200 means that the message was accepted, as by [`publish`](Self::publish). The answer is
+    /// the event's id, if the server gives [ids](Published::id), also in the field `Event-Id`. A client
+    /// that names `application/json` in `Accept` gets `{"id":"...","listeners":3}`. Status 422 means
+    /// that a value [cannot be published](crate::MessageError), or that the body is no such JSON.
+    ///
+    /// Of several messages all are accepted or, if one is not valid, none. The answer gives their
+    /// number and their ids: `{"accepted":2,"ids":["...","..."]}`. Status 504, without `Retry-After`,
+    /// says that some of them may be published and which, as
+    /// [`PublishAllError`](crate::PublishAllError) does: the server was shut down meanwhile, or a log
+    /// that several nodes share failed.
     ///
     /// ```
     /// # use websse::{Server, http::HttpServer};
@@ -134,6 +139,11 @@ impl Handler for SendMessageHandler {
         if let Err(response) = self.decide(request, topic_of(&message)) {
             return response;
         }
+        // Only somebody that may publish learns how.
+        if is_empty(request) {
+            let text = "there is nothing to publish; give a message, as in ?data=hello";
+            return Response::text(400, text);
+        }
         let in_json = wants_json(request);
         let waits = move |shared: Arc<Shared>, message| {
             Response::deferred(move || answer(shared.publish(&message), in_json))
@@ -160,9 +170,8 @@ const MOST_LINES: usize = 10_000;
 impl SendMessageHandler {
     #[cfg(feature = "json")]
     fn publish_lines(&self, request: &Request) -> Response {
-        if let Some((name, _)) = request.query().next() {
-            let text = format!("{} in the query: each line of a batch has its own", Quoted(&name));
-            return Response::text(400, text);
+        if let Err(response) = refuse_query(request) {
+            return response;
         }
         let lines = (1..).zip(request.body().split(|&byte| byte == b'\n'));
         let lines = lines.filter(|(_, line)| !line.trim_ascii().is_empty());
@@ -205,10 +214,7 @@ impl SendMessageHandler {
     #[cfg(not(feature = "json"))]
     #[expect(clippy::unused_self, reason = "with the feature it is used")]
     fn publish_lines(&self, _: &Request) -> Response {
-        Response::text(
-            415,
-            "JSON lines are not read here: websse was built without its feature json",
-        )
+        Response::text(415, WITHOUT_JSON)
     }
 }
 
@@ -289,6 +295,9 @@ fn refuse_field(name: &str, error: &FieldError<'_>) -> Response {
 }
 
 fn read_message(request: &Request) -> Result<Message, Response> {
+    if request.has_type("application/json") && !is_empty(request) {
+        return read_json(request);
+    }
     let mut fields = Fields::default();
     let mut set =
         |name: &str, value| fields.set(name, value).map_err(|error| refuse_field(name, &error));
@@ -309,6 +318,39 @@ fn read_message(request: &Request) -> Result<Message, Response> {
         set("data", Cow::Borrowed(data))?;
     }
     fields.into_message().map_err(|error| refuse_field("", &error))
+}
+
+#[cfg(feature = "json")]
+fn read_json(request: &Request) -> Result<Message, Response> {
+    refuse_query(request)?;
+    let message = Message::from_json(request.body());
+    message.map_err(|error| Response::text(422, error.to_string()))
+}
+
+#[cfg(not(feature = "json"))]
+fn read_json(_: &Request) -> Result<Message, Response> {
+    Err(Response::text(415, WITHOUT_JSON))
+}
+
+#[cfg(not(feature = "json"))]
+const WITHOUT_JSON: &str = "JSON is not read here: websse was built without its feature json; send the \
+    data as text/plain";
+
+/// A message in JSON has all its fields in the body.
+#[cfg(feature = "json")]
+fn refuse_query(request: &Request) -> Result<(), Response> {
+    request.query().next().map_or(Ok(()), |(name, _)| {
+        let text = format!(
+            "{} in the query: JSON has all fields of a message; or send the data as text/plain",
+            Quoted(&name)
+        );
+        Err(Response::text(400, text))
+    })
+}
+
+/// Whether there is nothing of a message.
+fn is_empty(request: &Request) -> bool {
+    request.body().is_empty() && request.query().next().is_none()
 }
 
 /// The first coding of the body, other than none.

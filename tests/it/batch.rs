@@ -155,11 +155,58 @@ fn a_batch_that_a_shutdown_cuts_is_not_to_be_sent_again() {
     assert!((0..20).any(|_| attempt()), "each batch was faster than the shutdown");
 }
 
+#[cfg(feature = "json")]
+#[test]
+fn a_body_of_json_is_a_message() {
+    let hub = Hub::plain(&["", "a", "probe"]);
+    let mut client = hub.listen("?event=*");
+    for (kind, body, event, data) in [
+        ("application/json", "{\"event\":\"a\",\"data\":\"two\\nlines\"}", Some("a"), "two\nlines"),
+        ("Application/JSON; charset=utf-8", "\n{\"data\":\n {\"n\": 1}}\n", None, "{\"n\": 1}"),
+        ("application/json", "{}", None, ""),
+    ] {
+        let answer = send(&hub, "", kind, body);
+        assert_eq!(answer.status, 200, "{answer:?}");
+        let got = client.event();
+        assert_eq!((got.event.as_deref(), got.data.as_deref()), (event, Some(data)));
+    }
+    for (query, body, status, why) in [
+        ("", "", 400, "there is nothing to publish"),
+        ("", "no", 422, "not a JSON object"),
+        ("", "[{\"data\":1}]", 422, "not a JSON object"),
+        ("", "{\"data\":1}{\"data\":2}", 422, "not a JSON object"),
+        ("", "{\"text\":1}", 422, "\"text\"; use event, data"),
+        ("", "{\"event\":\"unknown\"}", 422, "\"unknown\" is not registered"),
+        ("", "{\"id\":\"\u{e9}\"}", 422, "an id is printable ASCII"),
+        ("?event=a", "{\"data\":1}", 400, "\"event\" in the query"),
+    ] {
+        let answer = send(&hub, query, "application/json", body);
+        assert_eq!(answer.status, status, "{body}");
+        answer.assert_explained();
+        assert!(answer.text().contains(why), "{answer:?}");
+    }
+    hub.publish(Message::new("nothing else was published"));
+    assert_eq!(client.event().data.as_deref(), Some("nothing else was published"));
+}
+
+#[test]
+fn a_post_without_anything_is_refused() {
+    let hub = Hub::plain(&["", "probe"]);
+    for kind in ["text/plain", "application/x-www-form-urlencoded", "application/json"] {
+        let answer = send(&hub, "", kind, "");
+        assert_eq!(answer.status, 400, "{kind}");
+        answer.assert_explained();
+    }
+    assert_eq!(send(&hub, "?data=", "text/plain", "").status, 200, "as it was meant");
+}
+
 #[cfg(not(feature = "json"))]
 #[test]
-fn without_the_feature_json_lines_are_refused_with_the_reason() {
+fn without_the_feature_json_is_refused_with_the_reason() {
     let hub = Hub::plain(&["", "probe"]);
-    let answer = send(&hub, "", "application/x-ndjson", "{}");
-    assert_eq!(answer.status, 415);
-    answer.assert_explained();
+    for kind in ["application/x-ndjson", "application/json"] {
+        let answer = send(&hub, "", kind, "{}");
+        assert_eq!(answer.status, 415);
+        answer.assert_explained();
+    }
 }

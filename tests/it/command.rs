@@ -90,6 +90,12 @@ fn the_transcripts_of_the_readme_work_as_printed() {
         }
         listener.assert_next(&format!("data: \nid: {RUN}-{number}\n\n"));
     }
+    let (post, answered) = next("curl --json ");
+    let posted = shell(&format!("{} --fail --silent", here(post))).output().unwrap();
+    let told = String::from_utf8(posted.stdout).unwrap();
+    let (_, number) = told.split_once('-').unwrap();
+    assert_eq!(format!("{{\"id\":\"{RUN}-{number}"), *answered);
+    listener.assert_next(&format!("event: event1\ndata: {{\"price\": 3}}\nid: {RUN}-4\n\n"));
     let (run, printed) = next("WEBSSE_PUBLISH_TOKEN=secret cargo run ");
     let mut guarded = websse();
     guarded.env("WEBSSE_PUBLISH_TOKEN", "secret").args(["--listen", "127.0.0.1:0"]);
