@@ -3,7 +3,7 @@
 use std::{borrow::Cow, error::Error, fmt};
 
 use serde::de::{Deserialize, Deserializer, IgnoredAny, MapAccess, Visitor};
-use serde_json::value::RawValue;
+use serde_json::value::{RawValue, Value};
 
 use crate::{
     message::{
@@ -97,6 +97,66 @@ impl<'de> Deserialize<'de> for Raw<'de> {
     }
 }
 
+/// As [`from_json`](Message::from_json), but from any format and as a part of something else: `retry`
+/// is a number, and data that is not a string is written anew as JSON. So the order of the names in it
+/// may change, and while it is read it takes many times the memory of its text. Needs the feature
+/// `json`.
+///
+/// ```
+/// # use websse::Message;
+/// let both: Vec<Message> = serde_json::from_str(r#"[{"data": "hello"}, {"data": [1, 2]}]"#)?;
+/// assert_eq!((both[0].data(), both[1].data()), ("hello", "[1,2]"));
+/// # Ok::<(), serde_json::Error>(())
+/// ```
+impl<'de> Deserialize<'de> for Message {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_map(OfMap)
+    }
+}
+
+struct OfMap;
+
+impl<'de> Visitor<'de> for OfMap {
+    type Value = Message;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a message, which is an object with event, data, id, retry, channel")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Message, A::Error> {
+        use serde::de::Error;
+        let mut fields = Fields::default();
+        while let Some(name) = map.next_key::<Cow<'_, str>>()? {
+            if !FIELDS.contains(&&*name) {
+                return Err(A::Error::custom(unknown(&name)));
+            }
+            let text = match &*name {
+                "data" => match map.next_value()? {
+                    Value::Null => None,
+                    Value::String(text) => Some(text),
+                    other => Some(other.to_string()),
+                },
+                "retry" => map.next_value::<Option<u64>>()?.map(|millis| millis.to_string()),
+                _ => map.next_value::<Option<String>>()?,
+            };
+            // Given twice it is an error, also without a value.
+            let set = fields.set(&name, text.unwrap_or_default().into());
+            set.map_err(|_| A::Error::custom(format!("{name} is given more than once")))?;
+        }
+        fields.retry = fields.retry.filter(|retry| !retry.is_empty());
+        let message = fields.into_message().map_err(|error| match error {
+            FieldError::Id(error) => A::Error::custom(error),
+            _ => A::Error::custom("retry is not a whole number of milliseconds"),
+        })?;
+        message.check().map_err(A::Error::custom)?;
+        Ok(message)
+    }
+}
+
+fn unknown(name: &str) -> String {
+    format!("unknown field {}; use event, data, id, retry, channel", Quoted(name))
+}
+
 struct OfObject;
 
 impl<'de> Visitor<'de> for OfObject {
@@ -116,10 +176,7 @@ impl<'de> Visitor<'de> for OfObject {
                 before.map(|_| format!("{name} is given more than once"))
             } else {
                 object.next_value::<IgnoredAny>()?;
-                Some(format!(
-                    "unknown field {}; use event, data, id, retry, channel",
-                    Quoted(&name)
-                ))
+                Some(unknown(&name))
             };
             if let Some(wrong) = wrong {
                 // Invalid JSON is reported first, wherever it is in the text.
@@ -187,6 +244,36 @@ mod tests {
         let json = read("{\"data\":{\"n\": [1, null]},\"id\":\"\",\"event\":null}\r\n");
         assert_eq!(json, Ok(Message::new("{\"n\": [1, null]}")));
         assert_eq!(read("{}"), Ok(Message::new("")));
+    }
+
+    #[test]
+    fn a_message_within_something_else_is_read_alike() {
+        for text in [
+            r#"{"event":"a","data":"two\nlines","id":"x-1","retry":50,"channel":"user/17"}"#,
+            r#"{"data":{"n":[1,null]},"id":"","event":null,"retry":null}"#,
+            "{}",
+        ] {
+            let read = Message::from_json(text.as_bytes()).expect(text);
+            let value: Value = serde_json::from_str(text).expect(text);
+            assert_eq!(serde_json::from_value::<Message>(value).expect(text), read);
+            let list = format!("[{text}, {text}]");
+            let list: Vec<Message> = serde_json::from_str(&list).expect(text);
+            assert_eq!(list, [read.clone(), read]);
+        }
+        for (text, why) in [
+            ("[]", "a message, which is an object"),
+            (r#"{"event":1}"#, "string"),
+            (r#"{"event":"a\nb"}"#, "one line"),
+            (r#"{"id":"\u00e9"}"#, "printable ASCII"),
+            (r#"{"retry":"5"}"#, "u64"),
+            (r#"{"retry":2147483648}"#, "at most 2147483647"),
+            (r#"{"Data":1}"#, "unknown field \"Data\""),
+            (r#"{"data":null,"data":"x"}"#, "data is given more than once"),
+            (r#"{"retry":null,"retry":5}"#, "retry is given more than once"),
+        ] {
+            let error = serde_json::from_str::<Message>(text).expect_err(text).to_string();
+            assert!(error.contains(why), "{text}: {error}");
+        }
     }
 
     #[test]
