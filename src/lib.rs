@@ -191,7 +191,26 @@
 //! ```
 //!
 //! The history is in memory: after a restart of your program every client that reconnects gets a
-//! `stream-gap`.
+//! `stream-gap`. Nobody does if your program keeps its events anyway, in a database for example:
+//! give them [ids of their own](Message::id), and publish the last ones again with the same ids
+//! before you listen. A client that has one of them goes on behind it.
+//!
+//! ```
+//! use websse::{EventId, Message, Server, http::HttpServer};
+//!
+//! # struct Order { number: u64, text: &'static str }
+//! # let last_orders = [Order { number: 16, text: "tea" }, Order { number: 17, text: "bread" }];
+//! let server = Server::new();
+//! server.register_event("order")?;
+//! server.run()?;
+//! for Order { number, text } in last_orders {
+//!     let id = EventId::new(format!("order-{number}"))?;
+//!     server.publish(Message::new(text).event("order").id(id))?;
+//! }
+//! let http = HttpServer::new().get("/event", server.event_stream_handler()).bind("127.0.0.1:0")?;
+//! # drop(http);
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
 //!
 //! # Browsers
 //!

@@ -320,6 +320,25 @@ fn items(mut listener: support::resume::Listener) -> Vec<Item> {
     std::iter::from_fn(|| listener.client.item_within(SOON)).collect()
 }
 
+/// As the manual advises programs that keep their events elsewhere.
+#[test]
+fn a_restart_is_no_gap_where_the_same_events_are_published_again_with_their_own_ids() {
+    let events = |from: usize, to: usize| {
+        (from..to).map(|number| own(&format!("order-{number}"), &number.to_string())).collect()
+    };
+    let before = hub();
+    let mut client = first(&before, "?event=a");
+    publish_all(&before, events(0, 5));
+    let ids = (0..5).map(|_| client.client.event().id.unwrap()).collect::<Vec<_>>();
+    drop(before);
+    // A part of them, and what was added meanwhile.
+    let after = hub();
+    publish_all(&after, events(2, 7));
+    come_back(&after, "?event=a", &ids[4]).gets_then_live(&after, &["5", "6"]);
+    come_back(&after, "?event=a", &ids[2]).gets_then_live(&after, &["3", "4", "5", "6"]);
+    assert_eq!(come_back(&after, "?event=a", &ids[1]).gap().0, "order-1");
+}
+
 #[test]
 fn at_shutdown_each_client_is_told_when_to_come_back() {
     let hub = hub_with(|builder| builder.reconnect_spread(Duration::from_secs(10)));
