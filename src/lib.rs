@@ -380,9 +380,10 @@
 //!
 //! If your program has a synchronous HTTP server already, [`Server::subscribe`] gives a blocking
 //! [`Subscription`]: an iterator of frames that can also write itself to any connection
-//! ([`stream_to`](Subscription::stream_to)). It takes a thread for each client. See the examples
-//! `embed-subscription` (`tiny_http` 0.12), `embed-touche` (`touche` 0.0.15) and `embed-listener`
-//! (a bare `TcpListener`).
+//! ([`stream_to`](Subscription::stream_to)), or be read as bytes
+//! ([`into_reader`](Subscription::into_reader)). It takes a thread for each client. See the
+//! examples `embed-subscription` (`tiny_http` 0.12), `embed-touche` (`touche` 0.0.15) and
+//! `embed-listener` (a bare `TcpListener`).
 //!
 //! `rouille` 3.6 and `astra` 0.4 hold a streamed body back: in a test with an event a second, none
 //! came out within twelve seconds. Beside these, and beside any other server, an
@@ -562,7 +563,10 @@ pub use {
         Message, MessageError, channels::Channels, event_types::RegisterError, frame::Frame,
         id::EventId,
     },
-    server::{Builder, Publisher, RecvTimeoutError, Server, Subscription, SubscriptionBuilder},
+    server::{
+        Builder, Publisher, RecvTimeoutError, Server, Subscription, SubscriptionBuilder,
+        SubscriptionReader,
+    },
 };
 
 /// Stands for a time that is too long for the clock, or for a time-out.

@@ -6,6 +6,7 @@
 //! | `clients` | `Server`: subscriptions, messages to one client, disconnecting |
 //! | `builder` | `Builder`: every limit and time, with its default |
 //! | `subscription` | `Subscription`: a listener within the program |
+//! | `subscription_reader` | its bytes, as the body of a response |
 //! | `hooks` | `Publisher`, and the thread that calls the hooks |
 //!
 //! Imports nothing of `handlers`.
@@ -14,6 +15,7 @@ mod builder;
 mod clients;
 mod hooks;
 mod subscription;
+mod subscription_reader;
 #[cfg(test)]
 mod tests;
 
@@ -30,6 +32,7 @@ pub use self::{
     builder::Builder,
     hooks::Publisher,
     subscription::{RecvTimeoutError, Subscription, SubscriptionBuilder},
+    subscription_reader::SubscriptionReader,
 };
 
 use self::hooks::Hooks;
