@@ -30,7 +30,8 @@
 // | file | owns |
 // |---|---|
 // | `(this file)` | `HttpServer`: routes, limits, policies, binding |
-// | `listener` | binding, and accepting whatever goes wrong |
+// | `binding` | binding, and what was wrong where it fails |
+// | `listener` | a listening socket, and accepting whatever goes wrong |
 // | `leader/` | which thread accepts: leader/followers, and a walk through all its states |
 // | `service` | a listener with its rules and threads, and which of them leads |
 // | `accepting` | what the threads do |
@@ -57,6 +58,7 @@
 
 mod accepting;
 mod beginning;
+mod binding;
 mod body;
 mod body_writer;
 mod connection;
@@ -79,8 +81,8 @@ mod target;
 mod transport;
 
 use std::{
-    io,
-    net::{SocketAddr, TcpListener, ToSocketAddrs},
+    fmt, io,
+    net::{SocketAddr, ToSocketAddrs},
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -209,16 +211,32 @@ impl HttpServer {
     /// [`serve`](Self::serve).
     ///
     /// # Errors
-    /// Those of the operating system, for example because the address is in use or not permitted.
-    pub fn bind(self, address: impl ToSocketAddrs) -> io::Result<Self> {
-        self.serve(TcpListener::bind(address)?)
+    /// Those of the operating system: the host is not found, the address is in use, not permitted,
+    /// or none of this machine. The text names the address and says what would be right; the
+    /// [kind](io::Error::kind) is that of the operating system's error, which is its
+    /// [source](std::error::Error::source). Also those of [`serve`](Self::serve).
+    ///
+    /// ```
+    /// # use std::io::ErrorKind;
+    /// # use websse::http::HttpServer;
+    /// let first = HttpServer::new().bind("127.0.0.1:0")?;
+    /// let address = first.local_addr().expect("it listens over TCP");
+    /// let error = HttpServer::new().bind(address).unwrap_err();
+    /// assert_eq!(error.kind(), ErrorKind::AddrInUse);
+    /// assert!(error.to_string().starts_with(&format!("cannot listen on {address}: ")));
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    pub fn bind(self, address: impl ToSocketAddrs + fmt::Debug) -> io::Result<Self> {
+        self.serve(binding::bind(address)?)
     }
 
     /// Serves a listener made elsewhere, a `TcpListener` or a `UnixListener`.
     ///
     /// # Errors
-    /// If the operating system gives no thread, or no descriptors to end the listening with. The
-    /// earlier listeners then end with the server.
+    /// If the operating system gives no thread, or no descriptors to end the listening with: the
+    /// text names the address or the path of the listener, and the operating system's error is its
+    /// [source](std::error::Error::source). The earlier listeners then end with the
+    /// server.
     ///
     /// ```
     /// # #[cfg(unix)] {
@@ -235,8 +253,11 @@ impl HttpServer {
     /// # Ok::<(), std::io::Error>(())
     /// ```
     pub fn serve(mut self, listener: impl Into<Listener>) -> io::Result<Self> {
-        let acceptor = Acceptor::new(listener.into())?;
-        self.services.push(Service::start(self.rules.clone(), acceptor, accepting::work)?);
+        let listener = listener.into();
+        let place = listener.place();
+        let service = Acceptor::new(listener)
+            .and_then(|acceptor| Service::start(self.rules.clone(), acceptor, accepting::work));
+        self.services.push(service.map_err(|error| binding::listen_error(place, "", error))?);
         Ok(self)
     }
 

@@ -148,6 +148,21 @@ fn wrong_arguments_and_ports_in_use_are_one_clear_line() {
 }
 
 #[test]
+fn an_address_that_cannot_be_listened_on_is_named_once() {
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let taken = taken.local_addr().unwrap().to_string();
+    // A stack that no machine has fails once the port is bound.
+    let no_thread = ["--stack-bytes", "1000000000000000000", "--listen", "127.0.0.1:0"];
+    for arguments in [&["--listen", &*taken][..], &no_thread] {
+        let Output { stderr, .. } = websse().args(arguments).output().unwrap();
+        let errors = String::from_utf8(stderr).unwrap();
+        for once in ["cannot listen on ", "127.0.0.1:"] {
+            assert_eq!(errors.matches(once).count(), 1, "{arguments:?}: {errors:?}");
+        }
+    }
+}
+
+#[test]
 fn help_and_version_are_printed() {
     for (flag, beginning) in [("--help", "Server-Sent Events"), ("--version", "websse 0.")] {
         let Output { status, stdout, .. } = websse().arg(flag).output().unwrap();

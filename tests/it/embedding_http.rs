@@ -5,7 +5,7 @@ use std::net::{TcpListener, TcpStream};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::process::Command;
 use std::time::Duration;
-use std::{env, fs, process};
+use std::{env, error::Error, fs, io, process};
 
 use support::{
     Client, Hub, SOON, eventually,
@@ -13,7 +13,7 @@ use support::{
     process::{Running, in_a_process_of_its_own},
     running, shown,
 };
-use websse::http::{HttpServer, Request, Response};
+use websse::http::{HttpServer, Limits, Listener, Request, Response};
 use websse::{Message, Server};
 
 #[track_caller]
@@ -142,6 +142,27 @@ fn every_bind_serves_the_routes_set_so_far() {
         let expected = if status == 200 { "x" } else { "y" };
         assert_eq!(listener.event().data.as_deref(), Some(expected));
     }
+}
+
+#[test]
+fn what_cannot_be_served_is_named_by_its_address_or_path() {
+    let limits = Limits::default().stack_bytes(usize::MAX / 4 * 3);
+    let serve = |listener: Listener| {
+        let error = HttpServer::new().limits(limits.clone()).serve(listener).unwrap_err();
+        let source = error.source().unwrap().downcast_ref::<io::Error>().unwrap();
+        assert_eq!(source.kind(), error.kind(), "{error}");
+        error.to_string()
+    };
+    let tcp = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = tcp.local_addr().unwrap();
+    let told = serve(tcp.into());
+    assert!(told.starts_with(&format!("cannot listen on {address}: ")), "{told}");
+    let path = env::temp_dir().join(format!("websse\n-{}.sock", process::id()));
+    let _ = fs::remove_file(&path); // left by a test that was killed
+    let told = serve(UnixListener::bind(&path).unwrap().into());
+    fs::remove_file(&path).unwrap();
+    let place = path.to_str().unwrap().replace('\n', "\\n");
+    assert!(told.starts_with(&format!("cannot listen on unix:{place}: ")), "{told}");
 }
 
 #[test]

@@ -111,8 +111,9 @@ fn serve(config: &Config) -> Result<(), String> {
         let cannot = |error: io::Error| format!("cannot listen on {place}: {error}");
         for mut one in place.listen(config.unix_mode, &config.listen).map_err(cannot)? {
             if let Some(listener) = one.listener.take() {
-                http =
-                    http.policy(policy(config, &one.address)?).serve(listener).map_err(cannot)?;
+                // Its error names the address by itself.
+                let listening = http.policy(policy(config, &one.address)?).serve(listener);
+                http = listening.map_err(|error| error.to_string())?;
             }
             bound.push(one);
         }
