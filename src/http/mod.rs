@@ -157,8 +157,9 @@ impl HttpServer {
         self
     }
 
-    /// Answers GET and HEAD for exactly this path. Of several handlers for one path the last one
-    /// counts.
+    /// Answers GET and HEAD for exactly this path. Two handlers with the same method and path are
+    /// an error of [`bind`](Self::bind) and [`serve`](Self::serve), as only one of them could be
+    /// called; paths that differ only in the name of a parameter are the same.
     ///
     /// One part of a path may be a parameter, `/jobs/:id`, for any one part that is not empty; the
     /// handler gets it by [`Request::param`]. A path that ends with `/*` stands for all paths below
@@ -192,7 +193,8 @@ impl HttpServer {
         self
     }
 
-    /// Answers all requests for paths without a route, in place of status 404.
+    /// Answers all requests for paths without a route, in place of status 404. If it is called
+    /// several times, the last call counts.
     ///
     /// ```
     /// # use websse::http::{HttpServer, Request, Response};
@@ -235,7 +237,8 @@ impl HttpServer {
     /// # Errors
     /// If the operating system gives no thread, or no descriptors to end the listening with: the
     /// text names the address or the path of the listener, and the operating system's error is its
-    /// [source](std::error::Error::source). The earlier listeners then end with the
+    /// [source](std::error::Error::source). [`InvalidInput`](io::ErrorKind::InvalidInput) if two
+    /// handlers have the same [method and path](Self::get). The earlier listeners then end with the
     /// server.
     ///
     /// ```
@@ -253,6 +256,7 @@ impl HttpServer {
     /// # Ok::<(), std::io::Error>(())
     /// ```
     pub fn serve(mut self, listener: impl Into<Listener>) -> io::Result<Self> {
+        self.rules.router.check()?;
         let listener = listener.into();
         let place = listener.place();
         let service = Acceptor::new(listener)

@@ -145,6 +145,31 @@ fn every_bind_serves_the_routes_set_so_far() {
 }
 
 #[test]
+fn two_handlers_for_the_same_method_and_path_are_refused_by_name() {
+    let page = |_: &Request| Response::text(200, "page");
+    let jobs = || HttpServer::new().get("/jobs/:id", page).post("/a", page);
+    for (http, method, path, first) in [
+        (jobs().get("/jobs/:id", page), "GET", "/jobs/:id", "/jobs/:id"),
+        (jobs().get("jobs/:number", page), "GET", "/jobs/:number", "/jobs/:id"),
+        (jobs().post("/a", page).post("/a", page), "POST", "/a", "/a"),
+        (jobs().route("PUT", "/b", page).route("PUT", "/b", page), "PUT", "/b", "/b"),
+        (jobs().get("/c/*", page).get("c/*", page), "GET", "/c/*", "/c/*"),
+    ] {
+        let error = http.bind("127.0.0.1:0").expect_err(path);
+        assert_eq!(error.kind(), io::ErrorKind::InvalidInput, "{error}");
+        let expected = format!(
+            "there are two handlers for {method} {path:?}, the first at {first:?}; remove one"
+        );
+        assert_eq!(error.to_string(), expected);
+    }
+    // What is alike, and yet not the same; and other listeners have the routes before them.
+    let http = jobs().get("/jobs/:id/name", page).get("/jobs/*", page).get("/jobs/new", page);
+    let http = http.route("HEAD", "/jobs/:id", page).get("/a", page).route("PUT", "/a", page);
+    let http = http.bind("127.0.0.1:0").unwrap();
+    assert!(http.bind("127.0.0.1:0").unwrap().get("/a", page).bind("127.0.0.1:0").is_err());
+}
+
+#[test]
 fn what_cannot_be_served_is_named_by_its_address_or_path() {
     let limits = Limits::default().stack_bytes(usize::MAX / 4 * 3);
     let serve = |listener: Listener| {
