@@ -14,7 +14,7 @@ use crate::{
         access::{Action, Authorize, Denied},
         parameters,
     },
-    http::{Fate, Handler, Request, Response},
+    http::{Fate, Handler, Hint, Request, Response},
     message::{
         GENERAL, canonical,
         channels::Channels,
@@ -322,7 +322,7 @@ impl Handler for EventStreamHandler {
         if admits_at_once { answer() } else { Response::deferred(answer) }
     }
 
-    fn may_block(&self) -> bool {
+    fn may_block(&self, _: Hint) -> bool {
         let decides = matches!(self.channels, ChannelsOf::Decided(_) | ChannelsOf::Granted(_));
         self.authorize.asks() || decides || !self.per_address.is_empty()
     }

@@ -14,7 +14,7 @@ use crate::{
         subscribers::{MOST_TYPES, json_counts},
     },
     handlers::access::{Action, Authorize, Denied},
-    http::{Handler, HttpServer, Refusals, Request, Response, StreamsOfOwn},
+    http::{Handler, Hint, HttpServer, Refusals, Request, Response, StreamsOfOwn},
     message::json_text::json_string,
     server::Server,
 };
@@ -357,7 +357,7 @@ impl Handler for HealthHandler {
         })
     }
 
-    fn may_block(&self) -> bool {
+    fn may_block(&self, _: Hint) -> bool {
         false
     }
 

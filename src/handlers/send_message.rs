@@ -6,7 +6,7 @@ use crate::{
     broadcast::shared::Shared,
     error::{PublishError, TryPublishError},
     handlers::access::{Action, Authorize, Denied},
-    http::{Handler, Request, Response},
+    http::{Handler, Hint, Request, Response},
     message::{
         Message,
         fields::{FieldError, Fields},
@@ -144,7 +144,7 @@ impl Handler for SendMessageHandler {
         }
     }
 
-    fn may_block(&self) -> bool {
+    fn may_block(&self, _: Hint) -> bool {
         self.authorize.asks()
     }
 }

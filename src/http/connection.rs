@@ -12,7 +12,7 @@ use super::{
     refusals::Asked,
     request::{self, Fate, Framing, Head, Request},
     response::{Body, Length, Refusal, Response},
-    router::Routed,
+    router::{Hint, Routed},
     service::{Leader, Service},
     slots::WaitingFor,
     transport::{End, Transport},
@@ -249,7 +249,7 @@ impl Connection<'_> {
         match routed {
             Routed::Answer(response) => Ok(response),
             Routed::Handler(handler) => {
-                if handler.may_block() {
+                if handler.may_block(Hint) {
                     self.io.flush()?;
                     self.io.pass_leadership()?;
                 }

@@ -49,6 +49,7 @@
 // | `event_writer` | the same of events |
 // | `streams_of_own` | how many of these there are |
 // | `router` | which handler a request goes to |
+// | `at_once` | a handler that never blocks, of the command or of a test |
 // | `policy` | which pages and host names are allowed, CORS |
 // | `host` | hosts and origins, in the form in which they are compared |
 // | `limits` | every limit of one client, with its default |
@@ -57,6 +58,7 @@
 // Imports nothing of `broadcast`, `server`, `handlers` or `redis`.
 
 mod accepting;
+mod at_once;
 mod beginning;
 mod binding;
 mod body;
@@ -87,7 +89,8 @@ use std::{
     time::{Duration, Instant},
 };
 
-pub(crate) use self::request::{Fate, LAST_EVENT_ID};
+#[doc(hidden)]
+pub use self::at_once::AtOnce;
 pub use self::{
     body_writer::BodyWriter,
     event_writer::EventWriter,
@@ -103,6 +106,10 @@ pub use self::{
 use self::{
     listener::Acceptor,
     service::{Rules, Service},
+};
+pub(crate) use self::{
+    request::{Fate, LAST_EVENT_ID},
+    router::Hint,
 };
 
 /// How long dropping a server may wait for requests in progress.

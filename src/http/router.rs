@@ -39,10 +39,6 @@ use crate::quoted::Quoted;
 ///     fn handle(&self, _: &Request) -> Response {
 ///         Response::text(200, self.0)
 ///     }
-///
-///     fn may_block(&self) -> bool {
-///         false
-///     }
 /// }
 ///
 /// let http = HttpServer::new().get("/version", Version("1.2"));
@@ -51,20 +47,42 @@ pub trait Handler: Send + Sync + 'static {
     /// Answers a request.
     fn handle(&self, request: &Request) -> Response;
 
-    /// Whether [`handle`](Self::handle) may block; default true. Return false only if it never
-    /// blocks and takes microseconds. It then runs without a change of threads, but no new client
-    /// is accepted meanwhile.
-    fn may_block(&self) -> bool {
-        true
-    }
-
     /// Whether it answers requests for any host, also if the [policy](super::Policy::allow_host)
     /// has names; default false. Return true only if the answer is of no use to a page of another
     /// origin. Health checks often ask by an address or a name of their own.
     fn answers_any_host(&self) -> bool {
         false
     }
+
+    /// Whether [`handle`](Self::handle) may block. If not, it never blocks and takes microseconds:
+    /// the accepting thread calls it, and accepts no new client meanwhile.
+    ///
+    /// Only handlers of this crate say so. Others cannot, since [`Hint`] has no name outside of it:
+    ///
+    /// ```compile_fail,E0050
+    /// use websse::http::{Handler, Request, Response};
+    ///
+    /// struct Quick;
+    ///
+    /// impl Handler for Quick {
+    ///     fn handle(&self, _: &Request) -> Response {
+    ///         Response::new(200)
+    ///     }
+    ///
+    ///     fn may_block(&self) -> bool {
+    ///         false
+    ///     }
+    /// }
+    /// ```
+    #[doc(hidden)]
+    fn may_block(&self, _: Hint) -> bool {
+        true
+    }
 }
+
+/// An argument that makes a method of a public trait one for this crate alone.
+#[derive(Clone, Copy, Debug)]
+pub struct Hint;
 
 impl<F> Handler for F
 where

@@ -4,6 +4,10 @@
 use std::net::{TcpListener, TcpStream};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::process::Command;
+use std::sync::{
+    Mutex,
+    mpsc::{Receiver, channel},
+};
 use std::time::Duration;
 use std::{env, error::Error, fs, io, process};
 
@@ -13,7 +17,7 @@ use support::{
     process::{Running, in_a_process_of_its_own},
     running, shown,
 };
-use websse::http::{HttpServer, Limits, Listener, Request, Response};
+use websse::http::{Handler, HttpServer, Limits, Listener, Request, Response};
 use websse::{Message, Server};
 
 #[track_caller]
@@ -114,6 +118,26 @@ fn a_half_closed_complete_request_is_answered() {
     let got = shown(&half.drain(SOON));
     let right = got.is_empty() || got.starts_with("HTTP/1.1 400 ");
     assert!(right, "half a request: expected 400 or nothing, got {got:?}");
+}
+
+#[test]
+fn a_handler_of_an_own_type_may_block_and_holds_up_nobody() {
+    struct Waits(Mutex<Receiver<()>>);
+    impl Handler for Waits {
+        fn handle(&self, _: &Request) -> Response {
+            Response::text(200, format!("{:?}", self.0.lock().unwrap().recv_timeout(SOON)))
+        }
+    }
+    let (go, waits) = channel();
+    let waits = Waits(Mutex::new(waits));
+    let hub = Hub::with(&[], |builder| builder, |http| http.get("/waits", waits));
+    let mut waiting = hub.ask(get("/waits"));
+    // It waits by now, or will: either way others are answered before it.
+    for _ in 0..10 {
+        assert_eq!(hub.ask(get("/nothing")).answer().status, 404);
+    }
+    go.send(()).unwrap();
+    assert_eq!(waiting.answer().text(), "Ok(())\n");
 }
 
 #[test]
