@@ -21,7 +21,7 @@ use crate::{
         frame::{Coding, Own},
     },
     quoted::{Quoted, number},
-    server::Server,
+    server::{Dropped, Server},
 };
 
 impl Server {
@@ -61,6 +61,7 @@ impl Server {
     pub fn event_stream_handler(&self) -> EventStreamHandler {
         EventStreamHandler {
             shared: Arc::clone(self.shared()),
+            dropped: self.dropped("event_stream_handler"),
             authorize: Authorize::default(),
             per_address: Vec::new(),
             stream_open: None,
@@ -83,6 +84,7 @@ impl Server {
 #[must_use = "a handler does nothing until it is mounted"]
 pub struct EventStreamHandler {
     shared: Arc<Shared>,
+    dropped: Dropped,
     authorize: Authorize,
     per_address: Vec<PerAddress>,
     stream_open: Option<bool>,
@@ -302,7 +304,9 @@ impl Handler for EventStreamHandler {
             Err(error @ SubscribeError::EventNotRegistered(_)) => {
                 return Response::text(400, error.to_string());
             }
-            Err(error) => return refuse_for_now(&error.to_string()),
+            Err(error) => {
+                return refuse_for_now(&error.to_string()).warning(self.dropped.warning());
+            }
         };
         let (count, limit) = (seat.subscribed.types.named().len(), self.types_per_stream);
         if count > limit {

@@ -12,7 +12,7 @@ use crate::{
         fields::{FieldError, Fields},
     },
     quoted::Quoted,
-    server::Server,
+    server::{Dropped, Server},
 };
 
 impl Server {
@@ -46,6 +46,7 @@ impl Server {
     pub fn send_message_handler(&self) -> SendMessageHandler {
         SendMessageHandler {
             shared: Arc::clone(self.shared()),
+            dropped: self.dropped("send_message_handler"),
             authorize: Authorize::default(),
             client_channels: false,
         }
@@ -71,6 +72,7 @@ impl Server {
 #[must_use = "a handler does nothing until it is mounted"]
 pub struct SendMessageHandler {
     shared: Arc<Shared>,
+    dropped: Dropped,
     authorize: Authorize,
     client_channels: bool,
 }
@@ -114,6 +116,9 @@ impl SendMessageHandler {
 
 impl Handler for SendMessageHandler {
     fn handle(&self, request: &Request) -> Response {
+        if let Some(warning) = self.dropped.warning() {
+            return refuse(&PublishError::ShutDown).warning(Some(warning));
+        }
         if let Some(coding) = foreign_coding(request) {
             let coding = Quoted(&coding);
             let text =

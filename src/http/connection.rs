@@ -17,7 +17,10 @@ use super::{
     slots::WaitingFor,
     transport::{End, Transport},
 };
-use crate::{logs::Level, panics::survive};
+use crate::{
+    logs::{self, Level},
+    panics::survive,
+};
 
 /// Responses to pipelined requests are gathered up to this size.
 const GATHER: usize = 16 * 1024;
@@ -144,11 +147,17 @@ impl Connection<'_> {
                             self.io.out.extend_from_slice(&body);
                         }
                     }
+                    let asked = asked.filter(|asked| asked.is_wanted(head.status()));
                     if head.refuses()
-                        && let Some(asked) = asked.filter(|asked| asked.is_wanted(head.status()))
+                        && (asked.is_some() || head.warns().is_some())
                         && self.io.let_block()?
                     {
-                        asked.log(head.status(), head.refused());
+                        if let Some(asked) = asked {
+                            asked.log(head.status(), head.refused());
+                        }
+                        if let Some(warning) = head.warns() {
+                            logs::write(Level::Warn, format_args!("{warning}"));
+                        }
                     }
                     if close {
                         return Err(End::Close);

@@ -7,12 +7,14 @@
 //! | `builder` | `Builder`: every limit and time, with its default |
 //! | `subscription` | `Subscription`: a listener within the program |
 //! | `subscription_reader` | its bytes, as the body of a response |
+//! | `dropped` | a server that was dropped while its handlers are mounted |
 //! | `hooks` | `Publisher`, and the thread that calls the hooks |
 //!
 //! Imports nothing of `handlers`.
 
 mod builder;
 mod clients;
+mod dropped;
 mod hooks;
 mod subscription;
 mod subscription_reader;
@@ -21,7 +23,10 @@ mod tests;
 
 use std::{
     fmt, io,
-    sync::{Arc, atomic::Ordering::Relaxed},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering::Relaxed},
+    },
     thread::{self, JoinHandle},
     time::{Duration, Instant},
 };
@@ -35,6 +40,7 @@ pub use self::{
     subscription_reader::SubscriptionReader,
 };
 
+pub(crate) use self::dropped::Dropped;
 use self::hooks::Hooks;
 use crate::{
     YEAR,
@@ -56,7 +62,8 @@ const DROP_DEADLINE: Duration = Duration::from_secs(5);
 /// Register the event types, call [`run`](Self::run), mount the two handlers, and publish from any
 /// thread. To publish from several threads, share it as `Arc<Server>`. The handlers do not keep it
 /// alive: dropping the `Server` shuts it down, even while they are mounted. Accepted messages then
-/// have 5 s to be delivered.
+/// have 5 s to be delivered. With the feature `log`, each handler that is still asked warns of it
+/// once.
 ///
 /// ```
 /// use websse::{Message, Server, http::HttpServer};
@@ -79,6 +86,8 @@ pub struct Server {
     hooks: Hooks,
     /// The thread that calls the hooks, if there is one.
     hook_thread: Mutex<Option<JoinHandle<()>>>,
+    /// Set when it was dropped without a shutdown before; its handlers warn of it.
+    was_dropped: Arc<AtomicBool>,
 }
 
 impl Server {
@@ -104,7 +113,8 @@ impl Server {
 
     fn with(Builder { options, hooks }: Builder) -> Self {
         let shared = Arc::new(Shared::new(options));
-        Self { shared, thread: Mutex::new(None), hooks, hook_thread: Mutex::new(None) }
+        let (thread, hook_thread) = (Mutex::new(None), Mutex::new(None));
+        Self { shared, thread, hooks, hook_thread, was_dropped: Arc::default() }
     }
 
     /// Registers an event type, before or after [`run`](Self::run). `""` and `message` both mean
@@ -441,6 +451,11 @@ impl Server {
     pub(crate) fn shared(&self) -> &Arc<Shared> {
         &self.shared
     }
+
+    /// For a new handler, which is made by this method.
+    pub(crate) fn dropped(&self, handler: &'static str) -> Dropped {
+        Dropped::new(Arc::clone(&self.was_dropped), handler)
+    }
 }
 
 impl Builder {
@@ -458,7 +473,10 @@ impl Default for Server {
 
 impl Drop for Server {
     fn drop(&mut self) {
+        let was_shut_down = matches!(self.shared.inbox.accepts(), Err(PublishError::ShutDown));
         self.shutdown(DROP_DEADLINE);
+        // Not before: at the end of a program requests may come as long as this takes.
+        self.was_dropped.store(!was_shut_down, Relaxed);
     }
 }
 
