@@ -5,7 +5,7 @@
 
 #![allow(clippy::print_stdout, reason = "a program that is read in a terminal")]
 
-use std::{error::Error, thread::sleep, time::Duration};
+use std::{thread::sleep, time::Duration};
 
 use websse::{
     Message, Server,
@@ -26,7 +26,7 @@ const PAGE: &str = "<!doctype html><title>websse</title><h1>event1</h1><ul id=ev
   listen('')
 </script>";
 
-fn main() -> Result<(), Box<dyn Error>> {
+fn main() -> Result<(), websse::Error> {
     let server = Server::new();
     server.register_events(["", "event1", "event2"])?;
     server.run()?;

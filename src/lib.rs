@@ -545,9 +545,12 @@ mod handlers;
 #[cfg(feature = "redis")]
 pub mod redis;
 
+mod any_error;
+
 #[cfg(feature = "json")]
 pub use message::json::JsonError;
 pub use {
+    any_error::Error,
     broadcast::{
         broadcaster::ShutdownReport,
         client::{Client, ClientId, SendToError, UnknownClient},
