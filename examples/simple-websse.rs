@@ -9,6 +9,7 @@ use std::{thread::sleep, time::Duration};
 
 use websse::{
     Message, Server,
+    event_type::GENERAL,
     http::{HttpServer, Request, Response},
 };
 
@@ -28,7 +29,7 @@ const PAGE: &str = "<!doctype html><title>websse</title><h1>event1</h1><ul id=ev
 
 fn main() -> Result<(), websse::Error> {
     let server = Server::new();
-    server.register_events(["", "event1", "event2"])?;
+    server.register_events([GENERAL, "event1", "event2"])?;
     server.run()?;
     let address = std::env::args().nth(1).unwrap_or("127.0.0.1:8080".into());
     let http = HttpServer::new()

@@ -5,10 +5,10 @@
 //! listen.
 //!
 //! ```
-//! use websse::{Message, Server, http::HttpServer};
+//! use websse::{Message, Server, event_type::GENERAL, http::HttpServer};
 //!
 //! let server = Server::new();
-//! server.register_events(["", "event1", "event2"])?;
+//! server.register_events([GENERAL, "event1", "event2"])?;
 //! server.run()?; // the broadcaster thread
 //!
 //! let http = HttpServer::new()
@@ -27,8 +27,8 @@
 //!
 //! A [`Message`] has data and, if you want them, an event type, an id and a reconnection time. An
 //! event type must be [registered](Server::register_event) before it can be published or listened
-//! to. So a misspelt name is an error on both sides. The general type, `""` or `message`, is what a
-//! browser's `onmessage` receives.
+//! to. So a misspelt name is an error on both sides. The [general](event_type::GENERAL) type, `""`
+//! or `message`, is what a browser's `onmessage` receives.
 //!
 //! # Channels
 //!
@@ -350,7 +350,7 @@
 //!
 //! ```
 //! use std::time::Duration;
-//! use websse::{Frame, Message, PublishError, Server};
+//! use websse::{Frame, Message, PublishError, Server, event_type::ALL};
 //!
 //! // What is to be tested.
 //! fn sell(server: &Server, price: u32) -> Result<(), PublishError> {
@@ -360,7 +360,7 @@
 //! let server = Server::new();
 //! server.register_event("sold")?;
 //! server.run()?;
-//! let mut events = server.subscribe(["*"])?;
+//! let mut events = server.subscribe([ALL])?;
 //! sell(&server, 3)?;
 //! let event = events.next_event(Duration::from_secs(5))?;
 //! assert_eq!((event.event_type(), event.data().as_str()), ("sold", "3"));
@@ -391,11 +391,11 @@
 //! it:
 //!
 //! ```
-//! use websse::{Server, http::{HttpServer, Policy}};
+//! use websse::{Server, event_type::GENERAL, http::{HttpServer, Policy}};
 //!
 //! # let (own, pages) = ("127.0.0.1:0", "http://localhost:8000");
 //! let server = Server::new();
-//! server.register_event("")?;
+//! server.register_event(GENERAL)?;
 //! server.run()?;
 //! let http = HttpServer::new()
 //!     .policy(Policy::default().allow_origin(pages)?) // such as http://localhost:8000
@@ -563,8 +563,8 @@ pub use {
         Action, Denied, EventStreamHandler, FiguresHandler, HealthHandler, SendMessageHandler,
     },
     message::{
-        Message, MessageError, channels::Channels, event_types::RegisterError, frame::Frame,
-        id::EventId,
+        Message, MessageError, channels::Channels, event_type, event_types::RegisterError,
+        frame::Frame, id::EventId,
     },
     server::{
         Builder, Publisher, RecvTimeoutError, Server, Subscription, SubscriptionBuilder,
