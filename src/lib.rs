@@ -526,6 +526,9 @@
 //!   `redis` the command has `--redis`, and with `jwt` `--token-key`: JSON Web Tokens that tell the
 //!   channels which their holders may use.
 
+// Where the documentation is published, each item shows which features it needs.
+#![cfg_attr(docsrs, feature(doc_cfg))]
+
 // In the order of the layers: each module imports only from those above it.
 mod error;
 mod logs;

@@ -2,6 +2,7 @@
 #![cfg(all(feature = "cli", unix))]
 use std::{
     net::{Ipv6Addr, SocketAddr, TcpListener},
+    path::Path,
     process::{Command, Output},
 };
 
@@ -38,6 +39,23 @@ fn transcripts() -> Vec<(String, String)> {
         }
     }
     transcripts
+}
+
+/// On a registry's page there is nothing beside it.
+#[test]
+fn the_readmes_links_work_wherever_it_is_shown() {
+    let definitions = README.lines().filter_map(|line| line.strip_prefix('[')?.split_once("]: "));
+    let inline = README.split("](").skip(1).filter_map(|rest| rest.split_once(')'));
+    let targets: Vec<&str> =
+        definitions.map(|(_, to)| to).chain(inline.map(|(to, _)| to)).collect();
+    assert!(targets.len() > 5, "{targets:?}");
+    for to in targets {
+        assert!(to.starts_with("https://"), "{to}");
+        if let Some(path) = to.strip_prefix("https://docs.rs/crate/websse/latest/source/") {
+            let file = Path::new(env!("CARGO_MANIFEST_DIR")).join(path);
+            assert!(file.exists(), "{to}");
+        }
+    }
 }
 
 #[test]
