@@ -14,7 +14,7 @@ use std::{
     time::Duration,
 };
 
-use websse::{Message, Server};
+use websse::{Message, Server, event_type::GENERAL};
 
 const FOUND: &[u8] = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream; charset=utf-8\r\n\
     Cache-Control: no-cache\r\nConnection: close\r\n\r\n";
@@ -23,7 +23,7 @@ const NOT_FOUND: &[u8] = b"HTTP/1.1 404 Not Found\r\nContent-Length: 11\r\n\
 
 fn main() -> Result<(), Box<dyn Error>> {
     let events = Arc::new(Server::new());
-    events.register_event("")?;
+    events.register_event(GENERAL)?;
     events.run()?;
     let clock = Arc::clone(&events);
     thread::spawn(move || {
@@ -64,7 +64,8 @@ fn serve(mut connection: &TcpStream, events: &Server) -> io::Result<()> {
         return connection.write_all(NOT_FOUND);
     }
     // Some browsers note the position of a stream in an event only.
-    let stream = events.subscription([""]).last_event_id(last_id).stream_open(is_browser).open();
+    let stream =
+        events.subscription([GENERAL]).last_event_id(last_id).stream_open(is_browser).open();
     let mut stream = stream.map_err(io::Error::other)?;
     connection.write_all(FOUND)?;
     stream.stream_to(connection).map_err(io::Error::other)?;

@@ -13,14 +13,14 @@ use std::{
 };
 
 use tiny_http::{Request, Response};
-use websse::{Message, Server};
+use websse::{Message, Server, event_type::GENERAL};
 
 const HEAD: &[u8] = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream; charset=utf-8\r\n\
     Cache-Control: no-cache\r\nConnection: close\r\n\r\n";
 
 fn main() -> Result<(), Box<dyn Error>> {
     let events = Arc::new(Server::new());
-    events.register_event("")?;
+    events.register_event(GENERAL)?;
     events.run()?;
     let address = std::env::args().nth(1).unwrap_or("127.0.0.1:8081".into());
     let http =
@@ -45,7 +45,7 @@ fn main() -> Result<(), Box<dyn Error>> {
 
 /// Takes the connection over and passes frames on until either side has gone.
 fn stream(request: Request, events: &Server) -> io::Result<()> {
-    let mut subscription = events.subscribe([""]).map_err(io::Error::other)?;
+    let mut subscription = events.subscribe([GENERAL]).map_err(io::Error::other)?;
     let mut connection = request.into_writer();
     connection.write_all(HEAD)?;
     subscription.stream_to(connection).map_err(io::Error::other)?;

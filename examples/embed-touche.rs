@@ -7,11 +7,11 @@
 use std::{error::Error, io, net::TcpListener, sync::Arc, thread, time::Duration};
 
 use touche::{Body, Request, Response, header::CONTENT_TYPE};
-use websse::{Message, Server};
+use websse::{Message, Server, event_type::GENERAL};
 
 fn main() -> Result<(), Box<dyn Error>> {
     let events = Arc::new(Server::new());
-    events.register_event("")?;
+    events.register_event(GENERAL)?;
     events.run()?;
     let clock = Arc::clone(&events);
     thread::spawn(move || {
@@ -36,7 +36,7 @@ fn main() -> Result<(), Box<dyn Error>> {
 
 /// A body that goes on until either side has gone: when its client has, writing a chunk fails.
 fn stream(events: &Server) -> Result<Response<Body>, Box<dyn Error + Send + Sync>> {
-    let frames = events.subscribe([""]).map_err(io::Error::other)?;
+    let frames = events.subscribe([GENERAL]).map_err(io::Error::other)?;
     let chunks = frames.map(|frame| frame.as_bytes().to_vec());
     let response = Response::builder().header(CONTENT_TYPE, "text/event-stream; charset=utf-8");
     Ok(response.header("Cache-Control", "no-cache").body(Body::from_iter(chunks))?)

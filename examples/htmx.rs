@@ -17,6 +17,7 @@ use std::{
 
 use websse::{
     Message, Server,
+    event_type::GENERAL,
     http::{HttpServer, Request, Response},
 };
 
@@ -63,7 +64,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let address = arguments.next().unwrap_or("127.0.0.1:8083".into());
     let scripts = PathBuf::from(arguments.next().unwrap_or("scripts".into()));
     let server = Arc::new(Server::new());
-    server.register_events(["", "datastar-patch-elements"])?;
+    server.register_events([GENERAL, "datastar-patch-elements"])?;
     server.run()?;
     let (notes, publisher) = (Mutex::default(), Arc::clone(&server));
     let page = |body: &'static str| {

@@ -17,6 +17,7 @@ use std::{
 
 use websse::{
     Message, Server,
+    event_type::GENERAL,
     http::{HttpServer, Policy, Request, Response},
 };
 
@@ -39,7 +40,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let directory = arguments.next().unwrap_or(".".into());
     let address = arguments.next().unwrap_or("127.0.0.1:8084".into());
     let server = Server::new();
-    server.register_event("")?;
+    server.register_event(GENERAL)?;
     server.run()?;
     let root = PathBuf::from(directory);
     let (mut before, files) = (state(&root)?, root.clone());

@@ -5,10 +5,11 @@
 
 #![allow(clippy::print_stdout, reason = "a program that is read in a terminal")]
 
-use std::{error::Error, thread::sleep, time::Duration};
+use std::{thread::sleep, time::Duration};
 
 use websse::{
     Message, Server,
+    event_type::GENERAL,
     http::{HttpServer, Request, Response},
 };
 
@@ -26,9 +27,9 @@ const PAGE: &str = "<!doctype html><title>websse</title><h1>event1</h1><ul id=ev
   listen('')
 </script>";
 
-fn main() -> Result<(), Box<dyn Error>> {
+fn main() -> Result<(), websse::Error> {
     let server = Server::new();
-    server.register_events(["", "event1", "event2"])?;
+    server.register_events([GENERAL, "event1", "event2"])?;
     server.run()?;
     let address = std::env::args().nth(1).unwrap_or("127.0.0.1:8080".into());
     let http = HttpServer::new()

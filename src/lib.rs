@@ -5,10 +5,10 @@
 //! listen.
 //!
 //! ```
-//! use websse::{Message, Server, http::HttpServer};
+//! use websse::{Message, Server, event_type::GENERAL, http::HttpServer};
 //!
 //! let server = Server::new();
-//! server.register_events(["", "event1", "event2"])?;
+//! server.register_events([GENERAL, "event1", "event2"])?;
 //! server.run()?; // the broadcaster thread
 //!
 //! let http = HttpServer::new()
@@ -27,8 +27,8 @@
 //!
 //! A [`Message`] has data and, if you want them, an event type, an id and a reconnection time. An
 //! event type must be [registered](Server::register_event) before it can be published or listened
-//! to. So a misspelt name is an error on both sides. The general type, `""` or `message`, is what a
-//! browser's `onmessage` receives.
+//! to. So a misspelt name is an error on both sides. The [general](event_type::GENERAL) type, `""`
+//! or `message`, is what a browser's `onmessage` receives.
 //!
 //! # Channels
 //!
@@ -369,7 +369,7 @@
 //!
 //! ```
 //! use std::time::Duration;
-//! use websse::{Frame, Message, PublishError, Published, Server};
+//! use websse::{Frame, Message, PublishError, Published, Server, event_type::ALL};
 //!
 //! // What is to be tested.
 //! fn sell(server: &Server, price: u32) -> Result<Published, PublishError> {
@@ -379,7 +379,7 @@
 //! let server = Server::new();
 //! server.register_event("sold")?;
 //! server.run()?;
-//! let mut events = server.subscribe(["*"])?;
+//! let mut events = server.subscribe([ALL])?;
 //! sell(&server, 3)?;
 //! let event = events.next_event(Duration::from_secs(5))?;
 //! assert_eq!((event.event_type(), event.data().as_str()), ("sold", "3"));
@@ -399,9 +399,10 @@
 //!
 //! If your program has a synchronous HTTP server already, [`Server::subscribe`] gives a blocking
 //! [`Subscription`]: an iterator of frames that can also write itself to any connection
-//! ([`stream_to`](Subscription::stream_to)). It takes a thread for each client. See the examples
-//! `embed-subscription` (`tiny_http` 0.12), `embed-touche` (`touche` 0.0.15) and `embed-listener`
-//! (a bare `TcpListener`).
+//! ([`stream_to`](Subscription::stream_to)), or be read as bytes
+//! ([`into_reader`](Subscription::into_reader)). It takes a thread for each client. See the
+//! examples `embed-subscription` (`tiny_http` 0.12), `embed-touche` (`touche` 0.0.15) and
+//! `embed-listener` (a bare `TcpListener`).
 //!
 //! `rouille` 3.6 and `astra` 0.4 hold a streamed body back: in a test with an event a second, none
 //! came out within twelve seconds. Beside these, and beside any other server, an
@@ -409,11 +410,11 @@
 //! it:
 //!
 //! ```
-//! use websse::{Server, http::{HttpServer, Policy}};
+//! use websse::{Server, event_type::GENERAL, http::{HttpServer, Policy}};
 //!
 //! # let (own, pages) = ("127.0.0.1:0", "http://localhost:8000");
 //! let server = Server::new();
-//! server.register_event("")?;
+//! server.register_event(GENERAL)?;
 //! server.run()?;
 //! let http = HttpServer::new()
 //!     .policy(Policy::default().allow_origin(pages)?) // such as http://localhost:8000
@@ -544,6 +545,9 @@
 //!   `redis` the command has `--redis`, and with `jwt` `--token-key`: JSON Web Tokens that tell the
 //!   channels which their holders may use.
 
+// Where the documentation is published, each item shows which features it needs.
+#![cfg_attr(docsrs, feature(doc_cfg))]
+
 // In the order of the layers: each module imports only from those above it.
 mod error;
 mod logs;
@@ -563,9 +567,12 @@ mod handlers;
 #[cfg(feature = "redis")]
 pub mod redis;
 
+mod any_error;
+
 #[cfg(feature = "json")]
 pub use message::json::JsonError;
 pub use {
+    any_error::Error,
     broadcast::{
         broadcaster::ShutdownReport,
         client::{Client, ClientId, SendToError, UnknownClient},
@@ -578,10 +585,13 @@ pub use {
         Action, Denied, EventStreamHandler, FiguresHandler, HealthHandler, SendMessageHandler,
     },
     message::{
-        Message, MessageError, channels::Channels, event_types::RegisterError, frame::Frame,
-        id::EventId, published::Published,
+        Message, MessageError, channels::Channels, event_type, event_types::RegisterError,
+        frame::Frame, id::EventId, published::Published,
     },
-    server::{Builder, Publisher, RecvTimeoutError, Server, Subscription, SubscriptionBuilder},
+    server::{
+        Builder, Publisher, RecvTimeoutError, Server, Subscription, SubscriptionBuilder,
+        SubscriptionReader,
+    },
 };
 
 /// Stands for a time that is too long for the clock, or for a time-out.

@@ -10,7 +10,7 @@ use std::{
 };
 
 use log::{Level, LevelFilter, Log, Metadata, Record};
-use support::{Hub, SOON, eventually};
+use support::{Client, Hub, SOON, eventually, running};
 use websse::{
     Builder, Message,
     http::{EventWriter, HttpServer, Limits, Request, Response},
@@ -110,6 +110,61 @@ fn refused_requests_are_told_without_their_query() {
 }
 
 #[test]
+fn a_server_that_is_dropped_while_it_is_asked_is_told_once_for_each_handler() {
+    // For the logger.
+    drop(hub(|builder| builder, |http| http));
+    let told = || {
+        let lines = RECORDER.lines.lock().unwrap();
+        let told = lines.iter().filter(|(_, line)| line.contains("the Server was dropped"));
+        told.cloned().collect::<Vec<_>>()
+    };
+    let ask_all = |shut_down: bool| {
+        let server = running();
+        let http = HttpServer::new()
+            .get("/dropped/event", server.event_stream_handler())
+            .post("/dropped/send", server.send_message_handler())
+            .get("/dropped/healthz", server.health_handler())
+            .get("/dropped/health", server.health_handler())
+            .bind("127.0.0.1:0")
+            .unwrap();
+        if shut_down {
+            server.shutdown(SOON);
+        }
+        drop(server);
+        for _ in 0..3 {
+            for request in [
+                "GET /dropped/event",
+                "POST /dropped/send",
+                "GET /dropped/healthz",
+                "GET /dropped/health",
+            ] {
+                let raw = format!("{request} HTTP/1.1\r\nHost: a\r\n\r\n");
+                let mut client = Client::ask(http.local_addr().unwrap(), raw);
+                let refused = client.answer();
+                assert!(refused.status == 503 || request == "GET /dropped/event", "{refused:?}");
+            }
+        }
+        // What was asked has been logged by then.
+        assert_eq!(http.shutdown(SOON), 0);
+    };
+    ask_all(true);
+    assert_eq!(told(), [], "it was shut down in good order");
+    ask_all(false);
+    let mut handlers = Vec::new();
+    for (level, line) in told() {
+        assert_eq!(level, Level::Warn);
+        assert!(line.ends_with("for example in an Arc") && line.lines().count() == 1, "{line}");
+        let handler = line.split(' ').find(|word| word.ends_with("_handler"));
+        handlers.push(handler.unwrap().to_owned());
+    }
+    handlers.sort_unstable();
+    let both_of_health = ["health_handler", "health_handler"];
+    assert_eq!(handlers[0], "event_stream_handler");
+    assert_eq!(handlers[1..3], both_of_health);
+    assert_eq!(handlers[3..], ["send_message_handler"]);
+}
+
+#[test]
 fn an_answer_that_breaks_off_is_told_with_the_reason() {
     type Write = fn(&mut EventWriter<'_>) -> io::Result<()>;
     let cases: [(&str, Write, Level, &str); 3] = [
@@ -180,9 +235,8 @@ fn clients_that_come_and_go_and_hooks_that_panic_are_told() {
         builder.on_disconnect(|_, _, _| panic!("on purpose: a hook that panics"))
     };
     let hub = hub(options, |http| http);
-    let named = |client: &support::Client| {
-        format!("({}) listens to [\"a\"]", client.socket().local_addr().unwrap())
-    };
+    let named =
+        |client: &Client| format!("({}) listens to [\"a\"]", client.socket().local_addr().unwrap());
     let first = hub.listen("?event=a");
     let second = hub.listen("?event=a");
     for client in [&first, &second] {

@@ -17,7 +17,7 @@ use std::{
 
 use socket2::{Domain, SockAddr, Socket, Type};
 use websse::Message;
-use websse::http::{Handler, HttpServer, Limits, Request, Response};
+use websse::http::{AtOnce, Handler, HttpServer, Limits, Request, Response};
 
 use crate::reader::{self, BODY_BYTES, HEAD_BYTES, HEADERS, Not, TARGET_BYTES};
 
@@ -241,11 +241,15 @@ impl Hub {
             .body_bytes(BODY_BYTES);
         let seen = Arc::<Mutex<Vec<Request>>>::default();
         let mut http = HttpServer::new().limits(limits);
+        let probe = Probe { seen: Arc::clone(&seen) };
         for (path, may_block) in PATHS.into_iter().zip([false, true, false]) {
-            let probe = Probe { seen: Arc::clone(&seen), may_block };
-            http = http.get(path, probe.clone()).post(path, probe.clone());
-            http = http.route("PUT", &format!("{ITEMS}:id"), probe);
+            http = if may_block {
+                http.get(path, probe.clone()).post(path, probe.clone())
+            } else {
+                http.get(path, AtOnce(probe.clone())).post(path, AtOnce(probe.clone()))
+            };
         }
+        http = http.route("PUT", &format!("{ITEMS}:id"), AtOnce(probe));
         for kind in [Type::STREAM, Type::SEQPACKET] {
             let listener = Socket::new(Domain::UNIX, kind, None).expect("descriptors can be had");
             listener.bind(&address(kind)).expect("the name is free");
@@ -267,7 +271,6 @@ fn address(kind: Type) -> SockAddr {
 #[derive(Clone)]
 struct Probe {
     seen: Arc<Mutex<Vec<Request>>>,
-    may_block: bool,
 }
 
 impl Handler for Probe {
@@ -281,10 +284,6 @@ impl Handler for Probe {
             });
         }
         Response::text(200, request.path())
-    }
-
-    fn may_block(&self) -> bool {
-        self.may_block
     }
 }
 

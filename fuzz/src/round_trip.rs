@@ -87,7 +87,7 @@ fn is_good_channel(name: &str) -> bool {
 fn read(first: Option<Frame>, mut listener: Subscription) -> EventSource {
     let first = first.or_else(|| listener.next()).expect("a stream begins at once");
     let mut stream = [first.as_bytes(), b"\n"].concat();
-    listener.read_to_end(&mut stream).expect("a subscription does not fail");
+    listener.into_reader().read_to_end(&mut stream).expect("a subscription does not fail");
     assert!(!stream.contains(&b'\r'), "lines end with LF: {}", stream.escape_ascii());
     with_gaps_read(EventSource::read(&stream))
 }

@@ -14,14 +14,14 @@ use crate::{
         access::{Action, Authorize, Denied},
         parameters,
     },
-    http::{Fate, Handler, Request, Response},
+    http::{Fate, Handler, Hint, Request, Response},
     message::{
         GENERAL, canonical,
         channels::Channels,
         frame::{Coding, Own},
     },
     quoted::{Quoted, number},
-    server::Server,
+    server::{Dropped, Server},
 };
 
 impl Server {
@@ -61,6 +61,7 @@ impl Server {
     pub fn event_stream_handler(&self) -> EventStreamHandler {
         EventStreamHandler {
             shared: Arc::clone(self.shared()),
+            dropped: self.dropped("event_stream_handler"),
             authorize: Authorize::default(),
             per_address: Vec::new(),
             stream_open: None,
@@ -83,6 +84,7 @@ impl Server {
 #[must_use = "a handler does nothing until it is mounted"]
 pub struct EventStreamHandler {
     shared: Arc<Shared>,
+    dropped: Dropped,
     authorize: Authorize,
     per_address: Vec<PerAddress>,
     stream_open: Option<bool>,
@@ -302,7 +304,9 @@ impl Handler for EventStreamHandler {
             Err(error @ SubscribeError::EventNotRegistered(_)) => {
                 return Response::text(400, error.to_string());
             }
-            Err(error) => return refuse_for_now(&error.to_string()),
+            Err(error) => {
+                return refuse_for_now(&error.to_string()).warning(self.dropped.warning());
+            }
         };
         let (count, limit) = (seat.subscribed.types.named().len(), self.types_per_stream);
         if count > limit {
@@ -322,7 +326,7 @@ impl Handler for EventStreamHandler {
         if admits_at_once { answer() } else { Response::deferred(answer) }
     }
 
-    fn may_block(&self) -> bool {
+    fn may_block(&self, _: Hint) -> bool {
         let decides = matches!(self.channels, ChannelsOf::Decided(_) | ChannelsOf::Granted(_));
         self.authorize.asks() || decides || !self.per_address.is_empty()
     }

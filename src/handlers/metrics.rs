@@ -14,9 +14,9 @@ use crate::{
         subscribers::{MOST_TYPES, json_counts},
     },
     handlers::access::{Action, Authorize, Denied},
-    http::{Handler, HttpServer, Refusals, Request, Response, StreamsOfOwn},
+    http::{Handler, Hint, HttpServer, Refusals, Request, Response, StreamsOfOwn},
     message::json_text::json_string,
-    server::Server,
+    server::{Dropped, Server},
 };
 
 /// How long the broadcaster may take to answer; if it takes longer, it counts as stuck.
@@ -74,7 +74,8 @@ impl Server {
     /// let http = HttpServer::new().get("/healthz", server.health_handler());
     /// ```
     pub fn health_handler(&self) -> HealthHandler {
-        HealthHandler { shared: Arc::clone(self.shared()) }
+        let shared = Arc::clone(self.shared());
+        HealthHandler { shared, dropped: self.dropped("health_handler") }
     }
 }
 
@@ -323,6 +324,7 @@ fn json(text: &mut String, figures: &Figures) -> fmt::Result {
 #[must_use = "a handler does nothing until it is mounted"]
 pub struct HealthHandler {
     shared: Arc<Shared>,
+    dropped: Dropped,
 }
 
 /// The health of a node with a log, if its broadcaster answers.
@@ -339,7 +341,7 @@ fn health_with(log: &dyn Log, until: Instant) -> Result<String, String> {
 
 impl Handler for HealthHandler {
     fn handle(&self, _: &Request) -> Response {
-        let shared = Arc::clone(&self.shared);
+        let (shared, dropped) = (Arc::clone(&self.shared), self.dropped.clone());
         Response::deferred(move || {
             let until = Instant::now() + PATIENCE;
             let health = match shared.log() {
@@ -351,13 +353,16 @@ impl Handler for HealthHandler {
             };
             let answer = match health {
                 Ok(text) => Response::text(200, text),
-                Err(text) => Response::text(503, text).header("Retry-After", "1"),
+                Err(text) => {
+                    let answer = Response::text(503, text).header("Retry-After", "1");
+                    answer.warning(dropped.warning())
+                }
             };
             answer.header("Cache-Control", "no-store")
         })
     }
 
-    fn may_block(&self) -> bool {
+    fn may_block(&self, _: Hint) -> bool {
         false
     }
 

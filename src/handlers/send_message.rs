@@ -6,7 +6,7 @@ use crate::{
     broadcast::shared::Shared,
     error::{PublishError, TryPublishError},
     handlers::access::{Action, Authorize, Denied},
-    http::{Handler, Request, Response},
+    http::{Handler, Hint, Request, Response},
     message::{
         Message,
         fields::{FieldError, Fields},
@@ -14,7 +14,7 @@ use crate::{
         published::Published,
     },
     quoted::Quoted,
-    server::Server,
+    server::{Dropped, Server},
 };
 
 impl Server {
@@ -55,6 +55,7 @@ impl Server {
     pub fn send_message_handler(&self) -> SendMessageHandler {
         SendMessageHandler {
             shared: Arc::clone(self.shared()),
+            dropped: self.dropped("send_message_handler"),
             authorize: Authorize::default(),
             client_channels: false,
         }
@@ -80,6 +81,7 @@ impl Server {
 #[must_use = "a handler does nothing until it is mounted"]
 pub struct SendMessageHandler {
     shared: Arc<Shared>,
+    dropped: Dropped,
     authorize: Authorize,
     client_channels: bool,
 }
@@ -123,6 +125,9 @@ impl SendMessageHandler {
 
 impl Handler for SendMessageHandler {
     fn handle(&self, request: &Request) -> Response {
+        if let Some(warning) = self.dropped.warning() {
+            return refuse(&PublishError::ShutDown).warning(Some(warning));
+        }
         if let Some(coding) = foreign_coding(request) {
             let coding = Quoted(&coding);
             let text =
@@ -158,7 +163,7 @@ impl Handler for SendMessageHandler {
         }
     }
 
-    fn may_block(&self) -> bool {
+    fn may_block(&self, _: Hint) -> bool {
         self.authorize.asks()
     }
 }

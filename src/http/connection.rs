@@ -12,12 +12,15 @@ use super::{
     refusals::Asked,
     request::{self, Fate, Framing, Head, Request},
     response::{Body, Length, Refusal, Response},
-    router::Routed,
+    router::{Hint, Routed},
     service::{Leader, Service},
     slots::WaitingFor,
     transport::{End, Transport},
 };
-use crate::{logs::Level, panics::survive};
+use crate::{
+    logs::{self, Level},
+    panics::survive,
+};
 
 /// Responses to pipelined requests are gathered up to this size.
 const GATHER: usize = 16 * 1024;
@@ -144,11 +147,17 @@ impl Connection<'_> {
                             self.io.out.extend_from_slice(&body);
                         }
                     }
+                    let asked = asked.filter(|asked| asked.is_wanted(head.status()));
                     if head.refuses()
-                        && let Some(asked) = asked.filter(|asked| asked.is_wanted(head.status()))
+                        && (asked.is_some() || head.warns().is_some())
                         && self.io.let_block()?
                     {
-                        asked.log(head.status(), head.refused());
+                        if let Some(asked) = asked {
+                            asked.log(head.status(), head.refused());
+                        }
+                        if let Some(warning) = head.warns() {
+                            logs::write(Level::Warn, format_args!("{warning}"));
+                        }
                     }
                     if close {
                         return Err(End::Close);
@@ -249,7 +258,7 @@ impl Connection<'_> {
         match routed {
             Routed::Answer(response) => Ok(response),
             Routed::Handler(handler) => {
-                if handler.may_block() {
+                if handler.may_block(Hint) {
                     self.io.flush()?;
                     self.io.pass_leadership()?;
                 }

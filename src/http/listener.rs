@@ -1,4 +1,4 @@
-//! Accepts connections, whatever goes wrong.
+//! A listening socket. Accepts connections, whatever goes wrong.
 
 #[cfg(feature = "socket2")]
 use std::time::Duration;
@@ -13,6 +13,7 @@ use std::{
         fd::OwnedFd,
         unix::net::{UnixListener, UnixStream},
     },
+    path::Path,
 };
 
 use parking_lot::Mutex;
@@ -87,6 +88,23 @@ impl Listener {
             Kind::Tcp(listener) => listener.local_addr().ok(),
             #[cfg(unix)]
             Kind::Unix(_) => None,
+        }
+    }
+
+    /// Where it listens, for people.
+    pub(super) fn place(&self) -> String {
+        match &self.0 {
+            Kind::Tcp(listener) => {
+                listener.local_addr().map_or("a TCP socket".into(), |address| address.to_string())
+            }
+            #[cfg(unix)]
+            Kind::Unix(listener) => {
+                let address = listener.local_addr().ok();
+                let path = address.as_ref().and_then(|address| address.as_pathname());
+                // On one line, whatever it contains.
+                let shown = |path: &Path| format!("unix:{}", path.to_string_lossy().escape_debug());
+                path.map_or("a Unix-domain socket".into(), shown)
+            }
         }
     }
 

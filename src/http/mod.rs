@@ -30,7 +30,8 @@
 // | file | owns |
 // |---|---|
 // | `(this file)` | `HttpServer`: routes, limits, policies, binding |
-// | `listener` | binding, and accepting whatever goes wrong |
+// | `binding` | binding, and what was wrong where it fails |
+// | `listener` | a listening socket, and accepting whatever goes wrong |
 // | `leader/` | which thread accepts: leader/followers, and a walk through all its states |
 // | `service` | a listener with its rules and threads, and which of them leads |
 // | `accepting` | what the threads do |
@@ -48,6 +49,7 @@
 // | `event_writer` | the same of events |
 // | `streams_of_own` | how many of these there are |
 // | `router` | which handler a request goes to |
+// | `at_once` | a handler that never blocks, of the command or of a test |
 // | `policy` | which pages and host names are allowed, CORS |
 // | `host` | hosts and origins, in the form in which they are compared |
 // | `limits` | every limit of one client, with its default |
@@ -56,7 +58,9 @@
 // Imports nothing of `broadcast`, `server`, `handlers` or `redis`.
 
 mod accepting;
+mod at_once;
 mod beginning;
+mod binding;
 mod body;
 mod body_writer;
 mod connection;
@@ -79,13 +83,14 @@ mod target;
 mod transport;
 
 use std::{
-    io,
-    net::{SocketAddr, TcpListener, ToSocketAddrs},
+    fmt, io,
+    net::{SocketAddr, ToSocketAddrs},
     sync::Arc,
     time::{Duration, Instant},
 };
 
-pub(crate) use self::request::{Fate, LAST_EVENT_ID};
+#[doc(hidden)]
+pub use self::at_once::AtOnce;
 pub use self::{
     body_writer::BodyWriter,
     event_writer::EventWriter,
@@ -101,6 +106,10 @@ pub use self::{
 use self::{
     listener::Acceptor,
     service::{Rules, Service},
+};
+pub(crate) use self::{
+    request::{Fate, LAST_EVENT_ID},
+    router::Hint,
 };
 
 /// How long dropping a server may wait for requests in progress.
@@ -155,8 +164,9 @@ impl HttpServer {
         self
     }
 
-    /// Answers GET and HEAD for exactly this path. Of several handlers for one path the last one
-    /// counts.
+    /// Answers GET and HEAD for exactly this path. Two handlers with the same method and path are
+    /// an error of [`bind`](Self::bind) and [`serve`](Self::serve), as only one of them could be
+    /// called; paths that differ only in the name of a parameter are the same.
     ///
     /// One part of a path may be a parameter, `/jobs/:id`, for any one part that is not empty; the
     /// handler gets it by [`Request::param`]. A path that ends with `/*` stands for all paths below
@@ -190,7 +200,8 @@ impl HttpServer {
         self
     }
 
-    /// Answers all requests for paths without a route, in place of status 404.
+    /// Answers all requests for paths without a route, in place of status 404. If it is called
+    /// several times, the last call counts.
     ///
     /// ```
     /// # use websse::http::{HttpServer, Request, Response};
@@ -209,16 +220,33 @@ impl HttpServer {
     /// [`serve`](Self::serve).
     ///
     /// # Errors
-    /// Those of the operating system, for example because the address is in use or not permitted.
-    pub fn bind(self, address: impl ToSocketAddrs) -> io::Result<Self> {
-        self.serve(TcpListener::bind(address)?)
+    /// Those of the operating system: the host is not found, the address is in use, not permitted,
+    /// or none of this machine. The text names the address and says what would be right; the
+    /// [kind](io::Error::kind) is that of the operating system's error, which is its
+    /// [source](std::error::Error::source). Also those of [`serve`](Self::serve).
+    ///
+    /// ```
+    /// # use std::io::ErrorKind;
+    /// # use websse::http::HttpServer;
+    /// let first = HttpServer::new().bind("127.0.0.1:0")?;
+    /// let address = first.local_addr().expect("it listens over TCP");
+    /// let error = HttpServer::new().bind(address).unwrap_err();
+    /// assert_eq!(error.kind(), ErrorKind::AddrInUse);
+    /// assert!(error.to_string().starts_with(&format!("cannot listen on {address}: ")));
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    pub fn bind(self, address: impl ToSocketAddrs + fmt::Debug) -> io::Result<Self> {
+        self.serve(binding::bind(address)?)
     }
 
     /// Serves a listener made elsewhere, a `TcpListener` or a `UnixListener`.
     ///
     /// # Errors
-    /// If the operating system gives no thread, or no descriptors to end the listening with. The
-    /// earlier listeners then end with the server.
+    /// If the operating system gives no thread, or no descriptors to end the listening with: the
+    /// text names the address or the path of the listener, and the operating system's error is its
+    /// [source](std::error::Error::source). [`InvalidInput`](io::ErrorKind::InvalidInput) if two
+    /// handlers have the same [method and path](Self::get). The earlier listeners then end with the
+    /// server.
     ///
     /// ```
     /// # #[cfg(unix)] {
@@ -235,8 +263,12 @@ impl HttpServer {
     /// # Ok::<(), std::io::Error>(())
     /// ```
     pub fn serve(mut self, listener: impl Into<Listener>) -> io::Result<Self> {
-        let acceptor = Acceptor::new(listener.into())?;
-        self.services.push(Service::start(self.rules.clone(), acceptor, accepting::work)?);
+        self.rules.router.check()?;
+        let listener = listener.into();
+        let place = listener.place();
+        let service = Acceptor::new(listener)
+            .and_then(|acceptor| Service::start(self.rules.clone(), acceptor, accepting::work));
+        self.services.push(service.map_err(|error| binding::listen_error(place, "", error))?);
         Ok(self)
     }
 

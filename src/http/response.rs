@@ -34,6 +34,8 @@ pub struct Response {
     invalid: bool,
     /// Why it refuses the request for now, if its status does not show that.
     refused: Option<Cow<'static, str>>,
+    /// What the log should be told beside.
+    warning: Option<Box<str>>,
 }
 
 /// What follows the head.
@@ -72,6 +74,7 @@ impl Response {
             cut: false,
             invalid: false,
             refused: None,
+            warning: None,
         }
     }
 
@@ -213,6 +216,12 @@ impl Response {
         self
     }
 
+    /// Has a warning logged when this refusal was sent.
+    pub(crate) fn warning(mut self, warning: Option<String>) -> Self {
+        self.warning = warning.map(String::into_boxed_str);
+        self
+    }
+
     /// Whether this refuses the request, as far as it is known.
     pub(super) fn refuses(&self) -> bool {
         self.status >= 400 || self.refused.is_some()
@@ -227,6 +236,10 @@ impl Response {
     /// Why this refuses the request, if its status does not show that.
     pub(super) fn refused(&self) -> Option<&str> {
         self.refused.as_deref()
+    }
+
+    pub(super) fn warns(&self) -> Option<&str> {
+        self.warning.as_deref()
     }
 
     pub(super) fn is_cut(&self) -> bool {

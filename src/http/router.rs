@@ -1,6 +1,6 @@
 //! Finds the handler for a request.
 
-use std::{fmt, ops::Range, sync::Arc};
+use std::{fmt, io, ops::Range, sync::Arc};
 
 use super::{Request, Response};
 use crate::quoted::Quoted;
@@ -39,10 +39,6 @@ use crate::quoted::Quoted;
 ///     fn handle(&self, _: &Request) -> Response {
 ///         Response::text(200, self.0)
 ///     }
-///
-///     fn may_block(&self) -> bool {
-///         false
-///     }
 /// }
 ///
 /// let http = HttpServer::new().get("/version", Version("1.2"));
@@ -51,20 +47,42 @@ pub trait Handler: Send + Sync + 'static {
     /// Answers a request.
     fn handle(&self, request: &Request) -> Response;
 
-    /// Whether [`handle`](Self::handle) may block; default true. Return false only if it never
-    /// blocks and takes microseconds. It then runs without a change of threads, but no new client
-    /// is accepted meanwhile.
-    fn may_block(&self) -> bool {
-        true
-    }
-
     /// Whether it answers requests for any host, also if the [policy](super::Policy::allow_host)
     /// has names; default false. Return true only if the answer is of no use to a page of another
     /// origin. Health checks often ask by an address or a name of their own.
     fn answers_any_host(&self) -> bool {
         false
     }
+
+    /// Whether [`handle`](Self::handle) may block. If not, it never blocks and takes microseconds:
+    /// the accepting thread calls it, and accepts no new client meanwhile.
+    ///
+    /// Only handlers of this crate say so. Others cannot, since [`Hint`] has no name outside of it:
+    ///
+    /// ```compile_fail,E0050
+    /// use websse::http::{Handler, Request, Response};
+    ///
+    /// struct Quick;
+    ///
+    /// impl Handler for Quick {
+    ///     fn handle(&self, _: &Request) -> Response {
+    ///         Response::new(200)
+    ///     }
+    ///
+    ///     fn may_block(&self) -> bool {
+    ///         false
+    ///     }
+    /// }
+    /// ```
+    #[doc(hidden)]
+    fn may_block(&self, _: Hint) -> bool {
+        true
+    }
 }
+
+/// An argument that makes a method of a public trait one for this crate alone.
+#[derive(Clone, Copy, Debug)]
+pub struct Hint;
 
 impl<F> Handler for F
 where
@@ -81,13 +99,23 @@ pub(super) struct Router {
     routes: Vec<Route>,
     /// Answers for paths without a route.
     fallback: Option<Arc<dyn Handler>>,
+    /// What is wrong with the first handler that has the method and the path of an earlier one.
+    twice: Option<String>,
 }
 
 #[derive(Clone)]
 struct Route {
     path: String,
     /// In the order of the methods.
-    handlers: Vec<(String, Arc<dyn Handler>)>,
+    handlers: Vec<Mounted>,
+}
+
+#[derive(Clone)]
+struct Mounted {
+    method: String,
+    /// The route's, but for the name of the parameter.
+    path: String,
+    handler: Arc<dyn Handler>,
 }
 
 /// Where a request goes.
@@ -98,23 +126,32 @@ pub(super) enum Routed<'r> {
 }
 
 impl Router {
-    /// The route of a path; makes one if there is none. A missing slash at the beginning is added.
-    fn route(&mut self, path: &str) -> &mut Route {
-        let path = &format!("/{}", path.strip_prefix('/').unwrap_or(path));
-        let at = self.routes.iter().position(|route| route.path == *path);
-        let at = at.unwrap_or_else(|| {
-            self.routes.push(Route { path: path.clone(), handlers: Vec::new() });
-            self.routes.len() - 1
-        });
-        &mut self.routes[at]
+    pub(super) fn add(&mut self, method: &str, path: &str, handler: Arc<dyn Handler>) {
+        let path = format!("/{}", path.strip_prefix('/').unwrap_or(path));
+        let mounted = Mounted { method: method.to_owned(), path, handler };
+        let same = |route: &&mut Route| shape(&route.path).eq(shape(&mounted.path));
+        let Some(route) = self.routes.iter_mut().find(same) else {
+            let path = mounted.path.clone();
+            self.routes.push(Route { path, handlers: vec![mounted] });
+            return;
+        };
+        match route.handlers.binary_search_by(|known| (*known.method).cmp(method)) {
+            Ok(at) => {
+                let (method, path) = (method.escape_debug(), Quoted(&mounted.path));
+                let first = Quoted(&route.handlers[at].path);
+                self.twice.get_or_insert(format!(
+                    "there are two handlers for {method} {path}, the first at {first}; remove one"
+                ));
+            }
+            Err(at) => route.handlers.insert(at, mounted),
+        }
     }
 
-    pub(super) fn add(&mut self, method: &str, path: &str, handler: Arc<dyn Handler>) {
-        let handlers = &mut self.route(path).handlers;
-        match handlers.binary_search_by(|(known, _)| (**known).cmp(method)) {
-            Ok(at) => handlers[at].1 = handler,
-            Err(at) => handlers.insert(at, (method.to_owned(), handler)),
-        }
+    /// # Errors
+    /// `InvalidInput` if two handlers have the same method and path.
+    pub(super) fn check(&self) -> io::Result<()> {
+        let error = |text: &String| io::Error::new(io::ErrorKind::InvalidInput, text.clone());
+        self.twice.as_ref().map_or(Ok(()), |text| Err(error(text)))
     }
 
     pub(super) fn set_fallback(&mut self, handler: Arc<dyn Handler>) {
@@ -124,7 +161,7 @@ impl Router {
     /// The route of exactly this path; else one with a parameter, and where the parameter is; else
     /// the longest `/*` route above it.
     fn route_of(&self, path: &str) -> Option<(&Route, Range<usize>)> {
-        let is_exact = |route: &&Route| route.path == path && route.param().is_none();
+        let is_exact = |route: &&Route| route.path == path && param(path).is_none();
         if let Some(route) = self.routes.iter().find(is_exact) {
             return Some((route, 0..0));
         }
@@ -150,12 +187,12 @@ impl Router {
             let text = format!("nothing at {}", Quoted(request.path()));
             return Routed::Answer(Response::text(404, text));
         };
-        if let Some(handler) = route.handler(request.method()) {
-            if let Some(name) = route.param() {
+        if let Some(Mounted { path, handler, .. }) = route.handler(request.method()) {
+            if let Some(name) = param(path) {
                 let value = request.path()[value].to_owned();
-                request.set_param(&route.path[name], &value);
+                request.set_param(&path[name], &value);
             }
-            return Routed::Handler(handler);
+            return Routed::Handler(&**handler);
         }
         let allow = route.allow();
         if request.method() == "OPTIONS" {
@@ -169,36 +206,42 @@ impl Router {
 
 impl Route {
     /// The handler of GET answers HEAD as well, unless there is another one for it.
-    fn handler(&self, method: &str) -> Option<&dyn Handler> {
-        let find = |method: &str| self.handlers.iter().find(|(known, _)| known == method);
-        let found = find(method).or_else(|| if method == "HEAD" { find("GET") } else { None });
-        found.map(|(_, handler)| &**handler)
+    fn handler(&self, method: &str) -> Option<&Mounted> {
+        let find = |method: &str| self.handlers.iter().find(|known| known.method == method);
+        find(method).or_else(|| if method == "HEAD" { find("GET") } else { None })
     }
 
     fn allow(&self) -> String {
         let mut allow = String::new();
-        for (method, _) in self.handlers.iter().filter(|(method, _)| method != "OPTIONS") {
+        let methods = || self.handlers.iter().map(|known| &*known.method);
+        for method in methods().filter(|&method| method != "OPTIONS") {
             allow += method;
-            let has_head = method == "GET" && !self.handlers.iter().any(|(it, _)| it == "HEAD");
+            let has_head = method == "GET" && !methods().any(|it| it == "HEAD");
             allow += if has_head { ", HEAD, " } else { ", " };
         }
         allow + "OPTIONS"
     }
 
-    /// Where the name of the parameter is, if this path has one.
-    fn param(&self) -> Option<Range<usize>> {
-        let begin = self.path.find("/:")? + 2;
-        let end = self.path[begin..].find('/').map_or(self.path.len(), |length| begin + length);
-        Some(begin..end)
-    }
-
     /// Where its value is in a path that fits: all of one part, and not empty.
     fn match_param(&self, path: &str) -> Option<Range<usize>> {
-        let name = self.param()?;
+        let name = param(&self.path)?;
         let begin = name.start - 1;
         let value = path.strip_prefix(&self.path[..begin])?.strip_suffix(&self.path[name.end..])?;
         (!value.is_empty() && !value.contains('/')).then(|| begin..begin + value.len())
     }
+}
+
+/// Where the name of the parameter is, if this path has one.
+fn param(path: &str) -> Option<Range<usize>> {
+    let begin = path.find("/:")? + 2;
+    let end = path[begin..].find('/').map_or(path.len(), |length| begin + length);
+    Some(begin..end)
+}
+
+/// A path without the name of its parameter.
+fn shape(path: &str) -> impl Iterator<Item = &str> {
+    let name = param(path).unwrap_or(0..0);
+    [&path[..name.start], &path[name.end..]].into_iter()
 }
 
 impl fmt::Debug for Router {

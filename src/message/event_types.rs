@@ -15,14 +15,14 @@ use parking_lot::RwLock;
 
 use crate::{
     error::SubscribeError,
-    message::{GENERAL, canonical, few::Few, frame, is_one_line, listening::Listening},
+    message::{
+        GENERAL, canonical, event_type::ALL, few::Few, frame, is_one_line, listening::Listening,
+    },
 };
 
 /// An event type's number. That of a type that was unregistered is used again.
 pub(crate) type TypeId = u32;
 
-/// Subscribes to every type, also to those registered later.
-const ALL: &str = "*";
 /// Names with a meaning of their own: `*` subscribes to all, `stream-gap` and `stream-open` are the
 /// server's own events, and an `EventSource` dispatches `open` and `error` by itself (HTML
 /// standard, 9.2.2).

@@ -7,6 +7,7 @@
 //! | `entry_id` | the ids of entries in a log outside of memory |
 //! | `channel` | the channels that exist: names, numbers, handles |
 //! | `channels` | `Channels`: to which channels a client listens, as the program says it |
+//! | `event_type` | the names of types with a meaning of their own |
 //! | `event_types` | the registered event types |
 //! | `listening` | how many clients listen to what |
 //! | `published` | `Published`: what a publisher learns of a message that was accepted |
@@ -23,6 +24,7 @@ pub(crate) mod channel;
 pub(crate) mod channels;
 #[cfg(any(feature = "outside-log", test))]
 pub(crate) mod entry_id;
+pub mod event_type;
 pub(crate) mod event_types;
 pub(crate) mod few;
 pub(crate) mod fields;
@@ -37,6 +39,7 @@ pub(crate) mod subscribed;
 
 use std::{error::Error, fmt, time::Duration};
 
+pub(crate) use self::event_type::GENERAL;
 use self::id::EventId;
 
 /// A message to publish: data, and optionally an event type, an id and a reconnection time.
@@ -203,10 +206,6 @@ impl Message {
         self.retry
     }
 }
-
-/// The general event type. Browsers give it this name if a stream names none (HTML standard,
-/// 9.2.6).
-pub(crate) const GENERAL: &str = "message";
 
 /// A [`Message`](crate::Message) or an [`EventId`](crate::EventId) is not valid.
 ///

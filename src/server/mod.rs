@@ -6,20 +6,27 @@
 //! | `clients` | `Server`: subscriptions, messages to one client, disconnecting |
 //! | `builder` | `Builder`: every limit and time, with its default |
 //! | `subscription` | `Subscription`: a listener within the program |
+//! | `subscription_reader` | its bytes, as the body of a response |
+//! | `dropped` | a server that was dropped while its handlers are mounted |
 //! | `hooks` | `Publisher`, and the thread that calls the hooks |
 //!
 //! Imports nothing of `handlers`.
 
 mod builder;
 mod clients;
+mod dropped;
 mod hooks;
 mod subscription;
+mod subscription_reader;
 #[cfg(test)]
 mod tests;
 
 use std::{
     fmt, io,
-    sync::{Arc, atomic::Ordering::Relaxed},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering::Relaxed},
+    },
     thread::{self, JoinHandle},
     time::{Duration, Instant},
 };
@@ -30,8 +37,10 @@ pub use self::{
     builder::Builder,
     hooks::Publisher,
     subscription::{RecvTimeoutError, Subscription, SubscriptionBuilder},
+    subscription_reader::SubscriptionReader,
 };
 
+pub(crate) use self::dropped::Dropped;
 use self::hooks::Hooks;
 use crate::{
     YEAR,
@@ -53,7 +62,8 @@ const DROP_DEADLINE: Duration = Duration::from_secs(5);
 /// Register the event types, call [`run`](Self::run), mount the two handlers, and publish from any
 /// thread. To publish from several threads, share it as `Arc<Server>`. The handlers do not keep it
 /// alive: dropping the `Server` shuts it down, even while they are mounted. Accepted messages then
-/// have 5 s to be delivered.
+/// have 5 s to be delivered. With the feature `log`, each handler that is still asked warns of it
+/// once.
 ///
 /// ```
 /// use websse::{Message, Server, http::HttpServer};
@@ -76,6 +86,8 @@ pub struct Server {
     hooks: Hooks,
     /// The thread that calls the hooks, if there is one.
     hook_thread: Mutex<Option<JoinHandle<()>>>,
+    /// Set when it was dropped without a shutdown before; its handlers warn of it.
+    was_dropped: Arc<AtomicBool>,
 }
 
 impl Server {
@@ -101,7 +113,8 @@ impl Server {
 
     fn with(Builder { options, hooks }: Builder) -> Self {
         let shared = Arc::new(Shared::new(options));
-        Self { shared, thread: Mutex::new(None), hooks, hook_thread: Mutex::new(None) }
+        let (thread, hook_thread) = (Mutex::new(None), Mutex::new(None));
+        Self { shared, thread, hooks, hook_thread, was_dropped: Arc::default() }
     }
 
     /// Registers an event type, before or after [`run`](Self::run). `""` and `message` both mean
@@ -440,6 +453,11 @@ impl Server {
     pub(crate) fn shared(&self) -> &Arc<Shared> {
         &self.shared
     }
+
+    /// For a new handler, which is made by this method.
+    pub(crate) fn dropped(&self, handler: &'static str) -> Dropped {
+        Dropped::new(Arc::clone(&self.was_dropped), handler)
+    }
 }
 
 impl Builder {
@@ -457,7 +475,10 @@ impl Default for Server {
 
 impl Drop for Server {
     fn drop(&mut self) {
+        let was_shut_down = matches!(self.shared.inbox.accepts(), Err(PublishError::ShutDown));
         self.shutdown(DROP_DEADLINE);
+        // Not before: at the end of a program requests may come as long as this takes.
+        self.was_dropped.store(!was_shut_down, Relaxed);
     }
 }
 

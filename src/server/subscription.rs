@@ -2,7 +2,7 @@
 
 use std::{
     fmt,
-    io::{self, Read, Write},
+    io::{self, Write},
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -24,6 +24,7 @@ use crate::{
         channels::Channels,
         frame::{Frame, Own},
     },
+    server::subscription_reader::SubscriptionReader,
 };
 
 /// A subscriber in the same program: a blocking iterator of [`Frame`]s, in the order of publishing.
@@ -45,9 +46,8 @@ use crate::{
 /// or the server is shut down; [`end_reason`](Self::end_reason) says which. Dropping the
 /// subscription ends it.
 ///
-/// As [`Read`] it yields the same bytes without their frames, as the body of a response. If `read`
-/// has returned only a part of a frame, the iterator skips the rest; [`stream_to`](Self::stream_to)
-/// does not.
+/// Another server gets its bytes: [`stream_to`](Self::stream_to) writes them to a connection,
+/// [`into_reader`](Self::into_reader) makes a [`Read`](io::Read) of them.
 ///
 /// ```
 /// use websse::{Message, Server};
@@ -64,14 +64,12 @@ pub struct Subscription {
     id: ClientId,
     mailbox: Receiver<Pending>,
     counts: Arc<SharedCounts>,
-    /// The frame that `read` has begun to return, and how many of its bytes.
-    begun: Option<(Frame, usize)>,
     ended: bool,
 }
 
 impl Subscription {
     fn new(id: ClientId, mailbox: Receiver<Pending>, counts: Arc<SharedCounts>) -> Self {
-        Self { id, mailbox, counts, begun: None, ended: false }
+        Self { id, mailbox, counts, ended: false }
     }
 
     /// The id of this client.
@@ -180,10 +178,7 @@ impl Subscription {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn stream_to(&mut self, mut sink: impl Write) -> Result<Disconnect, StreamError> {
-        if let Some((frame, read)) = self.begun.take() {
-            sink.write_all(&frame.as_bytes()[read..]).map_err(StreamError::Io)?;
-        }
-        for frame in Iterator::by_ref(self) {
+        for frame in self.by_ref() {
             sink.write_all(frame.as_bytes()).map_err(StreamError::Io)?;
             sink.flush().map_err(|error| match error.kind() {
                 io::ErrorKind::Unsupported => StreamError::StreamingNotSupported(error),
@@ -191,6 +186,25 @@ impl Subscription {
             })?;
         }
         Ok(self.reason())
+    }
+
+    /// Makes a [`Read`](io::Read) of the frames that follow, for a server that reads the body of a
+    /// response from one.
+    ///
+    /// ```
+    /// # use websse::Server;
+    /// # let server = Server::new();
+    /// # server.register_event("")?;
+    /// # server.run()?;
+    /// use std::io::{BufRead, BufReader};
+    ///
+    /// let mut lines = BufReader::new(server.subscribe([""])?.into_reader()).lines();
+    /// let first = lines.next().expect("a stream begins at once")?;
+    /// assert!(first.starts_with(':'), "a comment: {first}");
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn into_reader(self) -> SubscriptionReader {
+        SubscriptionReader::new(self)
     }
 
     /// Whether the mailbox was emptied because too much waited. Then frames before the next one may
@@ -220,24 +234,6 @@ impl Iterator for Subscription {
         let pending = self.mailbox.recv();
         self.ended |= pending.is_err();
         self.hand_out(&pending.ok()?)
-    }
-}
-
-impl Read for Subscription {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        if buffer.is_empty() {
-            return Ok(0);
-        }
-        let Some((frame, read)) = self.begun.take().or_else(|| Some((self.next()?, 0))) else {
-            return Ok(0);
-        };
-        let rest = &frame.as_bytes()[read..];
-        let length = rest.len().min(buffer.len());
-        buffer[..length].copy_from_slice(&rest[..length]);
-        if length < rest.len() {
-            self.begun = Some((frame, read + length));
-        }
-        Ok(length)
     }
 }
 

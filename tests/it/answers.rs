@@ -187,8 +187,10 @@ fn a_route_can_be_for_any_method_and_for_one_part_of_a_path() {
         }
     };
     let routes = |http: HttpServer| {
-        let http =
-            http.get("/jobs/:id", named("get")).route("DELETE", "/jobs/:id", named("delete"));
+        let deleted = |request: &Request| {
+            Response::text(200, format!("delete {}", request.param("number").unwrap_or_default()))
+        };
+        let http = http.get("/jobs/:id", named("get")).route("DELETE", "/jobs/:number", deleted);
         let http =
             http.get("/jobs/new", named("new")).route("PUT", "/jobs/:id/name", named("name"));
         let http = http.get("/:id/7", named("seven")).get("/all/*", named("all"));

@@ -2,6 +2,7 @@
 #![cfg(all(feature = "cli", unix))]
 use std::{
     net::{Ipv6Addr, SocketAddr, TcpListener},
+    path::Path,
     process::{Command, Output},
 };
 
@@ -38,6 +39,23 @@ fn transcripts() -> Vec<(String, String)> {
         }
     }
     transcripts
+}
+
+/// On a registry's page there is nothing beside it.
+#[test]
+fn the_readmes_links_work_wherever_it_is_shown() {
+    let definitions = README.lines().filter_map(|line| line.strip_prefix('[')?.split_once("]: "));
+    let inline = README.split("](").skip(1).filter_map(|rest| rest.split_once(')'));
+    let targets: Vec<&str> =
+        definitions.map(|(_, to)| to).chain(inline.map(|(to, _)| to)).collect();
+    assert!(targets.len() > 5, "{targets:?}");
+    for to in targets {
+        assert!(to.starts_with("https://"), "{to}");
+        if let Some(path) = to.strip_prefix("https://docs.rs/crate/websse/latest/source/") {
+            let file = Path::new(env!("CARGO_MANIFEST_DIR")).join(path);
+            assert!(file.exists(), "{to}");
+        }
+    }
 }
 
 #[test]
@@ -152,6 +170,21 @@ fn wrong_arguments_and_ports_in_use_are_one_clear_line() {
         assert_eq!(status.code(), Some(1), "{arguments:?}");
         assert!(stdout.is_empty(), "{arguments:?}");
         assert!(errors.contains(clue) && errors.lines().count() == 1, "{arguments:?}: {errors:?}");
+    }
+}
+
+#[test]
+fn an_address_that_cannot_be_listened_on_is_named_once() {
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let taken = taken.local_addr().unwrap().to_string();
+    // A stack that no machine has fails once the port is bound.
+    let no_thread = ["--stack-bytes", "1000000000000000000", "--listen", "127.0.0.1:0"];
+    for arguments in [&["--listen", &*taken][..], &no_thread] {
+        let Output { stderr, .. } = websse().args(arguments).output().unwrap();
+        let errors = String::from_utf8(stderr).unwrap();
+        for once in ["cannot listen on ", "127.0.0.1:"] {
+            assert_eq!(errors.matches(once).count(), 1, "{arguments:?}: {errors:?}");
+        }
     }
 }
 

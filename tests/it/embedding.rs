@@ -5,7 +5,10 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use support::{Hub, SOON, assert_no_panics, eventually, next_event, running};
-use websse::{Frame, Message, PublishError, RunError, Server, SubscribeError, TryPublishError};
+use websse::{
+    Frame, Message, PublishError, RegisterError, RunError, Server, SubscribeError, TryPublishError,
+    event_type::{ALL, GENERAL},
+};
 
 #[test]
 fn publishing_needs_a_server_that_runs() {
@@ -82,6 +85,18 @@ fn the_general_type_has_two_names() {
         server.publish(Message::new("x").event(other)).unwrap();
         assert_eq!(next_event(&mut subscription), "data: x\n\n");
     }
+}
+
+#[test]
+fn the_constants_are_the_names_that_the_server_tells() {
+    let server = Server::builder().history_events(0).build();
+    assert_eq!(server.register_event(ALL), Err(RegisterError::Reserved(ALL.to_owned())));
+    server.register_event(GENERAL).unwrap();
+    server.run().unwrap();
+    let _all = server.subscribe([ALL]).unwrap();
+    assert_eq!(server.event_types(), [GENERAL]);
+    assert_eq!(server.clients(), [(ALL.to_owned(), 1), (GENERAL.to_owned(), 0)]);
+    assert_eq!(Message::new("x").event_type(), GENERAL);
 }
 
 #[test]

@@ -4,8 +4,12 @@
 use std::net::{TcpListener, TcpStream};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::process::Command;
+use std::sync::{
+    Mutex,
+    mpsc::{Receiver, channel},
+};
 use std::time::Duration;
-use std::{env, fs, process};
+use std::{env, error::Error, fs, io, process};
 
 use support::{
     Client, Hub, SOON, eventually,
@@ -13,7 +17,7 @@ use support::{
     process::{Running, in_a_process_of_its_own},
     running, shown,
 };
-use websse::http::{HttpServer, Request, Response};
+use websse::http::{Handler, HttpServer, Limits, Listener, Request, Response};
 use websse::{Message, Server};
 
 #[track_caller]
@@ -117,6 +121,26 @@ fn a_half_closed_complete_request_is_answered() {
 }
 
 #[test]
+fn a_handler_of_an_own_type_may_block_and_holds_up_nobody() {
+    struct Waits(Mutex<Receiver<()>>);
+    impl Handler for Waits {
+        fn handle(&self, _: &Request) -> Response {
+            Response::text(200, format!("{:?}", self.0.lock().unwrap().recv_timeout(SOON)))
+        }
+    }
+    let (go, waits) = channel();
+    let waits = Waits(Mutex::new(waits));
+    let hub = Hub::with(&[], |builder| builder, |http| http.get("/waits", waits));
+    let mut waiting = hub.ask(get("/waits"));
+    // It waits by now, or will: either way others are answered before it.
+    for _ in 0..10 {
+        assert_eq!(hub.ask(get("/nothing")).answer().status, 404);
+    }
+    go.send(()).unwrap();
+    assert_eq!(waiting.answer().text(), "Ok(())\n");
+}
+
+#[test]
 fn every_bind_serves_the_routes_set_so_far() {
     let server = running();
     let public = TcpListener::bind("127.0.0.1:0").unwrap();
@@ -142,6 +166,52 @@ fn every_bind_serves_the_routes_set_so_far() {
         let expected = if status == 200 { "x" } else { "y" };
         assert_eq!(listener.event().data.as_deref(), Some(expected));
     }
+}
+
+#[test]
+fn two_handlers_for_the_same_method_and_path_are_refused_by_name() {
+    let page = |_: &Request| Response::text(200, "page");
+    let jobs = || HttpServer::new().get("/jobs/:id", page).post("/a", page);
+    for (http, method, path, first) in [
+        (jobs().get("/jobs/:id", page), "GET", "/jobs/:id", "/jobs/:id"),
+        (jobs().get("jobs/:number", page), "GET", "/jobs/:number", "/jobs/:id"),
+        (jobs().post("/a", page).post("/a", page), "POST", "/a", "/a"),
+        (jobs().route("PUT", "/b", page).route("PUT", "/b", page), "PUT", "/b", "/b"),
+        (jobs().get("/c/*", page).get("c/*", page), "GET", "/c/*", "/c/*"),
+    ] {
+        let error = http.bind("127.0.0.1:0").expect_err(path);
+        assert_eq!(error.kind(), io::ErrorKind::InvalidInput, "{error}");
+        let expected = format!(
+            "there are two handlers for {method} {path:?}, the first at {first:?}; remove one"
+        );
+        assert_eq!(error.to_string(), expected);
+    }
+    // What is alike, and yet not the same; and other listeners have the routes before them.
+    let http = jobs().get("/jobs/:id/name", page).get("/jobs/*", page).get("/jobs/new", page);
+    let http = http.route("HEAD", "/jobs/:id", page).get("/a", page).route("PUT", "/a", page);
+    let http = http.bind("127.0.0.1:0").unwrap();
+    assert!(http.bind("127.0.0.1:0").unwrap().get("/a", page).bind("127.0.0.1:0").is_err());
+}
+
+#[test]
+fn what_cannot_be_served_is_named_by_its_address_or_path() {
+    let limits = Limits::default().stack_bytes(usize::MAX / 4 * 3);
+    let serve = |listener: Listener| {
+        let error = HttpServer::new().limits(limits.clone()).serve(listener).unwrap_err();
+        let source = error.source().unwrap().downcast_ref::<io::Error>().unwrap();
+        assert_eq!(source.kind(), error.kind(), "{error}");
+        error.to_string()
+    };
+    let tcp = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = tcp.local_addr().unwrap();
+    let told = serve(tcp.into());
+    assert!(told.starts_with(&format!("cannot listen on {address}: ")), "{told}");
+    let path = env::temp_dir().join(format!("websse\n-{}.sock", process::id()));
+    let _ = fs::remove_file(&path); // left by a test that was killed
+    let told = serve(UnixListener::bind(&path).unwrap().into());
+    fs::remove_file(&path).unwrap();
+    let place = path.to_str().unwrap().replace('\n', "\\n");
+    assert!(told.starts_with(&format!("cannot listen on unix:{place}: ")), "{told}");
 }
 
 #[test]

@@ -111,7 +111,7 @@ fn a_frame_tells_what_was_published() {
 fn a_subscription_can_be_read_as_bytes() {
     let server = running();
     let mut frames = server.subscribe(["a"]).unwrap();
-    let mut bytes = server.subscribe(["a"]).unwrap();
+    let mut bytes = server.subscribe(["a"]).unwrap().into_reader();
     let mut streamed = server.subscribe(["a"]).unwrap();
     for number in 0..20 {
         let data = number.to_string().repeat(10_000);
@@ -125,18 +125,40 @@ fn a_subscription_can_be_read_as_bytes() {
     let mut got = Vec::new();
     let mut piece = [0; 777];
     loop {
-        match Read::read(&mut bytes, &mut piece).unwrap() {
+        match bytes.read(&mut piece).unwrap() {
             0 => break,
             count => got.extend_from_slice(&piece[..count]),
         }
     }
     assert!(got == expected, "expected {}, got {}", shown(&expected), shown(&got));
-    assert_eq!(bytes.end_reason(), Some(Disconnect::Shutdown));
+    assert_eq!(bytes.get_ref().end_reason(), Some(Disconnect::Shutdown));
 
     let mut sunk = Sink::default();
     assert_eq!(streamed.stream_to(&mut sunk).unwrap(), Disconnect::Shutdown);
     assert!(sunk.bytes == expected, "expected {}, got {}", shown(&expected), shown(&sunk.bytes));
     assert_eq!(sunk.unflushed, 0, "bytes not flushed");
+}
+
+/// Where `Read` is in scope, as here, `by_ref` and `take` would not compile if a subscription were both.
+#[test]
+fn a_subscription_is_an_iterator_and_its_reader_reads_what_is_left() {
+    let server = running();
+    let mut frames = server.subscribe(["a"]).unwrap();
+    for data in ["one", "two", "three"] {
+        server.publish(Message::new(data).event("a")).unwrap();
+    }
+    server.shutdown(SOON);
+    let first: Vec<_> = frames.by_ref().filter(Frame::is_event).take(1).collect();
+    assert_eq!(first[0].data(), "one");
+    let mut reader = frames.into_reader();
+    assert_eq!(reader.read(&mut []).unwrap(), 0, "there is no room");
+    assert_eq!(reader.get_ref().end_reason(), None, "it was not the end");
+    let mut begin = String::new();
+    reader.by_ref().take(19).read_to_string(&mut begin).unwrap();
+    assert_eq!(begin, "event: a\ndata: two\n");
+    let mut rest = String::new();
+    reader.read_to_string(&mut rest).unwrap();
+    assert!(rest.contains("event: a\ndata: three\n"), "got {rest:?}");
 }
 
 /// Takes what it is written, and counts what was not flushed after it.
@@ -270,7 +292,7 @@ fn a_subscription_that_is_cut_off_while_it_reads_sees_no_gap_before_its_end() {
         let mut subscription = server.subscribe(["a"]).unwrap();
         thread::scope(|scope| {
             let reader = scope.spawn(move || {
-                let events = Iterator::by_ref(&mut subscription).filter(Frame::is_event);
+                let events = subscription.by_ref().filter(Frame::is_event);
                 for (number, frame) in events.enumerate() {
                     let expected = format!("event: a\ndata: {number}\n\n");
                     assert_eq!(

@@ -9,7 +9,8 @@ mod panics;
 mod poison;
 mod threads;
 
-use websse::http::{Handler, Request, Response};
+// The thread that accepts runs such a handler before it accepts the next connection.
+use websse::http::AtOnce as InTurn;
 
 fn get(path: &str) -> String {
     format!("GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n")
@@ -17,17 +18,4 @@ fn get(path: &str) -> String {
 
 fn post(data: &str) -> String {
     format!("POST /send?event=a&data={data} HTTP/1.1\r\nHost: localhost\r\n\r\n")
-}
-
-/// A handler that says it never blocks: the thread that accepts runs it before it accepts the next.
-struct InTurn<F>(F);
-
-impl<F: Fn(&Request) -> Response + Send + Sync + 'static> Handler for InTurn<F> {
-    fn handle(&self, request: &Request) -> Response {
-        self.0(request)
-    }
-
-    fn may_block(&self) -> bool {
-        false
-    }
 }

@@ -34,7 +34,7 @@ use signal_hook::{
 };
 use websse::{
     Action, Denied, Server,
-    http::{Handler, HttpServer, Policy, Request, Response},
+    http::{AtOnce, Handler, HttpServer, Policy, Request, Response},
 };
 
 use crate::{
@@ -111,8 +111,9 @@ fn serve(config: &Config) -> Result<(), String> {
         let cannot = |error: io::Error| format!("cannot listen on {place}: {error}");
         for mut one in place.listen(config.unix_mode, &config.listen).map_err(cannot)? {
             if let Some(listener) = one.listener.take() {
-                http =
-                    http.policy(policy(config, &one.address)?).serve(listener).map_err(cannot)?;
+                // Its error names the address by itself.
+                let listening = http.policy(policy(config, &one.address)?).serve(listener);
+                http = listening.map_err(|error| error.to_string())?;
             }
             bound.push(one);
         }
@@ -186,10 +187,11 @@ fn routes(
     let http = HttpServer::new().limits(config.limits.clone());
     let metrics = server.metrics_handler().with_http(&http).authorize(decide.clone());
     let stats = server.stats_handler().with_http(&http).authorize(decide);
-    let send = AtOnce(send);
+    // The decisions take microseconds, and never block.
+    let (stream, send) = (AtOnce(stream), AtOnce(send));
     let shows_page = config.page;
     let http = http.post("/send", send.clone()).post("/send/", send);
-    let http = get(http, "/event", AtOnce(stream));
+    let http = get(http, "/event", stream);
     let http = get(http, "/metrics", metrics);
     let http = get(http, "/stats", stats);
     let http = get(http, "/healthz", server.health_handler());
@@ -199,21 +201,6 @@ fn routes(
 /// Mounts a handler at a path, with and without a slash at its end.
 fn get(http: HttpServer, path: &str, handler: impl Handler + Clone) -> HttpServer {
     http.get(&format!("{path}/"), handler.clone()).get(path, handler)
-}
-
-/// A handler whose decisions take microseconds and never block, so that the accepting thread can
-/// run it by itself.
-#[derive(Clone)]
-struct AtOnce<H>(H);
-
-impl<H: Handler> Handler for AtOnce<H> {
-    fn handle(&self, request: &Request) -> Response {
-        self.0.handle(request)
-    }
-
-    fn may_block(&self) -> bool {
-        false
-    }
 }
 
 /// The live page for browsers; the endpoints for curl and others, and if there is no page.

@@ -10,7 +10,7 @@ use std::{
 };
 
 use super::*;
-use crate::http::{Handler, HttpServer, Request, Response};
+use crate::http::{Handler, Hint, HttpServer, Request, Response};
 
 /// The deadline for what must happen by itself. `FOR_EVER` is far beyond it.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -212,7 +212,7 @@ impl Handler for Fails {
         Response::new(200).take_over(|_, _| panic!("as the test wants"))
     }
 
-    fn may_block(&self) -> bool {
+    fn may_block(&self, _: Hint) -> bool {
         !self.as_leader
     }
 }
