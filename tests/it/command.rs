@@ -88,6 +88,7 @@ fn the_transcripts_of_the_readme_work_as_printed() {
         }
         listener.assert_next(&format!("data: \nid: {RUN}-{number}\n\n"));
     }
+    assert_eq!(next("cargo install ").0, "cargo install --locked --path . --features cli");
     let (run, printed) = next("WEBSSE_PUBLISH_TOKEN=secret cargo run ");
     let mut guarded = websse();
     guarded.env("WEBSSE_PUBLISH_TOKEN", "secret").args(["--listen", "127.0.0.1:0"]);
