@@ -115,6 +115,50 @@ fn on_loopback_only_its_own_names_and_pages_are_served() {
 }
 
 #[test]
+fn what_is_forbidden_names_the_flag_that_would_allow_it() {
+    let variables =
+        [("WEBSSE_PUBLISH_TOKEN", "pub news=ink"), ("WEBSSE_SUBSCRIBE_TOKEN", "news=paper")];
+    let (_hub, address) = on_loopback(&["--event", "news", "--event", "other"], &variables);
+    for (request, fields, told) in [
+        ("GET /stats", "Host: rebound.example\r\n", "--allow-host"),
+        ("POST /send", "Origin: https://app.example\r\n", "--cors-origin"),
+        ("GET /event?event=*", "Authorization: Bearer paper\r\n", "--subscribe-token TOKEN,"),
+        (
+            "POST /send?event=other&data=x",
+            "Authorization: Bearer ink\r\n",
+            "for the event type \"other\"; --publish-token other=TOKEN",
+        ),
+        ("POST /send?data=x", "Authorization: Bearer ink\r\n", "--publish-token message=TOKEN"),
+    ] {
+        let mut client = Client::connect(address);
+        let host = if fields.contains("Host: ") { "" } else { "Host: localhost\r\n" };
+        client.send(format!("{request} HTTP/1.1\r\n{host}{fields}Content-Length: 0\r\n\r\n"));
+        let answer = client.answer();
+        assert_eq!(answer.status, 403, "{request} {fields}");
+        assert!(answer.text().contains(told), "{request}: {}", answer.text());
+    }
+}
+
+#[test]
+fn the_commands_to_try_have_a_token_where_one_is_needed() {
+    let header = "-H 'Authorization: Bearer TOKEN' ";
+    for (variable, token, needs) in [
+        ("WEBSSE_EVENT", "news", [false, false]),
+        ("WEBSSE_SUBSCRIBE_TOKEN", "secret", [true, false]),
+        ("WEBSSE_PUBLISH_TOKEN", "news=secret", [false, true]),
+        ("WEBSSE_PUBLISH_TOKEN", "other=secret", [false, false]),
+    ] {
+        let arguments = ["--event", "news", "--event", "other"];
+        let (mut hub, _) = on_loopback(&arguments, &[(variable, token)]);
+        for needs in needs {
+            let line = hub.line();
+            assert_eq!(line.contains(header), needs, "{variable}={token}: {line}");
+            assert!(!line.contains("secret"), "{line}");
+        }
+    }
+}
+
+#[test]
 fn each_client_has_its_limits_as_the_trusted_proxy_names_it() {
     let arguments = ["--streams-per-address", "2", "--publishes-per-second", "3"];
     let proxied = ["--trusted-proxy", "127.0.0.1"];

@@ -86,10 +86,13 @@ impl Config {
 
     pub(crate) fn tokens(&self) -> Result<(Tokens, Tokens), String> {
         let events: Vec<String> = self.events.iter().chain(&self.presence).cloned().collect();
-        let read = |texts: &[String]| {
-            let mut tokens = Tokens::default();
+        let read = |flag, texts: &[String]| {
+            let mut tokens = Tokens::new(flag);
             texts.iter().try_for_each(|text| tokens.add(text, &events)).map(|()| tokens)
         };
-        Ok((read(&self.publish_tokens)?, read(&self.subscribe_tokens)?))
+        Ok((
+            read("--publish-token", &self.publish_tokens)?,
+            read("--subscribe-token", &self.subscribe_tokens)?,
+        ))
     }
 }

@@ -24,11 +24,18 @@ impl Guard {
         self.publish.is_empty() && self.web.is_none()
     }
 
+    /// Whether a token is needed to listen to a type, and whether one is needed to publish it.
+    pub(crate) fn needs_tokens(&self, event: &str) -> [bool; 2] {
+        let event = if event.is_empty() { "message" } else { event };
+        let needs = |tokens: &Tokens| self.web.is_some() || tokens.guards(Some(event));
+        [needs(&self.subscribe), needs(&self.publish)]
+    }
+
     pub(crate) fn decide(&self, request: &Request, action: Action<'_>) -> Result<(), Denied> {
         match action {
             Action::Publish { event, channel } => match self.grant(&self.publish, request)? {
                 None => self.publish.check(request, &[Some(event)]),
-                Some(grant) => check_channels(&grant.publish, &[channel]),
+                Some(grant) => check_channels("publish", &grant.publish, &[channel]),
             },
             Action::Subscribe { events, channels } => match self.grant(&self.subscribe, request)? {
                 None => {
@@ -36,12 +43,12 @@ impl Guard {
                     let types: Vec<_> = events.iter().map(known).collect();
                     self.subscribe.check(request, &types)
                 }
-                Some(grant) => check_channels(&grant.subscribe, channels),
+                Some(grant) => check_channels("subscribe", &grant.subscribe, channels),
             },
             // The figures are those of all channels.
             _ => match self.grant(&self.subscribe, request)? {
                 None => self.subscribe.check(request, &[None]),
-                Some(grant) => check_channels(&grant.subscribe, &["*"]),
+                Some(grant) => check_channels("subscribe", &grant.subscribe, &["*"]),
             },
         }
     }
@@ -63,14 +70,17 @@ impl Guard {
     }
 }
 
-/// Whether all of these channels are granted; `*` stands for all that there are.
-fn check_channels(granted: &[String], channels: &[&str]) -> Result<(), Denied> {
+/// Whether all of these channels are granted by this list of the token; `*` stands for all that there
+/// are.
+fn check_channels(list: &str, granted: &[String], channels: &[&str]) -> Result<(), Denied> {
     let Some(other) = channels.iter().find(|channel| !grants(granted, channel)) else {
         return Ok(());
     };
-    Err(Denied::forbidden(match *other {
+    let denied = match *other {
         "" => "this token is not for the common channel, which is \"\"".to_owned(),
         "*" => "this token is not for all channels, which are \"*\"".to_owned(),
         other => format!("this token is not for the channel {other:?}"),
-    }))
+    };
+    let denied = format!("{denied}; {list:?} in its claim websse would allow it");
+    Err(Denied::forbidden(denied))
 }

@@ -105,7 +105,10 @@ fn serve(config: &Config) -> Result<(), String> {
     raise_descriptor_limit();
     let server = Arc::new(register(config)?);
     server.run().map_err(|error| error.to_string())?;
-    let mut http = routes(config, &server, web.clone())?;
+    let (publish, subscribe) = config.tokens()?;
+    let guard = Guard { publish, subscribe, web: web.clone() };
+    let needs = guard.needs_tokens(first_event(config));
+    let mut http = routes(config, &server, guard);
     let mut bound = Vec::new();
     for place in &config.listen {
         let cannot = |error: io::Error| format!("cannot listen on {place}: {error}");
@@ -117,7 +120,7 @@ fn serve(config: &Config) -> Result<(), String> {
             bound.push(one);
         }
     }
-    print(&what_next(&bound, config))?;
+    print(&what_next(&bound, config, needs))?;
     if let Some(lines) = config.stdin {
         let (server, event) = (Arc::clone(&server), first_event(config).to_owned());
         // The thread ends with the process: nothing interrupts a read.
@@ -149,13 +152,7 @@ fn serve(config: &Config) -> Result<(), String> {
     Ok(())
 }
 
-fn routes(
-    config: &Config,
-    server: &Server,
-    web: Option<Arc<WebTokens>>,
-) -> Result<HttpServer, String> {
-    let (publish, subscribe) = config.tokens()?;
-    let guard = Guard { publish, subscribe, web };
+fn routes(config: &Config, server: &Server, guard: Guard) -> HttpServer {
     if guard.lets_all_publish() && config.listen.iter().any(|place| !place.is_local()) {
         warn!("whoever reaches this host may publish; --publish-token would restrict it");
     }
@@ -193,7 +190,7 @@ fn routes(
     let http = get(http, "/metrics", metrics);
     let http = get(http, "/stats", stats);
     let http = get(http, "/healthz", server.health_handler());
-    Ok(http.get("/", move |request: &Request| root(request, shows_page)))
+    http.get("/", move |request: &Request| root(request, shows_page))
 }
 
 /// Mounts a handler at a path, with and without a slash at its end.
@@ -265,8 +262,8 @@ fn first_event(config: &Config) -> &str {
     config.events.iter().find(|event| !event.is_empty()).map_or("", String::as_str)
 }
 
-/// The commands to try next, with the real addresses.
-fn what_next(bound: &[Bound], config: &Config) -> String {
+/// The commands to try next, with the real addresses. `needs_tokens`: to listen, and to publish.
+fn what_next(bound: &[Bound], config: &Config, needs_tokens: [bool; 2]) -> String {
     let listening = bound.iter().map(|one| match &one.address {
         Address::Tcp(address) => format!("websse listens on http://{address}\n"),
         #[cfg(unix)]
@@ -287,9 +284,12 @@ fn what_next(bound: &[Bound], config: &Config) -> String {
         "" => (String::new(), String::new()),
         event => (format!("?event={}", encode(event)), format!("event={}&", encode(event))),
     };
+    // Not the token itself: what is printed here ends in logs.
+    let header = |needs| if needs { "-H 'Authorization: Bearer TOKEN' " } else { "" };
+    let [to_listen, to_publish] = needs_tokens.map(header);
     format!(
-        "{listening}listen:   curl -N {option}'http://{host}/event{listen}'\n\
-         publish:  curl -X POST {option}'http://{host}/send?{send}data=hello'\n"
+        "{listening}listen:   curl -N {to_listen}{option}'http://{host}/event{listen}'\n\
+         publish:  curl -X POST {to_publish}{option}'http://{host}/send?{send}data=hello'\n"
     )
 }
 
