@@ -9,7 +9,7 @@ use std::{
     process::Command,
 };
 
-use support::{Answer, Client, SOON, eventually, process::Running};
+use support::{Answer, Client, SOON, Scratch, eventually, process::Running};
 
 fn websse(arguments: &[&str], variables: &[(&str, &str)]) -> Running {
     let mut command = Command::new(env!("CARGO_BIN_EXE_websse"));
@@ -328,6 +328,37 @@ fn a_configuration_can_be_checked_and_shows_no_secret() {
     assert!(!shown.contains("secret"));
     let (good, _, errors) = check(&["--event", "*"]);
     assert!(!good && errors.contains("reserved"), "{errors}");
+}
+
+#[test]
+fn a_token_file_has_comments_and_is_its_owners_alone() {
+    let scratch = Scratch::new("token-file");
+    let path = scratch.0.join("tokens");
+    let path = path.to_str().unwrap();
+    let check = |text: &str, mode: u32| {
+        fs::write(path, text).unwrap();
+        fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
+        let mut command = Command::new(env!("CARGO_BIN_EXE_websse"));
+        let output = command.args(["--check", "--publish-token-file", path]).output().unwrap();
+        (output.status.success(), String::from_utf8(output.stderr).unwrap())
+    };
+    let good = "# Those of May.\n\none\n  # and more\nmessage=two\n";
+    assert_eq!(check(good, 0o600), (true, String::new()));
+    assert_eq!(check(good, 0o400), (true, String::new()));
+    for mode in [0o640, 0o604, 0o620] {
+        let (good, errors) = check(good, mode);
+        assert!(good && errors.contains("warn: "), "{mode:o}: {errors}");
+        assert!(errors.contains(&format!("mode {mode:o}; chmod 600 {path}")), "{errors}");
+    }
+    for (text, told) in [
+        ("# Those of May.\none\ntwo words\n", ", line 3: a token is made of"),
+        ("one\nmessage=\n", ", line 2: a token is made of"),
+        ("# None.\n\n", ": there is no token in it"),
+    ] {
+        let (good, errors) = check(text, 0o600);
+        assert!(!good && errors.contains(&format!("{path}{told}")), "{errors}");
+        assert!(!errors.contains("two words"), "{errors}");
+    }
 }
 
 #[test]

@@ -115,7 +115,7 @@ pub(crate) fn read(
     if let Some(redis) = config.redis.take() {
         config.server = config.server.redis(redis);
     }
-    config.tokens().map_err(|error| format!("--publish-token or --subscribe-token: {error}"))?;
+    config.tokens()?;
     let config = Box::new(config);
     Ok(if config.check { Command::Check(config) } else { Command::Serve(config) })
 }

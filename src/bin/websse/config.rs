@@ -8,7 +8,13 @@ use websse::{
     http::{Limits, Policy},
 };
 
-use crate::{clients::Proxies, listen::Place, tokens::Tokens, web_tokens::KeyFile};
+use crate::{
+    clients::Proxies,
+    listen::Place,
+    token_files::{self, Source, TokenFile},
+    tokens::Tokens,
+    web_tokens::KeyFile,
+};
 
 /// How lines of standard input are read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -36,8 +42,8 @@ pub(crate) struct Config {
     pub(crate) presence: Option<String>,
     pub(crate) log_format: Format,
     pub(crate) log_level: LevelFilter,
-    pub(crate) publish_tokens: Vec<String>,
-    pub(crate) subscribe_tokens: Vec<String>,
+    pub(crate) publish_tokens: Vec<Source>,
+    pub(crate) subscribe_tokens: Vec<Source>,
     pub(crate) token_keys: Vec<KeyFile>,
     pub(crate) policy: Policy,
     pub(crate) streams_per_address: Option<usize>,
@@ -86,13 +92,18 @@ impl Config {
 
     pub(crate) fn tokens(&self) -> Result<(Tokens, Tokens), String> {
         let events: Vec<String> = self.events.iter().chain(&self.presence).cloned().collect();
-        let read = |flag, texts: &[String]| {
-            let mut tokens = Tokens::new(flag);
-            texts.iter().try_for_each(|text| tokens.add(text, &events)).map(|()| tokens)
-        };
         Ok((
-            read("--publish-token", &self.publish_tokens)?,
-            read("--subscribe-token", &self.subscribe_tokens)?,
+            token_files::tokens("--publish-token", &self.publish_tokens, &events)?,
+            token_files::tokens("--subscribe-token", &self.subscribe_tokens, &events)?,
         ))
+    }
+
+    /// The files with tokens.
+    pub(crate) fn token_files(&self) -> impl Iterator<Item = &TokenFile> {
+        let sources = self.publish_tokens.iter().chain(&self.subscribe_tokens);
+        sources.filter_map(|source| match source {
+            Source::File(file) => Some(file),
+            Source::Given(_) => None,
+        })
     }
 }

@@ -14,6 +14,7 @@ use websse::redis::RedisConfig;
 use crate::{
     config::{Config, Format, Lines},
     listen::Place,
+    token_files::{Source, TokenFile},
     units::{count, size, time},
 };
 
@@ -80,9 +81,9 @@ pub(crate) const GROUPS: &[(&str, &[Flag])] = &[
     ]),
     ("who may do what (ps shows flags: rather set tokens in a file or a variable)", &[
         secret(many("publish-token", "[TYPE=]TOKEN", "needed to publish, or a type", publish_token)),
-        many("publish-token-file", "PATH", "the same, one a line", publish_token_file),
+        many("publish-token-file", "PATH", "the same, one a line; # is a comment", publish_token_file),
         secret(many("subscribe-token", "[TYPE=]TOKEN", "needed to listen, or to a type", subscribe_token)),
-        many("subscribe-token-file", "PATH", "the same, one a line", subscribe_token_file),
+        many("subscribe-token-file", "PATH", "the same, one a line; # is a comment", subscribe_token_file),
         #[cfg(feature = "jwt")]
         many("token-key", "PATH", "key of JSON Web Tokens, which tell channels", token_key),
         many("cors-origin", "ORIGIN", "whose pages may listen and publish; * is all", cors_origin),
@@ -199,22 +200,22 @@ fn is_json(text: &str) -> Result<bool, String> {
 }
 
 fn publish_token(config: &mut Config, text: &str) -> Done {
-    config.publish_tokens.push(text.to_owned());
+    config.publish_tokens.push(Source::Given(text.to_owned()));
     Ok(())
 }
 
 fn publish_token_file(config: &mut Config, path: &str) -> Done {
-    config.publish_tokens.extend(lines_of(path)?);
+    config.publish_tokens.push(Source::File(TokenFile::read(path)?));
     Ok(())
 }
 
 fn subscribe_token(config: &mut Config, text: &str) -> Done {
-    config.subscribe_tokens.push(text.to_owned());
+    config.subscribe_tokens.push(Source::Given(text.to_owned()));
     Ok(())
 }
 
 fn subscribe_token_file(config: &mut Config, path: &str) -> Done {
-    config.subscribe_tokens.extend(lines_of(path)?);
+    config.subscribe_tokens.push(Source::File(TokenFile::read(path)?));
     Ok(())
 }
 
@@ -308,13 +309,4 @@ fn with_redis(
         return Err("only together with --redis".to_owned());
     }
     Ok(())
-}
-
-/// The lines of a file that are not blank. A file without any is an error, as it would guard
-/// nothing.
-fn lines_of(path: &str) -> Result<Vec<String>, String> {
-    let text = std::fs::read_to_string(path).map_err(|error| error.to_string())?;
-    let lines = text.lines().map(str::trim).filter(|line| !line.is_empty());
-    let lines: Vec<String> = lines.map(str::to_owned).collect();
-    if lines.is_empty() { Err("there is no token in it".to_owned()) } else { Ok(lines) }
 }

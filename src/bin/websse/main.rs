@@ -14,6 +14,7 @@ mod listen;
 mod logger;
 mod page;
 mod stdin;
+mod token_files;
 mod tokens;
 mod units;
 mod web_tokens;
@@ -43,6 +44,7 @@ use crate::{
     config::{Config, Format},
     guard::Guard,
     listen::{Address, Bound},
+    token_files::TokenFile,
     web_tokens::WebTokens,
 };
 
@@ -56,6 +58,9 @@ fn main() -> ExitCode {
         _ => (Format::Text, LevelFilter::Info),
     };
     logger::to_stderr(format, level);
+    if let Ok(Command::Check(config) | Command::Serve(config)) = &command {
+        config.token_files().filter_map(TokenFile::exposed).for_each(|exposed| warn!("{exposed}"));
+    }
     let result = match command {
         Ok(Command::Help) => print(&arguments::help()),
         Ok(Command::Version) => print(concat!("websse ", env!("CARGO_PKG_VERSION"), "\n")),
