@@ -362,6 +362,25 @@ fn a_token_file_has_comments_and_is_its_owners_alone() {
 }
 
 #[test]
+fn what_is_misspelt_is_a_warning_and_fails_a_check() {
+    let variables = [("WEBSSE_LISEN", ":80"), ("WEBSSE_PUBLISH_TOKEN", "nwes=secret")];
+    let expected = [
+        "WEBSSE_LISEN is no variable of the command, and has no effect; is it WEBSSE_LISTEN?",
+        "--publish-token: what is before = is no event type that is registered, so that all of it \
+         is a token for all types; is it \"news\"?",
+    ];
+    let lines = |level: &str| expected.map(|line| format!("websse: {level}: {line}\n")).concat();
+    let (hub, _) = on_loopback(&["--event", "news"], &variables);
+    let errors = end(hub);
+    assert!(errors.starts_with(&lines("warn")), "{errors}");
+    let mut command = Command::new(env!("CARGO_BIN_EXE_websse"));
+    let output = command.args(["--check", "--event", "news"]).envs(variables).output().unwrap();
+    assert_eq!(output.status.code(), Some(2));
+    assert_eq!(String::from_utf8(output.stderr).unwrap(), lines("error"));
+    assert!(output.stdout.is_empty());
+}
+
+#[test]
 fn the_log_can_be_json() {
     let (hub, _) = on_loopback(&["--log-format", "json"], &[]);
     let errors = end(hub);

@@ -7,6 +7,7 @@ use lexopt::prelude::*;
 use crate::{
     config::Config,
     flags::{self, Flag, GROUPS},
+    spelling::nearest,
 };
 
 /// The prefix of an environment variable; the name of its flag follows, in capitals.
@@ -79,9 +80,11 @@ pub(crate) fn shown(config: &Config) -> String {
 }
 
 /// Reads the command line. A flag that is not there comes from the environment, or has its default.
+/// `variables` are the names of all that is in the environment.
 pub(crate) fn read(
     arguments: impl IntoIterator<Item = OsString>,
     environment: impl Fn(&str) -> Option<OsString>,
+    variables: impl Iterator<Item = OsString>,
 ) -> Result<Command, String> {
     for (variable, _, feature, is_there) in FEATURES {
         if !is_there && environment(variable).is_some() {
@@ -115,7 +118,10 @@ pub(crate) fn read(
     if let Some(redis) = config.redis.take() {
         config.server = config.server.redis(redis);
     }
-    config.tokens()?;
+    let foreign = variables.filter_map(|name| foreign_variable(name.to_str()?));
+    config.mistakes.extend(foreign);
+    let (_, _, mistakes) = config.tokens()?;
+    config.mistakes.extend(mistakes);
     let config = Box::new(config);
     Ok(if config.check { Command::Check(config) } else { Command::Serve(config) })
 }
@@ -190,6 +196,26 @@ fn from_environment(
     Ok((values, name))
 }
 
+/// Tells of a variable that looks as if it were for the command, but that it does not know.
+fn foreign_variable(name: &str) -> Option<String> {
+    let own = name.strip_prefix(PREFIX)?;
+    // Kubernetes sets these by itself where a service has the name `websse`.
+    let is_of_kubernetes = own.starts_with("SERVICE_") || own == "PORT" || own.starts_with("PORT_");
+    let known: Vec<String> = flags::all().map(variable).collect();
+    if is_of_kubernetes || known.iter().any(|known| known == name) {
+        return None;
+    }
+    let lacks = |(_, flag, _, is_there): &&(_, &str, _, bool)| {
+        !is_there && own.to_lowercase().replace('_', "-").starts_with(flag)
+    };
+    if let Some((_, _, feature, _)) = FEATURES.iter().find(lacks) {
+        return Some(format!("{name}: {}", needs(feature)));
+    }
+    let known = known.iter().filter_map(|known| known.strip_prefix(PREFIX));
+    let meant = nearest(own, known).map_or(String::new(), |own| format!("; is it {PREFIX}{own}?"));
+    Some(format!("{name} is no variable of the command, and has no effect{meant}"))
+}
+
 fn variable(flag: &Flag) -> String {
     format!("{PREFIX}{}", flag.name.to_uppercase().replace('-', "_"))
 }
@@ -241,7 +267,8 @@ mod tests {
     fn config(arguments: &[&str], variables: &[(&str, &str)]) -> Result<Config, String> {
         let find = |name: &str| variables.iter().find(|(known, _)| *known == name);
         let environment = |name: &str| find(name).map(|(_, value)| OsString::from(value));
-        match read(arguments.iter().map(OsString::from), environment)? {
+        let names = variables.iter().map(|(name, _)| OsString::from(name));
+        match read(arguments.iter().map(OsString::from), environment, names)? {
             Command::Check(config) | Command::Serve(config) => Ok(*config),
             Command::Help | Command::Version => Err("no configuration".to_owned()),
         }
@@ -265,6 +292,29 @@ mod tests {
         let from_flags = config(&flags, &variables).expect("they are good");
         assert_eq!(from_flags.events, ["c"]);
         assert!(shown(&from_flags).contains("--retry 7s\n--reconnect-spread 0\n"));
+    }
+
+    #[test]
+    fn variables_that_are_misspelt_are_told_with_the_right_name() {
+        for (name, told) in [
+            ("WEBSSE_LISTEN", None),
+            ("PATH", None),
+            ("WEBSSE", None),
+            ("WEBSSE_SERVICE_HOST", None),
+            ("WEBSSE_PORT", None),
+            ("WEBSSE_PORT_8080_TCP_ADDR", None),
+            ("WEBSSE_LISEN", Some("is it WEBSSE_LISTEN?")),
+            ("WEBSSE_PUBLISH_TOKENS", Some("is it WEBSSE_PUBLISH_TOKEN?")),
+            ("WEBSSE_CORS_ORIGNS", Some("is it WEBSSE_CORS_ORIGIN?")),
+            ("WEBSSE_SOMETHING_ELSE", Some("has no effect")),
+            #[cfg(not(feature = "redis"))]
+            ("WEBSSE_REDIS_STREAM", Some("the features cli,redis")),
+        ] {
+            let mistake = foreign_variable(name);
+            assert_eq!(mistake.is_some(), told.is_some(), "{name}: {mistake:?}");
+            let mistake = mistake.unwrap_or_default();
+            assert!(mistake.ends_with(told.unwrap_or_default()), "{name}: {mistake}");
+        }
     }
 
     #[test]

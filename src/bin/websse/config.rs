@@ -56,6 +56,8 @@ pub(crate) struct Config {
     pub(crate) limits: Limits,
     pub(crate) shutdown_timeout: Duration,
     pub(crate) check: bool,
+    /// What is set and has no effect: most likely it is misspelt. A check fails by it.
+    pub(crate) mistakes: Vec<String>,
     /// The texts of the flags in effect, to show them.
     pub(crate) texts: HashMap<&'static str, Vec<String>>,
 }
@@ -86,16 +88,19 @@ impl Config {
             limits: Limits::default(),
             shutdown_timeout: Duration::ZERO,
             check: false,
+            mistakes: Vec::new(),
             texts: HashMap::new(),
         }
     }
 
-    pub(crate) fn tokens(&self) -> Result<(Tokens, Tokens), String> {
+    /// The tokens to publish and to listen with, and what in them is most likely misspelt.
+    pub(crate) fn tokens(&self) -> Result<(Tokens, Tokens, Vec<String>), String> {
         let events: Vec<String> = self.events.iter().chain(&self.presence).cloned().collect();
-        Ok((
-            token_files::tokens("--publish-token", &self.publish_tokens, &events)?,
-            token_files::tokens("--subscribe-token", &self.subscribe_tokens, &events)?,
-        ))
+        let read = |flag, sources| token_files::tokens(flag, sources, &events);
+        let (publish, mut mistakes) = read("--publish-token", &self.publish_tokens)?;
+        let (subscribe, more) = read("--subscribe-token", &self.subscribe_tokens)?;
+        mistakes.extend(more);
+        Ok((publish, subscribe, mistakes))
     }
 
     /// The files with tokens.

@@ -130,7 +130,7 @@ pub(crate) const GROUPS: &[(&str, &[Flag])] = &[
         one("stack-bytes", "SIZE", "", "stack of a connection's thread [2MiB]", set!(limits.stack_bytes(size))),
     ]),
     ("instead of serving", &[
-        one("check", "", "", "check the configuration, and print it", check),
+        one("check", "", "", "print the configuration; status 2 if wrong", check),
         one("help", "", "", "this text", |_, _| Ok(())),
         one("version", "", "", "the version", |_, _| Ok(())),
     ]),

@@ -13,6 +13,7 @@ mod guard;
 mod listen;
 mod logger;
 mod page;
+mod spelling;
 mod stdin;
 mod token_files;
 mod tokens;
@@ -28,7 +29,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use log::{LevelFilter, info, warn};
+use log::{LevelFilter, error, info, warn};
 use signal_hook::{
     consts::{SIGHUP, SIGINT, SIGTERM},
     iterator::Signals,
@@ -51,8 +52,30 @@ use crate::{
 /// How long a shutdown may take to answer requests in progress.
 const ANSWER: Duration = Duration::from_secs(1);
 
+const VERSION: &str = concat!("websse ", env!("CARGO_PKG_VERSION"), "\n");
+
+/// The status if flags, variables, or files that they name are wrong.
+const USAGE: u8 = 2;
+
+/// Why the command ends with an error.
+enum Failure {
+    /// Flags, variables, or files that they name are wrong.
+    Usage(Vec<String>),
+    Other(String),
+}
+
+impl Failure {
+    fn usage(error: String) -> Self {
+        Self::Usage(vec![error])
+    }
+}
+
 fn main() -> ExitCode {
-    let command = arguments::read(std::env::args_os().skip(1), |name| std::env::var_os(name));
+    let command = arguments::read(
+        std::env::args_os().skip(1),
+        |name| std::env::var_os(name),
+        std::env::vars_os().map(|(name, _)| name),
+    );
     let (format, level) = match &command {
         Ok(Command::Serve(config)) => (config.log_format, config.log_level),
         _ => (Format::Text, LevelFilter::Info),
@@ -62,21 +85,24 @@ fn main() -> ExitCode {
         config.token_files().filter_map(TokenFile::exposed).for_each(|exposed| warn!("{exposed}"));
     }
     let result = match command {
-        Ok(Command::Help) => print(&arguments::help()),
-        Ok(Command::Version) => print(concat!("websse ", env!("CARGO_PKG_VERSION"), "\n")),
-        Ok(Command::Check(config)) => {
-            register(&config).and_then(|_| print(&arguments::shown(&config)))
+        Ok(Command::Help) => print(&arguments::help()).map_err(Failure::Other),
+        Ok(Command::Version) => print(VERSION).map_err(Failure::Other),
+        Ok(Command::Check(config)) => check(&config),
+        Ok(Command::Serve(config)) => {
+            config.mistakes.iter().for_each(|mistake| warn!("{mistake}"));
+            let server = register(&config).map_err(Failure::usage);
+            server.and_then(|server| serve(&config, server).map_err(Failure::Other))
         }
-        Ok(Command::Serve(config)) => serve(&config),
-        Err(error) => Err(format!("{error}; try websse --help")),
+        Err(error) => Err(Failure::usage(format!("{error}; try websse --help"))),
     };
-    let code = match result {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            log::error!("{error}");
-            ExitCode::FAILURE
-        }
+    let (errors, code) = match result {
+        Ok(()) => (Vec::new(), ExitCode::SUCCESS),
+        Err(Failure::Usage(errors)) => (errors, USAGE.into()),
+        Err(Failure::Other(error)) => (vec![error], ExitCode::FAILURE),
     };
+    for error in errors {
+        error!("{error}");
+    }
     log::logger().flush();
     code
 }
@@ -91,6 +117,15 @@ fn print(text: &str) -> Result<(), String> {
     }
 }
 
+/// Prints the configuration if it is right.
+fn check(config: &Config) -> Result<(), Failure> {
+    register(config).map_err(Failure::usage)?;
+    if !config.mistakes.is_empty() {
+        return Err(Failure::Usage(config.mistakes.clone()));
+    }
+    print(&arguments::shown(config)).map_err(Failure::Other)
+}
+
 /// Makes a server with the event types.
 fn register(config: &Config) -> Result<Server, String> {
     let server = config.server.clone().build();
@@ -100,7 +135,7 @@ fn register(config: &Config) -> Result<Server, String> {
     Ok(server)
 }
 
-fn serve(config: &Config) -> Result<(), String> {
+fn serve(config: &Config, server: Server) -> Result<(), String> {
     // Before anything is accepted: from here on a signal ends the program in good order.
     let web = WebTokens::new(config.token_keys.clone());
     // Without keys, the end of its terminal is the end of the program.
@@ -108,9 +143,9 @@ fn serve(config: &Config) -> Result<(), String> {
     let mut signals = Signals::new([SIGINT, SIGTERM].into_iter().chain(again))
         .map_err(|error| format!("cannot wait for signals: {error}"))?;
     raise_descriptor_limit();
-    let server = Arc::new(register(config)?);
+    let server = Arc::new(server);
     server.run().map_err(|error| error.to_string())?;
-    let (publish, subscribe) = config.tokens()?;
+    let (publish, subscribe, _) = config.tokens()?;
     let guard = Guard { publish, subscribe, web: web.clone() };
     let needs = guard.needs_tokens(first_event(config));
     let mut http = routes(config, &server, guard);

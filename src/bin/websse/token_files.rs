@@ -2,7 +2,7 @@
 
 use std::{fs, os::unix::fs::PermissionsExt, str};
 
-use crate::tokens::Tokens;
+use crate::{spelling::nearest, tokens::Tokens};
 
 /// Where tokens come from.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -54,27 +54,50 @@ fn read_lines(bytes: &[u8]) -> Result<Vec<(usize, String)>, String> {
     Ok(lines)
 }
 
-/// The tokens of a flag, of its variable and of its files. The error says where it is.
+/// The tokens of a flag, of its variable and of its files, and what in them is most likely misspelt.
+/// The error says where it is.
 pub(crate) fn tokens(
     flag: &'static str,
     sources: &[Source],
     types: &[String],
-) -> Result<Tokens, String> {
+) -> Result<(Tokens, Vec<String>), String> {
     let mut tokens = Tokens::new(flag);
+    let mut mistakes = Vec::new();
+    let mut add = |at: &str, text: &str| {
+        tokens.add(text, types).map_err(|error| format!("{at}: {error}"))?;
+        mistakes.extend(foreign_type(text, types).map(|mistake| format!("{at}: {mistake}")));
+        Ok::<(), String>(())
+    };
     for source in sources {
         match source {
             Source::Given(text) => {
-                tokens.add(text, types).map_err(|error| format!("{flag}: {error}"))?;
+                add(flag, text)?;
             }
             Source::File(TokenFile { path, lines }) => {
                 for (number, line) in lines {
-                    let at = |error| format!("{flag}-file {path}, line {number}: {error}");
-                    tokens.add(line, types).map_err(at)?;
+                    add(&format!("{flag}-file {path}, line {number}"), line)?;
                 }
             }
         }
     }
-    Ok(tokens)
+    Ok((tokens, mistakes))
+}
+
+/// Tells of a token that may be for an event type that is not registered, so that it is one for all
+/// types. What is before `=` may be a part of the secret, and is not shown.
+fn foreign_type(text: &str, types: &[String]) -> Option<String> {
+    // Padding of base64 is at the end.
+    let (kind, _) = text.trim_end_matches('=').split_once('=')?;
+    let mut known = types.iter().map(String::as_str).chain(["", "message"]);
+    if known.any(|known| known == kind) {
+        return None;
+    }
+    let meant = nearest(kind, types.iter().map(String::as_str));
+    let meant = meant.map_or(String::new(), |meant| format!("; is it {meant:?}?"));
+    Some(format!(
+        "what is before = is no event type that is registered, so that all of it is a token for all \
+         types{meant}"
+    ))
 }
 
 #[cfg(test)]
@@ -87,5 +110,27 @@ mod tests {
         let expected = [(2, "one"), (5, "news=two"), (6, "three")];
         assert_eq!(lines, Ok(expected.map(|(number, line)| (number, line.to_owned())).to_vec()));
         assert_eq!(read_lines(b"one\n\xfc\n"), Err("line 2: not UTF-8".to_owned()));
+    }
+
+    #[test]
+    fn a_token_for_a_type_that_is_not_registered_is_told_without_it() {
+        let types = ["news".to_owned(), "sports".to_owned()];
+        for (text, meant) in [
+            ("news=x", None),
+            ("news=x=y", None),
+            ("=x", None),
+            ("message=x", None),
+            ("x", None),
+            ("YWJj==", None),
+            ("nwes=x", Some("; is it \"news\"?")),
+            ("weather=x", Some("for all types")),
+            ("sport=YWJj==", Some("; is it \"sports\"?")),
+        ] {
+            let told = foreign_type(text, &types);
+            assert_eq!(told.is_some(), meant.is_some(), "{text}: {told:?}");
+            let told = told.unwrap_or_default();
+            assert!(told.ends_with(meant.unwrap_or_default()), "{text}: {told}");
+            assert!(!told.contains("weather"), "{told}");
+        }
     }
 }
