@@ -45,9 +45,9 @@ GET  /healthz  says ok while events can be published
 ";
 
 const WEB_TOKENS: &str = r#"A token key is a file: a secret of at least 32 bytes (HS256), or a public key in
-PEM, of Ed25519 (EdDSA) or RSA (RS256); SIGHUP has it read again. With one,
-whatever shows none of the tokens above needs a JSON Web Token, which has an end
-and its channels: names, all below room/, "*" for all, "" for the common one:
+PEM, of Ed25519 (EdDSA) or RSA (RS256). With one, whatever shows none of the
+tokens above needs a JSON Web Token, which has an end and its channels: names,
+all below room/, "*" for all, "" for the common one:
   {"exp": 1893456000, "websse": {"subscribe": ["", "room/*"], "publish": []}}
 
 "#;
@@ -120,8 +120,9 @@ pub(crate) fn read(
     }
     let foreign = variables.filter_map(|name| foreign_variable(name.to_str()?));
     config.mistakes.extend(foreign);
-    let (_, _, mistakes) = config.tokens()?;
-    config.mistakes.extend(mistakes);
+    for tokens in config.tokens()? {
+        config.mistakes.extend(tokens.mistakes());
+    }
     let config = Box::new(config);
     Ok(if config.check { Command::Check(config) } else { Command::Serve(config) })
 }
@@ -245,7 +246,9 @@ pub(crate) fn help() -> String {
              proxy are believed: it has to set them, or to remove what a client sent.\n\n\
              Tokens come as Authorization: Bearer TOKEN, a cookie websse_token=TOKEN, or\n\
              ?access_token=TOKEN. Each flag is an environment variable as well, --unix-mode\n\
-             as WEBSSE_UNIX_MODE; several values stand between blanks, and the flag wins.\n\n\
+             as WEBSSE_UNIX_MODE; several values stand between blanks, and the flag wins.\n\
+             SIGHUP has the files of tokens and keys read again. A terminal that is closed\n\
+             ends the command as SIGTERM and SIGINT do: what was accepted is delivered.\n\n\
              {}{ENDPOINTS}{EXAMPLES}",
             if cfg!(feature = "jwt") { WEB_TOKENS } else { "" }
         ),

@@ -11,8 +11,7 @@ use websse::{
 use crate::{
     clients::Proxies,
     listen::Place,
-    token_files::{self, Source, TokenFile},
-    tokens::Tokens,
+    token_files::{Source, TokenFile, TokensInUse},
     web_tokens::KeyFile,
 };
 
@@ -93,14 +92,13 @@ impl Config {
         }
     }
 
-    /// The tokens to publish and to listen with, and what in them is most likely misspelt.
-    pub(crate) fn tokens(&self) -> Result<(Tokens, Tokens, Vec<String>), String> {
-        let events: Vec<String> = self.events.iter().chain(&self.presence).cloned().collect();
-        let read = |flag, sources| token_files::tokens(flag, sources, &events);
-        let (publish, mut mistakes) = read("--publish-token", &self.publish_tokens)?;
-        let (subscribe, more) = read("--subscribe-token", &self.subscribe_tokens)?;
-        mistakes.extend(more);
-        Ok((publish, subscribe, mistakes))
+    /// The tokens to publish and to listen with.
+    pub(crate) fn tokens(&self) -> Result<[TokensInUse; 2], String> {
+        let types: Vec<String> = self.events.iter().chain(&self.presence).cloned().collect();
+        Ok([
+            TokensInUse::new("--publish-token", self.publish_tokens.clone(), types.clone())?,
+            TokensInUse::new("--subscribe-token", self.subscribe_tokens.clone(), types)?,
+        ])
     }
 
     /// The files with tokens.

@@ -15,6 +15,7 @@ mod logger;
 mod page;
 mod spelling;
 mod stdin;
+mod terminal;
 mod token_files;
 mod tokens;
 mod units;
@@ -45,8 +46,8 @@ use crate::{
     config::{Config, Format},
     guard::Guard,
     listen::{Address, Bound},
+    terminal::Terminal,
     token_files::TokenFile,
-    web_tokens::WebTokens,
 };
 
 /// How long a shutdown may take to answer requests in progress.
@@ -82,7 +83,10 @@ fn main() -> ExitCode {
     };
     logger::to_stderr(format, level);
     if let Ok(Command::Check(config) | Command::Serve(config)) = &command {
-        config.token_files().filter_map(TokenFile::exposed).for_each(|exposed| warn!("{exposed}"));
+        config
+            .token_files()
+            .filter_map(|file| TokenFile::exposed(&file.path))
+            .for_each(|exposed| warn!("{exposed}"));
     }
     let result = match command {
         Ok(Command::Help) => print(&arguments::help()).map_err(Failure::Other),
@@ -137,18 +141,15 @@ fn register(config: &Config) -> Result<Server, String> {
 
 fn serve(config: &Config, server: Server) -> Result<(), String> {
     // Before anything is accepted: from here on a signal ends the program in good order.
-    let web = WebTokens::new(config.token_keys.clone());
-    // Without keys, the end of its terminal is the end of the program.
-    let again = web.is_some().then_some(SIGHUP);
-    let mut signals = Signals::new([SIGINT, SIGTERM].into_iter().chain(again))
+    let terminal = Terminal::of_now();
+    let mut signals = Signals::new([SIGINT, SIGTERM, SIGHUP])
         .map_err(|error| format!("cannot wait for signals: {error}"))?;
     raise_descriptor_limit();
     let server = Arc::new(server);
     server.run().map_err(|error| error.to_string())?;
-    let (publish, subscribe, _) = config.tokens()?;
-    let guard = Guard { publish, subscribe, web: web.clone() };
+    let guard = Arc::new(Guard::new(config)?);
     let needs = guard.needs_tokens(first_event(config));
-    let mut http = routes(config, &server, guard);
+    let mut http = routes(config, &server, &guard);
     let mut bound = Vec::new();
     for place in &config.listen {
         let cannot = |error: io::Error| format!("cannot listen on {place}: {error}");
@@ -167,13 +168,15 @@ fn serve(config: &Config, server: Server) -> Result<(), String> {
         thread::spawn(move || stdin::publish(&server, io::stdin().lock(), lines, &event));
     }
     for signal in signals.forever() {
-        match &web {
-            Some(web) if signal == SIGHUP => web.read_again(),
-            _ => {
-                info!("signal {signal}, shutting down; once more ends it at once");
-                break;
-            }
+        if signal != SIGHUP {
+            info!("signal {signal}, shutting down; once more ends it at once");
+            break;
         }
+        if terminal.is_gone() {
+            info!("the terminal is gone, shutting down");
+            break;
+        }
+        guard.read_again();
     }
     thread::spawn(move || {
         if signals.forever().any(|signal| signal != SIGHUP) {
@@ -192,14 +195,14 @@ fn serve(config: &Config, server: Server) -> Result<(), String> {
     Ok(())
 }
 
-fn routes(config: &Config, server: &Server, guard: Guard) -> HttpServer {
+fn routes(config: &Config, server: &Server, guard: &Arc<Guard>) -> HttpServer {
     if guard.lets_all_publish() && config.listen.iter().any(|place| !place.is_local()) {
         warn!("whoever reaches this host may publish; --publish-token would restrict it");
     }
     let rate = config.publishes_per_second.map(Rate::new).map(Arc::new);
     let proxies = config.proxies.clone();
     let decide = {
-        let guard = guard.clone();
+        let guard = Arc::clone(guard);
         move |request: &Request, action: Action<'_>| {
             guard.decide(request, action)?;
             let publishes = matches!(action, Action::Publish { .. });
@@ -210,6 +213,7 @@ fn routes(config: &Config, server: &Server, guard: Guard) -> HttpServer {
     let mut stream = server.event_stream_handler().authorize(decide.clone());
     let mut send = server.send_message_handler().authorize(decide.clone());
     if config.channels {
+        let guard = Arc::clone(guard);
         stream = stream.grant_channels(move |request, named| guard.limit(request, named));
         send = send.client_channels();
     }

@@ -1,6 +1,9 @@
 //! Where plain tokens come from: flags, variables, and files.
 
-use std::{fs, os::unix::fs::PermissionsExt, str};
+use std::{fs, os::unix::fs::PermissionsExt, str, sync::Arc};
+
+use log::{error, info, warn};
+use parking_lot::Mutex;
 
 use crate::{spelling::nearest, tokens::Tokens};
 
@@ -33,9 +36,8 @@ impl TokenFile {
     }
 
     /// What is wrong with its permissions, if others than its owner have any.
-    pub(crate) fn exposed(&self) -> Option<String> {
-        let mode = fs::metadata(&self.path).ok()?.permissions().mode() & 0o777;
-        let path = &self.path;
+    pub(crate) fn exposed(path: &str) -> Option<String> {
+        let mode = fs::metadata(path).ok()?.permissions().mode() & 0o777;
         (mode & 0o077 != 0).then(|| {
             format!("others than its owner may use {path}, mode {mode:03o}; chmod 600 {path}")
         })
@@ -54,33 +56,102 @@ fn read_lines(bytes: &[u8]) -> Result<Vec<(usize, String)>, String> {
     Ok(lines)
 }
 
-/// The tokens of a flag, of its variable and of its files, and what in them is most likely misspelt.
-/// The error says where it is.
-pub(crate) fn tokens(
+/// The tokens for one kind of action, of a flag, its variable and its files, which may be read
+/// again.
+pub(crate) struct TokensInUse {
     flag: &'static str,
-    sources: &[Source],
-    types: &[String],
-) -> Result<(Tokens, Vec<String>), String> {
-    let mut tokens = Tokens::new(flag);
-    let mut mistakes = Vec::new();
-    let mut add = |at: &str, text: &str| {
-        tokens.add(text, types).map_err(|error| format!("{at}: {error}"))?;
-        mistakes.extend(foreign_type(text, types).map(|mistake| format!("{at}: {mistake}")));
-        Ok::<(), String>(())
-    };
-    for source in sources {
-        match source {
-            Source::Given(text) => {
-                add(flag, text)?;
-            }
-            Source::File(TokenFile { path, lines }) => {
-                for (number, line) in lines {
-                    add(&format!("{flag}-file {path}, line {number}"), line)?;
+    /// The event types that are registered.
+    types: Vec<String>,
+    state: Mutex<State>,
+}
+
+struct State {
+    sources: Vec<Source>,
+    tokens: Arc<Tokens>,
+}
+
+impl TokensInUse {
+    /// The error says where it is.
+    pub(crate) fn new(
+        flag: &'static str,
+        sources: Vec<Source>,
+        types: Vec<String>,
+    ) -> Result<Self, String> {
+        let tokens = Arc::new(tokens(flag, &sources, &types)?);
+        Ok(Self { flag, types, state: Mutex::new(State { sources, tokens }) })
+    }
+
+    /// The tokens as they are now.
+    pub(crate) fn get(&self) -> Arc<Tokens> {
+        Arc::clone(&self.state.lock().tokens)
+    }
+
+    /// What in them is most likely misspelt.
+    pub(crate) fn mistakes(&self) -> Vec<String> {
+        self.state.lock().sources.iter().flat_map(|source| self.mistakes_of(source)).collect()
+    }
+
+    fn mistakes_of(&self, source: &Source) -> Vec<String> {
+        let texts = source.texts(self.flag).into_iter();
+        let mistake = |(at, text)| Some(format!("{at}: {}", foreign_type(text, &self.types)?));
+        texts.filter_map(mistake).collect()
+    }
+
+    /// Reads the files again, and returns how many there are. One that is not good keeps its
+    /// tokens.
+    pub(crate) fn read_again(&self) -> usize {
+        // Only the thread that waits for signals changes them.
+        let mut sources = self.state.lock().sources.clone();
+        let mut count = 0;
+        for source in &mut sources {
+            let Source::File(file) = source else { continue };
+            count += 1;
+            let (flag, path) = (self.flag, file.path.clone());
+            let read =
+                TokenFile::read(&path).map_err(|error| format!("{flag}-file {path}: {error}"));
+            let read = read.map(Source::File).and_then(|read| {
+                tokens(flag, std::slice::from_ref(&read), &self.types).map(|_| read)
+            });
+            match read {
+                Ok(read) => {
+                    *source = read;
+                    info!("read {flag}-file {path} again");
+                    let exposed = TokenFile::exposed(&path);
+                    for told in self.mistakes_of(source).into_iter().chain(exposed) {
+                        warn!("{told}");
+                    }
                 }
+                Err(error) => error!("{error}; its tokens stay as they were"),
+            }
+        }
+        match tokens(self.flag, &sources, &self.types) {
+            Ok(tokens) => *self.state.lock() = State { sources, tokens: Arc::new(tokens) },
+            Err(error) => error!("{error}"),
+        }
+        count
+    }
+}
+
+impl Source {
+    /// The texts of its tokens, and where each is.
+    fn texts(&self, flag: &str) -> Vec<(String, &str)> {
+        match self {
+            Self::Given(text) => vec![(flag.to_owned(), text)],
+            Self::File(TokenFile { path, lines }) => {
+                let at = |number| format!("{flag}-file {path}, line {number}");
+                lines.iter().map(|(number, line)| (at(number), line.as_str())).collect()
             }
         }
     }
-    Ok((tokens, mistakes))
+}
+
+/// The tokens of all sources. The error says where it is.
+fn tokens(flag: &'static str, sources: &[Source], types: &[String]) -> Result<Tokens, String> {
+    let mut tokens = Tokens::new(flag);
+    for (at, text) in sources.iter().flat_map(|source| source.texts(flag)) {
+        tokens.add(text, types).map_err(|error| format!("{at}: {error}"))?;
+    }
+    Ok(tokens)
 }
 
 /// Tells of a token that may be for an event type that is not registered, so that it is one for all
