@@ -288,16 +288,6 @@ fn lines_of_standard_input_become_events() {
 }
 
 #[test]
-fn the_log_can_be_json() {
-    let (hub, _) = on_loopback(&["--log-format", "json"], &[]);
-    let errors = end(hub);
-    let line: serde_json::Value = serde_json::from_str(&errors).unwrap();
-    assert_eq!(line["level"], "info");
-    assert!(line["message"].as_str().unwrap().contains("shutting down"), "{line}");
-    assert!(line["time"].as_f64().unwrap() > 1.7e9);
-}
-
-#[test]
 fn refused_requests_are_a_line_each_unless_they_are_not_wanted() {
     for (level, lines) in [("info", 2), ("error", 0)] {
         let (hub, address) = on_loopback(&["--log-level", level], &[]);

@@ -98,3 +98,29 @@ fn what_is_misspelt_is_a_warning_and_fails_a_check() {
     assert_eq!(String::from_utf8(output.stderr).unwrap(), lines("error"));
     assert!(output.stdout.is_empty());
 }
+
+/// Whether it is a time of now, as in `2026-12-01T08:30:00.125Z`.
+fn is_time(text: &str) -> bool {
+    let shape: String = text.chars().map(|c| if c.is_ascii_digit() { '0' } else { c }).collect();
+    shape == "0000-00-00T00:00:00.000Z" && text > "2026"
+}
+
+#[test]
+fn the_log_can_be_json() {
+    let (hub, _) = on_loopback(&["--log-format", "json"], &[]);
+    let errors = end(hub);
+    let line: serde_json::Value = serde_json::from_str(&errors).unwrap();
+    assert_eq!(line["level"], "info");
+    assert!(line["message"].as_str().unwrap().contains("shutting down"), "{line}");
+    assert!(is_time(line["time"].as_str().unwrap()), "{line}");
+}
+
+#[test]
+#[cfg(target_os = "linux")]
+fn a_log_on_a_terminal_has_the_time() {
+    let websse = format!("exec {} --check --lisen", env!("CARGO_BIN_EXE_websse"));
+    let output = Command::new("script").args(["-qec", &websse, "/dev/null"]).output().unwrap();
+    let line = String::from_utf8(output.stdout).unwrap();
+    let (time, line) = line.split_once(' ').expect("a time before the line");
+    assert!(is_time(time) && line.starts_with("websse: error: "), "{time} {line}");
+}

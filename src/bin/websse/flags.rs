@@ -76,7 +76,7 @@ pub(crate) const GROUPS: &[(&str, &[Flag])] = &[
         one("stdin", "text|json", "", "publish each line of standard input", stdin),
         one("no-page", "", "", "no live page at /", no_page),
         one("presence", "NAME", "", "an event type that tells how many listen", presence),
-        one("log-format", "text|json", "text", "of the log on standard error", log_format),
+        one("log-format", "text|json", "text", "of the log; text has times on a terminal", log_format),
         one("log-level", "LEVEL", "info", "error, warn, info or debug", log_level),
     ]),
     ("who may do what (ps shows flags: rather set tokens in a file or a variable)", &[

@@ -16,6 +16,7 @@ mod page;
 mod spelling;
 mod stdin;
 mod terminal;
+mod timestamp;
 mod token_files;
 mod tokens;
 mod units;
