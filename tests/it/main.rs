@@ -14,7 +14,8 @@
 //! | `figures` | metrics, statistics, health |
 //! | `command`, `command_access`, `command_requests`, `command_tokens` | the command |
 //! | `command_settings`, `command_signals` | the same: how it is configured, how it ends |
-//! | `service`, `proxies` | what starts it, and what is before it |
+//! | `service`, `service_notify`, `service_sockets` | the same under systemd |
+//! | `proxies` | what is before it |
 //! | `examples` | each as its first lines say |
 //!
 //! Some need what not every machine has, and are ignored: `cargo test --features cli --test it --
@@ -58,6 +59,8 @@ mod requests_bodies;
 mod resume;
 mod round_trip;
 mod service;
+mod service_notify;
+mod service_sockets;
 mod subscriptions;
 mod unregistering;
 mod wire;

@@ -241,9 +241,11 @@ pub(crate) fn help() -> String {
     push(
         &mut text,
         format_args!(
-            "\n:PORT listens on all interfaces, IPv4 and IPv6. HOST:PORT listens on all\n\
-             addresses of the host. X-Forwarded-For and X-Forwarded-Host of a trusted\n\
-             proxy are believed: it has to set them, or to remove what a client sent.\n\n\
+            "\nADDRESS is HOST:PORT, all addresses of the host; :PORT, all interfaces, IPv4\n\
+             and IPv6; unix:PATH; systemd, the sockets of a socket unit, or systemd:NAME,\n\
+             those with a name. Under systemd Type=notify and WatchdogSec= work.\n\n\
+             X-Forwarded-For and X-Forwarded-Host of a trusted proxy are believed: it has to\n\
+             set them, or to remove what a client sent.\n\n\
              Tokens come as Authorization: Bearer TOKEN, a cookie websse_token=TOKEN, or\n\
              ?access_token=TOKEN. Each flag is an environment variable as well, --unix-mode\n\
              as WEBSSE_UNIX_MODE; several values stand between blanks, and the flag wins.\n\

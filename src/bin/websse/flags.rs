@@ -69,7 +69,7 @@ macro_rules! set {
 pub(crate) const GROUPS: &[(&str, &[Flag])] = &[
     ("", &[
         Flag { default: "127.0.0.1:8080",
-            ..many("listen", "ADDRESS", "HOST:PORT, :PORT or unix:PATH", listen) },
+            ..many("listen", "ADDRESS", "where; may be given again", listen) },
         one("unix-mode", "OCTAL", "660", "permissions of a Unix-domain socket", unix_mode),
         many("event", "NAME", "an event type; the general one is always there", event),
         one("channels", "", "", "clients may name channels: ?channel=NAME", channels),

@@ -15,6 +15,7 @@ mod logger;
 mod page;
 mod spelling;
 mod stdin;
+mod systemd;
 mod terminal;
 mod timestamp;
 mod token_files;
@@ -47,6 +48,7 @@ use crate::{
     config::{Config, Format},
     guard::Guard,
     listen::{Address, Bound},
+    systemd::{HandedOver, Notifier},
     terminal::Terminal,
     token_files::TokenFile,
 };
@@ -73,6 +75,8 @@ impl Failure {
 }
 
 fn main() -> ExitCode {
+    // Before there are other threads, as it changes the environment.
+    let handed = HandedOver::of_environment();
     let command = arguments::read(
         std::env::args_os().skip(1),
         |name| std::env::var_os(name),
@@ -96,7 +100,7 @@ fn main() -> ExitCode {
         Ok(Command::Serve(config)) => {
             config.mistakes.iter().for_each(|mistake| warn!("{mistake}"));
             let server = register(&config).map_err(Failure::usage);
-            server.and_then(|server| serve(&config, server).map_err(Failure::Other))
+            server.and_then(|server| serve(&config, server, handed).map_err(Failure::Other))
         }
         Err(error) => Err(Failure::usage(format!("{error}; try websse --help"))),
     };
@@ -140,7 +144,7 @@ fn register(config: &Config) -> Result<Server, String> {
     Ok(server)
 }
 
-fn serve(config: &Config, server: Server) -> Result<(), String> {
+fn serve(config: &Config, server: Server, mut handed: HandedOver) -> Result<(), String> {
     // Before anything is accepted: from here on a signal ends the program in good order.
     let terminal = Terminal::of_now();
     let mut signals = Signals::new([SIGINT, SIGTERM, SIGHUP])
@@ -154,7 +158,9 @@ fn serve(config: &Config, server: Server) -> Result<(), String> {
     let mut bound = Vec::new();
     for place in &config.listen {
         let cannot = |error: io::Error| format!("cannot listen on {place}: {error}");
-        for mut one in place.listen(config.unix_mode, &config.listen).map_err(cannot)? {
+        for mut one in
+            place.listen(config.unix_mode, &config.listen, &mut handed).map_err(cannot)?
+        {
             if let Some(listener) = one.listener.take() {
                 http =
                     http.policy(policy(config, &one.address)?).serve(listener).map_err(cannot)?;
@@ -162,7 +168,16 @@ fn serve(config: &Config, server: Server) -> Result<(), String> {
             bound.push(one);
         }
     }
+    if handed.len() > 0 {
+        warn!("systemd handed over {} sockets that no --listen systemd takes", handed.len());
+    }
+    if guard.lets_all_publish() && bound.iter().any(|one| !one.address.is_local()) {
+        warn!("whoever reaches this host may publish; --publish-token would restrict it");
+    }
     print(&what_next(&bound, config, needs))?;
+    let notifier = Notifier::of_environment();
+    notifier.send("READY=1");
+    notifier.watch(server.health_handler());
     if let Some(lines) = config.stdin {
         let (server, event) = (Arc::clone(&server), first_event(config).to_owned());
         // The thread ends with the process: nothing interrupts a read.
@@ -184,6 +199,7 @@ fn serve(config: &Config, server: Server) -> Result<(), String> {
             std::process::exit(1);
         }
     });
+    notifier.send("STOPPING=1");
     http.shutdown(ANSWER);
     drop(bound);
     let report = server.shutdown(config.shutdown_timeout);
@@ -197,9 +213,6 @@ fn serve(config: &Config, server: Server) -> Result<(), String> {
 }
 
 fn routes(config: &Config, server: &Server, guard: &Arc<Guard>) -> HttpServer {
-    if guard.lets_all_publish() && config.listen.iter().any(|place| !place.is_local()) {
-        warn!("whoever reaches this host may publish; --publish-token would restrict it");
-    }
     let rate = config.publishes_per_second.map(Rate::new).map(Arc::new);
     let proxies = config.proxies.clone();
     let decide = {
@@ -322,7 +335,12 @@ fn what_next(bound: &[Bound], config: &Config, needs_tokens: [bool; 2]) -> Strin
         Address::Tcp(address) => (String::new(), address.to_string()),
         #[cfg(unix)]
         Address::Unix(path) => {
-            (format!("--unix-socket {} ", path.display()), "localhost".to_owned())
+            let path = path.display().to_string();
+            let option = match path.strip_prefix('@') {
+                Some(name) => format!("--abstract-unix-socket {name} "),
+                None => format!("--unix-socket {path} "),
+            };
+            (option, "localhost".to_owned())
         }
     };
     let (listen, send) = match first_event(config) {
