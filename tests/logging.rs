@@ -134,7 +134,7 @@ fn a_server_that_is_dropped_while_it_is_asked_is_told_once_for_each_handler() {
         for _ in 0..3 {
             for request in [
                 "GET /dropped/event",
-                "POST /dropped/send",
+                "POST /dropped/send?data=x",
                 "GET /dropped/healthz",
                 "GET /dropped/health",
             ] {

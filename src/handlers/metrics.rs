@@ -339,23 +339,41 @@ fn health_with(log: &dyn Log, until: Instant) -> Result<String, String> {
     Ok(format!("ok, the log is read up to {lag:.1} s ago"))
 }
 
+impl HealthHandler {
+    /// Asks what it answers to requests, for whatever else watches the program. It may block for
+    /// some seconds.
+    ///
+    /// # Errors
+    /// Why the server does not work now.
+    ///
+    /// ```
+    /// let server = websse::Server::new();
+    /// assert!(server.health_handler().check().is_err(), "it does not run");
+    /// server.run()?;
+    /// assert_eq!(server.health_handler().check()?, "ok");
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn check(&self) -> Result<String, String> {
+        let until = Instant::now() + PATIENCE;
+        match self.shared.log() {
+            _ if !self.shared.answers(until) => {
+                Err("the broadcaster does not run, or took nothing for a second".to_owned())
+            }
+            None => Ok("ok".to_owned()),
+            Some(log) => health_with(log, until),
+        }
+    }
+}
+
 impl Handler for HealthHandler {
     fn handle(&self, _: &Request) -> Response {
-        let (shared, dropped) = (Arc::clone(&self.shared), self.dropped.clone());
+        let handler = self.clone();
         Response::deferred(move || {
-            let until = Instant::now() + PATIENCE;
-            let health = match shared.log() {
-                _ if !shared.answers(until) => {
-                    Err("the broadcaster does not run, or took nothing for a second".to_owned())
-                }
-                None => Ok("ok".to_owned()),
-                Some(log) => health_with(log, until),
-            };
-            let answer = match health {
+            let answer = match handler.check() {
                 Ok(text) => Response::text(200, text),
                 Err(text) => {
                     let answer = Response::text(503, text).header("Retry-After", "1");
-                    answer.warning(dropped.warning())
+                    answer.warning(handler.dropped.warning())
                 }
             };
             answer.header("Cache-Control", "no-store")

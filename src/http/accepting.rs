@@ -2,6 +2,7 @@
 
 use std::{
     fmt,
+    io::ErrorKind,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -18,6 +19,8 @@ use crate::{
 /// The pauses after consecutive errors of `accept`: the first one and the longest one.
 const FIRST_PAUSE: Duration = Duration::from_millis(1);
 const LONGEST_PAUSE: Duration = Duration::from_millis(500);
+/// A wait that is shorter is no wait.
+const AT_ONCE: Duration = Duration::from_millis(20);
 /// An error of `accept` is logged at most once in this time.
 const WARNED: Duration = Duration::from_secs(10);
 
@@ -37,12 +40,23 @@ fn accept_while_leading(service: &Arc<Service>, buffers: &mut Buffers) -> bool {
     let leader = Leader::new(service);
     let mut pause = FIRST_PAUSE;
     while leader.leads() {
-        let accepted = service.acceptor.accept();
         if service.leadership.is_stopping() {
+            return false;
+        }
+        let since = Instant::now();
+        let accepted = service.acceptor.accept();
+        // What comes to a shared socket is a client's, not a sign to stop.
+        let is_sign = !service.acceptor.is_shared() || accepted.is_err();
+        if is_sign && service.leadership.is_stopping() {
             return false;
         }
         let accepted = match accepted {
             Ok(accepted) => accepted,
+            // Nothing came to a shared socket. If that took no time, another process has changed how
+            // the socket waits.
+            Err(error) if error.kind() == ErrorKind::WouldBlock && since.elapsed() > AT_ONCE => {
+                continue;
+            }
             Err(error) => {
                 service.leadership.pause(Instant::now() + pause);
                 pause = (pause * 2).min(LONGEST_PAUSE);

@@ -23,6 +23,9 @@ use crate::socket::Socket;
 /// A connection is given up if the peer's machine has shown no sign of life for this long.
 #[cfg(all(feature = "socket2", target_os = "linux"))]
 const LIFELESS: Duration = Duration::from_secs(30);
+/// How long `accept` waits at a time where others listen on the same socket.
+#[cfg(all(unix, feature = "socket2"))]
+const PART: Duration = Duration::from_millis(250);
 /// After the first time without traffic the peer's machine is asked for a sign of life, then again
 /// after each second time.
 #[cfg(feature = "socket2")]
@@ -41,7 +44,10 @@ const QUIET: (Duration, Duration) = (Duration::from_secs(15), Duration::from_sec
 /// # Ok::<(), std::io::Error>(())
 /// ```
 #[derive(Debug)]
-pub struct Listener(Kind);
+pub struct Listener {
+    kind: Kind,
+    is_shared: bool,
+}
 
 #[derive(Debug)]
 enum Kind {
@@ -52,28 +58,60 @@ enum Kind {
 
 impl From<TcpListener> for Listener {
     fn from(listener: TcpListener) -> Self {
-        Self(Kind::Tcp(listener))
+        Self { kind: Kind::Tcp(listener), is_shared: false }
     }
 }
 
 #[cfg(unix)]
 impl From<UnixListener> for Listener {
     fn from(listener: UnixListener) -> Self {
-        Self(Kind::Unix(listener))
+        Self { kind: Kind::Unix(listener), is_shared: false }
     }
 }
 
 impl Listener {
+    /// For a socket that another process listens on too, such as systemd (socket activation): when
+    /// the server ends, the socket stays open, and clients that connect then wait for the next
+    /// process. The server notices its end a quarter of a second later than with a socket of its
+    /// own; a connection that comes in this time may be closed without an answer.
+    ///
+    /// ```
+    /// use std::net::{TcpListener, TcpStream};
+    /// use websse::http::{HttpServer, Listener};
+    ///
+    /// let kept = TcpListener::bind("127.0.0.1:0")?;
+    /// let http = HttpServer::new().serve(Listener::from(kept.try_clone()?).shared())?;
+    /// drop(http);
+    /// let waits = TcpStream::connect(kept.local_addr()?)?;
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    #[cfg(all(unix, feature = "socket2"))]
+    #[must_use]
+    pub fn shared(self) -> Self {
+        Self { is_shared: true, ..self }
+    }
+
     fn try_clone(&self) -> io::Result<Self> {
-        Ok(Self(match &self.0 {
+        let kind = match &self.kind {
             Kind::Tcp(listener) => Kind::Tcp(listener.try_clone()?),
             #[cfg(unix)]
             Kind::Unix(listener) => Kind::Unix(listener.try_clone()?),
-        }))
+        };
+        Ok(Self { kind, ..*self })
+    }
+
+    /// Lets `accept` return now and then: nothing else ends it without ending the listening of the
+    /// others.
+    #[cfg(all(unix, feature = "socket2"))]
+    fn wait_in_parts(&self) -> io::Result<()> {
+        match &self.kind {
+            Kind::Tcp(listener) => socket2::SockRef::from(listener).set_read_timeout(Some(PART)),
+            Kind::Unix(listener) => socket2::SockRef::from(listener).set_read_timeout(Some(PART)),
+        }
     }
 
     fn accept(&self) -> io::Result<(Socket, Option<SocketAddr>)> {
-        match &self.0 {
+        match &self.kind {
             Kind::Tcp(listener) => {
                 let (socket, peer) = listener.accept()?;
                 Ok((Socket::Tcp(socket), Some(peer)))
@@ -84,7 +122,7 @@ impl Listener {
     }
 
     fn local_addr(&self) -> Option<SocketAddr> {
-        match &self.0 {
+        match &self.kind {
             Kind::Tcp(listener) => listener.local_addr().ok(),
             #[cfg(unix)]
             Kind::Unix(_) => None,
@@ -93,7 +131,7 @@ impl Listener {
 
     /// Where it listens, for people.
     pub(super) fn place(&self) -> String {
-        match &self.0 {
+        match &self.kind {
             Kind::Tcp(listener) => {
                 listener.local_addr().map_or("a TCP socket".into(), |address| address.to_string())
             }
@@ -111,7 +149,7 @@ impl Listener {
     /// A second handle of the socket, to end the listening with.
     #[cfg(unix)]
     fn closer(&self) -> io::Result<Socket> {
-        Ok(match &self.0 {
+        Ok(match &self.kind {
             Kind::Tcp(listener) => {
                 let socket = TcpStream::from(OwnedFd::from(listener.try_clone()?));
                 // Events must be written at once; waiting for more to fill a packet would delay
@@ -150,10 +188,14 @@ pub(super) struct Acceptor {
 
 impl Acceptor {
     pub(super) fn new(listener: Listener) -> io::Result<Self> {
-        match &listener.0 {
+        match &listener.kind {
             Kind::Tcp(listener) => listener.set_nonblocking(false)?,
             #[cfg(unix)]
             Kind::Unix(listener) => listener.set_nonblocking(false)?,
+        }
+        #[cfg(all(unix, feature = "socket2"))]
+        if listener.is_shared {
+            listener.wait_in_parts()?;
         }
         Ok(Self {
             #[cfg(unix)]
@@ -167,11 +209,16 @@ impl Acceptor {
         self.listener.local_addr()
     }
 
-    /// Waits for a connection.
+    /// Whether other processes listen on the socket too.
+    pub(super) fn is_shared(&self) -> bool {
+        self.listener.is_shared
+    }
+
+    /// Waits for a connection; on a shared socket only for a while.
     ///
     /// # Errors
     /// Errors of the listener or the machine. A connection that was gone before it could be
-    /// accepted is skipped.
+    /// accepted is skipped. `WouldBlock`: none has come to a shared socket for a while.
     pub(super) fn accept(&self) -> io::Result<Accepted> {
         loop {
             match self.listener.accept() {
@@ -209,8 +256,12 @@ impl Acceptor {
         }
     }
 
-    /// Makes a blocked `accept` return, and later calls fail.
+    /// Makes a blocked `accept` return, and later calls fail. On a shared socket `accept` returns by
+    /// itself.
     pub(super) fn close(&self) {
+        if self.is_shared() {
+            return;
+        }
         #[cfg(unix)]
         let closed = self.closer.shutdown(Shutdown::Both).is_ok();
         #[cfg(not(unix))]

@@ -136,8 +136,10 @@ impl Policy {
         let foreign = || asked.into_iter().flatten().find(|authority| !self.answers(authority));
         if !any_host && let Some(authority) = foreign() {
             let authority = Quoted(authority);
-            let text =
-                format!("{authority} is not one of this server's names; it has to allow them");
+            let text = format!(
+                "{authority} is not one of this server's names; Policy::allow_host, or \
+                 --allow-host of the command, would allow it"
+            );
             return Some(Response::text(403, text));
         }
         let origin = text(request, "origin");
@@ -153,7 +155,11 @@ impl Policy {
                 // If a proxy changes `Host`, the browser's own header field still tells.
                 let is_own = is_own || text(request, "sec-fetch-site") == "same-origin";
                 let text = || {
-                    format!("a page of {} may not publish here; allow its origin", Quoted(origin))
+                    format!(
+                        "a page of {} may not publish here; Policy::allow_origin, or \
+                         --cors-origin of the command, would allow it",
+                        Quoted(origin)
+                    )
                 };
                 (!is_own).then(|| Response::text(403, text()))
             }

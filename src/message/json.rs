@@ -97,10 +97,10 @@ impl<'de> Deserialize<'de> for Raw<'de> {
     }
 }
 
-/// As [`from_json`](Message::from_json), but from any format and as a part of something else: `retry`
-/// is a number, and data that is not a string is written anew as JSON. So the order of the names in it
-/// may change, and while it is read it takes many times the memory of its text. Needs the feature
-/// `json`.
+/// As [`from_json`](Message::from_json), but from any format and as a part of something else:
+/// `retry` is a number, and data that is not a string is written anew as JSON. So the order of the
+/// names in it may change, and while it is read it takes many times the memory of its text. Needs
+/// the feature `json`.
 ///
 /// ```
 /// # use websse::Message;

@@ -12,7 +12,10 @@
 //! | `own_streams` | bodies that the program writes |
 //! | `access`, `pages` | who may listen and publish |
 //! | `figures` | metrics, statistics, health |
-//! | `command`, `command_access`, `command_requests`, `command_tokens`, `service`, `proxies` | the command, and what is before it |
+//! | `command`, `command_access`, `command_requests`, `command_tokens` | the command |
+//! | `command_settings`, `command_signals` | the same: how it is configured, how it ends |
+//! | `service`, `service_notify`, `service_sockets` | the same under systemd |
+//! | `proxies` | what is before it |
 //! | `examples` | each as its first lines say |
 //!
 //! Some need what not every machine has, and are ignored: `cargo test --features cli --test it --
@@ -33,6 +36,8 @@ mod channels;
 mod command;
 mod command_access;
 mod command_requests;
+mod command_settings;
+mod command_signals;
 mod command_tokens;
 mod dead_peers;
 mod deadlines;
@@ -55,6 +60,8 @@ mod requests_bodies;
 mod resume;
 mod round_trip;
 mod service;
+mod service_notify;
+mod service_sockets;
 mod subscriptions;
 mod unregistering;
 mod wire;

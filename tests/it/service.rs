@@ -7,6 +7,7 @@ use std::{
 };
 
 const UNIT: &str = include_str!("../../examples/websse.service");
+const SOCKET: &str = include_str!("../../examples/websse.socket");
 const INSTALLED: &str = "/usr/local/bin/websse";
 
 /// What the unit sets, one value a line of its own or several.
@@ -52,6 +53,7 @@ fn systemd_understands_it_and_finds_little_exposed() {
     let file = folder.join("websse.service");
     // What it starts has to exist.
     fs::write(&file, UNIT.replace(INSTALLED, env!("CARGO_BIN_EXE_websse"))).unwrap();
+    fs::write(folder.join("websse.socket"), SOCKET).unwrap();
     for arguments in [&["verify"][..], &["security", "--offline=true", "--threshold=10"]] {
         let output = Command::new("systemd-analyze").args(arguments).arg(&file).output().unwrap();
         let said = [output.stdout, output.stderr].map(|said| String::from_utf8(said).unwrap());

@@ -7,6 +7,7 @@ use lexopt::prelude::*;
 use crate::{
     config::Config,
     flags::{self, Flag, GROUPS},
+    spelling::nearest,
 };
 
 /// The prefix of an environment variable; the name of its flag follows, in capitals.
@@ -44,9 +45,9 @@ GET  /healthz  says ok while events can be published
 ";
 
 const WEB_TOKENS: &str = r#"A token key is a file: a secret of at least 32 bytes (HS256), or a public key in
-PEM, of Ed25519 (EdDSA) or RSA (RS256); SIGHUP has it read again. With one,
-whatever shows none of the tokens above needs a JSON Web Token, which has an end
-and its channels: names, all below room/, "*" for all, "" for the common one:
+PEM, of Ed25519 (EdDSA) or RSA (RS256). With one, whatever shows none of the
+tokens above needs a JSON Web Token, which has an end and its channels: names,
+all below room/, "*" for all, "" for the common one:
   {"exp": 1893456000, "websse": {"subscribe": ["", "room/*"], "publish": []}}
 
 "#;
@@ -79,9 +80,11 @@ pub(crate) fn shown(config: &Config) -> String {
 }
 
 /// Reads the command line. A flag that is not there comes from the environment, or has its default.
+/// `variables` are the names of all that is in the environment.
 pub(crate) fn read(
     arguments: impl IntoIterator<Item = OsString>,
     environment: impl Fn(&str) -> Option<OsString>,
+    variables: impl Iterator<Item = OsString>,
 ) -> Result<Command, String> {
     for (variable, _, feature, is_there) in FEATURES {
         if !is_there && environment(variable).is_some() {
@@ -115,7 +118,11 @@ pub(crate) fn read(
     if let Some(redis) = config.redis.take() {
         config.server = config.server.redis(redis);
     }
-    config.tokens().map_err(|error| format!("--publish-token or --subscribe-token: {error}"))?;
+    let foreign = variables.filter_map(|name| foreign_variable(name.to_str()?));
+    config.mistakes.extend(foreign);
+    for tokens in config.tokens()? {
+        config.mistakes.extend(tokens.mistakes());
+    }
     let config = Box::new(config);
     Ok(if config.check { Command::Check(config) } else { Command::Serve(config) })
 }
@@ -190,6 +197,26 @@ fn from_environment(
     Ok((values, name))
 }
 
+/// Tells of a variable that looks as if it were for the command, but that it does not know.
+fn foreign_variable(name: &str) -> Option<String> {
+    let own = name.strip_prefix(PREFIX)?;
+    // Kubernetes sets these by itself where a service has the name `websse`.
+    let is_of_kubernetes = own.starts_with("SERVICE_") || own == "PORT" || own.starts_with("PORT_");
+    let known: Vec<String> = flags::all().map(variable).collect();
+    if is_of_kubernetes || known.iter().any(|known| known == name) {
+        return None;
+    }
+    let lacks = |(_, flag, _, is_there): &&(_, &str, _, bool)| {
+        !is_there && own.to_lowercase().replace('_', "-").starts_with(flag)
+    };
+    if let Some((_, _, feature, _)) = FEATURES.iter().find(lacks) {
+        return Some(format!("{name}: {}", needs(feature)));
+    }
+    let known = known.iter().filter_map(|known| known.strip_prefix(PREFIX));
+    let meant = nearest(own, known).map_or(String::new(), |own| format!("; is it {PREFIX}{own}?"));
+    Some(format!("{name} is no variable of the command, and has no effect{meant}"))
+}
+
 fn variable(flag: &Flag) -> String {
     format!("{PREFIX}{}", flag.name.to_uppercase().replace('-', "_"))
 }
@@ -214,12 +241,16 @@ pub(crate) fn help() -> String {
     push(
         &mut text,
         format_args!(
-            "\n:PORT listens on all interfaces, IPv4 and IPv6. HOST:PORT listens on all\n\
-             addresses of the host. X-Forwarded-For and X-Forwarded-Host of a trusted\n\
-             proxy are believed: it has to set them, or to remove what a client sent.\n\n\
+            "\nADDRESS is HOST:PORT, all addresses of the host; :PORT, all interfaces, IPv4\n\
+             and IPv6; unix:PATH; systemd, the sockets of a socket unit, or systemd:NAME,\n\
+             those with a name. Under systemd Type=notify and WatchdogSec= work.\n\n\
+             X-Forwarded-For and X-Forwarded-Host of a trusted proxy are believed: it has to\n\
+             set them, or to remove what a client sent.\n\n\
              Tokens come as Authorization: Bearer TOKEN, a cookie websse_token=TOKEN, or\n\
              ?access_token=TOKEN. Each flag is an environment variable as well, --unix-mode\n\
-             as WEBSSE_UNIX_MODE; several values stand between blanks, and the flag wins.\n\n\
+             as WEBSSE_UNIX_MODE; several values stand between blanks, and the flag wins.\n\
+             SIGHUP has the files of tokens and keys read again. A terminal that is closed\n\
+             ends the command as SIGTERM and SIGINT do: what was accepted is delivered.\n\n\
              {}{ENDPOINTS}{EXAMPLES}",
             if cfg!(feature = "jwt") { WEB_TOKENS } else { "" }
         ),
@@ -241,7 +272,8 @@ mod tests {
     fn config(arguments: &[&str], variables: &[(&str, &str)]) -> Result<Config, String> {
         let find = |name: &str| variables.iter().find(|(known, _)| *known == name);
         let environment = |name: &str| find(name).map(|(_, value)| OsString::from(value));
-        match read(arguments.iter().map(OsString::from), environment)? {
+        let names = variables.iter().map(|(name, _)| OsString::from(name));
+        match read(arguments.iter().map(OsString::from), environment, names)? {
             Command::Check(config) | Command::Serve(config) => Ok(*config),
             Command::Help | Command::Version => Err("no configuration".to_owned()),
         }
@@ -265,6 +297,29 @@ mod tests {
         let from_flags = config(&flags, &variables).expect("they are good");
         assert_eq!(from_flags.events, ["c"]);
         assert!(shown(&from_flags).contains("--retry 7s\n--reconnect-spread 0\n"));
+    }
+
+    #[test]
+    fn variables_that_are_misspelt_are_told_with_the_right_name() {
+        for (name, told) in [
+            ("WEBSSE_LISTEN", None),
+            ("PATH", None),
+            ("WEBSSE", None),
+            ("WEBSSE_SERVICE_HOST", None),
+            ("WEBSSE_PORT", None),
+            ("WEBSSE_PORT_8080_TCP_ADDR", None),
+            ("WEBSSE_LISEN", Some("is it WEBSSE_LISTEN?")),
+            ("WEBSSE_PUBLISH_TOKENS", Some("is it WEBSSE_PUBLISH_TOKEN?")),
+            ("WEBSSE_CORS_ORIGNS", Some("is it WEBSSE_CORS_ORIGIN?")),
+            ("WEBSSE_SOMETHING_ELSE", Some("has no effect")),
+            #[cfg(not(feature = "redis"))]
+            ("WEBSSE_REDIS_STREAM", Some("the features cli,redis")),
+        ] {
+            let mistake = foreign_variable(name);
+            assert_eq!(mistake.is_some(), told.is_some(), "{name}: {mistake:?}");
+            let mistake = mistake.unwrap_or_default();
+            assert!(mistake.ends_with(told.unwrap_or_default()), "{name}: {mistake}");
+        }
     }
 
     #[test]

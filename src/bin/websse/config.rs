@@ -8,7 +8,12 @@ use websse::{
     http::{Limits, Policy},
 };
 
-use crate::{clients::Proxies, listen::Place, tokens::Tokens, web_tokens::KeyFile};
+use crate::{
+    clients::Proxies,
+    listen::Place,
+    token_files::{Source, TokenFile, TokensInUse},
+    web_tokens::KeyFile,
+};
 
 /// How lines of standard input are read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -36,8 +41,8 @@ pub(crate) struct Config {
     pub(crate) presence: Option<String>,
     pub(crate) log_format: Format,
     pub(crate) log_level: LevelFilter,
-    pub(crate) publish_tokens: Vec<String>,
-    pub(crate) subscribe_tokens: Vec<String>,
+    pub(crate) publish_tokens: Vec<Source>,
+    pub(crate) subscribe_tokens: Vec<Source>,
     pub(crate) token_keys: Vec<KeyFile>,
     pub(crate) policy: Policy,
     pub(crate) streams_per_address: Option<usize>,
@@ -50,6 +55,8 @@ pub(crate) struct Config {
     pub(crate) limits: Limits,
     pub(crate) shutdown_timeout: Duration,
     pub(crate) check: bool,
+    /// What is set and has no effect: most likely it is misspelt. A check fails by it.
+    pub(crate) mistakes: Vec<String>,
     /// The texts of the flags in effect, to show them.
     pub(crate) texts: HashMap<&'static str, Vec<String>>,
 }
@@ -80,16 +87,26 @@ impl Config {
             limits: Limits::default(),
             shutdown_timeout: Duration::ZERO,
             check: false,
+            mistakes: Vec::new(),
             texts: HashMap::new(),
         }
     }
 
-    pub(crate) fn tokens(&self) -> Result<(Tokens, Tokens), String> {
-        let events: Vec<String> = self.events.iter().chain(&self.presence).cloned().collect();
-        let read = |texts: &[String]| {
-            let mut tokens = Tokens::default();
-            texts.iter().try_for_each(|text| tokens.add(text, &events)).map(|()| tokens)
-        };
-        Ok((read(&self.publish_tokens)?, read(&self.subscribe_tokens)?))
+    /// The tokens to publish and to listen with.
+    pub(crate) fn tokens(&self) -> Result<[TokensInUse; 2], String> {
+        let types: Vec<String> = self.events.iter().chain(&self.presence).cloned().collect();
+        Ok([
+            TokensInUse::new("--publish-token", self.publish_tokens.clone(), types.clone())?,
+            TokensInUse::new("--subscribe-token", self.subscribe_tokens.clone(), types)?,
+        ])
+    }
+
+    /// The files with tokens.
+    pub(crate) fn token_files(&self) -> impl Iterator<Item = &TokenFile> {
+        let sources = self.publish_tokens.iter().chain(&self.subscribe_tokens);
+        sources.filter_map(|source| match source {
+            Source::File(file) => Some(file),
+            Source::Given(_) => None,
+        })
     }
 }

@@ -14,6 +14,7 @@ use websse::redis::RedisConfig;
 use crate::{
     config::{Config, Format, Lines},
     listen::Place,
+    token_files::{Source, TokenFile},
     units::{count, size, time},
 };
 
@@ -68,21 +69,21 @@ macro_rules! set {
 pub(crate) const GROUPS: &[(&str, &[Flag])] = &[
     ("", &[
         Flag { default: "127.0.0.1:8080",
-            ..many("listen", "ADDRESS", "HOST:PORT, :PORT or unix:PATH", listen) },
+            ..many("listen", "ADDRESS", "where; may be given again", listen) },
         one("unix-mode", "OCTAL", "660", "permissions of a Unix-domain socket", unix_mode),
         many("event", "NAME", "an event type; the general one is always there", event),
         one("channels", "", "", "clients may name channels: ?channel=NAME", channels),
         one("stdin", "text|json", "", "publish each line of standard input", stdin),
         one("no-page", "", "", "no live page at /", no_page),
         one("presence", "NAME", "", "an event type that tells how many listen", presence),
-        one("log-format", "text|json", "text", "of the log on standard error", log_format),
+        one("log-format", "text|json", "text", "of the log; text has times on a terminal", log_format),
         one("log-level", "LEVEL", "info", "error, warn, info or debug", log_level),
     ]),
     ("who may do what (ps shows flags: rather set tokens in a file or a variable)", &[
         secret(many("publish-token", "[TYPE=]TOKEN", "needed to publish, or a type", publish_token)),
-        many("publish-token-file", "PATH", "the same, one a line", publish_token_file),
+        many("publish-token-file", "PATH", "the same, one a line; # is a comment", publish_token_file),
         secret(many("subscribe-token", "[TYPE=]TOKEN", "needed to listen, or to a type", subscribe_token)),
-        many("subscribe-token-file", "PATH", "the same, one a line", subscribe_token_file),
+        many("subscribe-token-file", "PATH", "the same, one a line; # is a comment", subscribe_token_file),
         #[cfg(feature = "jwt")]
         many("token-key", "PATH", "key of JSON Web Tokens, which tell channels", token_key),
         many("cors-origin", "ORIGIN", "whose pages may listen and publish; * is all", cors_origin),
@@ -129,7 +130,7 @@ pub(crate) const GROUPS: &[(&str, &[Flag])] = &[
         one("stack-bytes", "SIZE", "", "stack of a connection's thread [2MiB]", set!(limits.stack_bytes(size))),
     ]),
     ("instead of serving", &[
-        one("check", "", "", "check the configuration, and print it", check),
+        one("check", "", "", "print the configuration; status 2 if wrong", check),
         one("help", "", "", "this text", |_, _| Ok(())),
         one("version", "", "", "the version", |_, _| Ok(())),
     ]),
@@ -199,22 +200,22 @@ fn is_json(text: &str) -> Result<bool, String> {
 }
 
 fn publish_token(config: &mut Config, text: &str) -> Done {
-    config.publish_tokens.push(text.to_owned());
+    config.publish_tokens.push(Source::Given(text.to_owned()));
     Ok(())
 }
 
 fn publish_token_file(config: &mut Config, path: &str) -> Done {
-    config.publish_tokens.extend(lines_of(path)?);
+    config.publish_tokens.push(Source::File(TokenFile::read(path)?));
     Ok(())
 }
 
 fn subscribe_token(config: &mut Config, text: &str) -> Done {
-    config.subscribe_tokens.push(text.to_owned());
+    config.subscribe_tokens.push(Source::Given(text.to_owned()));
     Ok(())
 }
 
 fn subscribe_token_file(config: &mut Config, path: &str) -> Done {
-    config.subscribe_tokens.extend(lines_of(path)?);
+    config.subscribe_tokens.push(Source::File(TokenFile::read(path)?));
     Ok(())
 }
 
@@ -308,13 +309,4 @@ fn with_redis(
         return Err("only together with --redis".to_owned());
     }
     Ok(())
-}
-
-/// The lines of a file that are not blank. A file without any is an error, as it would guard
-/// nothing.
-fn lines_of(path: &str) -> Result<Vec<String>, String> {
-    let text = std::fs::read_to_string(path).map_err(|error| error.to_string())?;
-    let lines = text.lines().map(str::trim).filter(|line| !line.is_empty());
-    let lines: Vec<String> = lines.map(str::to_owned).collect();
-    if lines.is_empty() { Err("there is no token in it".to_owned()) } else { Ok(lines) }
 }

@@ -17,7 +17,7 @@ use std::{
 use socket2::{Domain, Protocol, Socket, Type};
 use websse::http::Listener;
 
-use crate::units::count;
+use crate::{systemd::HandedOver, units::count};
 
 /// Connections that may wait to be accepted: enough for all clients to reconnect at once.
 const BACKLOG: i32 = 4096;
@@ -31,6 +31,8 @@ pub(crate) enum Place {
     Everywhere(u16),
     #[cfg(unix)]
     Unix(PathBuf),
+    /// The sockets that systemd hands over: those with this name, or all that are left.
+    Systemd(Option<String>),
 }
 
 /// An address that is listened on.
@@ -45,11 +47,17 @@ pub(crate) enum Address {
 const PORTS: usize = 16;
 
 impl Place {
-    /// Reads `HOST:PORT`, `:PORT` or `unix:PATH`.
+    /// Reads `HOST:PORT`, `:PORT`, `unix:PATH`, `systemd` or `systemd:NAME`.
     pub(crate) fn parse(text: &str) -> Result<Self, String> {
         #[cfg(unix)]
         if let Some(path) = text.strip_prefix("unix:") {
             return Ok(Self::Unix(path.into()));
+        }
+        if text == "systemd" {
+            return Ok(Self::Systemd(None));
+        }
+        if let Some(name) = text.strip_prefix("systemd:") {
+            return Ok(Self::Systemd(Some(name.to_owned())));
         }
         let example = "an example: 127.0.0.1:8080, or :8080 for all interfaces";
         if let Some(port) = text.strip_prefix(':') {
@@ -71,7 +79,12 @@ impl Place {
     }
 
     /// Listens. A Unix-domain socket gets these permissions. `others` are all places, this one too.
-    pub(crate) fn listen(&self, mode: u32, others: &[Self]) -> io::Result<Vec<Bound>> {
+    pub(crate) fn listen(
+        &self,
+        mode: u32,
+        others: &[Self],
+        handed: &mut HandedOver,
+    ) -> io::Result<Vec<Bound>> {
         match self {
             Self::Host(addresses) => listen_host(addresses, others),
             Self::Everywhere(port) => {
@@ -88,18 +101,9 @@ impl Place {
             Self::Unix(path) => {
                 let listener = listen_unix(path, mode)?;
                 let address = Address::Unix(path.clone());
-                Ok(vec![Bound { address, listener: Some(listener.into()) }])
+                Ok(vec![Bound { address, listener: Some(listener.into()), removes: true }])
             }
-        }
-    }
-
-    /// Whether only programs on this machine can connect.
-    pub(crate) fn is_local(&self) -> bool {
-        match self {
-            Self::Host(addresses) => addresses.iter().all(|address| address.ip().is_loopback()),
-            Self::Everywhere(_) => false,
-            #[cfg(unix)]
-            Self::Unix(_) => true,
+            Self::Systemd(name) => handed.take(name.as_deref()),
         }
     }
 
@@ -120,6 +124,8 @@ impl fmt::Display for Place {
             Self::Everywhere(port) => write!(f, ":{port}"),
             #[cfg(unix)]
             Self::Unix(path) => write!(f, "unix:{}", path.display()),
+            Self::Systemd(None) => f.write_str("systemd"),
+            Self::Systemd(Some(name)) => write!(f, "systemd:{name}"),
         }
     }
 }
@@ -173,6 +179,17 @@ fn is_unavailable(error: &io::Error) -> bool {
     error.kind() == io::ErrorKind::AddrNotAvailable || error.raw_os_error() == Some(family)
 }
 
+impl Address {
+    /// Whether only programs on this machine can connect.
+    pub(crate) fn is_local(&self) -> bool {
+        match self {
+            Self::Tcp(address) => address.ip().is_loopback(),
+            #[cfg(unix)]
+            Self::Unix(_) => true,
+        }
+    }
+}
+
 impl fmt::Display for Address {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -183,25 +200,27 @@ impl fmt::Display for Address {
     }
 }
 
-/// A listener with its address. Dropping it removes the file of a Unix-domain socket.
+/// A listener with its address.
 #[derive(Debug)]
 pub(crate) struct Bound {
     pub(crate) address: Address,
     /// Taken by the server.
     pub(crate) listener: Option<Listener>,
+    /// Whether dropping it removes the file of a Unix-domain socket.
+    pub(crate) removes: bool,
 }
 
 impl Bound {
     fn tcp(listener: TcpListener) -> io::Result<Self> {
         let address = Address::Tcp(listener.local_addr()?);
-        Ok(Self { address, listener: Some(listener.into()) })
+        Ok(Self { address, listener: Some(listener.into()), removes: false })
     }
 }
 
 impl Drop for Bound {
     fn drop(&mut self) {
         #[cfg(unix)]
-        if let Address::Unix(path) = &self.address
+        if let (true, Address::Unix(path)) = (self.removes, &self.address)
             && let Err(error) = fs::remove_file(path)
         {
             log::warn!("cannot remove {}: {error}", path.display());
@@ -273,8 +292,9 @@ mod tests {
     fn all_addresses_of_a_host_are_listened_on_at_one_port() -> io::Result<()> {
         let addresses = [Ipv4Addr::LOCALHOST.into(), Ipv6Addr::LOCALHOST.into()];
         let place = Place::Host(addresses.map(|ip: std::net::IpAddr| (ip, 0).into()).to_vec());
-        assert!(place.is_local());
-        let bound = place.listen(0, std::slice::from_ref(&place))?;
+        let mut none = HandedOver::default();
+        let bound = place.listen(0, std::slice::from_ref(&place), &mut none)?;
+        assert!(bound.iter().all(|one| one.address.is_local()));
         let [Address::Tcp(first), Address::Tcp(second)] = [&bound[0].address, &bound[1].address]
         else {
             panic!("{bound:?}");
@@ -289,7 +309,9 @@ mod tests {
         // For documentation (RFC 5737, RFC 3849).
         let [v4, v6] = ["192.0.2.1:0", "[2001:db8::1]:0"].map(|text| text.parse().expect("good"));
         let own = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
-        let listen = |addresses: &[SocketAddr]| Place::Host(addresses.to_vec()).listen(0, &[]);
+        let listen = |addresses: &[SocketAddr]| {
+            Place::Host(addresses.to_vec()).listen(0, &[], &mut HandedOver::default())
+        };
         for addresses in [[v6, own], [own, v4]] {
             assert_eq!(listen(&addresses).map(|bound| bound.len()).ok(), Some(1), "{addresses:?}");
         }

@@ -2,16 +2,16 @@
 //! that standard error does not take are dropped and counted.
 
 use std::{
-    io::{self, Write},
+    io::{self, IsTerminal, Write},
     sync::atomic::{AtomicUsize, Ordering::Relaxed},
     thread,
-    time::{Duration, SystemTime, UNIX_EPOCH},
+    time::{Duration, SystemTime},
 };
 
 use crossbeam_channel::{Receiver, Sender, bounded};
 use log::{Level, LevelFilter, Log, Metadata, Record};
 
-use crate::config::Format;
+use crate::{config::Format, timestamp::rfc3339};
 
 /// The most lines that may wait to be written.
 const LINES: usize = 1024;
@@ -26,9 +26,17 @@ enum Entry {
     Flush(Sender<()>),
 }
 
+/// How lines are written.
+#[derive(Clone, Copy)]
+struct Style {
+    format: Format,
+    /// Whether lines of text have a time. What keeps the log of a service adds its own.
+    has_time: bool,
+}
+
 /// Hands log lines to the thread that writes them.
 struct Lines {
-    format: Format,
+    style: Style,
     queue: Sender<Entry>,
 }
 
@@ -38,7 +46,7 @@ impl Log for Lines {
     }
 
     fn log(&self, record: &Record<'_>) {
-        let line = self.format.line(record.level(), &record.args().to_string());
+        let line = self.style.line(record.level(), &record.args().to_string());
         if self.queue.try_send(Entry::Line(line)).is_err() {
             LOST.fetch_add(1, Relaxed);
         }
@@ -54,25 +62,22 @@ impl Log for Lines {
     }
 }
 
-impl Format {
+impl Style {
     fn line(self, level: Level, text: &str) -> String {
         let level = level.as_str().to_lowercase();
-        match self {
-            Self::Text => format!("websse: {level}: {text}\n"),
-            Self::Json => {
-                let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-                let line = serde_json::json!({
-                    "time": since.as_secs_f64(),
-                    "level": level,
-                    "message": text,
-                });
+        let time = rfc3339(SystemTime::now());
+        match self.format {
+            Format::Text if self.has_time => format!("{time} websse: {level}: {text}\n"),
+            Format::Text => format!("websse: {level}: {text}\n"),
+            Format::Json => {
+                let line = serde_json::json!({ "time": time, "level": level, "message": text });
                 format!("{line}\n")
             }
         }
     }
 }
 
-fn write(lines: &Receiver<Entry>, format: Format) {
+fn write(lines: &Receiver<Entry>, style: Style) {
     // If standard error is gone or its disk is full, the error cannot be reported.
     let put = |line: &str| drop(io::stderr().write_all(line.as_bytes()));
     for entry in lines {
@@ -86,7 +91,7 @@ fn write(lines: &Receiver<Entry>, format: Format) {
         let lost = LOST.swap(0, Relaxed);
         if lost > 0 {
             let text = format!("{lost} lines of this log are lost: they were not read fast enough");
-            put(&format.line(Level::Warn, &text));
+            put(&style.line(Level::Warn, &text));
         }
         drop(waits);
     }
@@ -95,11 +100,12 @@ fn write(lines: &Receiver<Entry>, format: Format) {
 /// Writes the log to standard error from now on.
 pub(crate) fn to_stderr(format: Format, level: LevelFilter) {
     log::set_max_level(level);
+    let style = Style { format, has_time: io::stderr().is_terminal() };
     let (queue, lines) = bounded(LINES);
     // Without a thread every line is lost, as without standard error. The thread ends with the
     // process.
     let writer = thread::Builder::new().name("websse-log".to_owned());
-    let _ = writer.spawn(move || write(&lines, format));
+    let _ = writer.spawn(move || write(&lines, style));
     // Fails only if a logger is set already; nothing else sets one here.
-    let _ = log::set_boxed_logger(Box::new(Lines { format, queue }));
+    let _ = log::set_boxed_logger(Box::new(Lines { style, queue }));
 }

@@ -13,7 +13,12 @@ mod guard;
 mod listen;
 mod logger;
 mod page;
+mod spelling;
 mod stdin;
+mod systemd;
+mod terminal;
+mod timestamp;
+mod token_files;
 mod tokens;
 mod units;
 mod web_tokens;
@@ -27,7 +32,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use log::{LevelFilter, info, warn};
+use log::{LevelFilter, error, info, warn};
 use signal_hook::{
     consts::{SIGHUP, SIGINT, SIGTERM},
     iterator::Signals,
@@ -43,35 +48,70 @@ use crate::{
     config::{Config, Format},
     guard::Guard,
     listen::{Address, Bound},
-    web_tokens::WebTokens,
+    systemd::{HandedOver, Notifier},
+    terminal::Terminal,
+    token_files::TokenFile,
 };
 
 /// How long a shutdown may take to answer requests in progress.
 const ANSWER: Duration = Duration::from_secs(1);
 
+const VERSION: &str = concat!("websse ", env!("CARGO_PKG_VERSION"), "\n");
+
+/// The status if flags, variables, or files that they name are wrong.
+const USAGE: u8 = 2;
+
+/// Why the command ends with an error.
+enum Failure {
+    /// Flags, variables, or files that they name are wrong.
+    Usage(Vec<String>),
+    Other(String),
+}
+
+impl Failure {
+    fn usage(error: String) -> Self {
+        Self::Usage(vec![error])
+    }
+}
+
 fn main() -> ExitCode {
-    let command = arguments::read(std::env::args_os().skip(1), |name| std::env::var_os(name));
+    // Before there are other threads, as it changes the environment.
+    let handed = HandedOver::of_environment();
+    let command = arguments::read(
+        std::env::args_os().skip(1),
+        |name| std::env::var_os(name),
+        std::env::vars_os().map(|(name, _)| name),
+    );
     let (format, level) = match &command {
         Ok(Command::Serve(config)) => (config.log_format, config.log_level),
         _ => (Format::Text, LevelFilter::Info),
     };
     logger::to_stderr(format, level);
+    if let Ok(Command::Check(config) | Command::Serve(config)) = &command {
+        config
+            .token_files()
+            .filter_map(|file| TokenFile::exposed(&file.path))
+            .for_each(|exposed| warn!("{exposed}"));
+    }
     let result = match command {
-        Ok(Command::Help) => print(&arguments::help()),
-        Ok(Command::Version) => print(concat!("websse ", env!("CARGO_PKG_VERSION"), "\n")),
-        Ok(Command::Check(config)) => {
-            register(&config).and_then(|_| print(&arguments::shown(&config)))
+        Ok(Command::Help) => print(&arguments::help()).map_err(Failure::Other),
+        Ok(Command::Version) => print(VERSION).map_err(Failure::Other),
+        Ok(Command::Check(config)) => check(&config),
+        Ok(Command::Serve(config)) => {
+            config.mistakes.iter().for_each(|mistake| warn!("{mistake}"));
+            let server = register(&config).map_err(Failure::usage);
+            server.and_then(|server| serve(&config, server, handed).map_err(Failure::Other))
         }
-        Ok(Command::Serve(config)) => serve(&config),
-        Err(error) => Err(format!("{error}; try websse --help")),
+        Err(error) => Err(Failure::usage(format!("{error}; try websse --help"))),
     };
-    let code = match result {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            log::error!("{error}");
-            ExitCode::FAILURE
-        }
+    let (errors, code) = match result {
+        Ok(()) => (Vec::new(), ExitCode::SUCCESS),
+        Err(Failure::Usage(errors)) => (errors, USAGE.into()),
+        Err(Failure::Other(error)) => (vec![error], ExitCode::FAILURE),
     };
+    for error in errors {
+        error!("{error}");
+    }
     log::logger().flush();
     code
 }
@@ -86,6 +126,15 @@ fn print(text: &str) -> Result<(), String> {
     }
 }
 
+/// Prints the configuration if it is right.
+fn check(config: &Config) -> Result<(), Failure> {
+    register(config).map_err(Failure::usage)?;
+    if !config.mistakes.is_empty() {
+        return Err(Failure::Usage(config.mistakes.clone()));
+    }
+    print(&arguments::shown(config)).map_err(Failure::Other)
+}
+
 /// Makes a server with the event types.
 fn register(config: &Config) -> Result<Server, String> {
     let server = config.server.clone().build();
@@ -95,21 +144,23 @@ fn register(config: &Config) -> Result<Server, String> {
     Ok(server)
 }
 
-fn serve(config: &Config) -> Result<(), String> {
+fn serve(config: &Config, server: Server, mut handed: HandedOver) -> Result<(), String> {
     // Before anything is accepted: from here on a signal ends the program in good order.
-    let web = WebTokens::new(config.token_keys.clone());
-    // Without keys, the end of its terminal is the end of the program.
-    let again = web.is_some().then_some(SIGHUP);
-    let mut signals = Signals::new([SIGINT, SIGTERM].into_iter().chain(again))
+    let terminal = Terminal::of_now();
+    let mut signals = Signals::new([SIGINT, SIGTERM, SIGHUP])
         .map_err(|error| format!("cannot wait for signals: {error}"))?;
     raise_descriptor_limit();
-    let server = Arc::new(register(config)?);
+    let server = Arc::new(server);
     server.run().map_err(|error| error.to_string())?;
-    let mut http = routes(config, &server, web.clone())?;
+    let guard = Arc::new(Guard::new(config)?);
+    let needs = guard.needs_tokens(first_event(config));
+    let mut http = routes(config, &server, &guard);
     let mut bound = Vec::new();
     for place in &config.listen {
         let cannot = |error: io::Error| format!("cannot listen on {place}: {error}");
-        for mut one in place.listen(config.unix_mode, &config.listen).map_err(cannot)? {
+        for mut one in
+            place.listen(config.unix_mode, &config.listen, &mut handed).map_err(cannot)?
+        {
             if let Some(listener) = one.listener.take() {
                 // Its error names the address by itself.
                 let listening = http.policy(policy(config, &one.address)?).serve(listener);
@@ -118,26 +169,38 @@ fn serve(config: &Config) -> Result<(), String> {
             bound.push(one);
         }
     }
-    print(&what_next(&bound, config))?;
+    if handed.len() > 0 {
+        warn!("systemd handed over {} sockets that no --listen systemd takes", handed.len());
+    }
+    if guard.lets_all_publish() && bound.iter().any(|one| !one.address.is_local()) {
+        warn!("whoever reaches this host may publish; --publish-token would restrict it");
+    }
+    print(&what_next(&bound, config, needs))?;
+    let notifier = Notifier::of_environment();
+    notifier.send("READY=1");
+    notifier.watch(server.health_handler());
     if let Some(lines) = config.stdin {
         let (server, event) = (Arc::clone(&server), first_event(config).to_owned());
         // The thread ends with the process: nothing interrupts a read.
         thread::spawn(move || stdin::publish(&server, io::stdin().lock(), lines, &event));
     }
     for signal in signals.forever() {
-        match &web {
-            Some(web) if signal == SIGHUP => web.read_again(),
-            _ => {
-                info!("signal {signal}, shutting down; once more ends it at once");
-                break;
-            }
+        if signal != SIGHUP {
+            info!("signal {signal}, shutting down; once more ends it at once");
+            break;
         }
+        if terminal.is_gone() {
+            info!("the terminal is gone, shutting down");
+            break;
+        }
+        guard.read_again();
     }
     thread::spawn(move || {
         if signals.forever().any(|signal| signal != SIGHUP) {
             std::process::exit(1);
         }
     });
+    notifier.send("STOPPING=1");
     http.shutdown(ANSWER);
     drop(bound);
     let report = server.shutdown(config.shutdown_timeout);
@@ -150,20 +213,11 @@ fn serve(config: &Config) -> Result<(), String> {
     Ok(())
 }
 
-fn routes(
-    config: &Config,
-    server: &Server,
-    web: Option<Arc<WebTokens>>,
-) -> Result<HttpServer, String> {
-    let (publish, subscribe) = config.tokens()?;
-    let guard = Guard { publish, subscribe, web };
-    if guard.lets_all_publish() && config.listen.iter().any(|place| !place.is_local()) {
-        warn!("whoever reaches this host may publish; --publish-token would restrict it");
-    }
+fn routes(config: &Config, server: &Server, guard: &Arc<Guard>) -> HttpServer {
     let rate = config.publishes_per_second.map(Rate::new).map(Arc::new);
     let proxies = config.proxies.clone();
     let decide = {
-        let guard = guard.clone();
+        let guard = Arc::clone(guard);
         move |request: &Request, action: Action<'_>| {
             guard.decide(request, action)?;
             let publishes = matches!(action, Action::Publish { .. });
@@ -174,6 +228,7 @@ fn routes(
     let mut stream = server.event_stream_handler().authorize(decide.clone());
     let mut send = server.send_message_handler().authorize(decide.clone());
     if config.channels {
+        let guard = Arc::clone(guard);
         stream = stream.grant_channels(move |request, named| guard.limit(request, named));
         send = send.client_channels();
     }
@@ -195,7 +250,7 @@ fn routes(
     let http = get(http, "/metrics", metrics);
     let http = get(http, "/stats", stats);
     let http = get(http, "/healthz", server.health_handler());
-    Ok(http.get("/", move |request: &Request| root(request, shows_page)))
+    http.get("/", move |request: &Request| root(request, shows_page))
 }
 
 /// Mounts a handler at a path, with and without a slash at its end.
@@ -252,8 +307,8 @@ fn first_event(config: &Config) -> &str {
     config.events.iter().find(|event| !event.is_empty()).map_or("", String::as_str)
 }
 
-/// The commands to try next, with the real addresses.
-fn what_next(bound: &[Bound], config: &Config) -> String {
+/// The commands to try next, with the real addresses. `needs_tokens`: to listen, and to publish.
+fn what_next(bound: &[Bound], config: &Config, needs_tokens: [bool; 2]) -> String {
     let listening = bound.iter().map(|one| match &one.address {
         Address::Tcp(address) => format!("websse listens on http://{address}\n"),
         #[cfg(unix)]
@@ -267,16 +322,24 @@ fn what_next(bound: &[Bound], config: &Config) -> String {
         Address::Tcp(address) => (String::new(), address.to_string()),
         #[cfg(unix)]
         Address::Unix(path) => {
-            (format!("--unix-socket {} ", path.display()), "localhost".to_owned())
+            let path = path.display().to_string();
+            let option = match path.strip_prefix('@') {
+                Some(name) => format!("--abstract-unix-socket {name} "),
+                None => format!("--unix-socket {path} "),
+            };
+            (option, "localhost".to_owned())
         }
     };
     let (listen, send) = match first_event(config) {
         "" => (String::new(), String::new()),
         event => (format!("?event={}", encode(event)), format!("event={}&", encode(event))),
     };
+    // Not the token itself: what is printed here ends in logs.
+    let header = |needs| if needs { "-H 'Authorization: Bearer TOKEN' " } else { "" };
+    let [to_listen, to_publish] = needs_tokens.map(header);
     format!(
-        "{listening}listen:   curl -N {option}'http://{host}/event{listen}'\n\
-         publish:  curl -X POST {option}'http://{host}/send?{send}data=hello'\n"
+        "{listening}listen:   curl -N {to_listen}{option}'http://{host}/event{listen}'\n\
+         publish:  curl -X POST {to_publish}{option}'http://{host}/send?{send}data=hello'\n"
     )
 }
 

@@ -11,8 +11,12 @@ const COOKIE: &str = "websse_token";
 const PARAMETER: &str = "access_token";
 
 /// Tokens for one kind of action. Without any, the action is open to all.
-#[derive(Clone, Default)]
-pub(crate) struct Tokens(Vec<Token>);
+#[derive(Clone)]
+pub(crate) struct Tokens {
+    /// The flag that gives more of them.
+    flag: &'static str,
+    list: Vec<Token>,
+}
 
 #[derive(Clone)]
 struct Token {
@@ -22,6 +26,10 @@ struct Token {
 }
 
 impl Tokens {
+    pub(crate) fn new(flag: &'static str) -> Self {
+        Self { flag, list: Vec::new() }
+    }
+
     /// Adds `TOKEN`, or `TYPE=TOKEN` where `TYPE` is one of the event types.
     pub(crate) fn add(&mut self, text: &str, types: &[String]) -> Result<(), String> {
         let own = text.split_once('=').filter(|(kind, _)| {
@@ -37,31 +45,25 @@ impl Tokens {
         if secret.is_empty() || !secret.bytes().all(is_good) {
             return Err("a token is made of letters, digits and -._~+/=".to_owned());
         }
-        self.0.push(Token { kind, secret: secret.to_owned() });
+        self.list.push(Token { kind, secret: secret.to_owned() });
         Ok(())
     }
 
     pub(crate) fn is_empty(&self) -> bool {
-        self.0.is_empty()
+        self.list.is_empty()
     }
 
     /// Whether this is one of them, for whichever type.
     pub(crate) fn has(&self, shown: &str) -> bool {
         // Each is compared, in a time that does not tell where they differ.
         let equal = |token: &Token| bool::from(token.secret.as_bytes().ct_eq(shown.as_bytes()));
-        self.0.iter().fold(false, |known, token| known | equal(token))
+        self.list.iter().fold(false, |known, token| known | equal(token))
     }
 
     /// Whether the request shows a token that is good for all of these types. `None` stands for the
     /// stats and for `*`, which need a token for all types.
     pub(crate) fn check(&self, request: &Request, types: &[Option<&str>]) -> Result<(), Denied> {
-        // A type is open if no token is for it and none is for all types.
-        let guarded = |kind: Option<&str>| {
-            kind.is_none_or(|kind| {
-                self.0.iter().any(|token| token.kind.as_deref().is_none_or(|known| known == kind))
-            })
-        };
-        if self.0.is_empty() || !types.iter().copied().any(guarded) {
+        if !types.iter().any(|kind| self.guards(*kind)) {
             return Ok(());
         }
         let Some(shown) = shown(request)? else {
@@ -69,7 +71,7 @@ impl Tokens {
         };
         let mut known = false;
         let mut opened = vec![false; types.len()];
-        for token in &self.0 {
+        for token in &self.list {
             // In a time that does not tell where they differ.
             let equal = token.secret.as_bytes().ct_eq(shown.as_bytes()).into();
             known |= equal;
@@ -77,11 +79,38 @@ impl Tokens {
                 *opened |= equal && (token.kind.is_none() || token.kind.as_deref() == *kind);
             }
         }
-        let missing = types.iter().zip(opened).any(|(kind, opened)| !opened && guarded(*kind));
+        let mut pairs = types.iter().zip(opened);
+        let missing = pairs.find(|(kind, opened)| !opened && self.guards(**kind));
         match (known, missing) {
             (false, _) => Err(Denied::unauthorized("nobody has this token")),
-            (true, true) => Err(Denied::forbidden("this token is not for that event type")),
-            (true, false) => Ok(()),
+            (true, Some((kind, _))) => Err(Denied::forbidden(self.would_allow(*kind))),
+            (true, None) => Ok(()),
+        }
+    }
+
+    /// Whether a token is needed for a type, or for all of them. A type is open if no token is for
+    /// it and none is for all types.
+    pub(crate) fn guards(&self, kind: Option<&str>) -> bool {
+        let is_for = |token: &Token| match (kind, token.kind.as_deref()) {
+            (Some(kind), Some(known)) => kind == known,
+            _ => true,
+        };
+        self.list.iter().any(is_for)
+    }
+
+    /// Why a token that is known is refused, and what would make it good enough.
+    fn would_allow(&self, kind: Option<&str>) -> String {
+        let flag = self.flag;
+        match kind {
+            Some(kind) => format!(
+                "this token is not for the event type {kind:?}; {flag} {}=TOKEN, or one \
+                 without a type, would allow it",
+                kind.escape_debug()
+            ),
+            None => format!(
+                "this token is not for all event types; {flag} TOKEN, without a type, would allow \
+                 it"
+            ),
         }
     }
 }
@@ -101,7 +130,7 @@ mod tests {
     use super::*;
 
     fn tokens(texts: &[&str]) -> Tokens {
-        let mut tokens = Tokens::default();
+        let mut tokens = Tokens::new("--subscribe-token");
         for text in texts {
             tokens.add(text, &["news".to_owned()]).expect("the token is good");
         }
@@ -117,10 +146,11 @@ mod tests {
         };
         match tokens.check(&request, types) {
             Ok(()) => 200,
-            Err(denied) if denied == Denied::forbidden("this token is not for that event type") => {
-                403
+            Err(denied) => {
+                let is_known =
+                    types.iter().any(|kind| denied == Denied::forbidden(tokens.would_allow(*kind)));
+                if is_known { 403 } else { 401 }
             }
-            Err(_) => 401,
         }
     }
 
@@ -150,7 +180,7 @@ mod tests {
         let both = [Some("news"), Some("other")];
         assert_eq!(status(&general, "paper", &both), 403);
         assert_eq!(status(&typed, "paper", &both), 200);
-        assert_eq!(status(&Tokens::default(), "", &any), 200);
+        assert_eq!(status(&Tokens::new("--subscribe-token"), "", &any), 200);
     }
 
     #[test]
@@ -180,7 +210,7 @@ mod tests {
     #[test]
     fn a_token_is_text_that_a_header_can_carry() {
         for text in ["", "news=", "two words", "ü", "a\nb"] {
-            assert!(Tokens::default().add(text, &["news".to_owned()]).is_err(), "{text:?}");
+            assert!(Tokens::new("").add(text, &["news".to_owned()]).is_err(), "{text:?}");
         }
     }
 }

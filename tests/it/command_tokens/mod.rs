@@ -280,7 +280,7 @@ fn plain_tokens_are_judged_as_without_a_key() {
     for (request, token, status, text) in [
         ("GET /event?channel=*&event=*", "sub", 200, ""),
         ("GET /event?event=news&channel=b", "paper", 200, ""),
-        ("GET /event?event=*", "paper", 403, "not for that event type"),
+        ("GET /event?event=*", "paper", 403, "--subscribe-token TOKEN, without a type"),
         ("GET /stats", "sub", 200, ""),
         ("POST /send?data=x&channel=b", "pub", 200, ""),
         ("POST /send?data=x&channel=b", "sub", 401, "no JSON Web Token"),
@@ -311,7 +311,10 @@ fn nothing_of_a_batch_is_published_if_one_message_may_not_be() {
     let line = |channel: &str, data: &str| json!({"channel": channel, "data": data}).to_string();
     let refused = post(&[line("room/1", "x"), line("user/1", "y")].join("\n"));
     assert_eq!(refused.status, 403, "{refused:?}");
-    assert!(refused.text().contains("not for the channel \"user/1\""), "{refused:?}");
+    assert!(
+        refused.text().contains("not for the channel \"user/1\"; \"publish\" in its claim websse"),
+        "{refused:?}"
+    );
     assert_eq!(post("{\"data\":\"x\"}").status, 403);
     let accepted = post(&[line("room/1", "z"), line("room/2", "w")].join("\n"));
     assert_eq!(accepted.status, 200);

@@ -29,7 +29,18 @@ impl Running {
     /// Starts it; its standard error goes there.
     #[track_caller]
     pub fn with_errors_to(errors: impl Into<Stdio>, command: &mut Command) -> Self {
-        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(errors);
+        Self::spawn(command.stdin(Stdio::piped()).stderr(errors))
+    }
+
+    /// Starts it with a standard input.
+    #[track_caller]
+    pub fn with_input(input: impl Into<Stdio>, command: &mut Command) -> Self {
+        Self::spawn(command.stdin(input).stderr(Stdio::piped()))
+    }
+
+    #[track_caller]
+    fn spawn(command: &mut Command) -> Self {
+        command.stdout(Stdio::piped());
         let child = command.spawn();
         let mut child = child.unwrap_or_else(|error| panic!("cannot start {command:?}: {error}"));
         let stdout = BufReader::new(child.stdout.take().unwrap());

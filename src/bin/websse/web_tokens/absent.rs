@@ -18,7 +18,7 @@ impl WebTokens {
         None
     }
 
-    pub(crate) fn read_again(&self) {
+    pub(crate) fn read_again(&self) -> usize {
         match *self {}
     }
 

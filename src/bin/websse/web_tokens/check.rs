@@ -42,8 +42,8 @@ impl WebTokens {
         Some(Arc::new(Self(Mutex::new(State { files: Arc::new(files), last: None }))))
     }
 
-    /// Reads the files again. One that cannot be read keeps its key.
-    pub(crate) fn read_again(&self) {
+    /// Reads the files again, and returns how many there are. One that cannot be read keeps its key.
+    pub(crate) fn read_again(&self) -> usize {
         let mut files = Vec::clone(&self.0.lock().files);
         for file in &mut files {
             match KeyFile::read(&file.path) {
@@ -54,7 +54,9 @@ impl WebTokens {
                 Err(error) => error!("the key {} stays as it was: {error}", file.path),
             }
         }
+        let count = files.len();
         *self.0.lock() = State { files: Arc::new(files), last: None };
+        count
     }
 
     /// What a token grants.
