@@ -36,10 +36,18 @@ macro_rules! errors {
             $($(#[doc = $doc])+ $(#[cfg($feature)])? $variant($error),)+
         }
 
-        impl Error {
-            fn error(&self) -> &(dyn error::Error + 'static) {
+        impl fmt::Display for Error {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
                 match self {
-                    $($(#[cfg($feature)])? Self::$variant(error) => error,)+
+                    $($(#[cfg($feature)])? Self::$variant(error) => fmt::Display::fmt(error, f),)+
+                }
+            }
+        }
+
+        impl error::Error for Error {
+            fn source(&self) -> Option<&(dyn error::Error + 'static)> {
+                match self {
+                    $($(#[cfg($feature)])? Self::$variant(error) => Some(error),)+
                 }
             }
         }
@@ -95,21 +103,9 @@ errors! {
     Io(io::Error),
 }
 
-impl fmt::Display for Error {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Display::fmt(self.error(), f)
-    }
-}
-
 impl fmt::Debug for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Display::fmt(self.error(), f)
-    }
-}
-
-impl error::Error for Error {
-    fn source(&self) -> Option<&(dyn error::Error + 'static)> {
-        Some(self.error())
+        fmt::Display::fmt(self, f)
     }
 }
 

@@ -57,14 +57,13 @@ pub enum PublishError {
     /// The server was shut down, or is about to be.
     ShutDown,
     /// The call came from the broadcaster's own thread, which would wait for ever for room in the
-    /// queue; or from a thread of the log that the nodes share, for example by a logger. No other
+    /// queue; or from a thread that talks to Redis, for example by a logger. No other
     /// code of yours runs there. The error prevents a deadlock.
     OnBroadcaster,
-    /// The log that the nodes share cannot be written now, or refuses the message; the text gives
-    /// the reason, for people. The message was not published. Try again later.
-    LogUnavailable(String),
-    /// The message was sent to the log that the nodes share, and the answer was lost. Until the
-    /// message arrives, it is unknown whether it is published; publishing it again may publish it
+    /// Redis, over which nodes share their events, takes no message now, or refuses this one; the
+    /// text gives the reason, for people. The message was not published. Try again later.
+    RedisUnavailable(String),
+    /// The message was sent to Redis, and the answer was lost. Until the message arrives, it is unknown whether it is published; publishing it again may publish it
     /// twice.
     OutcomeUnknown,
 }
@@ -83,11 +82,11 @@ impl fmt::Display for PublishError {
             Self::OnBroadcaster => {
                 f.write_str("the broadcaster's own thread cannot publish; use another thread")
             }
-            Self::LogUnavailable(reason) => {
-                write!(f, "not published, the log cannot be written: {reason}")
+            Self::RedisUnavailable(reason) => {
+                write!(f, "not published, Redis cannot be written: {reason}")
             }
             Self::OutcomeUnknown => {
-                f.write_str("the log did not answer: the message may be published or not")
+                f.write_str("Redis did not answer: the message may be published or not")
             }
         }
     }
@@ -171,10 +170,10 @@ impl Error for TryPublishError {
 pub struct PublishAllError {
     /// The index of the first refused message, from 0.
     pub index: usize,
-    /// How many messages before it were published: 0, unless the server was shut down meanwhile, or a
-    /// log that several nodes share failed. Do not publish these again.
+    /// How many messages before it were published: 0, unless the server was shut down meanwhile, or
+    /// Redis failed. Do not publish these again.
     pub accepted: usize,
-    /// How many, behind those, may or may not be published, as the log did not answer
+    /// How many, behind those, may or may not be published, as Redis did not answer
     /// ([`OutcomeUnknown`](PublishError::OutcomeUnknown)): to publish them again may publish them
     /// twice. What comes behind these was not published.
     pub unknown: usize,
@@ -246,9 +245,9 @@ pub enum SubscribeError {
     NotRunning,
     /// The server was shut down, or is about to be.
     ShutDown,
-    /// The log that the nodes share could not be read since the server runs, or has not been read
+    /// Redis could not be read since the server runs, or has not been read
     /// far enough. Try again later.
-    LogUnavailable,
+    RedisUnavailable,
 }
 
 impl fmt::Display for SubscribeError {
@@ -259,7 +258,7 @@ impl fmt::Display for SubscribeError {
             Self::TooManyChannels { limit } => too_many_channels(*limit, f),
             Self::NotRunning => f.write_str("the server does not run yet; call run first"),
             Self::ShutDown => f.write_str("the server was shut down or dropped"),
-            Self::LogUnavailable => f.write_str("the log was not read far enough; try again later"),
+            Self::RedisUnavailable => f.write_str("Redis was not read far enough; try again later"),
         }
     }
 }

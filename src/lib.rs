@@ -355,8 +355,9 @@
 //!
 //! # Stats and metrics
 //!
-//! [`stats`](Server::stats) and [`clients`](Server::clients) return the current numbers, and
-//! [`answers_within`](Server::answers_within) whether the broadcaster works.
+//! [`stats`](Server::stats) and [`subscribers_by_type`](Server::subscribers_by_type) return the
+//! current numbers, and
+//! [`is_healthy`](Server::is_healthy) whether the broadcaster works.
 //! [`metrics_handler`](Server::metrics_handler), [`stats_handler`](Server::stats_handler) and
 //! [`health_handler`](Server::health_handler) answer the same over HTTP.
 //!
@@ -382,7 +383,7 @@
 //! let mut events = server.subscribe([ALL])?;
 //! sell(&server, 3)?;
 //! let event = events.next_event(Duration::from_secs(5))?;
-//! assert_eq!((event.event_type(), event.data().as_str()), ("sold", "3"));
+//! assert_eq!((event.event(), event.data().as_str()), ("sold", "3"));
 //!
 //! // To see that nothing else comes needs no wait: a shutdown delivers all there is, and ends it.
 //! sell(&server, 4)?;
@@ -576,13 +577,13 @@ pub use {
     broadcast::{
         broadcaster::ShutdownReport,
         client::{Client, ClientId, SendToError, UnknownClient},
-        stats::{Disconnect, Disconnected, LogStats, Stats},
+        stats::{Disconnect, Disconnected, RedisStats, Stats},
     },
     error::{
         PublishAllError, PublishError, RunError, StreamError, SubscribeError, TryPublishError,
     },
     handlers::{
-        Action, Denied, EventStreamHandler, FiguresHandler, HealthHandler, SendMessageHandler,
+        Action, Denied, EventStreamHandler, HealthHandler, MetricsHandler, SendMessageHandler,
     },
     message::{
         Message, MessageError, channels::Channels, event_type, event_types::RegisterError,

@@ -69,7 +69,7 @@ pub struct ShutdownReport {
     pub cut_streams: usize,
     /// Calls of the [hooks](crate::Builder::on_connect), for clients that came or went, which were
     /// not made any more.
-    pub untold: usize,
+    pub missed_notifications: usize,
 }
 
 /// The event that publishes the number of clients.
@@ -160,7 +160,7 @@ impl Broadcaster {
         let cut_streams = self.subscribers.cut_all();
         self.show_stats();
         registry.clear();
-        ShutdownReport { undelivered: inbox.stopped(), cut_streams, untold: 0 }
+        ShutdownReport { undelivered: inbox.stopped(), cut_streams, missed_notifications: 0 }
     }
 
     fn round(&mut self, taken: &mut Taken) {

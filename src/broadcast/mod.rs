@@ -19,6 +19,7 @@
 //! | `per_address` | how many streams each address has |
 //! | `hook_queue` | what waits for the embedding program's hooks |
 //! | `stats` | the metrics of a server, and why clients are disconnected |
+//! | `stats_json` | the same for serde |
 //! | `by_number` | a table by numbers that are used again |
 //! | `clock` | the time of one step, and a client's read rate |
 //!
@@ -40,6 +41,8 @@ pub(crate) mod per_address;
 pub(crate) mod registry;
 pub(crate) mod shared;
 pub(crate) mod stats;
+#[cfg(feature = "json")]
+mod stats_json;
 pub(crate) mod stream;
 pub(crate) mod subscribers;
 pub(crate) mod subscription_sets;

@@ -24,7 +24,7 @@ use crate::{
         options::Options,
         per_address::AddressSlot,
         registry::{Kind, Registry, Seat},
-        stats::{LogStats, Stats},
+        stats::{RedisStats, Stats},
         subscribers::Command,
     },
     error::{PublishAllError, PublishError, SubscribeError, TryPublishError},
@@ -294,9 +294,17 @@ impl Shared {
     pub(crate) fn stats(&self) -> Stats {
         let (streams, subscriptions) = self.registry.counts();
         let queued = self.inbox.queued();
-        let untold = self.hook_queue.missed();
-        let (log, channels) = (self.log_stats(), self.channels.len());
-        Stats { streams, subscriptions, channels, queued, untold, log, ..*self.stats.lock() }
+        let missed_notifications = self.hook_queue.missed();
+        let (redis, channels) = (self.log_stats(), self.channels.len());
+        Stats {
+            streams,
+            subscriptions,
+            channels,
+            queued,
+            missed_notifications,
+            redis,
+            ..*self.stats.lock()
+        }
     }
 
     /// Whether a publish into a queue with room waits for nothing outside of the process.
@@ -308,11 +316,11 @@ impl Shared {
         self.log.get().map(|log| &**log)
     }
 
-    pub(crate) fn log_stats(&self) -> Option<LogStats> {
+    pub(crate) fn log_stats(&self) -> Option<RedisStats> {
         self.log.get().map(|log| log.stats())
     }
 
-    pub(crate) fn clients(&self, most_types: usize) -> Vec<(String, usize)> {
+    pub(crate) fn subscribers_by_type(&self, most_types: usize) -> Vec<(String, usize)> {
         self.types.count(self.registry.listening(), most_types)
     }
 

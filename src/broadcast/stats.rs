@@ -115,12 +115,12 @@ pub struct Stats {
     /// Events that the broadcaster has taken, since the start.
     pub published: u64,
     /// Messages sent [to one client](crate::Server::send_to), since the start.
-    pub direct: u64,
+    pub direct_messages: u64,
     /// Deliveries, since the start: each event and each message to one client, counted for each
     /// client whose socket or mailbox it was given to, or tried to.
     pub deliveries: u64,
     /// Bytes of these deliveries.
-    pub bytes: u64,
+    pub delivered_bytes: u64,
     /// Clients that came back with the id of an event, since the start.
     pub resumed: u64,
     /// How many of these were told that they missed something (`stream-gap`).
@@ -128,26 +128,27 @@ pub struct Stats {
     /// Clients that came and went while more than 8192 calls of the
     /// [hooks](crate::Builder::on_connect) were waiting, since the start. No hook was called for
     /// them.
-    pub untold: u64,
+    pub missed_notifications: u64,
     /// Clients disconnected since the start, by reason.
     pub disconnected: Disconnected,
-    /// Metrics of the log that several nodes share, if there is one and the server runs.
-    pub log: Option<LogStats>,
+    /// Metrics of the connection to Redis, where several nodes share their events over it and the
+    /// server runs.
+    pub redis: Option<RedisStats>,
 }
 
-/// Metrics of the log that several nodes share: [`Stats::log`](crate::Stats::log).
+/// Metrics of several nodes over Redis: [`Stats::redis`](crate::Stats::redis).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
-pub struct LogStats {
-    /// Whether the log is connected, for publishing and for reading.
+pub struct RedisStats {
+    /// Whether Redis is connected, for publishing and for reading.
     pub connected: bool,
     /// For how long this node has not read everything; zero while it has.
     pub lag: Duration,
     /// Messages that this node has appended, since the start.
     pub appended: u64,
-    /// Messages that the log refused or that could not be sent to it, since the start.
+    /// Messages that Redis refused or that could not be sent to it, since the start.
     pub refused: u64,
-    /// Messages that may or may not be in the log
+    /// Messages that may or may not be in its stream
     /// ([`PublishError::OutcomeUnknown`](crate::PublishError::OutcomeUnknown)), since the start.
     pub outcome_unknown: u64,
     /// Entries read, since the start.
@@ -160,9 +161,9 @@ pub struct LogStats {
     pub reconnects: u64,
     /// How often this node found that events may be lost, since the start.
     pub breaks: u64,
-    /// Clients whose replay is being read from the log now.
+    /// Clients whose replay is being read from Redis now.
     pub returning: usize,
-    /// Clients told of a gap while their replay was read from the log, since the start. Others are
+    /// Clients told of a gap while their replay was read from Redis, since the start. Others are
     /// in [`Stats::gaps`](crate::Stats::gaps).
     pub gaps: u64,
 }

@@ -10,7 +10,7 @@ use crate::{
     broadcast::{
         log::Log,
         shared::Shared,
-        stats::{LogStats, Stats},
+        stats::{RedisStats, Stats},
         subscribers::{MOST_TYPES, json_counts},
     },
     handlers::access::{Action, Authorize, Denied},
@@ -34,8 +34,8 @@ impl Server {
     /// let metrics = server.metrics_handler().with_http(&http);
     /// let http = http.get("/metrics", metrics);
     /// ```
-    pub fn metrics_handler(&self) -> FiguresHandler {
-        self.figures_handler(metrics, "text/plain; version=0.0.4; charset=utf-8")
+    pub fn metrics_handler(&self) -> MetricsHandler {
+        self.metrics_in(metrics, "text/plain; version=0.0.4; charset=utf-8")
     }
 
     /// Returns a handler that answers GET with the server's stats as a JSON object. `?channel=NAME`
@@ -46,12 +46,12 @@ impl Server {
     /// # let server = Server::new();
     /// let http = HttpServer::new().get("/stats", server.stats_handler());
     /// ```
-    pub fn stats_handler(&self) -> FiguresHandler {
-        self.figures_handler(json, "application/json")
+    pub fn stats_handler(&self) -> MetricsHandler {
+        self.metrics_in(json, "application/json")
     }
 
-    fn figures_handler(&self, write: Format, content_type: &'static str) -> FiguresHandler {
-        FiguresHandler {
+    fn metrics_in(&self, write: Format, content_type: &'static str) -> MetricsHandler {
+        MetricsHandler {
             shared: Arc::clone(self.shared()),
             authorize: Authorize::default(),
             refusals: Refusals::default(),
@@ -97,7 +97,7 @@ impl Server {
 /// ```
 #[derive(Clone, Debug)]
 #[must_use = "a handler does nothing until it is mounted"]
-pub struct FiguresHandler {
+pub struct MetricsHandler {
     shared: Arc<Shared>,
     authorize: Authorize,
     refusals: Refusals,
@@ -109,7 +109,7 @@ pub struct FiguresHandler {
 
 type Format = fn(&mut String, &Figures) -> fmt::Result;
 
-impl FiguresHandler {
+impl MetricsHandler {
     /// Adds the number of requests that this HTTP server has refused, by status, and the number of
     /// streams that the program writes itself. If it is called several times, the last server counts.
     pub fn with_http(self, http: &HttpServer) -> Self {
@@ -137,7 +137,7 @@ impl FiguresHandler {
     }
 }
 
-impl Handler for FiguresHandler {
+impl Handler for MetricsHandler {
     fn handle(&self, request: &Request) -> Response {
         if let Err(denied) = self.authorize.decide(request, Action::Stats) {
             return denied.response();
@@ -145,7 +145,7 @@ impl Handler for FiguresHandler {
         let figures = Figures {
             stats: self.shared.stats(),
             uptime: self.shared.uptime(),
-            clients: self.shared.clients(self.most_types),
+            clients: self.shared.subscribers_by_type(self.most_types),
             refused: self.refusals.counts().into_iter().collect(),
             listeners: request
                 .query()
@@ -215,21 +215,31 @@ fn metrics(text: &mut String, figures: &Figures) -> fmt::Result {
     one("behind", "gauge", "Streams for which something waits.", number(stats.behind))?;
     one("queued", "gauge", "Messages that wait for the broadcaster.", number(stats.queued))?;
     one("published_total", "counter", "Events published.", count(stats.published))?;
-    one("direct_total", "counter", "Messages sent to one client.", count(stats.direct))?;
+    one(
+        "direct_messages_total",
+        "counter",
+        "Messages sent to one client.",
+        count(stats.direct_messages),
+    )?;
     one("deliveries_total", "counter", "Events handed to clients.", count(stats.deliveries))?;
-    one("delivered_bytes_total", "counter", "Bytes of these.", count(stats.bytes))?;
+    one("delivered_bytes_total", "counter", "Bytes of these.", count(stats.delivered_bytes))?;
     one("resumed_total", "counter", "Clients that came back with an id.", count(stats.resumed))?;
     one("gaps_total", "counter", "Clients told of a gap (stream-gap).", count(stats.gaps))?;
-    one("untold_total", "counter", "Clients that no hook was told of.", count(stats.untold))?;
+    one(
+        "missed_notifications_total",
+        "counter",
+        "Clients that no hook was told of.",
+        count(stats.missed_notifications),
+    )?;
 
-    if let Some(log) = &stats.log {
+    if let Some(log) = &stats.redis {
         let connected = f64::from(u8::from(log.connected));
-        one("log_connected", "gauge", "Whether the log is connected: 1 or 0.", connected)?;
-        let help = "For how long this node has not read all of the log.";
-        one("log_lag_seconds", "gauge", help, log.lag.as_secs_f64())?;
-        one("log_returning", "gauge", "Clients that are served from it.", number(log.returning))?;
+        one("redis_connected", "gauge", "Whether Redis is connected: 1 or 0.", connected)?;
+        let help = "For how long this node has not read everything.";
+        one("redis_lag_seconds", "gauge", help, log.lag.as_secs_f64())?;
+        one("redis_returning", "gauge", "Clients that are served from it.", number(log.returning))?;
         for (name, help, value) in log_counts(log) {
-            one(&format!("log_{name}_total"), "counter", help, count(value))?;
+            one(&format!("redis_{name}_total"), "counter", help, count(value))?;
         }
     }
 
@@ -248,17 +258,17 @@ fn metrics(text: &mut String, figures: &Figures) -> fmt::Result {
 }
 
 /// Counts since the start: a name, a description, the number.
-fn log_counts(log: &LogStats) -> [(&'static str, &'static str, u64); 9] {
+fn log_counts(log: &RedisStats) -> [(&'static str, &'static str, u64); 9] {
     [
-        ("appended", "Messages appended to the log.", log.appended),
-        ("refused", "Messages that the log did not take.", log.refused),
+        ("appended", "Messages appended.", log.appended),
+        ("refused", "Messages that Redis did not take.", log.refused),
         ("outcome_unknown", "Messages for which it did not answer.", log.outcome_unknown),
         ("read", "Entries read.", log.read),
         ("malformed", "Entries that are no events.", log.malformed),
         ("unknown_types", "Entries of types not registered here.", log.unknown_types),
         ("reconnects", "Connections lost for reading.", log.reconnects),
         ("breaks", "Times when events may have been lost.", log.breaks),
-        ("gaps", "Clients told of a gap that the log has.", log.gaps),
+        ("gaps", "Clients told of a gap that Redis has.", log.gaps),
     ]
 }
 
@@ -289,24 +299,24 @@ fn json(text: &mut String, figures: &Figures) -> fmt::Result {
         field("behind", stats.behind.to_string()),
         field("queued", stats.queued.to_string()),
         field("published", stats.published.to_string()),
-        field("direct", stats.direct.to_string()),
+        field("direct_messages", stats.direct_messages.to_string()),
         field("deliveries", stats.deliveries.to_string()),
-        field("bytes", stats.bytes.to_string()),
+        field("delivered_bytes", stats.delivered_bytes.to_string()),
         field("resumed", stats.resumed.to_string()),
         field("gaps", stats.gaps.to_string()),
-        field("untold", stats.untold.to_string()),
+        field("missed_notifications", stats.missed_notifications.to_string()),
         field("disconnected", object(reasons.to_vec())),
         field("refused", object(refused.collect())),
     ];
     fields.extend(figures.listeners.map(|listeners| field("listeners", listeners.to_string())));
-    if let Some(log) = &stats.log {
+    if let Some(log) = &stats.redis {
         let mut of_log = vec![
             field("connected", log.connected.to_string()),
             field("lag", format!("{:.3}", log.lag.as_secs_f64())),
             field("returning", log.returning.to_string()),
         ];
         of_log.extend(log_counts(log).map(|(name, _, value)| field(name, value.to_string())));
-        fields.push(field("log", object(of_log)));
+        fields.push(field("redis", object(of_log)));
     }
     writeln!(text, "{}", object(fields))
 }
@@ -332,11 +342,11 @@ fn health_with(log: &dyn Log, until: Instant) -> Result<String, String> {
     let stats = log.stats();
     let lag = stats.lag.as_secs_f32();
     if !stats.connected {
-        let text = "the log cannot be read or written now; it was read up to";
+        let text = "Redis cannot be read or written now; it was read up to";
         return Err(format!("{text} {lag:.1} s ago"));
     }
     log.is_ready(until)?;
-    Ok(format!("ok, the log is read up to {lag:.1} s ago"))
+    Ok(format!("ok, Redis is read up to {lag:.1} s ago"))
 }
 
 impl HealthHandler {

@@ -19,6 +19,6 @@ mod send_message;
 pub use self::{
     access::{Action, Denied},
     event_stream::EventStreamHandler,
-    metrics::{FiguresHandler, HealthHandler},
+    metrics::{HealthHandler, MetricsHandler},
     send_message::SendMessageHandler,
 };

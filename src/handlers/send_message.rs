@@ -42,8 +42,8 @@ impl Server {
     /// Of several messages all are accepted or, if one is not valid, none. The answer gives their
     /// number and their ids: `{"accepted":2,"ids":["...","..."]}`. Status 504, without `Retry-After`,
     /// says that some of them may be published and which, as
-    /// [`PublishAllError`](crate::PublishAllError) does: the server was shut down meanwhile, or a log
-    /// that several nodes share failed.
+    /// [`PublishAllError`](crate::PublishAllError) does: the server was shut down meanwhile, or
+    /// Redis failed.
     ///
     /// ```
     /// # use websse::{Server, http::HttpServer};
@@ -274,7 +274,7 @@ fn refuse_as(error: &PublishError, text: String) -> Response {
         | PublishError::NotRunning
         | PublishError::ShutDown
         | PublishError::OnBroadcaster
-        | PublishError::LogUnavailable(_) => Response::text(503, text).header("Retry-After", "1"),
+        | PublishError::RedisUnavailable(_) => Response::text(503, text).header("Retry-After", "1"),
         // No `Retry-After`: trying again may publish it twice.
         PublishError::OutcomeUnknown => Response::text(504, text),
     }

@@ -137,10 +137,11 @@ impl Router {
         };
         match route.handlers.binary_search_by(|known| (*known.method).cmp(method)) {
             Ok(at) => {
-                let (method, path) = (method.escape_debug(), Quoted(&mounted.path));
-                let first = Quoted(&route.handlers[at].path);
+                let (first, second) = (&route.handlers[at].path, &mounted.path);
+                let second = format!("{method} {second}");
+                let (first, second) = (Quoted(first), Quoted(&second));
                 self.twice.get_or_insert(format!(
-                    "there are two handlers for {method} {path}, the first at {first}; remove one"
+                    "there are two handlers for {second}, the first at {first}; remove one"
                 ));
             }
             Err(at) => route.handlers.insert(at, mounted),

@@ -11,7 +11,7 @@
 //! server.run()?;
 //! let mut everything = server.subscribe([ALL])?;
 //! server.publish("hello")?;
-//! assert_eq!(everything.next_event(Duration::from_secs(5))?.event_type(), GENERAL);
+//! assert_eq!(everything.next_event(Duration::from_secs(5))?.event(), GENERAL);
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 

@@ -8,6 +8,7 @@
 use std::{
     hash::{BuildHasher, RandomState},
     sync::Arc,
+    time::Duration,
 };
 
 use crate::{
@@ -30,8 +31,9 @@ use crate::{
 /// server.publish(Message::new("two\nlines"))?;
 /// let event = subscription.find(|frame| frame.is_event()).expect("published above");
 /// assert!(event.as_bytes().starts_with(b"data: two\ndata: lines\nid: "));
-/// assert_eq!(event.event_type(), "message");
+/// assert_eq!(event.event(), "message");
 /// assert_eq!(event.data(), "two\nlines");
+/// assert_eq!(event.retry(), None);
 /// println!("its id is {}", event.id().expect("a server with a history gives ids"));
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
@@ -139,11 +141,11 @@ impl Frame {
     /// empty line. The first block is none, even where it is a
     /// [`stream-open`](crate::SubscriptionBuilder::stream_open).
     pub fn is_event(&self) -> bool {
-        self.fields("data").next().is_some() && self.event_type() != OPEN
+        self.fields("data").next().is_some() && self.event() != OPEN
     }
 
     /// The event type; `message` for the general one, and for a block that is not an event.
-    pub fn event_type(&self) -> &str {
+    pub fn event(&self) -> &str {
         self.fields("event").next().map_or(GENERAL, text)
     }
 
@@ -151,6 +153,12 @@ impl Frame {
     /// event.
     pub fn data(&self) -> String {
         self.fields("data").map(text).collect::<Vec<_>>().join("\n")
+    }
+
+    /// The reconnection time, which the first block has, and an event whose publisher set one.
+    pub fn retry(&self) -> Option<Duration> {
+        let millis = self.fields("retry").next().map(text)?;
+        millis.parse().ok().map(Duration::from_millis)
     }
 
     /// The id. In the first block it is the position where the stream begins. `None` if there is
@@ -362,7 +370,7 @@ fn push_message(bytes: &mut Vec<u8>, message: &Message, data: Option<&str>) {
     if let Some(data) = data {
         split_lines(data.as_bytes()).for_each(|line| push_line(bytes, "data: ", line));
     }
-    if let Some(retry) = message.retry_millis() {
+    if let Some(retry) = message.retry {
         bytes.extend_from_slice(b"retry: ");
         push_number(bytes, retry);
         bytes.push(b'\n');
@@ -426,7 +434,7 @@ fn framed_size(message: &Message) -> usize {
         .fold((0, 0), |(lines, bytes), text| (lines + 1, bytes + text.len()));
     let data = lines_size("data: ", lines, text);
     let id = message.event_id().map_or(0, |id| lines_size("id: ", 1, id.as_str().len()));
-    let retry = message.retry_millis().map_or(0, |millis| {
+    let retry = message.retry.map_or(0, |millis| {
         lines_size("retry: ", 1, millis.checked_ilog10().map_or(1, |log| log as usize + 1))
     });
     [event, data, id, retry].into_iter().fold(1, usize::saturating_add)
@@ -540,7 +548,7 @@ mod tests {
             ),
         ] {
             let frame = Frame::from_block(block.as_bytes());
-            let seen = (frame.is_event(), frame.event_type(), &*frame.data(), frame.id());
+            let seen = (frame.is_event(), frame.event(), &*frame.data(), frame.id());
             assert_eq!(seen, (is_event, kind, data, id), "{block:?}");
         }
     }
@@ -551,7 +559,7 @@ mod tests {
         let wire = "event: stream-gap\n\
             data: {\"requested\":\"a\\\"b\\\\c\\u0001d\\u000aé\",\"oldest\":\"x-1\"}\n\n";
         assert_eq!(frame.as_bytes(), wire.as_bytes());
-        assert_eq!((frame.is_event(), frame.event_type(), frame.id()), (true, GAP, None));
+        assert_eq!((frame.is_event(), frame.event(), frame.id()), (true, GAP, None));
         assert!(gap("", None).as_bytes().ends_with(b"\"oldest\":null}\n\n"));
     }
 }

@@ -54,7 +54,7 @@ use self::id::EventId;
 ///
 /// let plain = Message::new("hello");
 /// assert_eq!((plain.event_type(), plain.data()), ("message", "hello"));
-/// assert_eq!((plain.event_id(), plain.retry_millis()), (None, None));
+/// assert_eq!((plain.event_id(), plain.retry_time()), (None, None));
 ///
 /// let full = Message::new("{\"price\": 3}")
 ///     .event("offer")
@@ -62,7 +62,7 @@ use self::id::EventId;
 ///     .retry(Duration::from_secs(10));
 /// assert_eq!(full.event_type(), "offer");
 /// assert_eq!(full.event_id().map(EventId::as_str), Some("offer-17"));
-/// assert_eq!(full.retry_millis(), Some(10_000));
+/// assert_eq!(full.retry_time(), Some(Duration::from_secs(10)));
 /// # Ok::<(), websse::MessageError>(())
 /// ```
 ///
@@ -201,9 +201,9 @@ impl Message {
         self.id.as_ref()
     }
 
-    /// The reconnection time in milliseconds, if the publisher set one.
-    pub fn retry_millis(&self) -> Option<u64> {
-        self.retry
+    /// The reconnection time in whole milliseconds, if the publisher set one.
+    pub fn retry_time(&self) -> Option<Duration> {
+        self.retry.map(Duration::from_millis)
     }
 }
 

@@ -35,8 +35,8 @@ enum Id {
 }
 
 impl Published {
-    /// The event's id as clients are sent it: its publisher's own, or the server's; with a log that
-    /// several nodes share, that of its entry. `None` if the server keeps no
+    /// The event's id as clients are sent it: its publisher's own, or the server's; over Redis
+    /// that of its entry. `None` if the server keeps no
     /// [history](crate::Builder::history_events): then it gives no ids.
     ///
     /// A client that comes back with it as its `Last-Event-ID` gets what was published after it.

@@ -94,7 +94,7 @@ mod tests {
 
     #[test]
     fn what_may_be_in_the_log_is_told_from_what_is_not() {
-        let refused = || Err(PublishError::LogUnavailable("full".to_owned()));
+        let refused = || Err(PublishError::RedisUnavailable("full".to_owned()));
         let unknown = || Err(PublishError::OutcomeUnknown);
         let entry = || Ok(EntryId::ZERO);
         for (results, index, open) in [

@@ -62,8 +62,8 @@ pub(super) fn pack(config: &RedisConfig, message: &Message, commands: &mut Vec<u
     if let Some(id) = message.event_id() {
         command.arg("id").arg(id.as_str());
     }
-    if let Some(retry) = message.retry_millis() {
-        command.arg("retry").arg(retry);
+    if let Some(retry) = message.retry_time() {
+        command.arg("retry").arg(retry.as_millis().to_string());
     }
     if let Some(channel) = message.channel_name() {
         command.arg("channel").arg(channel);

@@ -118,7 +118,7 @@
 //!   takes over (`min-replicas-to-write` does that in part).
 //!
 //! While Redis is not reached, streams stay open, with heartbeats. `publish` fails with
-//! [`LogUnavailable`](crate::PublishError::LogUnavailable) (status 503 with `Retry-After` over
+//! [`RedisUnavailable`](crate::PublishError::RedisUnavailable) (status 503 with `Retry-After` over
 //! HTTP): at once when that is known, or within about a [`timeout`](RedisConfig::timeout) if Redis
 //! just stops answering. A message whose acknowledgement was lost is
 //! [`OutcomeUnknown`](crate::PublishError::OutcomeUnknown) (status 504): it may be published or
@@ -140,11 +140,11 @@
 //! [`Stats::log`](crate::Stats::log), and with it `/metrics` and `/stats`, has the state and
 //! counts:
 //!
-//! - `websse_log_connected`: 0 is an alarm.
-//! - `websse_log_lag_seconds`: should be 0. A node that stays behind has too many clients or too
+//! - `websse_redis_connected`: 0 is an alarm.
+//! - `websse_redis_lag_seconds`: should be 0. A node that stays behind has too many clients or too
 //!   little CPU.
-//! - `websse_log_breaks_total`: how often Redis was not what it was before.
-//! - `websse_log_malformed_total`: how many entries were not events.
+//! - `websse_redis_breaks_total`: how often Redis was not what it was before.
+//! - `websse_redis_malformed_total`: how many entries were not events.
 //!
 //! [`/healthz`](crate::Server::health_handler) is 503 while Redis is not reached, is full, or does
 //! not allow this account to publish or to read back. As that is so for all nodes at the same time,
@@ -268,7 +268,7 @@ use crate::{
         arrival::Arrival,
         inbox::Refused,
         log::{Log, LogFactory, LogInput, NotAppended},
-        stats::LogStats,
+        stats::RedisStats,
     },
     error::{PublishError, SubscribeError},
     logs::{self, Level},
@@ -386,7 +386,7 @@ impl Log for RedisLog {
         resume::admit(self, arrival)
     }
 
-    fn stats(&self) -> LogStats {
+    fn stats(&self) -> RedisStats {
         self.shared.stats()
     }
 

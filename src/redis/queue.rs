@@ -159,7 +159,7 @@ impl Queue {
         match &state.line {
             Line::Up => Ok(self.has_room(state, part.packed.len())),
             Line::Untried => Ok(false),
-            Line::Down(reason) => Err(PublishError::LogUnavailable(reason.clone())),
+            Line::Down(reason) => Err(PublishError::RedisUnavailable(reason.clone())),
             Line::Closed => Err(PublishError::ShutDown),
         }
     }
@@ -238,7 +238,7 @@ impl Queue {
     /// that come. Returns how many waited.
     pub(super) fn disconnected(&self, reason: &str) -> usize {
         self.set(Line::Down(reason.to_owned()));
-        self.fail(&PublishError::LogUnavailable(reason.to_owned()))
+        self.fail(&PublishError::RedisUnavailable(reason.to_owned()))
     }
 
     /// Accepts no more messages. Those that wait are still sent.
@@ -334,7 +334,7 @@ mod tests {
     #[test]
     fn nothing_goes_behind_what_was_refused() {
         let (queue, acknowledgement) = (Queue::new(9, 999), Arc::new(Acknowledgement::new(6)));
-        let refused = || PublishError::LogUnavailable("full".to_owned());
+        let refused = || PublishError::RedisUnavailable("full".to_owned());
         queue.connected();
         queue.push(part(0, 2, false), &acknowledgement).expect("there is room");
         let job = taken(&queue).remove(0);

@@ -69,7 +69,7 @@ pub(super) fn admit(log: &RedisLog, mut arrival: Arrival<Socket>) -> Result<(), 
                 // If the client does not take even this, it has lost nothing.
                 let _ = resuming.write(socket, &arrival.refusal(reason));
             }
-            Err(SubscribeError::LogUnavailable)
+            Err(SubscribeError::RedisUnavailable)
         }
     }
 }

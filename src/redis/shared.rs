@@ -9,7 +9,7 @@ use parking_lot::{Condvar, Mutex};
 
 use super::{backoff::Backoff, config::RedisConfig, queue::Queue, slots::Slots};
 use crate::{
-    broadcast::{log::LogInput, stats::LogStats},
+    broadcast::{log::LogInput, stats::RedisStats},
     message::entry_id::EntryId,
 };
 
@@ -220,11 +220,11 @@ impl Shared {
         while state.ending.threads > 0 && !self.changed.wait_until(&mut state, until).timed_out() {}
     }
 
-    pub(super) fn stats(&self) -> LogStats {
+    pub(super) fn stats(&self) -> RedisStats {
         let count = |count: &AtomicUsize| count.load(Relaxed) as u64;
         let counts = &self.counts;
         let state = self.state.lock();
-        LogStats {
+        RedisStats {
             connected: state.is_reading && state.is_writing,
             lag: state.behind_since.map_or(Duration::ZERO, |since| since.elapsed()),
             returning: self.slots.taken(),

@@ -137,7 +137,7 @@ impl Writer {
             if let Some(reason) = answers.iter().find_map(|answer| answer.as_ref().err()) {
                 refused = Some(Fault::Refused(reason.clone()));
             }
-            let result = |answer: Answer| answer.map_err(PublishError::LogUnavailable);
+            let result = |answer: Answer| answer.map_err(PublishError::RedisUnavailable);
             job.answer(answers.into_iter().map(result));
         }
         // A server that refuses may be the former primary: a new connection may lead to the present

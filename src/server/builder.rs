@@ -173,7 +173,8 @@ impl Builder {
 
     /// Publishes the number of clients as events of this type; default none.
     /// [`run`](crate::Server::run) registers the type. The data is a JSON object with the number of
-    /// clients of each event type, as [`clients`](crate::Server::clients) counts them:
+    /// clients of each event type, as
+    /// [`subscribers_by_type`](crate::Server::subscribers_by_type) counts them:
     /// `{"*":0,"clients":1,"news":7}`.
     ///
     /// One is published after clients have come or gone, at most once a second, and only while a
@@ -203,7 +204,8 @@ impl Builder {
     /// or if the [log](crate#cargo-features) reports clients that come and go. A hook may block and
     /// publish: only later hooks wait for it. For each client the hooks are called once when it has
     /// come, then once when it is gone. Only while more than 8192 calls wait, clients that have
-    /// left again are skipped ([`Stats::untold`](crate::Stats::untold)). A panic in a hook ends
+    /// left again are skipped
+    /// ([`Stats::missed_notifications`](crate::Stats::missed_notifications)). A panic in a hook ends
     /// that call and nothing else.
     ///
     /// Do not keep an `Arc` of the server in a hook: it would keep the server alive for ever. Use

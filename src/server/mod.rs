@@ -337,12 +337,12 @@ impl Server {
     /// # server.register_event("")?;
     /// # server.run()?;
     /// let listener = server.subscribe([""])?;
-    /// assert_eq!(server.clients(), [("*".into(), 0), ("message".into(), 1)]);
+    /// assert_eq!(server.subscribers_by_type(), [("*".into(), 0), ("message".into(), 1)]);
     /// # drop(listener);
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
-    pub fn clients(&self) -> Vec<(String, usize)> {
-        self.shared.clients(usize::MAX)
+    pub fn subscribers_by_type(&self) -> Vec<(String, usize)> {
+        self.shared.subscribers_by_type(usize::MAX)
     }
 
     /// How many clients listen to a [channel](Message::channel) by its name. Those that listen to
@@ -374,18 +374,18 @@ impl Server {
         self.shared.event_types()
     }
 
-    /// Whether the broadcaster answers and the publish queue has room, now or within `patience`.
+    /// Whether the broadcaster answers and the publish queue has room, now or within `timeout`.
     ///
     /// ```
     /// # use websse::Server;
     /// # let server = Server::new();
     /// # server.register_event("")?;
     /// # server.run()?;
-    /// assert!(server.answers_within(std::time::Duration::from_secs(5)));
+    /// assert!(server.is_healthy(std::time::Duration::from_secs(5)));
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
-    pub fn answers_within(&self, patience: Duration) -> bool {
-        self.shared.answers(Instant::now() + patience.min(YEAR))
+    pub fn is_healthy(&self, timeout: Duration) -> bool {
+        self.shared.answers(Instant::now() + timeout.min(YEAR))
     }
 
     /// Ends the server. It refuses everything new, delivers what was accepted, and ends every
@@ -424,9 +424,9 @@ impl Server {
         };
         // The log may have been opened meanwhile.
         self.shared.stop_log(deadline);
-        let untold = self.end_hooks();
+        let missed_notifications = self.end_hooks();
         let Some(ended) = ended else { return ShutdownReport::default() };
-        let report = ShutdownReport { untold, ..ended };
+        let report = ShutdownReport { missed_notifications, ..ended };
         logs::write(Level::Debug, format_args!("the broadcaster has ended: {report:?}"));
         report
     }

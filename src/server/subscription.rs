@@ -121,7 +121,7 @@ impl Subscription {
     /// let mut news = server.subscribe(["news"])?;
     /// server.publish(Message::new("two\nlines").event("news"))?;
     /// let event = news.next_event(Duration::from_secs(5))?;
-    /// assert_eq!(event.event_type(), "news");
+    /// assert_eq!(event.event(), "news");
     /// assert_eq!(event.data(), "two\nlines");
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
@@ -353,7 +353,7 @@ impl<'s> SubscriptionBuilder<'s> {
     /// # server.run()?;
     /// let mut for_a_browser = server.subscription([""]).stream_open(true).open()?;
     /// let first = for_a_browser.next().expect("the first block");
-    /// assert_eq!(first.event_type(), "stream-open");
+    /// assert_eq!(first.event(), "stream-open");
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn stream_open(mut self, stream_open: bool) -> Self {

@@ -15,7 +15,7 @@ use crate::{
         arrival::Arrival,
         inbox::Refused,
         log::{Entry, EntryId, Lack, Log, LogFactory, LogInput, NotAppended, Step},
-        stats::LogStats,
+        stats::RedisStats,
     },
     error::{PublishError, SubscribeError},
     message::{Message, subscribed::Subscribed},
@@ -98,7 +98,7 @@ impl Log for Handle {
             self.try_append(message).map_err(|_| NotAppended {
                 index,
                 unknown: 0,
-                error: PublishError::LogUnavailable("it is full".to_owned()),
+                error: PublishError::RedisUnavailable("it is full".to_owned()),
             })
         };
         messages.iter().enumerate().map(append).collect()
@@ -124,8 +124,8 @@ impl Log for Handle {
         Ok(())
     }
 
-    fn stats(&self) -> LogStats {
-        LogStats { connected: !*self.0.opened().is_stopped.lock(), ..LogStats::default() }
+    fn stats(&self) -> RedisStats {
+        RedisStats { connected: !*self.0.opened().is_stopped.lock(), ..RedisStats::default() }
     }
 
     fn stop(&self, _: Instant) {
@@ -162,7 +162,7 @@ fn what_is_published_comes_back_out_of_the_log_with_the_ids_of_its_entries() {
     assert!(matches!(server.try_publish(message("4")), Err(TryPublishError::Full(_))));
     let refused = server.publish_all(&[message("4")]).expect_err("the log is full");
     assert_eq!(refused.index, 0);
-    assert!(server.stats().log.is_some_and(|log| log.connected));
+    assert!(server.stats().redis.is_some_and(|log| log.connected));
     server.shutdown(LONG);
     assert!(*fake.opened().is_stopped.lock());
 }

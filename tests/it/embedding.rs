@@ -95,7 +95,7 @@ fn the_constants_are_the_names_that_the_server_tells() {
     server.run().unwrap();
     let _all = server.subscribe([ALL]).unwrap();
     assert_eq!(server.event_types(), [GENERAL]);
-    assert_eq!(server.clients(), [(ALL.to_owned(), 1), (GENERAL.to_owned(), 0)]);
+    assert_eq!(server.subscribers_by_type(), [(ALL.to_owned(), 1), (GENERAL.to_owned(), 0)]);
     assert_eq!(Message::new("x").event_type(), GENERAL);
 }
 

@@ -182,7 +182,7 @@ fn two_handlers_for_the_same_method_and_path_are_refused_by_name() {
         let error = http.bind("127.0.0.1:0").expect_err(path);
         assert_eq!(error.kind(), io::ErrorKind::InvalidInput, "{error}");
         let expected = format!(
-            "there are two handlers for {method} {path:?}, the first at {first:?}; remove one"
+            "there are two handlers for \"{method} {path}\", the first at {first:?}; remove one"
         );
         assert_eq!(error.to_string(), expected);
     }

@@ -92,10 +92,10 @@ fn metrics_and_json_agree_with_the_stats() {
         ("behind", 0.0),
         ("queued", 0.0),
         ("published_total", 3.0),
-        ("direct_total", 1.0),
-        ("untold_total", 0.0),
+        ("direct_messages_total", 1.0),
+        ("missed_notifications_total", 0.0),
         ("deliveries_total", stats.deliveries as f64),
-        ("delivered_bytes_total", stats.bytes as f64),
+        ("delivered_bytes_total", stats.delivered_bytes as f64),
         ("resumed_total", 2.0),
         ("gaps_total", 1.0),
         ("clients{type=\"a\"}", 3.0),
@@ -132,12 +132,12 @@ fn metrics_and_json_agree_with_the_stats() {
         "behind": 0,
         "queued": 0,
         "published": 3,
-        "direct": 1,
+        "direct_messages": 1,
         "deliveries": stats.deliveries,
-        "bytes": stats.bytes,
+        "delivered_bytes": stats.delivered_bytes,
         "resumed": 2,
         "gaps": 1,
-        "untold": 0,
+        "missed_notifications": 0,
         "disconnected": {
             "closed_by_peer": 1, "behind": 0, "stalled": 0, "error": 0, "closed_by_server": 1,
             "expired": 0, "shutdown": 0,
@@ -200,8 +200,8 @@ fn health_is_that_of_the_broadcaster() {
     assert_eq!(health(), ill, "it does not run yet");
     hub.server.run().unwrap();
     assert_eq!(health(), (200, None));
-    assert!(hub.server.answers_within(Duration::MAX));
+    assert!(hub.server.is_healthy(Duration::MAX));
     hub.server.shutdown(Duration::from_secs(1));
     assert_eq!(health(), ill, "it was shut down");
-    assert!(!hub.server.answers_within(Duration::ZERO));
+    assert!(!hub.server.is_healthy(Duration::ZERO));
 }

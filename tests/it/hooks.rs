@@ -57,7 +57,7 @@ fn each_client_is_told_of_when_it_comes_and_when_it_is_gone() {
 
     let _stays = hub.listen("");
     let (last, _) = next(&told);
-    assert_eq!(hub.server.shutdown(SOON).untold, 0);
+    assert_eq!(hub.server.shutdown(SOON).missed_notifications, 0);
     assert_eq!(told.try_recv(), Ok((last, Some(Disconnect::Shutdown))), "before shutdown returns");
     assert_eq!(told.try_recv(), Err(mpsc::TryRecvError::Empty));
 }
@@ -145,7 +145,7 @@ fn a_slow_hook_delays_nobody_and_is_told_everything() {
         }
     }
     assert_eq!(here.len(), 1, "the one that stays");
-    assert_eq!(hub.server.stats().untold, 0);
+    assert_eq!(hub.server.stats().missed_notifications, 0);
 }
 
 #[test]
@@ -193,7 +193,7 @@ fn a_shutdown_waits_for_hooks_until_its_deadline_and_tells_what_is_left() {
     let _subscriptions: Vec<_> = (0..3).map(|_| server.subscribe([""]).unwrap()).collect();
     hook_entered.recv_timeout(SOON).unwrap();
     // Two that came, and three that are gone.
-    assert_eq!(server.shutdown(Duration::from_millis(50)).untold, 5);
+    assert_eq!(server.shutdown(Duration::from_millis(50)).missed_notifications, 5);
     // The thread ends with the hook, which is not called again.
     drop((free, server));
     assert_eq!(hook_entered.recv_timeout(SOON), Err(mpsc::RecvTimeoutError::Disconnected));

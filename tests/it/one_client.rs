@@ -40,7 +40,7 @@ fn a_message_to_one_client_reaches_it_alone_in_order_and_without_an_id() {
         assert_eq!(other.event().data, Some(number.to_string()));
         last = event.id;
     }
-    assert_eq!(hub.server.stats().direct, 100);
+    assert_eq!(hub.server.stats().direct_messages, 100);
     // It is kept for nobody.
     let mut returning = hub.listen(&format!("?event=*&last_event_id={}", last.unwrap()));
     hub.publish(Message::new("next").event("a"));
@@ -136,7 +136,7 @@ fn a_message_to_one_client_is_refused_where_it_cannot_be_sent() {
     hub.server.shutdown(SOON);
     assert_eq!(refused(Message::new("x")), SendToError::Refused(PublishError::ShutDown));
     assert_eq!(hub.server.disconnect(id), Err(UnknownClient(id)));
-    assert_eq!(hub.server.stats().direct, 0);
+    assert_eq!(hub.server.stats().direct_messages, 0);
 }
 
 #[test]

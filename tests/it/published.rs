@@ -20,7 +20,7 @@ fn an_event_has_the_id_that_its_publisher_was_told() {
     let (received, told) = thread::scope(|scope| {
         let received = scope.spawn(|| {
             let events = listener.filter(Frame::is_event);
-            let events = events.filter(|event| event.event_type() != "clients");
+            let events = events.filter(|event| event.event() != "clients");
             let pairs = events.map(|event| (event.data(), event.id().unwrap().to_owned()));
             pairs.collect::<BTreeMap<_, _>>()
         });

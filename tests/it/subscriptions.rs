@@ -75,7 +75,7 @@ fn a_frame_tells_what_was_published() {
     let mut all = server.subscribe(["*"]).unwrap();
     let first = all.recv_timeout(SOON).unwrap();
     assert!(!first.is_event());
-    assert_eq!((first.event_type(), first.data().as_str()), ("message", ""));
+    assert_eq!((first.event(), first.data().as_str()), ("message", ""));
     let (run, number) = first.id().unwrap().split_once('-').unwrap();
     assert_eq!(number, "0");
 
@@ -102,7 +102,7 @@ fn a_frame_tells_what_was_published() {
         server.publish(own.into_iter().fold(message, Message::id)).unwrap();
         let frame = all.next_event(SOON).unwrap();
         let kind = if kind.is_empty() { "message" } else { kind };
-        assert_eq!((frame.event_type(), frame.data().as_str()), (kind, seen));
+        assert_eq!((frame.event(), frame.data().as_str()), (kind, seen));
         assert_eq!(frame.id(), Some(expected.as_str()), "{seen:?}");
     }
 }

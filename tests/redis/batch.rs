@@ -12,7 +12,7 @@ use super::*;
 fn node_for_batches(store: &Store) -> Hub {
     let limits = Limits::default().body_bytes(16 << 20);
     let hub = Hub::with(&[""], |b| b.redis(store.config()), |http| http.limits(limits));
-    eventually(SOON, true, || hub.server.stats().log.unwrap().connected);
+    eventually(SOON, true, || hub.server.stats().redis.unwrap().connected);
     hub
 }
 
@@ -139,7 +139,7 @@ fn a_batch_of_which_redis_says_nothing_is_open_in_part_only() {
     assert_eq!((error.index, error.accepted, error.unknown), (0, 0, numbers.len()));
     assert_eq!(error.error, PublishError::OutcomeUnknown);
     assert!(numbers.len() < 3000 && numbers.iter().copied().eq(0..numbers.len()), "{numbers:?}");
-    let log = hub.server.stats().log.unwrap();
+    let log = hub.server.stats().redis.unwrap();
     let (unknown, refused) = (numbers.len() as u64, (3000 - numbers.len()) as u64);
     assert_eq!((log.outcome_unknown, log.refused, log.appended), (unknown, refused, 0));
 }
@@ -153,5 +153,5 @@ fn without_transactions_what_redis_took_counts() {
     let hub = node_at(RedisConfig::new(&url).unwrap());
     hub.server.publish_all(&["0", "1", "2"].map(Message::new)).unwrap();
     assert_eq!(numbers(&store), [0, 1, 2]);
-    assert_eq!(hub.server.stats().log.unwrap().appended, 3);
+    assert_eq!(hub.server.stats().redis.unwrap().appended, 3);
 }

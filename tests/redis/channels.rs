@@ -16,7 +16,7 @@ fn node(store: &Store, events: usize) -> Hub {
         .bind("127.0.0.1:0")
         .unwrap();
     let hub = Hub { server, http };
-    eventually(SOON, true, || hub.server.stats().log.unwrap().connected);
+    eventually(SOON, true, || hub.server.stats().redis.unwrap().connected);
     hub
 }
 
@@ -48,7 +48,7 @@ fn what_one_node_publishes_to_a_channel_its_listeners_hear_at_all() {
         (data(&mut mine[1], 2), data(&mut common[1], 1)),
         (vec!["old".into(), "new".into()], vec!["old".into()])
     );
-    eventually(SOON, 1, || nodes[1].server.stats().log.unwrap().malformed);
+    eventually(SOON, 1, || nodes[1].server.stats().redis.unwrap().malformed);
 }
 
 #[test]

@@ -16,10 +16,10 @@ fn without_redis_publishing_fails_and_streams_go_on_later() {
     one.publish(Message::new("1"));
     store.kill();
     for hub in [&one, &two] {
-        eventually(SOON, false, || hub.server.stats().log.unwrap().connected);
+        eventually(SOON, false, || hub.server.stats().redis.unwrap().connected);
         eventually(SOON, true, || {
             let refused = hub.server.publish(Message::new("refused"));
-            matches!(refused, Err(PublishError::LogUnavailable(_)))
+            matches!(refused, Err(PublishError::RedisUnavailable(_)))
         });
     }
     let mut client = one.ask("POST /send?data=x HTTP/1.1\r\nHost: a\r\n\r\n");
@@ -29,7 +29,7 @@ fn without_redis_publishing_fails_and_streams_go_on_later() {
     let mut third = two.listen("");
     store.start();
     for hub in [&one, &two] {
-        eventually(BACK, true, || hub.server.stats().log.unwrap().connected);
+        eventually(BACK, true, || hub.server.stats().redis.unwrap().connected);
     }
     two.publish(Message::new("2"));
     for client in &mut clients {
@@ -53,7 +53,7 @@ fn a_redis_that_comes_back_empty_is_told_as_a_gap() {
     store.wipe();
     store.start();
     for hub in [&one, &two] {
-        eventually(BACK, true, || hub.server.stats().log.unwrap().connected);
+        eventually(BACK, true, || hub.server.stats().redis.unwrap().connected);
     }
     one.publish(Message::new("2"));
     for client in &mut clients {
@@ -131,14 +131,14 @@ fn an_answer_that_is_lost_leaves_the_outcome_open() {
     assert_eq!(hub.server.publish(Message::new("2")), Err(PublishError::OutcomeUnknown));
     // From then on it is clear.
     let refused = hub.server.publish(Message::new("3"));
-    assert!(matches!(refused, Err(PublishError::LogUnavailable(_))), "{refused:?}");
+    assert!(matches!(refused, Err(PublishError::RedisUnavailable(_))), "{refused:?}");
     proxy.set(Way::Open);
     eventually(BACK, true, || hub.server.publish(Message::new("4")).is_ok());
     let mut client = hub.listen("?replay=9");
     let heard = data(&mut client, 2);
     assert_eq!(heard[0], "1");
     assert!(heard[1] == "2" || heard[1] == "4", "{heard:?}");
-    assert_eq!(hub.server.stats().log.unwrap().outcome_unknown, 1);
+    assert_eq!(hub.server.stats().redis.unwrap().outcome_unknown, 1);
 }
 
 #[test]
@@ -152,7 +152,7 @@ fn what_redis_has_taken_without_a_word_is_refused_by_nobody() {
     let error = hub.server.publish_all(&messages).unwrap_err();
     assert_eq!((error.index, error.error), (0, PublishError::OutcomeUnknown));
     assert_eq!(store.run("XLEN websse"), Value::Int(3));
-    let log = hub.server.stats().log.unwrap();
+    let log = hub.server.stats().redis.unwrap();
     assert_eq!((log.outcome_unknown, log.refused, log.appended), (3, 0, 0));
     // They are published after all, and once.
     let mut client = hub.listen("");
@@ -171,10 +171,10 @@ fn what_redis_refuses_is_not_published() {
     let error = hub.server.publish_all(&["2", "3"].map(Message::new)).unwrap_err();
     assert_eq!(error.index, 0);
     assert!(
-        matches!(&error.error, PublishError::LogUnavailable(reason) if reason.contains("OOM")),
+        matches!(&error.error, PublishError::RedisUnavailable(reason) if reason.contains("OOM")),
         "{error:?}"
     );
-    let log = hub.server.stats().log.unwrap();
+    let log = hub.server.stats().redis.unwrap();
     assert_eq!((log.outcome_unknown, log.refused, log.appended), (0, 2, 1));
     store.run("CONFIG SET maxmemory 0");
     eventually(BACK, true, || hub.server.publish(Message::new("4")).is_ok());

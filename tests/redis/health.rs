@@ -15,7 +15,7 @@ fn node_with_health(config: RedisConfig) -> Hub {
     let http =
         HttpServer::new().get("/healthz", server.health_handler()).bind("127.0.0.1:0").unwrap();
     let hub = Hub { server, http };
-    eventually(SOON, true, || hub.server.stats().log.unwrap().connected);
+    eventually(SOON, true, || hub.server.stats().redis.unwrap().connected);
     hub
 }
 
@@ -73,7 +73,7 @@ fn a_redis_that_is_full_is_no_health_though_nobody_publishes() {
         times_asked(&store) > before
     });
     assert_eq!(store.run("XLEN websse"), Value::Int(1));
-    let log = hub.server.stats().log.unwrap();
+    let log = hub.server.stats().redis.unwrap();
     assert_eq!((log.appended, log.refused, log.malformed), (1, 0, 0));
 }
 
@@ -125,7 +125,7 @@ fn health_is_told_in_time_where_redis_says_nothing() {
     // The node itself has not noticed yet.
     assert_ill(&hub, &["time"]);
     assert!(start.elapsed() < SOON, "it took {:?}", start.elapsed());
-    assert!(hub.server.stats().log.unwrap().connected);
+    assert!(hub.server.stats().redis.unwrap().connected);
     // Many that ask wait no longer than one, also where the last answer is too old.
     eventually(BACK, true, || {
         let start = Instant::now();

@@ -29,7 +29,7 @@ const BACK: Duration = Duration::from_secs(15);
 
 fn node_with(store: &Store, builder: impl FnOnce(Builder) -> Builder) -> Hub {
     let hub = Hub::with(&["", "a"], |b| builder(b).redis(store.config()), |http| http);
-    eventually(SOON, true, || hub.server.stats().log.unwrap().connected);
+    eventually(SOON, true, || hub.server.stats().redis.unwrap().connected);
     hub
 }
 
@@ -39,7 +39,7 @@ fn node(store: &Store) -> Hub {
 
 fn node_at(config: RedisConfig) -> Hub {
     let hub = Hub::with(&[""], |builder| builder.redis(config), |http| http);
-    eventually(SOON, true, || hub.server.stats().log.unwrap().connected);
+    eventually(SOON, true, || hub.server.stats().redis.unwrap().connected);
     hub
 }
 
@@ -155,7 +155,7 @@ fn what_the_node_forgot_comes_out_of_redis() {
     late.publish(Message::new("live"));
     assert_eq!(data(&mut client, 2), ["other", "live"]);
     let stats = late.server.stats();
-    assert_eq!((stats.gaps, stats.log.unwrap().gaps), (0, 0));
+    assert_eq!((stats.gaps, stats.redis.unwrap().gaps), (0, 0));
 }
 
 /// Nothing is read out of Redis for it.
@@ -174,7 +174,7 @@ fn what_the_node_forgot_is_a_gap_to_a_subscription() {
         let subscription = node.server.subscription([""]).last_event_id(id).open();
         let mut subscription = subscription.unwrap();
         let gap = subscription.next_event(SOON).unwrap();
-        assert_eq!(gap.event_type(), "stream-gap", "after {id}");
+        assert_eq!(gap.event(), "stream-gap", "after {id}");
         let rest = [(); 4].map(|()| subscription.next_event(SOON).unwrap().data());
         assert_eq!(rest, ["6", "7", "8", "9"], "after {id}");
     }
@@ -215,13 +215,13 @@ fn what_redis_forgot_is_a_gap() {
         node.publish(Message::new(event.to_string()));
     }
     let first = client.event().id.unwrap();
-    eventually(SOON, 40, || node.server.stats().log.unwrap().read);
+    eventually(SOON, 40, || node.server.stats().redis.unwrap().read);
     store.run("XTRIM websse MAXLEN 10");
     let mut client = back(&node, "", &first);
     let mut expected = vec!["gap".to_owned()];
     expected.extend((30..40).map(|event| event.to_string()));
     assert_eq!(data(&mut client, 11), expected);
-    eventually(SOON, 1, || node.server.stats().log.unwrap().gaps);
+    eventually(SOON, 1, || node.server.stats().redis.unwrap().gaps);
 }
 
 #[test]
@@ -265,7 +265,7 @@ fn a_client_that_is_ahead_of_the_node_is_waited_for() {
     let two = node_at(proxy.config());
     let mut client = one.listen("");
     one.publish(Message::new("1"));
-    eventually(SOON, 1, || two.server.stats().log.unwrap().read);
+    eventually(SOON, 1, || two.server.stats().redis.unwrap().read);
     // The second node learns nothing for a moment, and the client is faster.
     proxy.set(Way::Late(Duration::from_millis(600)));
     one.publish(Message::new("2"));
@@ -324,7 +324,7 @@ fn what_is_no_event_is_passed_over_and_counted() {
     store.run("XADD websse * event unknown data x");
     store.run("XADD websse * event a data good trace 17");
     assert_eq!(data(&mut client, 1), ["good"]);
-    let log = node.server.stats().log.unwrap();
+    let log = node.server.stats().redis.unwrap();
     assert_eq!((log.read, log.malformed, log.unknown_types), (10, 8, 1));
 }
 
@@ -338,7 +338,7 @@ fn a_type_that_is_registered_later_is_found_in_redis() {
     one.publish(Message::new("1").event("a"));
     one.publish(Message::new("2").event("late"));
     let first = client.event().id.unwrap();
-    eventually(SOON, 1, || two.server.stats().log.unwrap().unknown_types);
+    eventually(SOON, 1, || two.server.stats().redis.unwrap().unknown_types);
     two.server.register_event("late").unwrap();
     one.publish(Message::new("3").event("late"));
     assert_eq!(data(&mut back(&two, "?event=late", &first), 2), ["2", "3"]);
@@ -373,7 +373,7 @@ fn a_password_is_used() {
     assert!(!shown.contains("geheim"), "{shown}");
     let wrong = RedisConfig::new(&url.replace("geheim", "falsch")).unwrap();
     let hub = Hub::with(&[""], |b| b.redis(wrong), |http| http);
-    let Err(PublishError::LogUnavailable(reason)) = hub.server.publish(Message::new("1")) else {
+    let Err(PublishError::RedisUnavailable(reason)) = hub.server.publish(Message::new("1")) else {
         panic!("it was published")
     };
     assert!(reason.contains("authentication") && !reason.contains("falsch"), "{reason}");

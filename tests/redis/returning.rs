@@ -56,7 +56,7 @@ fn clients_that_read_slowly_keep_nobody_from_coming_back() {
     thread::scope(|scope| {
         let _beside = StopOnDrop(&is_over);
         scope.spawn(|| sip(&slow, &is_over));
-        eventually(BACK, PLACES, || node.server.stats().log.unwrap().returning);
+        eventually(BACK, PLACES, || node.server.stats().redis.unwrap().returning);
         let (mut id, mut heard) = (first.clone(), Vec::new());
         let end = Instant::now() + BACK;
         while heard.len() < EVENTS - 1 {
@@ -98,7 +98,7 @@ pub(crate) fn flood(store: &Store, mut goes_on: impl FnMut() -> bool) {
 fn types_that_a_node_does_not_know_hold_nobody_up() {
     /// So it always has more to read, but less than a second of it on a busy machine.
     const AHEAD: u64 = 4096;
-    let unknown_types = |node: &Hub| node.server.stats().log.unwrap().unknown_types;
+    let unknown_types = |node: &Hub| node.server.stats().redis.unwrap().unknown_types;
     // As fast as it can be.
     let store = Store::with(&[]);
     let node = node_with(&store, |builder| builder.history_events(4));
@@ -123,7 +123,7 @@ fn types_that_a_node_does_not_know_hold_nobody_up() {
         eventually(6 * SOON, true, || unknown_types(&node) > 10_000);
         // There was never an event of the one, and one of the other.
         let mut clients = ["?event=a", "?event=*", ""].map(|query| back(&node, query, &first));
-        eventually(6 * SOON, 0, || node.server.stats().log.unwrap().returning);
+        eventually(6 * SOON, 0, || node.server.stats().redis.unwrap().returning);
         node.publish(Message::new("a").event("a"));
         node.publish(Message::new("2"));
         for (client, expected) in clients.iter_mut().zip([&["a"][..], &["a", "2"], &["2"]]) {

@@ -33,7 +33,7 @@ fn a_replica_is_not_read_until_it_is_promoted() {
     let hub = Hub::with(&[""], |b| b.redis(replica.config()), |http| http);
     eventually(SOON, true, || {
         let refused = hub.server.publish(Message::new("refused"));
-        matches!(refused, Err(PublishError::LogUnavailable(_)))
+        matches!(refused, Err(PublishError::RedisUnavailable(_)))
     });
     // It is asked again and again what it is; the test's own questions do not count.
     let mut own = 0;
@@ -45,11 +45,11 @@ fn a_replica_is_not_read_until_it_is_promoted() {
         own += 1;
         calls > own
     });
-    let log = hub.server.stats().log.unwrap();
+    let log = hub.server.stats().redis.unwrap();
     assert_eq!((log.connected, log.read), (false, 0));
     replica.run("REPLICAOF NO ONE");
     eventually(BACK, true, || hub.server.publish(Message::new("2")).is_ok());
-    eventually(BACK, true, || hub.server.stats().log.unwrap().connected);
+    eventually(BACK, true, || hub.server.stats().redis.unwrap().connected);
     assert_eq!(data(&mut hub.listen("?replay=9"), 2), ["1", "2"]);
 }
 
@@ -179,14 +179,14 @@ fn a_primary_that_becomes_a_replica_is_not_read_on() {
             flood(&old, || !is_over.load(SeqCst));
             flood(&new, || !is_over.load(SeqCst));
         });
-        eventually(SOON, true, || hub.server.stats().log.unwrap().unknown_types > 10_000);
+        eventually(SOON, true, || hub.server.stats().redis.unwrap().unknown_types > 10_000);
         old.run(&format!("REPLICAOF 127.0.0.1 {}", new.port));
-        eventually(SOON, false, || hub.server.stats().log.unwrap().connected);
+        eventually(SOON, false, || hub.server.stats().redis.unwrap().connected);
         way.lead_to(new.port);
-        eventually(BACK, true, || hub.server.stats().log.unwrap().connected);
+        eventually(BACK, true, || hub.server.stats().redis.unwrap().connected);
         // Enough is enough.
         is_over.store(true, SeqCst);
-        eventually(BACK, Duration::ZERO, || hub.server.stats().log.unwrap().lag);
+        eventually(BACK, Duration::ZERO, || hub.server.stats().redis.unwrap().lag);
         hub.publish(Message::new("2"));
         assert_eq!(data(&mut client, 1), ["1"]);
         assert_gap_before(&mut client, "2");
@@ -313,7 +313,7 @@ fn a_stream_that_is_deleted_and_made_anew_at_once_is_told_as_a_gap() {
     let node = node(&store);
     let mut client = node.listen("");
     (0..10).for_each(|event| node.publish(Message::new(event.to_string())));
-    eventually(SOON, 10, || node.server.stats().log.unwrap().read);
+    eventually(SOON, 10, || node.server.stats().redis.unwrap().read);
     // The node has looked since then how many there were.
     let looks = || -> u64 {
         let calls = store.info("commandstats", "cmdstat_xinfo|stream");
@@ -360,7 +360,7 @@ fn a_later_gap_of_the_same_server_is_told_and_the_same_one_once() {
     // Whatever else is in an entry, with data it is an event.
     store.run("XADD websse * gap s after 9999999999999-0 data 4");
     assert_eq!(up_to(&mut client, "4"), ["gap", "1", "2", "gap", "3", "4"]);
-    assert_eq!(node.server.stats().log.unwrap().malformed, 0);
+    assert_eq!(node.server.stats().redis.unwrap().malformed, 0);
 }
 
 #[test]
@@ -374,14 +374,14 @@ fn a_stream_that_is_deleted_is_told_as_a_gap_without_being_written_to() {
     }
     let id = client.event().id.unwrap();
     // What was not read before would be lost with the stream.
-    eventually(SOON, 10, || node.server.stats().log.unwrap().read);
+    eventually(SOON, 10, || node.server.stats().redis.unwrap().read);
     store.run("DEL websse");
     let mut back = back(&node, "", &id);
     assert_eq!(data(&mut back, 1), ["gap"]);
     let heard = up_to(&mut client, "gap");
     let expected: Vec<String> = (1..10).map(|event| event.to_string()).collect();
     assert_eq!(heard[..9], expected);
-    eventually(SOON, 0, || node.server.stats().log.unwrap().returning);
+    eventually(SOON, 0, || node.server.stats().redis.unwrap().returning);
     node.publish(Message::new("new"));
     for client in [&mut client, &mut back] {
         let heard = up_to(client, "new");

@@ -23,7 +23,7 @@ pub(crate) use crate::{
     message::entry_id::EntryId,
 };
 use crate::{
-    broadcast::{arrival::Arrival, inbox::Refused, stats::LogStats},
+    broadcast::{arrival::Arrival, inbox::Refused, stats::RedisStats},
     error::{PublishError, SubscribeError},
     message::Message,
     socket::Socket,
@@ -47,7 +47,7 @@ pub(crate) trait Log: Debug + Send + Sync {
     fn is_ready(&self, until: Instant) -> Result<(), String>;
 
     /// The log's metrics now.
-    fn stats(&self) -> LogStats;
+    fn stats(&self) -> RedisStats;
 
     /// Appends nothing more, reads until all that this node has appended is read, or until
     /// `deadline`, and ends the threads. A second call may shorten the deadline.

@@ -48,9 +48,9 @@ impl<W: Wire> Subscribers<W> {
 
     /// Sends one client a message. If the client is behind, the message comes after what waits.
     fn send_to(&mut self, key: Key, frame: &Frame, now: Now) {
-        self.stats.direct += 1;
+        self.stats.direct_messages += 1;
         self.stats.deliveries += 1;
-        self.stats.bytes += frame.len() as u64;
+        self.stats.delivered_bytes += frame.len() as u64;
         self.say(key, frame, now);
         let is_short = self.is_short_of_memory();
         if let Some(subscriber) = self.table.get(key as usize).and_then(Option::as_ref)

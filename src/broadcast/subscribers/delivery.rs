@@ -131,7 +131,7 @@ impl<W: Wire> Subscribers<W> {
         // Together more than a 32-bit host can count.
         let delivered = delivered as u64;
         self.stats.deliveries += delivered * matched.len() as u64;
-        self.stats.bytes += delivered * bytes.len() as u64;
+        self.stats.delivered_bytes += delivered * bytes.len() as u64;
         self.scratch.joined = joined;
     }
 }

@@ -84,7 +84,8 @@ impl<W: Wire> Subscribers<W> {
         let parts = [first].into_iter().chain(frames).filter(|part| !part.is_empty());
         let parts: Vec<IoSlice<'_>> = parts.map(IoSlice::new).collect();
         self.stats.deliveries += slice.len() as u64;
-        self.stats.bytes += slice.iter().map(|frame| frame.coded(coding).len() as u64).sum::<u64>();
+        self.stats.delivered_bytes +=
+            slice.iter().map(|frame| frame.coded(coding).len() as u64).sum::<u64>();
         let mut written = if parts.is_empty() {
             0
         } else {
@@ -146,7 +147,7 @@ impl<W: Wire> Subscribers<W> {
             });
         }
         self.stats.deliveries += pending.len() as u64;
-        self.stats.bytes += bytes as u64;
+        self.stats.delivered_bytes += bytes as u64;
         self.registry.send(pending);
     }
 
@@ -175,7 +176,8 @@ impl<W: Wire> Subscribers<W> {
         let coding = stream.form.coding;
         let (slice, next) = slice_of(&self.history, subscribed, from, coding);
         self.stats.deliveries += slice.len() as u64;
-        self.stats.bytes += slice.iter().map(|frame| frame.coded(coding).len() as u64).sum::<u64>();
+        self.stats.delivered_bytes +=
+            slice.iter().map(|frame| frame.coded(coding).len() as u64).sum::<u64>();
         let slice = slice.iter().map(|frame| frame.pending(&self.memory)).collect();
         stream.refill(slice, next, next == self.history.newest());
     }

@@ -135,13 +135,13 @@ impl Pair {
             if let Some(id) = frame.id() {
                 id.clone_into(&mut self.last_id);
             }
-            let seen = (frame.event_type().to_owned(), frame.data(), self.last_id.clone());
+            let seen = (frame.event().to_owned(), frame.data(), self.last_id.clone());
             let blocks = frame.as_bytes().windows(2).filter(|two| two == b"\n\n").count();
             let dispatched = independent::events(frame.as_bytes()).len();
             // Only events have an end of their own.
             let expected = [usize::from(frame.is_event()); 2];
             prop_assert_eq!([blocks, dispatched], expected, "{}", shown(frame.as_bytes()));
-            is_over = frame.event_type() == END;
+            is_over = frame.event() == END;
             events.extend(frame.is_event().then_some(seen));
         }
         for event in events {

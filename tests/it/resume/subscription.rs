@@ -73,7 +73,7 @@ fn a_gap_is_the_first_event_of_a_subscription_that_comes_back() {
         let back = || hub.server.subscription(["a"]).last_event_id(id).open().unwrap();
         let data = format!(r#"{{"requested":"{id}","oldest":"{oldest}"}}"#);
         let expected = [("stream-gap", &*data), ("a", "4"), ("a", "5")];
-        let seen = |frame: Frame| (frame.event_type().to_owned(), frame.data());
+        let seen = |frame: Frame| (frame.event().to_owned(), frame.data());
         let expected = expected.map(|(kind, data)| (kind.to_owned(), data.to_owned()));
 
         let mut waiting = back();

@@ -28,7 +28,7 @@ fn a_message_to_one_client_takes_its_place_among_the_events() {
     assert_eq!([seen(&caught_up), seen(&behind)], ["helloato one b", "helloato one b"]);
     assert_eq!(texts(&mailbox), ["hello", "a", "to one ", "b"]);
     let stats = machine.subscribers.stats();
-    assert_eq!((stats.published, stats.direct, stats.deliveries), (2, 3, 9));
+    assert_eq!((stats.published, stats.direct_messages, stats.deliveries), (2, 3, 9));
     assert_eq!(stats.behind, 0);
 }
 
@@ -100,7 +100,7 @@ fn messages_to_one_client_count_against_its_budget() {
     machine.send_to(0, &text);
     assert_eq!(machine.disconnected().behind, 1);
     machine.send_to(0, &text);
-    assert_eq!(machine.subscribers.stats().direct, 4, "it has gone");
+    assert_eq!(machine.subscribers.stats().direct_messages, 4, "it has gone");
 }
 
 #[test]

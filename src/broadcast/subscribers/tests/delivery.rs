@@ -44,7 +44,7 @@ fn what_is_delivered_is_counted_in_events_and_bytes_once_for_each_client() {
     let mut machine = Machine::keeping(100, |_| {});
     let figures = |machine: &Machine| {
         let stats = machine.subscribers.stats();
-        [stats.published, stats.deliveries, stats.bytes, stats.gaps, stats.resumed]
+        [stats.published, stats.deliveries, stats.delivered_bytes, stats.gaps, stats.resumed]
     };
     let _both: Vec<_> = (0..2).map(|_| machine.stream(&[1], [])).collect();
     let _other = machine.stream(&[2], []);
@@ -84,7 +84,7 @@ fn steps(count: usize, frame: usize) -> Vec<u64> {
         steps.push(machine.subscribers.stats().deliveries);
     }
     assert_eq!(returning.received().len(), "hello\nid: e-0\n".len() + count * frame);
-    assert_eq!(machine.subscribers.stats().bytes, (count * frame) as u64);
+    assert_eq!(machine.subscribers.stats().delivered_bytes, (count * frame) as u64);
     steps
 }
 

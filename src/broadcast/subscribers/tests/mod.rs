@@ -375,7 +375,7 @@ fn what_was_delivered_is_counted_beyond_4_gib() {
     let _stuck: Vec<Scripted> = (0..CLIENTS).map(|_| machine.stream(&[1], [BLOCK])).collect();
     machine.deliver(&[(1, &"x".repeat((1 << 20) - 1))]);
     assert_eq!(machine.subscribers.stats().deliveries, u64::from(CLIENTS));
-    assert_eq!(machine.subscribers.stats().bytes, u64::from(CLIENTS) << 20);
+    assert_eq!(machine.subscribers.stats().delivered_bytes, u64::from(CLIENTS) << 20);
 }
 
 #[test]
