@@ -25,7 +25,7 @@ use crate::socket::Socket;
 const LIFELESS: Duration = Duration::from_secs(30);
 /// How long `accept` waits at a time where others listen on the same socket.
 #[cfg(all(unix, feature = "socket2"))]
-const PART: Duration = Duration::from_millis(250);
+const PART: Duration = Duration::from_millis(200);
 /// After the first time without traffic the peer's machine is asked for a sign of life, then again
 /// after each second time.
 #[cfg(feature = "socket2")]
@@ -72,8 +72,9 @@ impl From<UnixListener> for Listener {
 impl Listener {
     /// For a socket that another process listens on too, such as systemd (socket activation): when
     /// the server ends, the socket stays open, and clients that connect then wait for the next
-    /// process. The server notices its end a quarter of a second later than with a socket of its
-    /// own; a connection that comes in this time may be closed without an answer.
+    /// process. Those that it has accepted may still send their first request until the deadline of
+    /// [`shutdown`](super::HttpServer::shutdown), which takes up to 0.2 s longer than with a socket of
+    /// its own.
     ///
     /// ```
     /// use std::net::{TcpListener, TcpStream};

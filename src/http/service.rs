@@ -89,7 +89,8 @@ impl Service {
         if self.leadership.stop() {
             self.acceptor.close();
         }
-        self.connections.stop();
+        // A client that has a connection already would not come to the next process.
+        self.connections.stop(self.acceptor.is_shared());
     }
 
     /// Waits until `end` for requests in progress, then cuts their connections. Returns the number

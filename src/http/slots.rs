@@ -18,6 +18,8 @@ struct State {
     sockets: HashMap<u64, Entry>,
     next: u64,
     stopping: bool,
+    /// While stopping, connections may still send their first request.
+    lets_first: bool,
     cut: bool,
 }
 
@@ -77,12 +79,14 @@ impl Slots {
     }
 
     /// Ends the idle connections, and each other one as soon as it is idle. To a body without an end
-    /// its client seems to have gone.
-    pub(super) fn stop(&self) {
+    /// its client seems to have gone. `lets_first`: those that have sent nothing may send a request.
+    pub(super) fn stop(&self, lets_first: bool) {
         let mut state = self.state.lock();
         state.stopping = true;
+        state.lets_first = lets_first;
         for entry in state.sockets.values() {
             match entry.wait {
+                Wait::First(_) if lets_first => {}
                 Wait::First(_) | Wait::Idle(_) => entry.end(),
                 Wait::Endless => entry.end_reading(),
                 Wait::No | Wait::Request(_) | Wait::Leaving(_) | Wait::Over => {}
@@ -152,7 +156,7 @@ impl Slot {
     /// Records that the connection waits for its client. False: it must end instead.
     pub(super) fn begin_wait(&self, what: WaitingFor) -> bool {
         let mut state = self.connections.state.lock();
-        let stopping = state.stopping;
+        let State { stopping, lets_first, .. } = *state;
         if let Some(entry) = state.sockets.get_mut(&self.number) {
             let now = Instant::now();
             entry.wait = match (entry.wait, what) {
@@ -164,7 +168,11 @@ impl Slot {
                 (_, WaitingFor::TheRest) => Wait::Request(now),
             };
         }
-        !stopping || what == WaitingFor::TheRest
+        match what {
+            WaitingFor::FirstRequest => !stopping || lets_first,
+            WaitingFor::AnotherRequest { .. } => !stopping,
+            WaitingFor::TheRest => true,
+        }
     }
 
     /// Records that bytes arrived. True: the connection had to give way meanwhile.
@@ -319,9 +327,24 @@ mod tests {
         let mut idle = enter(&connections).expect("room");
         let busy = enter(&connections).expect("room");
         assert!(idle.0.begin_wait(WaitingFor::AnotherRequest { since: Instant::now() }));
-        connections.stop();
+        connections.stop(false);
         assert_eq!(idle.1.read(&mut [0]).expect("it ends in order"), 0);
         assert!(busy.0.begin_wait(WaitingFor::TheRest), "a request on its way may come");
         assert!(!busy.0.begin_wait(WaitingFor::AnotherRequest { since: Instant::now() }));
+        assert!(!busy.0.begin_wait(WaitingFor::FirstRequest));
+    }
+
+    #[test]
+    fn stopping_may_let_those_that_have_sent_nothing_send_a_request() {
+        let connections = Arc::new(Slots::new(3));
+        let mut idle = enter(&connections).expect("room");
+        let [first, later] = [(); 2].map(|()| enter(&connections).expect("room"));
+        assert!(idle.0.begin_wait(WaitingFor::AnotherRequest { since: Instant::now() }));
+        assert!(first.0.begin_wait(WaitingFor::FirstRequest));
+        connections.stop(true);
+        assert_eq!(idle.1.read(&mut [0]).expect("it ends in order"), 0);
+        assert!(!first.0.end_wait() && first.0.begin_wait(WaitingFor::TheRest));
+        assert!(later.0.begin_wait(WaitingFor::FirstRequest));
+        assert!(!first.0.begin_wait(WaitingFor::AnotherRequest { since: Instant::now() }));
     }
 }

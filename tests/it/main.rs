@@ -6,7 +6,7 @@
 //! | `requests`, `requests_bodies`, `refused_messages`, `answers` | HTTP: what is understood, refused and answered |
 //! | `deadlines`, `default_times`, `dead_peers` | every wait on a client ends |
 //! | `resume` | clients that come back |
-//! | `embedding`, `embedding_http`, `subscriptions` | the library inside a program |
+//! | `embedding`, `embedding_http`, `shared_sockets`, `subscriptions` | the library inside a program |
 //! | `channels`, `unregistering` | for whom an event is; types that go |
 //! | `batch`, `published`, `hooks`, `one_client` | the same: many messages, what their publisher learns, hooks, messages to one client |
 //! | `own_streams` | bodies that the program writes |
@@ -62,6 +62,7 @@ mod round_trip;
 mod service;
 mod service_notify;
 mod service_sockets;
+mod shared_sockets;
 mod subscriptions;
 mod unregistering;
 mod wire;
