@@ -63,8 +63,8 @@ pub enum PublishError {
     /// Redis, over which nodes share their events, takes no message now, or refuses this one; the
     /// text gives the reason, for people. The message was not published. Try again later.
     RedisUnavailable(String),
-    /// The message was sent to Redis, and the answer was lost. Until the message arrives, it is unknown whether it is published; publishing it again may publish it
-    /// twice.
+    /// The message was sent to Redis, and the answer was lost. Until the message arrives, it is
+    /// unknown whether it is published; publishing it again may publish it twice.
     OutcomeUnknown,
 }
 

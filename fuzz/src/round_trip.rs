@@ -130,7 +130,7 @@ impl Draft<'_> {
             message = id.into_iter().fold(message, Message::id);
             message = retry.map(Duration::from_millis).into_iter().fold(message, Message::retry);
             match server.publish(message) {
-                Ok(()) => 200,
+                Ok(_) => 200,
                 Err(PublishError::TooLarge { .. }) => 413,
                 Err(PublishError::Message(_) | PublishError::EventNotRegistered(_)) => 422,
                 Err(error) => panic!("{error} for {self:?}"),

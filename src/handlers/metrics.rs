@@ -350,20 +350,8 @@ fn health_with(log: &dyn Log, until: Instant) -> Result<String, String> {
 }
 
 impl HealthHandler {
-    /// Asks what it answers to requests, for whatever else watches the program. It may block for
-    /// some seconds.
-    ///
-    /// # Errors
-    /// Why the server does not work now.
-    ///
-    /// ```
-    /// let server = websse::Server::new();
-    /// assert!(server.health_handler().check().is_err(), "it does not run");
-    /// server.run()?;
-    /// assert_eq!(server.health_handler().check()?, "ok");
-    /// # Ok::<(), Box<dyn std::error::Error>>(())
-    /// ```
-    pub fn check(&self) -> Result<String, String> {
+    /// How the server works, or why it does not. It may block for some seconds.
+    fn check(&self) -> Result<String, String> {
         let until = Instant::now() + PATIENCE;
         match self.shared.log() {
             _ if !self.shared.answers(until) => {

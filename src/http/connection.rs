@@ -171,7 +171,7 @@ impl Connection<'_> {
                     self.io.flush()?;
                     self.io.pass_leadership()?;
                     // The body's share stays counted: it stands for what waits in this work.
-                    response = guarded(work);
+                    response = guarded(work).with_fields_of(head);
                 }
                 Body::Written(write) => {
                     let rules = &self.service.rules;

@@ -197,6 +197,13 @@ impl Response {
             .header("X-Accel-Buffering", "no")
     }
 
+    /// Adds the header fields that the program gave to the response while it was not known.
+    pub(super) fn with_fields_of(mut self, before: Self) -> Self {
+        self.fields.extend(before.fields);
+        self.close |= before.close;
+        self
+    }
+
     /// Closes the connection after this response.
     pub(crate) fn close(mut self) -> Self {
         self.close = true;

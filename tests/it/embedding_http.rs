@@ -168,6 +168,21 @@ fn every_bind_serves_the_routes_set_so_far() {
     }
 }
 
+/// A health check is answered by work that may wait.
+#[test]
+fn a_field_that_is_added_to_an_answer_not_yet_known_is_sent() {
+    let server = running();
+    let health = server.health_handler();
+    let marked = move |request: &Request| health.handle(request).header("X-Node", "7");
+    let http = HttpServer::new().get("/healthz", marked).bind("127.0.0.1:0").unwrap();
+    let answer = Client::ask(http.local_addr().unwrap(), get("/healthz")).answer();
+    assert_eq!((answer.status, answer.text().as_str()), (200, "ok\n"));
+    assert_eq!(
+        (answer.field("x-node"), answer.field("cache-control")),
+        (Some("7"), Some("no-store"))
+    );
+}
+
 #[test]
 fn two_handlers_for_the_same_method_and_path_are_refused_by_name() {
     let page = |_: &Request| Response::text(200, "page");

@@ -178,7 +178,7 @@ fn serve(config: &Config, server: Server, mut handed: HandedOver) -> Result<(), 
     print(&what_next(&bound, config, needs))?;
     let notifier = Notifier::of_environment();
     notifier.send("READY=1");
-    notifier.watch(server.health_handler());
+    notifier.watch(Arc::clone(&server));
     if let Some(lines) = config.stdin {
         let (server, event) = (Arc::clone(&server), first_event(config).to_owned());
         // The thread ends with the process: nothing interrupts a read.

@@ -5,14 +5,17 @@ use std::os::linux::net::SocketAddrExt;
 use std::{
     env, io,
     os::unix::net::{SocketAddr, UnixDatagram},
-    process, thread,
+    process,
+    sync::Arc,
+    thread,
     time::Duration,
 };
 
 use log::warn;
-use websse::HealthHandler;
+use websse::Server;
 
-/// How long a service manager that does not read holds the command up.
+/// How long a service manager that does not read holds the command up, and how long the broadcaster
+/// may take to answer.
 const PATIENCE: Duration = Duration::from_secs(1);
 
 /// Tells the service manager, if there is one.
@@ -43,8 +46,9 @@ impl Notifier {
     }
 
     /// Tells in half of each of the watchdog's periods that the command works, as long as its
-    /// health says so. The thread ends with the process.
-    pub(crate) fn watch(&self, health: HealthHandler) {
+    /// broadcaster does: a restart would mend nothing else, such as Redis that is away. The thread
+    /// ends with the process.
+    pub(crate) fn watch(&self, server: Arc<Server>) {
         let (Some(period), Some((socket, address))) = (self.watchdog, &self.to) else {
             return;
         };
@@ -55,7 +59,7 @@ impl Notifier {
         let thread = thread::Builder::new().name("websse-watchdog".to_owned());
         let started = thread.spawn(move || {
             loop {
-                own.send_if(health.check());
+                own.send_if(server.is_healthy(PATIENCE));
                 thread::sleep(period / 2);
             }
         });
@@ -65,10 +69,11 @@ impl Notifier {
     }
 
     /// Says that the command works, if it does.
-    fn send_if(&self, health: Result<String, String>) {
-        match health {
-            Ok(_) => self.send("WATCHDOG=1"),
-            Err(error) => warn!("the watchdog is not told that all is well: {error}"),
+    fn send_if(&self, is_healthy: bool) {
+        if is_healthy {
+            self.send("WATCHDOG=1");
+        } else {
+            warn!("the watchdog is not told that all is well: the broadcaster does not answer");
         }
     }
 }
@@ -119,8 +124,8 @@ mod tests {
         let manager = UnixDatagram::bind(&path)?;
         let to = open(path.to_str().expect("it is text"))?;
         let notifier = Notifier { to: Some(to), watchdog: None };
-        notifier.send_if(Err("no".to_owned()));
-        notifier.send_if(Ok("ok".to_owned()));
+        notifier.send_if(false);
+        notifier.send_if(true);
         manager.set_nonblocking(true)?;
         let mut told = [0; 64];
         let length = manager.recv(&mut told)?;
