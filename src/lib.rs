@@ -23,6 +23,21 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
+//! | you want | section |
+//! |---|---|
+//! | events for all that listen | [Events and their types](#events-and-their-types) |
+//! | events for one user, job or room | [Channels](#channels) |
+//! | the answer to one request, as it comes to be | [One request, one stream](#one-request-one-stream) |
+//! | pages that begin with what is now | [The last value](#the-last-value) |
+//! | tokens and cookies | [Access control](#access-control) |
+//! | to run behind nginx or another proxy | [Behind a proxy](#behind-a-proxy) |
+//! | to test what is published | [Testing](#testing) |
+//! | to learn which clients come and go | [Single clients](#single-clients) |
+//! | to end in good order | [Shutting down](#shutting-down) |
+//! | it within the server that you have | [Another server](#another-server) |
+//! | pages and programs that listen | [Browsers](#browsers), [Other clients](#other-clients) |
+//! | what you can rely on, and its limits | [What is guaranteed](#what-is-guaranteed), and what follows it |
+//!
 //! # Events and their types
 //!
 //! A [`Message`] has data and, if you want them, an event type, an id and a reconnection time. An
@@ -63,9 +78,6 @@
 //! `stream-gap`. What is known of a channel is forgotten when nobody listens, none of its events is
 //! kept, and the history no longer reaches back to when its last client left. A client that comes
 //! back later than that may be told of a gap although it has missed nothing.
-//!
-//! What has a state, such as a dashboard, begins with `?replay=each`: the last event of each type
-//! in each of the client's channels, and then what follows.
 //!
 //! # One request, one stream
 //!
@@ -137,77 +149,171 @@
 //! | htmx 4.0 | events without a type: it swaps no others |
 //! | datastar 1.0 | the events `datastar-patch-elements` and `datastar-patch-signals`; a clean end is the end |
 //!
-//! # What is guaranteed
+//! # The last value
 //!
-//! - Every event that [`publish`](Server::publish) accepted reaches every client whose response
-//!   head had arrived before the call, once and in order, or that client is disconnected. There is
-//!   never a silent gap.
-//! - A client that does not read, or reads slowly, delays no other client. A client that is more
-//!   than [1 MiB](Builder::mailbox_bytes) behind is disconnected once it has taken nothing for 3 s,
-//!   or at once if [memory](Builder::mailboxes_bytes) is short. A client that takes nothing for
-//!   [10 s](Builder::stall_timeout) is disconnected in any case. Its browser reconnects by itself.
-//!   If most of the clients are far behind and go on reading, the publisher is too fast: `publish`
-//!   blocks until they have caught up ([`try_publish`](Server::try_publish) returns an error
-//!   instead).
-//! - A client that reconnects with its last event's id gets exactly what it missed, or a
-//!   `stream-gap` event that reports the gap.
-//! - A client that disconnects, or closes only its sending side, is gone from the
-//!   [stats](Server::stats) within two seconds.
-//! - Nothing that is published can add a line to the stream that was not meant as data: line
-//!   endings in the data become lines of data, and are forbidden elsewhere.
-//! - What a client can make the server do is bounded in bytes and in time; [`Builder`] and
-//!   [`http::Limits`] have the numbers.
-//! - [`shutdown`](Server::shutdown) delivers what was accepted, ends every stream and joins every
-//!   thread within its deadline.
-//!
-//! # Resuming
-//!
-//! Every event has an id, its publisher's own or one of the server's, and the last events of each
-//! type are [kept](Builder::history_events). A browser that reconnects sends the id of its last
-//! event (`Last-Event-ID`). It gets exactly what it missed, in order, before new events. If that is
-//! not possible, because too much has happened or the server was restarted, the first event is a
-//! `stream-gap`. Its data is JSON: the id `requested`, and the `oldest` id that is kept. All events
-//! that are left follow.
-//!
-//! Every stream begins with the client's position, so that a client that is cut off before its
-//! first event misses nothing either. A browser, recognised by its `User-Agent`, gets an event
-//! `stream-open` with `{}` as data, since Firefox and `WebKit` note no other id. A page listens
-//! for it only to keep the id itself, as [below](#browsers). Any other client gets a line `id:` in
-//! front of its first event, since some hand out an empty event for a block of its own. Of those,
-//! clients that note an id only with an event come back as if for the first time; `?stream-open=1`
-//! asks for the event.
-//!
-//! A stream comes in chunks and never ends of itself, so it is always cut without the last chunk:
-//! clients that come back only after an error do so after a shutdown and a refusal too.
-//!
-//! What to do on a `stream-gap` depends on what the events mean. If each event is complete in
-//! itself (a reading, a price), do nothing: the next one brings the page up to date. If a page adds
-//! events up (a list, a counter), it must load its state again, as when it opened. Some of the
-//! events that follow are then in that state already.
+//! What has a state, such as a dashboard, begins with it: `?replay=each` sends the last event of
+//! each type in each of the client's channels, and then what follows. A page needs no other
+//! request:
 //!
 //! ```js
-//! const events = new EventSource('/event?event=cart')
-//! events.addEventListener('stream-gap', () => location.reload())
+//! const events = new EventSource('/event?event=temperature&event=door&replay=each')
 //! ```
 //!
-//! The history is in memory: after a restart of your program every client that reconnects gets a
-//! `stream-gap`. Nobody does if your program keeps its events anyway, in a database for example:
-//! give them [ids of their own](Message::id), and publish the last ones again with the same ids
-//! before you listen. A client that has one of them goes on behind it.
+//! `?replay=10` sends the last ten events of all that the client listens to. How much is kept is
+//! set by [`history_events`](Builder::history_events) and its neighbours. Within the program,
+//! [`replay`](SubscriptionBuilder::replay) and [`replay_each`](SubscriptionBuilder::replay_each) do
+//! the same.
+//!
+//! # Access control
+//!
+//! By default every client that reaches the server may listen and publish. The exception is pages
+//! of other origins: [`http::Policy`] refuses their POSTs.
+//! [`authorize`](EventStreamHandler::authorize) lets your program decide;
+//! [`streams_per_address`](EventStreamHandler::streams_per_address) limits each client. Every page
+//! that a user visits can reach a server on that user's `127.0.0.1`: name the hosts that the server
+//! answers to ([`Policy::allow_host`](http::Policy::allow_host)). Leave TLS to a proxy.
+//!
+//! The `websse` command, with the tokens `pub` to publish, `sub` to listen, and `news=paper` to
+//! listen to the type `news` only, answers with these statuses:
+//!
+//! | | no token | a wrong one | `paper` | `pub` | `sub` |
+//! |---|---|---|---|---|---|
+//! | `GET /event?event=news` | 401 | 401 | 200 | 401 | 200 |
+//! | `GET /event?event=other` | 401 | 401 | 403 | 401 | 200 |
+//! | `GET /event` | 401 | 401 | 403 | 401 | 200 |
+//! | `GET /event?event=*` | 401 | 401 | 403 | 401 | 200 |
+//! | `GET /event?event=news&event=other` | 401 | 401 | 403 | 401 | 200 |
+//! | `GET /event?event=unknown` | 401 | 401 | 403 | 401 | 400 |
+//! | `POST /send?event=news` | 401 | 401 | 401 | 200 | 401 |
+//! | `POST /send?event=other` | 401 | 401 | 401 | 200 | 401 |
+//! | `POST /send?data=hello` | 401 | 401 | 401 | 200 | 401 |
+//! | `GET /stats` | 401 | 401 | 403 | 401 | 200 |
+//! | `GET /metrics` | 401 | 401 | 403 | 401 | 200 |
+//! | `GET /healthz` | 200 | 200 | 200 | 200 | 200 |
+//! | `GET /` | 200 | 200 | 200 | 200 | 200 |
+//!
+//! # Behind a proxy
+//!
+//! Streams send `X-Accel-Buffering: no` and `Cache-Control: no-transform`, which nginx and others
+//! follow, so that events pass at once. The proxy must allow a stream to be silent for longer than
+//! the [heartbeat](Builder::heartbeat); most do by default.
+//!
+//! A browser's `EventSource` closes for good if the proxy answers 502 or 503 while your program is
+//! restarted. Let the proxy wait meanwhile, or answer as below; or make a new `EventSource`, as
+//! [below](crate#browsers).
+//!
+//! A POST that a proxy sends over a kept connection is lost if the server closes it in the same
+//! moment: the proxy answers 502. So the server keeps idle connections for
+//! [130 s](http::Limits::idle_timeout), longer than nginx, Traefik and Caddy do. If your proxy
+//! keeps its connections longer (Envoy, Node's agents), have it close them earlier.
+//!
+//! The folder `examples/proxies` has short, tested configurations for nginx, haproxy, Caddy,
+//! Traefik, Envoy, Apache, Varnish and lighttpd, and for the development servers of Vite and
+//! webpack. Its README tells what each proxy does, and what goes wrong without which line. They are
+//! for the command as `websse --allow-host hub.example --trusted-proxy 127.0.0.1`, which takes the
+//! clients' addresses and the requested host from the proxy. This is nginx's, tested with 1.22 and
+//! 1.31:
+//!
+#![doc = concat!("```nginx\n", include_str!("../examples/proxies/nginx.conf"), "```")]
+//!
+//! # Testing
+//!
+//! Your tests need no socket to see what was published. A [`Subscription`] receives everything that
+//! is published from then on. Each of its frames is one block of the stream. If the frame is an
+//! [event](Frame::is_event), it has a [type](Frame::event), [data](Frame::data) and an
+//! [id](Frame::id):
 //!
 //! ```
-//! use websse::{EventId, Message, Server, http::HttpServer};
+//! use std::time::Duration;
+//! use websse::{Frame, Message, PublishError, Published, Server, event_type::ALL};
 //!
-//! # struct Order { number: u64, text: &'static str }
-//! # let last_orders = [Order { number: 16, text: "tea" }, Order { number: 17, text: "bread" }];
-//! let server = Server::new();
-//! server.register_event("order")?;
-//! server.run()?;
-//! for Order { number, text } in last_orders {
-//!     let id = EventId::new(format!("order-{number}"))?;
-//!     server.publish(Message::new(text).event("order").id(id))?;
+//! // What is to be tested.
+//! fn sell(server: &Server, price: u32) -> Result<Published, PublishError> {
+//!     server.publish(Message::new(price.to_string()).event("sold"))
 //! }
-//! let http = HttpServer::new().get("/event", server.event_stream_handler()).bind("127.0.0.1:0")?;
+//!
+//! let server = Server::new();
+//! server.register_event("sold")?;
+//! server.run()?;
+//! let mut events = server.subscribe([ALL])?;
+//! sell(&server, 3)?;
+//! let event = events.next_event(Duration::from_secs(5))?;
+//! assert_eq!((event.event(), event.data().as_str()), ("sold", "3"));
+//!
+//! // To see that nothing else comes needs no wait: a shutdown delivers all there is, and ends it.
+//! sell(&server, 4)?;
+//! server.shutdown(Duration::from_secs(5));
+//! let rest: Vec<_> = events.filter(Frame::is_event).map(|event| event.data()).collect();
+//! assert_eq!(rest, ["4"]);
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! To test your handlers, make a [`Request`](http::Request::new) by hand; to test over sockets,
+//! `bind` to port 0.
+//!
+//! # Single clients
+//!
+//! [`on_connect`](Builder::on_connect) and [`on_disconnect`](Builder::on_disconnect) call your
+//! program when a client has come and when it is gone. [`send_to`](Server::send_to) sends a message
+//! to one client, [`disconnect`](Server::disconnect) disconnects one, and
+//! [`presence`](Builder::presence) publishes the number of clients.
+//!
+//! ```
+//! use websse::{Message, Server};
+//!
+//! let server = Server::builder()
+//!     .on_connect(|server, client| {
+//!         let hello = Message::new(format!("hello, number {}", client.id));
+//!         // Refused where it has left again.
+//!         let _ = server.send_to(client.id, hello);
+//!     })
+//!     .on_disconnect(|_, client, reason| eprintln!("{:?} has left: {reason:?}", client.peer))
+//!     .presence("clients")
+//!     .build();
+//! # drop(server);
+//! ```
+//!
+//! # Shutting down
+//!
+//! ```
+//! # use std::time::Duration;
+//! # use websse::{Server, http::HttpServer};
+//! # let server = Server::new();
+//! # server.run()?;
+//! # let http = HttpServer::new().bind("127.0.0.1:0")?;
+//! # let (stop, stopped) = std::sync::mpsc::channel();
+//! # stop.send(())?; // in a program: ctrlc::set_handler(move || stop.send(()).unwrap())
+//! stopped.recv()?; // instead of http.join(), which waits until another thread shuts it down
+//! http.shutdown(Duration::from_secs(1)); // answers what is on its way
+//! server.shutdown(Duration::from_secs(10)); // delivers what was accepted, ends the streams
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! # Another server
+//!
+//! If your program has a synchronous HTTP server already, [`Server::subscribe`] gives a blocking
+//! [`Subscription`]: an iterator of frames that can also write itself to any connection
+//! ([`stream_to`](Subscription::stream_to)), or be read as bytes
+//! ([`into_reader`](Subscription::into_reader)). It takes a thread for each client. See the
+//! examples `embed-subscription` (`tiny_http` 0.12), `embed-touche` (`touche` 0.0.15) and
+//! `embed-listener` (a bare `TcpListener`).
+//!
+//! `rouille` 3.6 and `astra` 0.4 hold a streamed body back: in a test with an event a second, none
+//! came out within twelve seconds. Beside these, and beside any other server, an
+//! [`http::HttpServer`] can listen on its own port, and allow the pages of the other server to use
+//! it:
+//!
+//! ```
+//! use websse::{Server, event_type::GENERAL, http::{HttpServer, Policy}};
+//!
+//! # let (own, pages) = ("127.0.0.1:0", "http://localhost:8000");
+//! let server = Server::new();
+//! server.register_event(GENERAL)?;
+//! server.run()?;
+//! let http = HttpServer::new()
+//!     .policy(Policy::default().allow_origin(pages)?) // such as http://localhost:8000
+//!     .get("/event", server.event_stream_handler())
+//!     .bind(own)?; // such as 127.0.0.1:8001: new EventSource('http://localhost:8001/event')
 //! # drop(http);
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
@@ -289,6 +395,81 @@
 //!   has had before, so that it loses events: `--tries=1`, or use `curl -N`. Without `-N` curl
 //!   holds 4096 bytes back when it writes into a pipe, and `LuaSocket` always holds back 2048.
 //!
+//! # What is guaranteed
+//!
+//! - Every event that [`publish`](Server::publish) accepted reaches every client whose response
+//!   head had arrived before the call, once and in order, or that client is disconnected. There is
+//!   never a silent gap.
+//! - A client that does not read, or reads slowly, delays no other client. A client that is more
+//!   than [1 MiB](Builder::mailbox_bytes) behind is disconnected once it has taken nothing for 3 s,
+//!   or at once if [memory](Builder::mailboxes_bytes) is short. A client that takes nothing for
+//!   [10 s](Builder::stall_timeout) is disconnected in any case. Its browser reconnects by itself.
+//!   If most of the clients are far behind and go on reading, the publisher is too fast: `publish`
+//!   blocks until they have caught up ([`try_publish`](Server::try_publish) returns an error
+//!   instead).
+//! - A client that reconnects with its last event's id gets exactly what it missed, or a
+//!   `stream-gap` event that reports the gap.
+//! - A client that disconnects, or closes only its sending side, is gone from the
+//!   [stats](Server::stats) within two seconds.
+//! - Nothing that is published can add a line to the stream that was not meant as data: line
+//!   endings in the data become lines of data, and are forbidden elsewhere.
+//! - What a client can make the server do is bounded in bytes and in time; [`Builder`] and
+//!   [`http::Limits`] have the numbers.
+//! - [`shutdown`](Server::shutdown) delivers what was accepted, ends every stream and joins every
+//!   thread within its deadline.
+//!
+//! # Resuming
+//!
+//! Every event has an id, its publisher's own or one of the server's, and the last events of each
+//! type are [kept](Builder::history_events). A browser that reconnects sends the id of its last
+//! event (`Last-Event-ID`). It gets exactly what it missed, in order, before new events. If that is
+//! not possible, because too much has happened or the server was restarted, the first event is a
+//! `stream-gap`. Its data is JSON: the id `requested`, and the `oldest` id that is kept. All events
+//! that are left follow.
+//!
+//! Every stream begins with the client's position, so that a client that is cut off before its
+//! first event misses nothing either. A browser, recognised by its `User-Agent`, gets an event
+//! `stream-open` with `{}` as data, since Firefox and `WebKit` note no other id. A page listens
+//! for it only to keep the id itself, as [above](#browsers). Any other client gets a line `id:` in
+//! front of its first event, since some hand out an empty event for a block of its own. Of those,
+//! clients that note an id only with an event come back as if for the first time; `?stream-open=1`
+//! asks for the event.
+//!
+//! A stream comes in chunks and never ends of itself, so it is always cut without the last chunk:
+//! clients that come back only after an error do so after a shutdown and a refusal too.
+//!
+//! What to do on a `stream-gap` depends on what the events mean. If each event is complete in
+//! itself (a reading, a price), do nothing: the next one brings the page up to date. If a page adds
+//! events up (a list, a counter), it must load its state again, as when it opened. Some of the
+//! events that follow are then in that state already.
+//!
+//! ```js
+//! const events = new EventSource('/event?event=cart')
+//! events.addEventListener('stream-gap', () => location.reload())
+//! ```
+//!
+//! The history is in memory: after a restart of your program every client that reconnects gets a
+//! `stream-gap`. Nobody does if your program keeps its events anyway, in a database for example:
+//! give them [ids of their own](Message::id), and publish the last ones again with the same ids
+//! before you listen. A client that has one of them goes on behind it.
+//!
+//! ```
+//! use websse::{EventId, Message, Server, http::HttpServer};
+//!
+//! # struct Order { number: u64, text: &'static str }
+//! # let last_orders = [Order { number: 16, text: "tea" }, Order { number: 17, text: "bread" }];
+//! let server = Server::new();
+//! server.register_event("order")?;
+//! server.run()?;
+//! for Order { number, text } in last_orders {
+//!     let id = EventId::new(format!("order-{number}"))?;
+//!     server.publish(Message::new(text).event("order").id(id))?;
+//! }
+//! let http = HttpServer::new().get("/event", server.event_stream_handler()).bind("127.0.0.1:0")?;
+//! # drop(http);
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
 //! # Threads
 //!
 //! - One broadcaster thread for each [`Server`], from [`run`](Server::run) to its shutdown. It owns
@@ -303,56 +484,6 @@
 //! [`publish`](Server::publish) may be called from any thread, also from handlers and hooks, and
 //! may block while the queue is full. No lock is held while your code runs.
 //!
-//! # Single clients
-//!
-//! [`on_connect`](Builder::on_connect) and [`on_disconnect`](Builder::on_disconnect) call your
-//! program when a client has come and when it is gone. [`send_to`](Server::send_to) sends a message
-//! to one client, [`disconnect`](Server::disconnect) disconnects one, and
-//! [`presence`](Builder::presence) publishes the number of clients.
-//!
-//! ```
-//! use websse::{Message, Server};
-//!
-//! let server = Server::builder()
-//!     .on_connect(|server, client| {
-//!         let hello = Message::new(format!("hello, number {}", client.id));
-//!         // Refused where it has left again.
-//!         let _ = server.send_to(client.id, hello);
-//!     })
-//!     .on_disconnect(|_, client, reason| eprintln!("{:?} has left: {reason:?}", client.peer))
-//!     .presence("clients")
-//!     .build();
-//! # drop(server);
-//! ```
-//!
-//! # Access control
-//!
-//! By default every client that reaches the server may listen and publish. The exception is pages
-//! of other origins: [`http::Policy`] refuses their POSTs.
-//! [`authorize`](EventStreamHandler::authorize) lets your program decide;
-//! [`streams_per_address`](EventStreamHandler::streams_per_address) limits each client. Every page
-//! that a user visits can reach a server on that user's `127.0.0.1`: name the hosts that the server
-//! answers to ([`Policy::allow_host`](http::Policy::allow_host)). Leave TLS to a proxy.
-//!
-//! The `websse` command, with the tokens `pub` to publish, `sub` to listen, and `news=paper` to
-//! listen to the type `news` only, answers with these statuses:
-//!
-//! | | no token | a wrong one | `paper` | `pub` | `sub` |
-//! |---|---|---|---|---|---|
-//! | `GET /event?event=news` | 401 | 401 | 200 | 401 | 200 |
-//! | `GET /event?event=other` | 401 | 401 | 403 | 401 | 200 |
-//! | `GET /event` | 401 | 401 | 403 | 401 | 200 |
-//! | `GET /event?event=*` | 401 | 401 | 403 | 401 | 200 |
-//! | `GET /event?event=news&event=other` | 401 | 401 | 403 | 401 | 200 |
-//! | `GET /event?event=unknown` | 401 | 401 | 403 | 401 | 400 |
-//! | `POST /send?event=news` | 401 | 401 | 401 | 200 | 401 |
-//! | `POST /send?event=other` | 401 | 401 | 401 | 200 | 401 |
-//! | `POST /send?data=hello` | 401 | 401 | 401 | 200 | 401 |
-//! | `GET /stats` | 401 | 401 | 403 | 401 | 200 |
-//! | `GET /metrics` | 401 | 401 | 403 | 401 | 200 |
-//! | `GET /healthz` | 200 | 200 | 200 | 200 | 200 |
-//! | `GET /` | 200 | 200 | 200 | 200 | 200 |
-//!
 //! # Stats and metrics
 //!
 //! [`stats`](Server::stats) and [`subscribers_by_type`](Server::subscribers_by_type) return the
@@ -360,94 +491,6 @@
 //! [`is_healthy`](Server::is_healthy) whether the broadcaster works.
 //! [`metrics_handler`](Server::metrics_handler), [`stats_handler`](Server::stats_handler) and
 //! [`health_handler`](Server::health_handler) answer the same over HTTP.
-//!
-//! # Testing
-//!
-//! Your tests need no socket to see what was published. A [`Subscription`] receives everything that
-//! is published from then on. Each of its frames is one block of the stream. If the frame is an
-//! [event](Frame::is_event), it has a [type](Frame::event_type), [data](Frame::data) and an
-//! [id](Frame::id):
-//!
-//! ```
-//! use std::time::Duration;
-//! use websse::{Frame, Message, PublishError, Published, Server, event_type::ALL};
-//!
-//! // What is to be tested.
-//! fn sell(server: &Server, price: u32) -> Result<Published, PublishError> {
-//!     server.publish(Message::new(price.to_string()).event("sold"))
-//! }
-//!
-//! let server = Server::new();
-//! server.register_event("sold")?;
-//! server.run()?;
-//! let mut events = server.subscribe([ALL])?;
-//! sell(&server, 3)?;
-//! let event = events.next_event(Duration::from_secs(5))?;
-//! assert_eq!((event.event(), event.data().as_str()), ("sold", "3"));
-//!
-//! // To see that nothing else comes needs no wait: a shutdown delivers all there is, and ends it.
-//! sell(&server, 4)?;
-//! server.shutdown(Duration::from_secs(5));
-//! let rest: Vec<_> = events.filter(Frame::is_event).map(|event| event.data()).collect();
-//! assert_eq!(rest, ["4"]);
-//! # Ok::<(), Box<dyn std::error::Error>>(())
-//! ```
-//!
-//! To test your handlers, make a [`Request`](http::Request::new) by hand; to test over sockets,
-//! `bind` to port 0.
-//!
-//! # Another server
-//!
-//! If your program has a synchronous HTTP server already, [`Server::subscribe`] gives a blocking
-//! [`Subscription`]: an iterator of frames that can also write itself to any connection
-//! ([`stream_to`](Subscription::stream_to)), or be read as bytes
-//! ([`into_reader`](Subscription::into_reader)). It takes a thread for each client. See the
-//! examples `embed-subscription` (`tiny_http` 0.12), `embed-touche` (`touche` 0.0.15) and
-//! `embed-listener` (a bare `TcpListener`).
-//!
-//! `rouille` 3.6 and `astra` 0.4 hold a streamed body back: in a test with an event a second, none
-//! came out within twelve seconds. Beside these, and beside any other server, an
-//! [`http::HttpServer`] can listen on its own port, and allow the pages of the other server to use
-//! it:
-//!
-//! ```
-//! use websse::{Server, event_type::GENERAL, http::{HttpServer, Policy}};
-//!
-//! # let (own, pages) = ("127.0.0.1:0", "http://localhost:8000");
-//! let server = Server::new();
-//! server.register_event(GENERAL)?;
-//! server.run()?;
-//! let http = HttpServer::new()
-//!     .policy(Policy::default().allow_origin(pages)?) // such as http://localhost:8000
-//!     .get("/event", server.event_stream_handler())
-//!     .bind(own)?; // such as 127.0.0.1:8001: new EventSource('http://localhost:8001/event')
-//! # drop(http);
-//! # Ok::<(), Box<dyn std::error::Error>>(())
-//! ```
-//!
-//! # Behind a proxy
-//!
-//! Streams send `X-Accel-Buffering: no` and `Cache-Control: no-transform`, which nginx and others
-//! follow, so that events pass at once. The proxy must allow a stream to be silent for longer than
-//! the [heartbeat](Builder::heartbeat); most do by default.
-//!
-//! A browser's `EventSource` closes for good if the proxy answers 502 or 503 while your program is
-//! restarted. Let the proxy wait meanwhile, or answer as below; or make a new `EventSource`, as
-//! [above](crate#browsers).
-//!
-//! A POST that a proxy sends over a kept connection is lost if the server closes it in the same
-//! moment: the proxy answers 502. So the server keeps idle connections for
-//! [130 s](http::Limits::idle_timeout), longer than nginx, Traefik and Caddy do. If your proxy
-//! keeps its connections longer (Envoy, Node's agents), have it close them earlier.
-//!
-//! The folder `examples/proxies` has short, tested configurations for nginx, haproxy, Caddy,
-//! Traefik, Envoy, Apache, Varnish and lighttpd, and for the development servers of Vite and
-//! webpack. Its README tells what each proxy does, and what goes wrong without which line. They are
-//! for the command as `websse --allow-host hub.example --trusted-proxy 127.0.0.1`, which takes the
-//! clients' addresses and the requested host from the proxy. This is nginx's, tested with 1.22 and
-//! 1.31:
-//!
-#![doc = concat!("```nginx\n", include_str!("../examples/proxies/nginx.conf"), "```")]
 //!
 //! # Small hosts
 //!
@@ -483,22 +526,6 @@
 //! other hand, raise the limit of open descriptors (`ulimit -n`), and listen with a
 //! [larger backlog](http::HttpServer::bind).
 //!
-//! # Shutting down
-//!
-//! ```
-//! # use std::time::Duration;
-//! # use websse::{Server, http::HttpServer};
-//! # let server = Server::new();
-//! # server.run()?;
-//! # let http = HttpServer::new().bind("127.0.0.1:0")?;
-//! # let (stop, stopped) = std::sync::mpsc::channel();
-//! # stop.send(())?; // in a program: ctrlc::set_handler(move || stop.send(()).unwrap())
-//! stopped.recv()?; // instead of http.join(), which waits until another thread shuts it down
-//! http.shutdown(Duration::from_secs(1)); // answers what is on its way
-//! server.shutdown(Duration::from_secs(10)); // delivers what was accepted, ends the streams
-//! # Ok::<(), Box<dyn std::error::Error>>(())
-//! ```
-//!
 //! # Platforms
 //!
 //! The crate is tested on Linux, 64-bit x86. The tests have passed on 32-bit x86 as well. It needs
@@ -517,8 +544,8 @@
 //! The library needs none of them.
 //!
 //! - `json` makes messages from anything that serde can serialize (`Message::json`). It lets
-//!   `send_message_handler` take many messages in one request, one JSON object on each line
-//!   (`application/x-ndjson`).
+//!   `send_message_handler` take a message as `application/json`, and many in one request, one JSON
+//!   object on each line (`application/x-ndjson`). Messages are read and figures written by serde.
 //! - `log` reports to the facade of the `log` crate, under the target `websse`. At level `debug`:
 //!   the start and the end of the broadcaster, and clients that come and go. At `info`: clients
 //!   disconnected because they are behind, stalled or broken; and requests refused with a status

@@ -25,7 +25,7 @@ const PATIENCE: Duration = Duration::from_secs(1);
 impl Server {
     /// Returns a handler that answers GET with the server's metrics in the text format of
     /// Prometheus (version 0.0.4). They are those of [`stats`](Self::stats) and
-    /// [`clients`](Self::clients).
+    /// [`subscribers_by_type`](Self::subscribers_by_type).
     ///
     /// ```
     /// # use websse::{Server, http::HttpServer};

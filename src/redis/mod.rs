@@ -137,7 +137,7 @@
 //!
 //! # What to watch
 //!
-//! [`Stats::log`](crate::Stats::log), and with it `/metrics` and `/stats`, has the state and
+//! [`Stats::redis`](crate::Stats::redis), and with it `/metrics` and `/stats`, has the state and
 //! counts:
 //!
 //! - `websse_redis_connected`: 0 is an alarm.
