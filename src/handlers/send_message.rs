@@ -205,7 +205,8 @@ impl SendMessageHandler {
         let shared = Arc::clone(&self.shared);
         Response::deferred(move || match shared.publish_all(&messages) {
             Ok(published) => {
-                let ids: Vec<String> = published.iter().map(json_id).collect();
+                let ids: Vec<String> =
+                    published.iter().map(|it| json_id(it.id().as_deref())).collect();
                 let (accepted, ids) = (ids.len(), ids.join(","));
                 let body = format!("{{\"accepted\":{accepted},\"ids\":[{ids}]}}\n");
                 json(body)
@@ -235,11 +236,13 @@ fn answer(published: Result<Published, PublishError>, in_json: bool) -> Response
 /// Tells the id of an event that was accepted.
 fn accept(published: &Published, in_json: bool) -> Response {
     let id = published.id();
-    let response = if in_json {
-        let (id, listeners) = (json_id(published), published.listeners());
-        json(format!("{{\"id\":{id},\"listeners\":{listeners}}}\n"))
-    } else {
-        id.as_ref().map_or(Response::new(200), |id| Response::text(200, id))
+    let response = match &id {
+        _ if in_json => {
+            let (id, listeners) = (json_id(id.as_deref()), published.listeners());
+            json(format!("{{\"id\":{id},\"listeners\":{listeners}}}\n"))
+        }
+        Some(id) => Response::text(200, [id, "\n"].concat()),
+        None => Response::new(200),
     };
     match id {
         Some(id) => response.header("Event-Id", id),
@@ -251,8 +254,8 @@ fn json(body: String) -> Response {
     Response::new(200).header("Content-Type", "application/json").with_body(body.into_bytes())
 }
 
-fn json_id(published: &Published) -> String {
-    published.id().map_or("null".to_owned(), |id| json_string(&id))
+fn json_id(id: Option<&str>) -> String {
+    id.map_or("null".to_owned(), json_string)
 }
 
 /// Whether the client names JSON among what it accepts (RFC 9110, section 12.5.1).
