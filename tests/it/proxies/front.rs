@@ -39,7 +39,8 @@ impl Front {
     #[track_caller]
     pub(crate) fn publish(&self, data: &str) {
         let data = format!("data={data}");
-        assert_eq!(self.curl("127.0.0.1", &["/send", "--fail", "-d", &data]).rest(), "");
+        let id = self.curl("127.0.0.1", &["/send", "--fail", "-d", &data]).rest();
+        assert!(id.ends_with('\n'), "{id:?}");
     }
 
     pub(crate) fn status(&self, arguments: &[&str]) -> String {
