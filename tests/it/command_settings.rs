@@ -50,6 +50,52 @@ fn a_configuration_can_be_checked_and_shows_no_secret() {
 }
 
 #[test]
+fn a_file_configures_what_no_flag_and_no_variable_does() {
+    let scratch = Scratch::new("config-file");
+    let path = scratch.0.join("websse.toml");
+    let path = path.to_str().unwrap();
+    let check = |text: &str, arguments: &[&str]| {
+        fs::write(path, text).unwrap();
+        fs::set_permissions(path, fs::Permissions::from_mode(0o644)).unwrap();
+        let mut command = Command::new(env!("CARGO_BIN_EXE_websse"));
+        command.arg("--check").args(arguments).env("WEBSSE_CONFIG", path);
+        command.envs([("WEBSSE_RETRY", "9s"), ("WEBSSE_CHANNELS", "0"), ("WEBSSE_PRESENCE", "")]);
+        let output = command.output().unwrap();
+        let text = |bytes| String::from_utf8(bytes).unwrap();
+        (output.status.code().unwrap(), text(output.stdout), text(output.stderr))
+    };
+    let text = "# Of the office.\nlisten = \":80\"\nevent = ['file', 'two words']\nretry = '1s'\n\
+                presence = 'many'\nmax-streams = 2_000\nno-page = true\nchannels = true\n";
+    let (status, shown, errors) = check(text, &["--listen", ":81", "--heartbeat", "4s"]);
+    assert_eq!((status, &*errors), (0, ""));
+    let expected = format!(
+        "--config {path}\n--listen :81\n--unix-mode 660\n--event file\n--event two words\n\
+         --no-page\n--presence many\n"
+    );
+    assert!(shown.starts_with(&expected), "{shown}");
+    for line in ["--max-streams 2000", "--heartbeat 4s", "--retry 9s"] {
+        assert!(shown.lines().any(|shown| shown == line), "{line}: {shown}");
+    }
+
+    // Others may read what has no secret in it.
+    let (status, shown, errors) = check("publish-token = 'hidden'\n", &[]);
+    assert!(status == 0 && shown.contains("--publish-token (set)\n"), "{shown}");
+    assert!(errors.contains(&format!("mode 644; chmod 600 {path}")), "{errors}");
+    for (text, told) in [
+        ("\nheartbeat = '4'\n", format!("{path}, line 2: heartbeat 4: \"4\" is not a time")),
+        ("log_level = 'debug'", format!("WEBSSE_CONFIG {path}: line 1: log_level is no flag")),
+        ("publish-token = hidden", format!("WEBSSE_CONFIG {path}: line 1: ")),
+        ("publish-token = 'hidden hidden'", format!("{path}, line 1: publish-token: a token is")),
+    ] {
+        let (status, shown, errors) = check(text, &[]);
+        assert!(status == 2 && shown.is_empty() && errors.contains(&told), "{told}: {errors}");
+        assert!(!errors.contains("hidden"), "{errors}");
+    }
+    let (status, _, errors) = check("", &["--config", "/nothing/here"]);
+    assert!(status == 2 && errors.contains("--config /nothing/here: No such file"), "{errors}");
+}
+
+#[test]
 fn a_token_file_has_comments_and_is_its_owners_alone() {
     let scratch = Scratch::new("token-file");
     let path = scratch.0.join("tokens");

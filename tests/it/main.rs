@@ -35,6 +35,7 @@ mod batch;
 mod channels;
 mod command;
 mod command_access;
+mod command_generated;
 mod command_requests;
 mod command_settings;
 mod command_signals;

@@ -1,68 +1,24 @@
-//! The reading of the command line and of the environment, and the text of `--help`.
+//! The reading of the command line, of the environment, and of a configuration file.
 
-use std::{collections::HashMap, ffi::OsString, fmt::Write};
+use std::{collections::HashMap, ffi::OsString};
 
 use lexopt::prelude::*;
 
 use crate::{
     config::Config,
-    flags::{self, Flag, GROUPS},
+    flags::{self, Flag},
+    generate::Kind,
+    help::push,
     spelling::nearest,
 };
 
 /// The prefix of an environment variable; the name of its flag follows, in capitals.
 const PREFIX: &str = "WEBSSE_";
 
-/// What needs a feature: the variable, how its flags begin, the feature, and whether it is there.
-/// In a build without, they are errors: several nodes would know nothing of each other, and a
-/// server that should be guarded would be open.
-const FEATURES: [(&str, &str, &str, bool); 2] = [
-    ("WEBSSE_REDIS", "redis", "redis", cfg!(feature = "redis")),
-    ("WEBSSE_TOKEN_KEY", "token-key", "jwt", cfg!(feature = "jwt")),
-];
-
-fn needs(feature: &str) -> String {
-    format!("needs a build with the features cli,{feature}")
-}
-
-const ABOUT: &str = "\
-Server-Sent Events for browsers and curl
-
-usage: websse [--listen ADDRESS]... [--event NAME]... [FLAG]...
-";
-
-/// The endpoints; also the answer at `/` if there is no page.
-pub(crate) const ENDPOINTS: &str = "\
-GET  /         the live page, for browsers
-GET  /event    streams events; ?event=NAME chooses a type, again another, * all
-               ?replay=N begins with the last N; Last-Event-ID, or
-               ?last_event_id=ID, resumes
-POST /send     publishes: event, data, id, retry in the query or a form body,
-               or JSON objects, one a line (application/x-ndjson)
-GET  /stats    figures, as JSON
-GET  /metrics  figures, for Prometheus
-GET  /healthz  says ok while events can be published
-";
-
-const WEB_TOKENS: &str = r#"A token key is a file: a secret of at least 32 bytes (HS256), or a public key in
-PEM, of Ed25519 (EdDSA) or RSA (RS256). With one, whatever shows none of the
-tokens above needs a JSON Web Token, which has an end and its channels: names,
-all below room/, "*" for all, "" for the common one:
-  {"exp": 1893456000, "websse": {"subscribe": ["", "room/*"], "publish": []}}
-
-"#;
-
-const EXAMPLES: &str = "
-examples:
-  websse --event news &
-  curl -N 'http://127.0.0.1:8080/event?event=news' &
-  curl -X POST 'http://127.0.0.1:8080/send?event=news&data=hello'
-  tail -f log | websse --stdin text --event log
-";
-
 pub(crate) enum Command {
     Help,
     Version,
+    Generate(Kind),
     Check(Box<Config>),
     Serve(Box<Config>),
 }
@@ -79,16 +35,20 @@ pub(crate) fn shown(config: &Config) -> String {
     shown
 }
 
-/// Reads the command line. A flag that is not there comes from the environment, or has its default.
+/// Reads the command line. A flag that is not there comes from the environment, from the
+/// configuration file, or has its default.
 /// `variables` are the names of all that is in the environment.
 pub(crate) fn read(
     arguments: impl IntoIterator<Item = OsString>,
     environment: impl Fn(&str) -> Option<OsString>,
     variables: impl Iterator<Item = OsString>,
 ) -> Result<Command, String> {
-    for (variable, _, feature, is_there) in FEATURES {
-        if !is_there && environment(variable).is_some() {
-            return Err(format!("{variable}: {}", needs(feature)));
+    for name in flags::OF_FEATURES {
+        let variable = variable(name);
+        if let Some(lacking) = flags::lacking(name)
+            && environment(&variable).is_some()
+        {
+            return Err(format!("{variable}: {lacking}"));
         }
     }
     let mut texts = read_arguments(arguments)?;
@@ -97,17 +57,22 @@ pub(crate) fn read(
             return Ok(known.1);
         }
     }
+    if let Some(kind) = texts.get("generate").and_then(|texts| texts.first()) {
+        let kind = Kind::parse(kind).map_err(|error| format!("--generate {kind}: {error}"))?;
+        return Ok(Command::Generate(kind));
+    }
     let mut config = Config::new();
+    // The first one is the configuration file.
     for flag in flags::all() {
-        let (given, source) = match texts.remove(flag.name) {
-            Some(given) => (given, format!("--{}", flag.name)),
-            None => from_environment(flag, &environment)?,
+        let in_file = config.file.take(flag);
+        let given = match texts.remove(flag.name) {
+            Some(given) => Some((given, format!("--{}", flag.name))),
+            None => from_environment(flag, &environment)?.or(in_file),
         };
-        let given = if given.is_empty() && !flag.default.is_empty() {
-            vec![flag.default.to_owned()]
-        } else {
-            given
-        };
+        let (mut given, source) = given.unwrap_or_default();
+        if given.is_empty() && !flag.default.is_empty() {
+            given.push(flag.default.to_owned());
+        }
         for text in &given {
             let shown = if flag.secret || flag.value.is_empty() { "" } else { &format!(" {text}") };
             (flag.set)(&mut config, text).map_err(|error| format!("{source}{shown}: {error}"))?;
@@ -140,14 +105,10 @@ fn read_arguments(
             _ => None,
         };
         let Some(flag) = flag else {
-            let lacks = |name: &str| {
-                let mut features = FEATURES.iter();
-                features.find(|(_, flag, _, is_there)| !is_there && name.starts_with(flag))
-            };
             if let Long(name) = argument
-                && let Some((_, _, feature, _)) = lacks(name)
+                && let Some(lacking) = flags::lacking(name)
             {
-                return Err(format!("--{name}: {}", needs(feature)));
+                return Err(format!("--{name}: {lacking}"));
             }
             return Err(argument.unexpected().to_string());
         };
@@ -166,35 +127,34 @@ fn read_arguments(
     Ok(texts)
 }
 
-/// The values of a flag in the environment. Those of a repeatable flag are separated by blanks.
+/// The values of a flag in the environment, and the variable. Those of a repeatable flag are
+/// separated by blanks. A variable without a value is as none.
 fn from_environment(
     flag: &Flag,
     environment: &impl Fn(&str) -> Option<OsString>,
-) -> Result<(Vec<String>, String), String> {
-    let name = variable(flag);
+) -> Result<Option<(Vec<String>, String)>, String> {
+    let name = variable(flag.name);
     let Some(value) = environment(&name) else {
-        return Ok((Vec::new(), name));
+        return Ok(None);
     };
     let Ok(text) = value.into_string() else {
         return Err(format!("{name} is not UTF-8"));
     };
-    let guards = flag.secret || flag.name == "token-key";
-    if guards && text.trim().is_empty() {
-        let without = if flag.name == "redis" { "" } else { ", and would guard nothing" };
-        return Err(format!("{name} is empty{without}; unset it, or set a value"));
+    if text.trim().is_empty() {
+        return flag.refuses_nothing().map_or(Ok(None), |refused| Err(format!("{name} {refused}")));
     }
     let values = if flag.many {
         text.split_whitespace().map(str::to_owned).collect()
     } else if flag.value.is_empty() {
         match &*text {
             "1" | "true" => vec![String::new()],
-            "" | "0" | "false" => Vec::new(),
+            "0" | "false" => Vec::new(),
             _ => return Err(format!("{name}={text}: either 1 or 0")),
         }
     } else {
-        vec![text].into_iter().filter(|text| !text.is_empty()).collect()
+        vec![text]
     };
-    Ok((values, name))
+    Ok(Some((values, name)))
 }
 
 /// Tells of a variable that looks as if it were for the command, but that it does not know.
@@ -202,65 +162,20 @@ fn foreign_variable(name: &str) -> Option<String> {
     let own = name.strip_prefix(PREFIX)?;
     // Kubernetes sets these by itself where a service has the name `websse`.
     let is_of_kubernetes = own.starts_with("SERVICE_") || own == "PORT" || own.starts_with("PORT_");
-    let known: Vec<String> = flags::all().map(variable).collect();
+    let known: Vec<String> = flags::all().map(|flag| variable(flag.name)).collect();
     if is_of_kubernetes || known.iter().any(|known| known == name) {
         return None;
     }
-    let lacks = |(_, flag, _, is_there): &&(_, &str, _, bool)| {
-        !is_there && own.to_lowercase().replace('_', "-").starts_with(flag)
-    };
-    if let Some((_, _, feature, _)) = FEATURES.iter().find(lacks) {
-        return Some(format!("{name}: {}", needs(feature)));
+    if let Some(lacking) = flags::lacking(&own.to_lowercase().replace('_', "-")) {
+        return Some(format!("{name}: {lacking}"));
     }
     let known = known.iter().filter_map(|known| known.strip_prefix(PREFIX));
     let meant = nearest(own, known).map_or(String::new(), |own| format!("; is it {PREFIX}{own}?"));
     Some(format!("{name} is no variable of the command, and has no effect{meant}"))
 }
 
-fn variable(flag: &Flag) -> String {
-    format!("{PREFIX}{}", flag.name.to_uppercase().replace('-', "_"))
-}
-
-/// The text of `--help`.
-pub(crate) fn help() -> String {
-    let mut text = ABOUT.to_owned();
-    for (title, flags) in GROUPS {
-        text.push('\n');
-        if !title.is_empty() {
-            push(&mut text, format_args!("{title}:\n"));
-        }
-        for flag in *flags {
-            let usage = format!("--{} {}", flag.name, flag.value);
-            push(&mut text, format_args!("  {usage:<31}{}", flag.help));
-            if !flag.default.is_empty() {
-                push(&mut text, format_args!(" [{}]", flag.default));
-            }
-            text.push('\n');
-        }
-    }
-    push(
-        &mut text,
-        format_args!(
-            "\nADDRESS is HOST:PORT, all addresses of the host; :PORT, all interfaces, IPv4\n\
-             and IPv6; unix:PATH; systemd, the sockets of a socket unit, or systemd:NAME,\n\
-             those with a name. Under systemd Type=notify and WatchdogSec= work.\n\n\
-             X-Forwarded-For and X-Forwarded-Host of a trusted proxy are believed: it has to\n\
-             set them, or to remove what a client sent.\n\n\
-             Tokens come as Authorization: Bearer TOKEN, a cookie websse_token=TOKEN, or\n\
-             ?access_token=TOKEN. Each flag is an environment variable as well, --unix-mode\n\
-             as WEBSSE_UNIX_MODE; several values stand between blanks, and the flag wins.\n\
-             SIGHUP has the files of tokens and keys read again. A terminal that is closed\n\
-             ends the command as SIGTERM and SIGINT do: what was accepted is delivered.\n\n\
-             {}{ENDPOINTS}{EXAMPLES}",
-            if cfg!(feature = "jwt") { WEB_TOKENS } else { "" }
-        ),
-    );
-    text
-}
-
-fn push(text: &mut String, more: std::fmt::Arguments<'_>) {
-    let written = text.write_fmt(more);
-    debug_assert!(written.is_ok(), "a string takes everything");
+pub(crate) fn variable(flag: &str) -> String {
+    format!("{PREFIX}{}", flag.to_uppercase().replace('-', "_"))
 }
 
 #[cfg(test)]
@@ -275,7 +190,9 @@ mod tests {
         let names = variables.iter().map(|(name, _)| OsString::from(name));
         match read(arguments.iter().map(OsString::from), environment, names)? {
             Command::Check(config) | Command::Serve(config) => Ok(*config),
-            Command::Help | Command::Version => Err("no configuration".to_owned()),
+            Command::Help | Command::Version | Command::Generate(_) => {
+                Err("no configuration".to_owned())
+            }
         }
     }
 

@@ -10,8 +10,9 @@ use websse::{
 
 use crate::{
     clients::Proxies,
+    config_file::ConfigFile,
     listen::Place,
-    token_files::{Source, TokenFile, TokensInUse},
+    token_files::{Source, TokensInUse},
     web_tokens::KeyFile,
 };
 
@@ -32,6 +33,8 @@ pub(crate) enum Format {
 }
 
 pub(crate) struct Config {
+    /// What it sets and was not yet taken.
+    pub(crate) file: ConfigFile,
     pub(crate) listen: Vec<Place>,
     pub(crate) unix_mode: u32,
     pub(crate) events: Vec<String>,
@@ -64,6 +67,7 @@ pub(crate) struct Config {
 impl Config {
     pub(crate) fn new() -> Self {
         Self {
+            file: ConfigFile::default(),
             listen: Vec::new(),
             unix_mode: 0,
             events: Vec::new(),
@@ -101,12 +105,13 @@ impl Config {
         ])
     }
 
-    /// The files with tokens.
-    pub(crate) fn token_files(&self) -> impl Iterator<Item = &TokenFile> {
+    /// The paths of the files that have secrets in them.
+    pub(crate) fn secret_files(&self) -> impl Iterator<Item = &str> {
         let sources = self.publish_tokens.iter().chain(&self.subscribe_tokens);
-        sources.filter_map(|source| match source {
-            Source::File(file) => Some(file),
+        let token_files = sources.filter_map(|source| match source {
+            Source::File(file) => Some(&*file.path),
             Source::Given(_) => None,
-        })
+        });
+        token_files.chain(self.file.with_secrets())
     }
 }

@@ -13,6 +13,7 @@ use websse::redis::RedisConfig;
 
 use crate::{
     config::{Config, Format, Lines},
+    config_file::ConfigFile,
     listen::Place,
     token_files::{Source, TokenFile},
     units::{count, size, time},
@@ -32,6 +33,19 @@ pub(crate) struct Flag {
     /// Its value must not be shown.
     pub(crate) secret: bool,
     pub(crate) set: fn(&mut Config, &str) -> Result<(), String>,
+}
+
+impl Flag {
+    /// Why its value may not be empty, if that is an error: a mistake would leave open what it
+    /// should guard.
+    pub(crate) fn refuses_nothing(&self) -> Option<String> {
+        let without = match self.name {
+            "redis" => "",
+            _ if self.secret || self.name == "token-key" => ", and would guard nothing",
+            _ => return None,
+        };
+        Some(format!("is empty{without}; unset it, or set a value"))
+    }
 }
 
 type Set = fn(&mut Config, &str) -> Result<(), String>;
@@ -64,10 +78,11 @@ macro_rules! set {
     };
 }
 
-/// All flags in groups, in the order of `--help`.
+/// All flags in groups, in the order of `--help`. The first one is the file that may set others.
 #[rustfmt::skip] // A table.
 pub(crate) const GROUPS: &[(&str, &[Flag])] = &[
     ("", &[
+        one("config", "FILE", "", "flags by their names, in TOML; see below", config_file),
         Flag { default: "127.0.0.1:8080",
             ..many("listen", "ADDRESS", "where; may be given again", listen) },
         one("unix-mode", "OCTAL", "660", "permissions of a Unix-domain socket", unix_mode),
@@ -131,10 +146,27 @@ pub(crate) const GROUPS: &[(&str, &[Flag])] = &[
     ]),
     ("instead of serving", &[
         one("check", "", "", "print the configuration; status 2 if wrong", check),
+        one("generate", "man|bash|fish|zsh", "", "print a manual page, or completion", |_, _| Ok(())),
         one("help", "", "", "this text", |_, _| Ok(())),
         one("version", "", "", "the version", |_, _| Ok(())),
     ]),
 ];
+
+/// The flags that no configuration file may set.
+pub(crate) const ALONE: [&str; 5] = ["config", "check", "generate", "help", "version"];
+
+/// The flags that need a feature; the names of others may follow theirs.
+pub(crate) const OF_FEATURES: [&str; 2] = ["redis", "token-key"];
+
+/// What this build lacks for a flag. In a build without, the flag is an error: several nodes would
+/// know nothing of each other, and a server that should be guarded would be open.
+pub(crate) fn lacking(name: &str) -> Option<String> {
+    let (feature, is_there) = match OF_FEATURES.iter().find(|flag| name.starts_with(**flag))? {
+        &"redis" => ("redis", cfg!(feature = "redis")),
+        _ => ("jwt", cfg!(feature = "jwt")),
+    };
+    (!is_there).then(|| format!("needs a build with the features cli,{feature}"))
+}
 
 /// All flags, in their order.
 pub(crate) fn all() -> impl Iterator<Item = &'static Flag> {
@@ -143,6 +175,11 @@ pub(crate) fn all() -> impl Iterator<Item = &'static Flag> {
 
 /// The result of a setter; the error says what would be right.
 type Done = Result<(), String>;
+
+fn config_file(config: &mut Config, path: &str) -> Done {
+    config.file = ConfigFile::read(path)?;
+    Ok(())
+}
 
 fn listen(config: &mut Config, text: &str) -> Done {
     config.listen.push(Place::parse(text)?);
@@ -200,7 +237,7 @@ fn is_json(text: &str) -> Result<bool, String> {
 }
 
 fn publish_token(config: &mut Config, text: &str) -> Done {
-    config.publish_tokens.push(Source::Given(text.to_owned()));
+    config.publish_tokens.push(Source::given(text)?);
     Ok(())
 }
 
@@ -210,7 +247,7 @@ fn publish_token_file(config: &mut Config, path: &str) -> Done {
 }
 
 fn subscribe_token(config: &mut Config, text: &str) -> Done {
-    config.subscribe_tokens.push(Source::Given(text.to_owned()));
+    config.subscribe_tokens.push(Source::given(text)?);
     Ok(())
 }
 

@@ -8,8 +8,11 @@ compile_error!(
 mod arguments;
 mod clients;
 mod config;
+mod config_file;
 mod flags;
+mod generate;
 mod guard;
+mod help;
 mod listen;
 mod logger;
 mod page;
@@ -43,10 +46,11 @@ use websse::{
 };
 
 use crate::{
-    arguments::{Command, ENDPOINTS},
+    arguments::Command,
     clients::Rate,
     config::{Config, Format},
     guard::Guard,
+    help::ENDPOINTS,
     listen::{Address, Bound},
     systemd::{HandedOver, Notifier},
     terminal::Terminal,
@@ -88,14 +92,12 @@ fn main() -> ExitCode {
     };
     logger::to_stderr(format, level);
     if let Ok(Command::Check(config) | Command::Serve(config)) = &command {
-        config
-            .token_files()
-            .filter_map(|file| TokenFile::exposed(&file.path))
-            .for_each(|exposed| warn!("{exposed}"));
+        config.secret_files().filter_map(TokenFile::exposed).for_each(|exposed| warn!("{exposed}"));
     }
     let result = match command {
-        Ok(Command::Help) => print(&arguments::help()).map_err(Failure::Other),
+        Ok(Command::Help) => print(&help::help()).map_err(Failure::Other),
         Ok(Command::Version) => print(VERSION).map_err(Failure::Other),
+        Ok(Command::Generate(kind)) => print(&kind.text()).map_err(Failure::Other),
         Ok(Command::Check(config)) => check(&config),
         Ok(Command::Serve(config)) => {
             config.mistakes.iter().for_each(|mistake| warn!("{mistake}"));

@@ -133,6 +133,12 @@ impl TokensInUse {
 }
 
 impl Source {
+    pub(crate) fn given(text: &str) -> Result<Self, String> {
+        // For whatever type: those are not known yet.
+        Tokens::new("").add(text, &[])?;
+        Ok(Self::Given(text.to_owned()))
+    }
+
     /// The texts of its tokens, and where each is.
     fn texts(&self, flag: &str) -> Vec<(String, &str)> {
         match self {
