@@ -245,13 +245,13 @@ fn accept(published: &Published, in_json: bool) -> Response {
         None => Response::new(200),
     };
     match id {
-        Some(id) => response.header("Event-Id", id),
+        Some(id) => response.known_header("Event-Id", id),
         None => response,
     }
 }
 
 fn json(body: String) -> Response {
-    Response::new(200).header("Content-Type", "application/json").with_body(body.into_bytes())
+    Response::new(200).known_header("Content-Type", "application/json").with_body(body.into_bytes())
 }
 
 fn json_id(id: Option<&str>) -> String {
@@ -277,7 +277,9 @@ fn refuse_as(error: &PublishError, text: String) -> Response {
         | PublishError::NotRunning
         | PublishError::ShutDown
         | PublishError::OnBroadcaster
-        | PublishError::RedisUnavailable(_) => Response::text(503, text).header("Retry-After", "1"),
+        | PublishError::RedisUnavailable(_) => {
+            Response::text(503, text).known_header("Retry-After", "1")
+        }
         // No `Retry-After`: trying again may publish it twice.
         PublishError::OutcomeUnknown => Response::text(504, text),
     }

@@ -85,7 +85,7 @@ impl Response {
             text.push('\n');
         }
         Self::new(status)
-            .header("Content-Type", "text/plain; charset=utf-8")
+            .known_header("Content-Type", "text/plain; charset=utf-8")
             .with_body(text.into_bytes())
     }
 
@@ -95,7 +95,7 @@ impl Response {
             Cow::Borrowed(page) => Cow::Borrowed(page.as_bytes()),
             Cow::Owned(page) => Cow::Owned(page.into_bytes()),
         };
-        Self::new(200).header("Content-Type", "text/html; charset=utf-8").with_body(body)
+        Self::new(200).known_header("Content-Type", "text/html; charset=utf-8").with_body(body)
     }
 
     /// A value as JSON; a 500 if it cannot be written so. Needs the feature `json`.
@@ -108,7 +108,7 @@ impl Response {
     pub fn json(status: u16, value: &(impl serde::Serialize + ?Sized)) -> Self {
         match serde_json::to_vec(value) {
             Ok(body) => {
-                Self::new(status).header("Content-Type", "application/json").with_body(body)
+                Self::new(status).known_header("Content-Type", "application/json").with_body(body)
             }
             Err(error) => Self::text(500, format!("the program's answer is no JSON: {error}")),
         }
@@ -140,10 +140,20 @@ impl Response {
         value: impl Into<Cow<'static, str>>,
     ) -> Self {
         let (name, value) = (name.into(), value.into());
-        self.invalid |= !is_token(&name)
-            || OWN_FIELDS.iter().any(|own| own.eq_ignore_ascii_case(&name))
-            || value.bytes().any(|byte| byte.is_ascii_control() && byte != b'\t');
+        self.invalid |= !can_be_sent(&name, &value);
         self.fields.push((name, value));
+        self
+    }
+
+    /// Adds a header field of which the crate knows that it can be sent.
+    pub(crate) fn known_header(
+        mut self,
+        name: &'static str,
+        value: impl Into<Cow<'static, str>>,
+    ) -> Self {
+        let value = value.into();
+        debug_assert!(can_be_sent(name, &value), "{name}: {value}");
+        self.fields.push((Cow::Borrowed(name), value));
         self
     }
 
@@ -191,10 +201,10 @@ impl Response {
         Self::new(200)
             // UTF-8 is the only one (HTML, 9.2.1), but Python's requests takes Latin-1 where none is
             // named.
-            .header("Content-Type", "text/event-stream; charset=utf-8")
+            .known_header("Content-Type", "text/event-stream; charset=utf-8")
             // Proxies and compression would delay events.
-            .header("Cache-Control", "no-cache, no-transform")
-            .header("X-Accel-Buffering", "no")
+            .known_header("Cache-Control", "no-cache, no-transform")
+            .known_header("X-Accel-Buffering", "no")
     }
 
     /// Adds the header fields that the program gave to the response while it was not known.
@@ -315,6 +325,13 @@ impl fmt::Debug for Response {
 /// The header fields that the server sets itself.
 const OWN_FIELDS: [&str; 4] = ["Content-Length", "Transfer-Encoding", "Connection", "Date"];
 
+/// Whether a program may set this header field.
+fn can_be_sent(name: &str, value: &str) -> bool {
+    is_token(name)
+        && !OWN_FIELDS.iter().any(|own| own.eq_ignore_ascii_case(name))
+        && !value.bytes().any(|byte| byte.is_ascii_control() && byte != b'\t')
+}
+
 /// Whether a name can be that of a header field (RFC 9110, section 5.6.2).
 pub(super) fn is_token(name: &str) -> bool {
     !name.is_empty() && name.bytes().all(is_token_byte)
@@ -341,7 +358,7 @@ impl Refusal {
 
     pub(super) fn response(&self) -> Response {
         let response = Response::text(self.status, self.reason.clone()).close();
-        if self.status == 503 { response.header("Retry-After", "1") } else { response }
+        if self.status == 503 { response.known_header("Retry-After", "1") } else { response }
     }
 }
 

@@ -110,7 +110,7 @@ fn what_may_still_become_a_request_is_waited_for() {
     let _alone = alone();
     let hub = patient();
     for (beginning, rest, status) in [
-        ("P", "OST /send HTTP/1.1\r\nHost: a\r\n\r\n", 200),
+        ("P", "OST /send?data=a HTTP/1.1\r\nHost: a\r\n\r\n", 200),
         ("PRO", "XY /hello HTTP/1.1\r\nHost: a\r\n\r\n", 405),
         ("PROXY ", "/hello HTTP/1.1\r\nHost: a\r\n\r\n", 405),
         ("PROXY h", "ttp://a/hello HTTP/1.1\r\nHost: a\r\n\r\n", 405),

@@ -40,7 +40,7 @@ fn clients_are_waited_for_as_long_as_the_manual_says() {
     let hub = Hub::new(&[""]);
     let post = "POST /send HTTP/1.1\r\nHost: a\r\nContent-Length: 100000\r\n\r\n";
     let answered = || {
-        let mut client = hub.ask("POST /send HTTP/1.1\r\nHost: a\r\n\r\n");
+        let mut client = hub.ask("POST /send?data=a HTTP/1.1\r\nHost: a\r\n\r\n");
         assert_eq!(client.answer().status, 200);
         client
     };
