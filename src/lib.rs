@@ -577,6 +577,7 @@
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
 // In the order of the layers: each module imports only from those above it.
+mod decimal;
 mod error;
 mod logs;
 mod panics;

@@ -9,6 +9,7 @@ use crate::{
         registry::Kind,
         shared::Shared,
     },
+    decimal::number,
     error::SubscribeError,
     handlers::{
         access::{Action, Authorize, Denied},
@@ -20,7 +21,7 @@ use crate::{
         channels::Channels,
         frame::{Coding, Own},
     },
-    quoted::{Quoted, number},
+    quoted::Quoted,
     server::{Dropped, Server},
 };
 

@@ -305,7 +305,8 @@ fn refuse_field(name: &str, error: &FieldError<'_>) -> Response {
 }
 
 fn read_message(request: &Request) -> Result<Message, Response> {
-    if request.has_type("application/json") && !is_empty(request) {
+    let has_form = request.has_form();
+    if !has_form && request.has_type("application/json") && !is_empty(request) {
         return read_json(request);
     }
     let mut fields = Fields::default();
@@ -315,7 +316,7 @@ fn read_message(request: &Request) -> Result<Message, Response> {
         set(&name, value)?;
     }
     let not_utf8 = || Response::text(400, "the body is not UTF-8");
-    if request.has_form() {
+    if has_form {
         for (name, value) in request.form().ok_or_else(not_utf8)? {
             set(&name, value)?;
         }

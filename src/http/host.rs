@@ -6,7 +6,7 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use super::target::split_scheme;
-use crate::quoted::{Quoted, is_digits};
+use crate::{decimal::is_digits, quoted::Quoted};
 
 /// A host without its port.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -6,7 +6,7 @@ use super::{
     body_writer::{BodyWriter, Writing},
     date::Date,
 };
-use crate::socket::Socket;
+use crate::{decimal::Decimal, socket::Socket};
 
 /// A complete response: status, header fields, body.
 ///
@@ -287,14 +287,15 @@ impl Response {
     /// Writes the head.
     pub(super) fn write_head(&self, length: Length, close: bool, out: &mut Vec<u8>) {
         let mut push = |parts: &[&str]| push(out, parts);
-        push(&["HTTP/1.1 ", &self.status.to_string(), " ", reason(self.status), "\r\n"]);
+        let status = Decimal::new(self.status.into());
+        push(&["HTTP/1.1 ", status.as_str(), " ", reason(self.status), "\r\n"]);
         Date::now().with(|date| push(&["Date: ", date, "\r\n"]));
         for (name, value) in &self.fields {
             push(&[name, ": ", value, "\r\n"]);
         }
         match length {
             Length::Bytes(length) if self.may_have_body() => {
-                push(&["Content-Length: ", &length.to_string(), "\r\n"]);
+                push(&["Content-Length: ", Decimal::new(length as u64).as_str(), "\r\n"]);
             }
             Length::Chunks => push(&["Transfer-Encoding: chunked\r\n"]),
             Length::Bytes(_) | Length::Connection => {}

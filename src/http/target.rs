@@ -2,6 +2,8 @@
 
 use std::borrow::Cow;
 
+use url::form_urlencoded;
+
 use super::response::Refusal;
 
 /// The target's parts (RFC 9112, section 3.2).
@@ -69,6 +71,19 @@ pub(super) fn is_utf8_once_decoded(form: &[u8]) -> bool {
     std::str::from_utf8(&percent_decode(form)).is_ok()
 }
 
+/// The parameters of a form, decoded, in their order (URL standard, section 5.1). Most of them have
+/// nothing to decode.
+pub(super) fn parameters(form: &[u8]) -> impl Iterator<Item = (Cow<'_, str>, Cow<'_, str>)> {
+    let pairs = form.split(|&byte| byte == b'&').filter(|pair| !pair.is_empty());
+    pairs.map(|pair| match std::str::from_utf8(pair) {
+        Ok(text) if !pair.contains(&b'%') && !pair.contains(&b'+') => {
+            let (name, value) = text.split_once('=').unwrap_or((text, ""));
+            (Cow::Borrowed(name), Cow::Borrowed(value))
+        }
+        _ => form_urlencoded::parse(pair).next().unwrap_or_default(),
+    })
+}
+
 /// Decodes `%` and two hexadecimal digits (RFC 3986, section 2.1); everything else stays.
 fn percent_decode(bytes: &[u8]) -> Cow<'_, [u8]> {
     if !bytes.contains(&b'%') {
@@ -85,4 +100,26 @@ fn percent_decode(bytes: &[u8]) -> Cow<'_, [u8]> {
         at += if byte.is_some() { 3 } else { 1 };
     }
     Cow::Owned(decoded)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::{collection::vec, prelude::*};
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn a_form_is_read_as_the_url_standard_says(
+            form in vec(prop_oneof!["[a-c=&+%4é]", ".", Just("%C3%A9".to_owned())], 0..24)
+        ) {
+            let form = form.concat();
+            prop_assert!(parameters(form.as_bytes()).eq(form_urlencoded::parse(form.as_bytes())));
+        }
+
+        #[test]
+        fn a_form_of_any_bytes_too(form in vec(any::<u8>(), 0..24)) {
+            prop_assert!(parameters(&form).eq(form_urlencoded::parse(&form)));
+        }
+    }
 }

@@ -4,7 +4,7 @@ use std::fmt;
 
 use super::id::{EPOCH_LENGTH, base_36};
 
-use crate::quoted::is_digits;
+use crate::decimal::is_digits;
 
 /// The id of an entry, which orders the log: milliseconds, and a number within the same
 /// millisecond. It is the event's id at all nodes.

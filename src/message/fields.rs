@@ -3,7 +3,7 @@
 use std::{borrow::Cow, time::Duration};
 
 use super::{Message, MessageError, id::EventId};
-use crate::quoted::is_digits;
+use crate::decimal::is_digits;
 
 /// The fields as text, each given at most once.
 #[derive(Debug, Default)]

@@ -12,6 +12,7 @@ use std::{
 };
 
 use crate::{
+    decimal::Decimal,
     error::PublishError,
     message::{GENERAL, Message, MessageError, id::EventId, is_general, json_text::json_string},
 };
@@ -260,7 +261,7 @@ pub(crate) fn seal(lines: &[u8], place: Option<(&str, u64)>, buffer: &mut Vec<u8
         buffer.extend_from_slice(b"id: ");
         buffer.extend_from_slice(epoch.as_bytes());
         buffer.push(b'-');
-        push_number(buffer, sequence);
+        buffer.extend_from_slice(Decimal::new(sequence).as_bytes());
         buffer.push(b'\n');
     }
     buffer.push(b'\n');
@@ -372,7 +373,7 @@ fn push_message(bytes: &mut Vec<u8>, message: &Message, data: Option<&str>) {
     }
     if let Some(retry) = message.retry {
         bytes.extend_from_slice(b"retry: ");
-        push_number(bytes, retry);
+        bytes.extend_from_slice(Decimal::new(retry).as_bytes());
         bytes.push(b'\n');
     }
     if let Some(id) = message.event_id() {
@@ -389,19 +390,6 @@ fn push_line(bytes: &mut Vec<u8>, field: &str, value: impl AsRef<[u8]>) {
     bytes.extend_from_slice(field.as_bytes());
     bytes.extend_from_slice(value.as_ref());
     bytes.push(b'\n');
-}
-
-/// Appends a number in decimal; every event has one, and formatting it costs three allocations.
-fn push_number(bytes: &mut Vec<u8>, mut number: u64) {
-    let begin = bytes.len();
-    loop {
-        bytes.push(b'0' + (number % 10) as u8);
-        number /= 10;
-        if number == 0 {
-            break;
-        }
-    }
-    bytes[begin..].reverse();
 }
 
 /// Splits at CR, LF and CRLF. There is always at least one line. A text that ends with a line

@@ -9,7 +9,7 @@ use std::{
 
 use super::MessageError;
 
-use crate::quoted::is_digits;
+use crate::decimal::{Decimal, is_digits};
 
 /// An event id chosen by its publisher: 1 to 256 characters of printable ASCII, without blanks at
 /// its ends.
@@ -153,7 +153,7 @@ impl Epoch {
 
 /// The id that the server gives an event, for its position in the order.
 pub(crate) fn generated_id(epoch: &str, sequence: u64) -> String {
-    format!("{epoch}-{sequence}")
+    [epoch, "-", Decimal::new(sequence).as_str()].concat()
 }
 
 /// How many of the digits that name a run are random: more than 20 bits.

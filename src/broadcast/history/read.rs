@@ -7,11 +7,11 @@ use super::{
 };
 use crate::{
     broadcast::stream::ReplayFrom,
+    decimal::is_digits,
     message::{
         event_types::Types,
         subscribed::{Listened, Subscribed},
     },
-    quoted::is_digits,
 };
 
 /// At most this many events that the client did not ask for are passed over in one piece.

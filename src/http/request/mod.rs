@@ -4,13 +4,11 @@ mod lookup;
 
 use std::{borrow::Cow, net::SocketAddr, ops::Range};
 
-use url::form_urlencoded;
-
 pub(crate) use self::lookup::LAST_EVENT_ID;
 use super::{
     limits::Limits,
     response::Refusal,
-    target::{Target, is_host_byte, is_utf8_once_decoded},
+    target::{Target, is_host_byte, is_utf8_once_decoded, parameters},
 };
 
 /// A request, complete with its body.
@@ -130,14 +128,14 @@ impl Request {
 
     /// The parameters of the query, decoded, in their order.
     pub fn query(&self) -> impl Iterator<Item = (Cow<'_, str>, Cow<'_, str>)> {
-        form_urlencoded::parse(self.query.as_bytes())
+        parameters(self.query.as_bytes())
     }
 
     /// The parameters of an `application/x-www-form-urlencoded` body, decoded, in their order;
     /// `None` if the body has another type, or is not UTF-8 once decoded.
     pub fn form(&self) -> Option<impl Iterator<Item = (Cow<'_, str>, Cow<'_, str>)>> {
         let decodes = self.has_form() && is_utf8_once_decoded(&self.body);
-        decodes.then(|| form_urlencoded::parse(&self.body))
+        decodes.then(|| parameters(&self.body))
     }
 
     /// Whether the type of the body is `application/x-www-form-urlencoded`.
