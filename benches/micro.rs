@@ -32,6 +32,8 @@ use websse::{
 
 #[path = "../src/broadcast/mod.rs"]
 mod broadcast;
+#[path = "../src/decimal.rs"]
+mod decimal;
 #[path = "../src/error.rs"]
 mod error;
 #[path = "../src/message/mod.rs"]
