@@ -65,13 +65,13 @@ impl Front {
         command.arg(format!("http://127.0.0.1:{}{path}", self.port));
         let mut curl = command.stdout(Stdio::piped()).spawn().unwrap();
         let stdout = curl.stdout.take().unwrap();
-        Listener { _curl: Process(curl), stdout, parser: Parser::default(), last: None }
+        Listener { curl: Process(curl), stdout, parser: Parser::default(), last: None }
     }
 }
 
 /// A client, given up when it takes too long.
 pub(crate) struct Listener {
-    _curl: Process,
+    curl: Process,
     stdout: ChildStdout,
     parser: Parser,
     /// The id of the last event.
@@ -127,6 +127,11 @@ impl Listener {
         assert_eq!(self.event().data.as_deref(), Some(data));
         let took = start.elapsed();
         assert!(took < AT_ONCE, "{data} took {took:?}");
+    }
+
+    /// Whether curl saw that the stream, which has ended, was not complete.
+    pub(crate) fn was_cut(&mut self) -> bool {
+        !self.curl.0.wait().unwrap().success()
     }
 
     pub(crate) fn rest(&mut self) -> String {

@@ -217,6 +217,7 @@ fn story(kind: Kind, program: &str, socket: &str) {
     // The hub goes, and comes back with nothing of what it knew.
     drop(hub);
     while listener.item().is_some() {}
+    assert_eq!(listener.was_cut(), kind.passes_a_cut_on());
     let last = listener.last.take();
     let mut again = front.listen("127.0.0.3", last.as_deref());
     if kind == Kind::Nginx {

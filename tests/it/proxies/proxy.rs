@@ -55,6 +55,11 @@ impl Kind {
         matches!(self, Kind::Vite | Kind::Webpack)
     }
 
+    /// Whether clients see that a stream was cut; the others end it as if it were complete.
+    pub(crate) fn passes_a_cut_on(self) -> bool {
+        !matches!(self, Kind::HaProxy | Kind::Caddy | Kind::Apache | Kind::Varnish | Kind::Lighttpd)
+    }
+
     /// The status while the hub is away; 000 where it waits or closes the connection.
     pub(crate) fn while_the_hub_is_away(self, by_path: bool) -> &'static str {
         match self {
