@@ -52,7 +52,7 @@ fn user_of(request: &Request) -> Result<String, Denied> {
 /// What is for all, and what is for this user. The client does not choose it.
 fn channels_of(request: &Request) -> Result<Channels, Denied> {
     let channels = Channels::new([String::new(), channel_of(&user_of(request)?)]);
-    channels.map_err(|error| Denied::forbidden(error.to_string()))
+    channels.map_err(Denied::from)
 }
 
 /// The user's own channel. Nobody registers it, and it is forgotten when it is not needed.

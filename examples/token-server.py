@@ -1,6 +1,6 @@
 """Hands out tokens to users that log in, each for what is for all and what is for that user:
 
-  openssl rand -base64 32 > key
+  (umask 077; openssl rand -base64 32 > key)
   cargo run --release --features cli,jwt -- --token-key key &
   pip install pyjwt && python3 examples/token-server.py key 8000 &
   TOKEN=$(curl --silent --user ann:secret http://127.0.0.1:8000/token)

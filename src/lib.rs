@@ -63,7 +63,7 @@
 //! let stream = server.event_stream_handler().channels(|request| {
 //!     let user = user_of(request).ok_or(Denied::unauthorized("log in first"))?;
 //!     let channels = Channels::new([String::new(), format!("user/{user}")]);
-//!     channels.map_err(|error| Denied::forbidden(error.to_string()))
+//!     channels.map_err(Denied::from)
 //! });
 //! let http = HttpServer::new().get("/event", stream).bind("127.0.0.1:0")?;
 //! server.publish(Message::new("42 %").event("progress").channel("user/17"))?;

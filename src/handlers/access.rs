@@ -2,7 +2,10 @@
 
 use std::{borrow::Cow, fmt, sync::Arc, time::Duration};
 
-use crate::http::{Request, Response};
+use crate::{
+    http::{Request, Response},
+    message::MessageError,
+};
 
 /// What a request wants to do.
 ///
@@ -118,6 +121,35 @@ impl Denied {
                 text(429).header("Retry-After", seconds.to_string())
             }
         }
+    }
+}
+
+/// The answer to a request that is denied, for handlers of the program's own.
+///
+/// ```
+/// use websse::{Denied, http::{Request, Response}};
+///
+/// fn user_of(request: &Request) -> Result<String, Denied> {
+///     let user = request.cookie("user").ok_or(Denied::unauthorized("log in first"))?;
+///     Ok(user.to_owned())
+/// }
+/// let page = |request: &Request| match user_of(request) {
+///     Ok(user) => Response::text(200, user),
+///     Err(denied) => denied.into(),
+/// };
+/// assert_eq!(page(&Request::new("GET", "/page")?).status(), 401);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+impl From<Denied> for Response {
+    fn from(denied: Denied) -> Self {
+        denied.response()
+    }
+}
+
+/// Forbids what names a channel that there cannot be: status 403.
+impl From<MessageError> for Denied {
+    fn from(error: MessageError) -> Self {
+        Self::forbidden(error.to_string())
     }
 }
 

@@ -176,7 +176,7 @@ impl EventStreamHandler {
     /// let handler = server.event_stream_handler().channels(|request| {
     ///     let user = user_of(request).ok_or(Denied::unauthorized("log in first"))?;
     ///     let channels = Channels::new([String::new(), format!("user/{user}")]);
-    ///     channels.map_err(|error| Denied::forbidden(error.to_string()))
+    ///     channels.map_err(Denied::from)
     /// });
     /// ```
     pub fn channels(

@@ -23,7 +23,7 @@ fn channels_of(request: &Request) -> Result<Channels, Denied> {
         return Ok(Channels::all());
     }
     let channels = Channels::new([String::new(), format!("user/{user}")]);
-    let channels = channels.map_err(|error| Denied::forbidden(error.to_string()))?;
+    let channels = channels.map_err(Denied::from)?;
     Ok(channels.attach(User(user)))
 }
 
@@ -294,7 +294,7 @@ fn a_program_grants_what_clients_name() {
     let only = |request: &Request, named: Channels| match named.names()[..] {
         _ if request.header("user").is_none() => Err(Denied::unauthorized("log in first")),
         ["a"] => Ok(named),
-        [""] => Channels::new(["b"]).map_err(|error| Denied::forbidden(error.to_string())),
+        [""] => Channels::new(["b"]).map_err(Denied::from),
         _ => Err(Denied::forbidden(format!("not {:?}", named.names()))),
     };
     let http = HttpServer::new()

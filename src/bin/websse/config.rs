@@ -112,6 +112,7 @@ impl Config {
             Source::File(file) => Some(&*file.path),
             Source::Given(_) => None,
         });
-        token_files.chain(self.file.with_secrets())
+        let keys = self.token_keys.iter().filter_map(KeyFile::secret_path);
+        token_files.chain(keys).chain(self.file.with_secrets())
     }
 }

@@ -429,6 +429,9 @@ fn a_key_that_cannot_be_used_is_told_by_a_check() {
         assert_eq!(good, shown.contains(&format!("--token-key {path}\n")), "{shown}");
         assert!(errors.contains(told) && !errors.contains(&SECRET[1..]), "{errors}");
         assert!(good || errors.contains(path), "{errors}");
+        // Others may read it, which matters for a secret alone.
+        let is_secret = keys.paths().next() == Some(path);
+        assert_eq!(errors.contains(&format!("mode 644; chmod 600 {path}")), is_secret, "{errors}");
     }
     let (good, _, errors) = check("/nothing/here");
     let right = "it is a file with a secret, or with a public key in PEM";

@@ -10,6 +10,12 @@ use super::Grant;
 #[derive(Clone)]
 pub(crate) enum KeyFile {}
 
+impl KeyFile {
+    pub(crate) fn secret_path(&self) -> Option<&str> {
+        match *self {}
+    }
+}
+
 /// There are none.
 pub(crate) enum WebTokens {}
 

@@ -44,6 +44,11 @@ impl KeyFile {
         })?;
         Ok(Self { path: path.to_owned(), key: Key::parse(&bytes)? })
     }
+
+    /// Its path if it has a secret, with which anybody could sign, and not a public key.
+    pub(crate) fn secret_path(&self) -> Option<&str> {
+        (self.key.algorithm == Algorithm::HS256).then_some(&*self.path)
+    }
 }
 
 impl Key {
