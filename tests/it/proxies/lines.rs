@@ -72,7 +72,7 @@ fn without_its_line_an_example_does_what_the_comment_says() {
 #[ignore = "run examples/proxies/run"]
 fn without_its_line_an_nginx_before_another_one_holds_events_back() {
     let (_hub, address) = hub("127.0.0.1:0", "127.0.0.1", &[]);
-    let without = [("proxy_pass_header X-Accel-Buffering;", "")];
+    let without = [("proxy_pass_header X-Accel-Buffering;", ""), ("proxy_http_version 1.1;", "")];
     let [outer, _inner] = two_nginx(&address, &without);
     let mut held = outer.front.curl("127.0.0.2", &["/event", "--max-time", "2"]);
     assert_eq!(held.item(), None);

@@ -55,9 +55,14 @@ impl Kind {
         matches!(self, Kind::Vite | Kind::Webpack)
     }
 
-    /// Whether clients see that a stream was cut; the others end it as if it were complete.
-    pub(crate) fn passes_a_cut_on(self) -> bool {
-        !matches!(self, Kind::HaProxy | Kind::Caddy | Kind::Apache | Kind::Varnish | Kind::Lighttpd)
+    /// Whether clients see that a stream was cut; the others end it as if it were complete, as Debian's
+    /// Caddy 2.6.2 does.
+    pub(crate) fn passes_a_cut_on(self, program: &str) -> bool {
+        match self {
+            Kind::Nginx | Kind::Traefik | Kind::Envoy => true,
+            Kind::Caddy => program != "caddy",
+            _ => false,
+        }
     }
 
     /// The status while the hub is away; 000 where it waits or closes the connection.
