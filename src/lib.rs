@@ -487,8 +487,8 @@
 //! # Stats and metrics
 //!
 //! [`stats`](Server::stats) and [`subscribers_by_type`](Server::subscribers_by_type) return the
-//! current numbers, and
-//! [`is_healthy`](Server::is_healthy) whether the broadcaster works.
+//! current numbers, [`is_healthy`](Server::is_healthy) whether the broadcaster works and can be
+//! given more, and [`is_alive`](Server::is_alive), for a watchdog, whether it works at all.
 //! [`metrics_handler`](Server::metrics_handler), [`stats_handler`](Server::stats_handler) and
 //! [`health_handler`](Server::health_handler) answer the same over HTTP.
 //!

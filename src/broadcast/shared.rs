@@ -336,6 +336,10 @@ impl Shared {
         self.made.elapsed()
     }
 
+    pub(crate) fn is_alive(&self, until: Instant) -> bool {
+        self.inbox.is_alive(until)
+    }
+
     pub(crate) fn answers(&self, until: Instant) -> bool {
         self.inbox.answers(until)
     }

@@ -132,15 +132,17 @@ fn the_broadcaster_answers_when_it_comes_for_more_and_there_is_room() {
         }
         let until = if answers { Instant::now() + Duration::from_secs(5) } else { soon() };
         assert_eq!(inbox.answers(until), answers, "accepts: {accept}, queued: {fill}");
+        let until = Instant::now() + Duration::from_secs(5);
+        assert!(inbox.is_alive(until), "accepts: {accept}, queued: {fill}");
         inbox.stop(Instant::now());
-        assert!(!inbox.answers(soon()), "it is stopped");
+        assert!(!inbox.answers(soon()) && !inbox.is_alive(soon()), "it is stopped");
         broadcaster.join().expect("it does not panic");
     }
     let inbox = inbox(1);
-    assert!(!inbox.answers(soon()), "it has not begun");
+    assert!(!inbox.answers(soon()) && !inbox.is_alive(soon()), "it has not begun");
     let (done, wait) = mpsc::channel::<()>();
     let hangs = start(&inbox, move |_| wait.recv());
-    assert!(!inbox.answers(soon()), "it hangs");
+    assert!(!inbox.answers(soon()) && !inbox.is_alive(soon()), "it hangs");
     drop(done);
     hangs.join().expect("it does not panic").expect_err("nothing is sent");
 }

@@ -46,8 +46,8 @@ impl Notifier {
     }
 
     /// Tells in half of each of the watchdog's periods that the command works, as long as its
-    /// broadcaster does: a restart would mend nothing else, such as Redis that is away. The thread
-    /// ends with the process.
+    /// broadcaster does: a restart would mend nothing else, such as Redis that is away or publishers
+    /// that wait for slow clients. The thread ends with the process.
     pub(crate) fn watch(&self, server: Arc<Server>) {
         let (Some(period), Some((socket, address))) = (self.watchdog, &self.to) else {
             return;
@@ -59,7 +59,7 @@ impl Notifier {
         let thread = thread::Builder::new().name("websse-watchdog".to_owned());
         let started = thread.spawn(move || {
             loop {
-                own.send_if(server.is_healthy(PATIENCE));
+                own.send_if(server.is_alive(PATIENCE));
                 thread::sleep(period / 2);
             }
         });
@@ -69,8 +69,8 @@ impl Notifier {
     }
 
     /// Says that the command works, if it does.
-    fn send_if(&self, is_healthy: bool) {
-        if is_healthy {
+    fn send_if(&self, is_alive: bool) {
+        if is_alive {
             self.send("WATCHDOG=1");
         } else {
             warn!("the watchdog is not told that all is well: the broadcaster does not answer");
