@@ -202,7 +202,7 @@ fn serve(config: &Config, server: Server, mut handed: HandedOver) -> Result<(), 
             std::process::exit(1);
         }
     });
-    notifier.send("STOPPING=1");
+    notifier.stop();
     http.shutdown(ANSWER);
     drop(bound);
     let report = server.shutdown(config.shutdown_timeout);
