@@ -168,7 +168,8 @@ impl Error for TryPublishError {
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct PublishAllError {
-    /// The index of the first refused message, from 0.
+    /// The index of the first refused message, from 0; 0 also for no messages, if the server does
+    /// not run.
     pub index: usize,
     /// How many messages before it were published: 0, unless the server was shut down meanwhile, or
     /// Redis failed. Do not publish these again.

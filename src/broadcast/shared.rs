@@ -133,8 +133,9 @@ impl Shared {
         let event = |(at, message)| self.event(message).map_err(|error| refuse(at, 0, error));
         let events = messages.iter().enumerate().map(event).collect::<Result<Vec<Queued>, _>>()?;
         let events = events.into_iter().zip(messages);
+        // Also where there are none, and nothing else would tell.
+        self.inbox.accepts().map_err(|error| refuse(0, 0, error))?;
         if let Some(log) = self.log.get() {
-            self.inbox.accepts().map_err(|error| refuse(0, 0, error))?;
             let events: Vec<_> =
                 events.map(|(event, message)| (self.listeners_to(&event), message)).collect();
             let entries =

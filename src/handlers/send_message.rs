@@ -22,7 +22,8 @@ impl Server {
     ///
     /// A message has `event`, `data`, `id`, `retry` (milliseconds) and, if
     /// [clients name it](SendMessageHandler::client_channels), `channel`, each at most once. Without
-    /// `data` the data is empty; a request without all of these is refused (400).
+    /// `data` the data is empty; a request, or one of several messages, without all of these is
+    /// refused (400).
     ///
     /// | type of the body | the message |
     /// |---|---|
@@ -141,14 +142,10 @@ impl Handler for SendMessageHandler {
             Ok(message) => message,
             Err(response) => return response,
         };
-        if let Err(response) = self.decide(request, topic_of(&message)) {
+        if let Err(response) = self.decide(request, message.as_ref().map_or(GENERAL, topic_of)) {
             return response;
         }
-        // Only somebody that may publish learns how.
-        if is_empty(request) {
-            let text = "there is nothing to publish; give a message, as in ?data=hello";
-            return Response::text(400, text);
-        }
+        let Some(message) = message else { return nothing_to_publish() };
         let in_json = wants_json(request);
         let waits = move |shared: Arc<Shared>, message| {
             Response::deferred(move || answer(shared.publish(&message), in_json))
@@ -185,10 +182,12 @@ impl SendMessageHandler {
             return Response::text(413, text);
         }
         let read = |(at, line)| {
-            Message::from_json(line).map_err(|error| {
+            let refuse = |status, text| Response::text(status, format!("line {at}: {text}"));
+            let message = Message::some_from_json(line).map_err(|error| {
                 let status = if error.is_of_value() { 422 } else { 400 };
-                Response::text(status, format!("line {at}: {error}"))
-            })
+                refuse(status, error.to_string())
+            })?;
+            message.ok_or_else(|| refuse(400, NOTHING.to_owned()))
         };
         let messages: Vec<Message> = match lines.map(read).collect() {
             Ok(messages) => messages,
@@ -197,10 +196,14 @@ impl SendMessageHandler {
         let mut topics: Vec<(&str, &str)> = messages.iter().map(topic_of).collect();
         topics.sort_unstable();
         topics.dedup();
-        for topic in topics {
+        let nothing = topics.is_empty().then_some(GENERAL);
+        for topic in topics.into_iter().chain(nothing) {
             if let Err(response) = self.decide(request, topic) {
                 return response;
             }
+        }
+        if messages.is_empty() {
+            return nothing_to_publish();
         }
         let shared = Arc::clone(&self.shared);
         Response::deferred(move || match shared.publish_all(&messages) {
@@ -222,6 +225,15 @@ impl SendMessageHandler {
     fn publish_lines(&self, _: &Request) -> Response {
         Response::text(415, WITHOUT_JSON)
     }
+}
+
+/// The topic of a message that names none. What has no message is decided on by it too.
+const GENERAL: (&str, &str) = ("message", "");
+
+const NOTHING: &str = "there is nothing to publish; give a message, as in ?data=hello";
+
+fn nothing_to_publish() -> Response {
+    Response::text(400, NOTHING)
 }
 
 /// The type and the channel of a message.
@@ -304,7 +316,8 @@ fn refuse_field(name: &str, error: &FieldError<'_>) -> Response {
     }
 }
 
-fn read_message(request: &Request) -> Result<Message, Response> {
+/// `None`: there is nothing of a message.
+fn read_message(request: &Request) -> Result<Option<Message>, Response> {
     let has_form = request.has_form();
     if !has_form && request.has_type("application/json") && !is_empty(request) {
         return read_json(request);
@@ -328,18 +341,21 @@ fn read_message(request: &Request) -> Result<Message, Response> {
         let data = std::str::from_utf8(request.body()).map_err(|_| not_utf8())?;
         set("data", Cow::Borrowed(data))?;
     }
-    fields.into_message().map_err(|error| refuse_field("", &error))
+    if fields.is_empty() {
+        return Ok(None);
+    }
+    fields.into_message().map(Some).map_err(|error| refuse_field("", &error))
 }
 
 #[cfg(feature = "json")]
-fn read_json(request: &Request) -> Result<Message, Response> {
+fn read_json(request: &Request) -> Result<Option<Message>, Response> {
     refuse_query(request)?;
-    let message = Message::from_json(request.body());
+    let message = Message::some_from_json(request.body());
     message.map_err(|error| Response::text(422, error.to_string()))
 }
 
 #[cfg(not(feature = "json"))]
-fn read_json(_: &Request) -> Result<Message, Response> {
+fn read_json(_: &Request) -> Result<Option<Message>, Response> {
     Err(Response::text(415, WITHOUT_JSON))
 }
 
@@ -359,7 +375,7 @@ fn refuse_query(request: &Request) -> Result<(), Response> {
     })
 }
 
-/// Whether there is nothing of a message.
+/// Whether there is nothing at all.
 fn is_empty(request: &Request) -> bool {
     request.body().is_empty() && request.query().next().is_none()
 }

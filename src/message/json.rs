@@ -46,6 +46,11 @@ impl Message {
     /// # Ok::<(), websse::JsonError>(())
     /// ```
     pub fn from_json(text: &[u8]) -> Result<Self, JsonError> {
+        Ok(Self::some_from_json(text)?.unwrap_or_else(|| Self::new("")))
+    }
+
+    /// As [`from_json`](Self::from_json); `None` for an object with no field of a message.
+    pub(crate) fn some_from_json(text: &[u8]) -> Result<Option<Self>, JsonError> {
         read(text)
     }
 }
@@ -188,7 +193,7 @@ impl<'de> Visitor<'de> for OfObject {
     }
 }
 
-fn read(text: &[u8]) -> Result<Message, JsonError> {
+fn read(text: &[u8]) -> Result<Option<Message>, JsonError> {
     let Raw(fields) = serde_json::from_slice(text).map_err(|error| {
         format!("not a JSON object such as {{\"event\":\"news\",\"data\":\"hello\"}}: {error}")
     })?;
@@ -217,13 +222,16 @@ fn read(text: &[u8]) -> Result<Message, JsonError> {
             }
         }
     }
+    if message.is_empty() {
+        return Ok(None);
+    }
     let wrong = |text| JsonError { text, is_of_value: true };
     let message = message.into_message().map_err(|error| match error {
         FieldError::Id(error) => wrong(error.to_string()),
         _ => wrong("retry is not a whole number of milliseconds".to_owned()),
     })?;
     message.check().map_err(|error| wrong(error.to_string()))?;
-    Ok(message)
+    Ok(Some(message))
 }
 
 #[cfg(test)]
