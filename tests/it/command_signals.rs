@@ -6,6 +6,7 @@ use std::{
     net::TcpStream,
     os::unix::fs::PermissionsExt,
     process::{ChildStderr, Command},
+    thread,
 };
 
 use support::{Client, SOON, Scratch, eventually, process::Running};
@@ -54,6 +55,23 @@ fn a_hangup_with_no_file_to_read_again_only_is_a_line() {
     errors.after_hangup("no file with tokens or keys");
     assert_eq!(ask(address, "GET /healthz", "").status, 200);
     assert!(errors.hub.terminate().0.success());
+}
+
+#[test]
+fn a_file_that_hangs_when_it_is_read_again_does_not_keep_it_from_ending() {
+    let scratch = Scratch::new("tokens-hang");
+    let path = scratch.0.join("tokens");
+    assert!(Command::new("mkfifo").arg(&path).status().unwrap().success());
+    let once = {
+        let path = path.clone();
+        thread::spawn(move || fs::write(path, "secret\n"))
+    };
+    let (hub, address) = on_loopback(&["--publish-token-file", path.to_str().unwrap()], &[]);
+    once.join().unwrap().unwrap();
+    hub.signal("-HUP");
+    hub.signal("-HUP");
+    assert_eq!(ask(address, "POST /send?data=x", "Authorization: Bearer secret\r\n").status, 200);
+    assert!(hub.terminate().0.success());
 }
 
 #[test]

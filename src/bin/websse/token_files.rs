@@ -100,7 +100,7 @@ impl TokensInUse {
     /// Reads the files again, and returns how many there are. One that is not good keeps its
     /// tokens.
     pub(crate) fn read_again(&self) -> usize {
-        // Only the thread that waits for signals changes them.
+        // Only one thread reads them again. The lock is not held meanwhile: a file may hang.
         let mut sources = self.state.lock().sources.clone();
         let mut count = 0;
         for source in &mut sources {
