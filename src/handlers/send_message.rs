@@ -122,13 +122,16 @@ impl SendMessageHandler {
         let action = Action::Publish { event, channel };
         self.authorize.decide(request, action).map_err(|denied| denied.response())
     }
+
+    /// The refusal with which the log learns that the server was dropped; once.
+    fn refuse_dropped(&self) -> Option<Response> {
+        let warning = self.dropped.warning()?;
+        Some(refuse(&PublishError::ShutDown).warning(Some(warning)))
+    }
 }
 
 impl Handler for SendMessageHandler {
     fn handle(&self, request: &Request) -> Response {
-        if let Some(warning) = self.dropped.warning() {
-            return refuse(&PublishError::ShutDown).warning(Some(warning));
-        }
         if let Some(coding) = foreign_coding(request) {
             let coding = Quoted(&coding);
             let text =
@@ -146,6 +149,9 @@ impl Handler for SendMessageHandler {
             return response;
         }
         let Some(message) = message else { return nothing_to_publish() };
+        if let Some(response) = self.refuse_dropped() {
+            return response;
+        }
         let in_json = wants_json(request);
         let waits = move |shared: Arc<Shared>, message| {
             Response::deferred(move || answer(shared.publish(&message), in_json))
@@ -204,6 +210,9 @@ impl SendMessageHandler {
         }
         if messages.is_empty() {
             return nothing_to_publish();
+        }
+        if let Some(response) = self.refuse_dropped() {
+            return response;
         }
         let shared = Arc::clone(&self.shared);
         Response::deferred(move || match shared.publish_all(&messages) {

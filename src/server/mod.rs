@@ -62,8 +62,8 @@ const DROP_DEADLINE: Duration = Duration::from_secs(5);
 /// Register the event types, call [`run`](Self::run), mount the two handlers, and publish from any
 /// thread. To publish from several threads, share it as `Arc<Server>`. The handlers do not keep it
 /// alive: dropping the `Server` shuts it down, even while they are mounted. Accepted messages then
-/// have 5 s to be delivered. With the feature `log`, each handler that is still asked warns of it
-/// once.
+/// have 5 s to be delivered. With the feature `log`, each handler that is still asked for a stream,
+/// for its health or to publish warns of it once.
 ///
 /// ```
 /// use websse::{Message, Server, http::HttpServer};
