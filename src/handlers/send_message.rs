@@ -188,12 +188,10 @@ impl SendMessageHandler {
             return Response::text(413, text);
         }
         let read = |(at, line)| {
-            let refuse = |status, text| Response::text(status, format!("line {at}: {text}"));
-            let message = Message::some_from_json(line).map_err(|error| {
-                let status = if error.is_of_value() { 422 } else { 400 };
-                refuse(status, error.to_string())
-            })?;
-            message.ok_or_else(|| refuse(400, NOTHING.to_owned()))
+            let refuse = |status, text: &str| Response::text(status, format!("line {at}: {text}"));
+            let message = Message::some_from_json(line);
+            let message = message.map_err(|error| refuse(422, &error.to_string()))?;
+            message.ok_or_else(|| refuse(400, NOTHING))
         };
         let messages: Vec<Message> = match lines.map(read).collect() {
             Ok(messages) => messages,

@@ -67,7 +67,7 @@ fn json_lines_are_accepted_all_or_none_and_counted() {
     }
     let kind = "application/x-ndjson";
     for (query, body, status, why) in [
-        ("", "{\"data\":\"1\"}\nno", 400, "line 2: not a JSON object"),
+        ("", "{\"data\":\"1\"}\nno", 422, "line 2: not a JSON object"),
         ("", "{\"data\":\"1\"}\n{\"event\":\"unknown\"}", 422, "message 2 of the batch"),
         ("", "{\"data\":\"1\"}\n{\"id\":\"\u{e9}\"}", 422, "line 2: an id is printable ASCII"),
         ("", "{\"retry\":2147483648}", 422, "line 1: retry is at most 2147483647"),
@@ -120,7 +120,7 @@ fn a_line_is_refused_for_its_fields_as_a_form_is() {
         for (at, body) in [(1, line.to_owned()), (3, format!("{{\"data\":\"1\"}}\n\n{line}\n{{}}"))]
         {
             let answer = send(&hub, "", lines, &body);
-            assert_eq!(answer.status, 400, "{body}");
+            assert_eq!(answer.status, 422, "{body}");
             answer.assert_explained();
             let text = answer.text();
             assert!(text.starts_with(&format!("line {at}: ")) && text.contains(why), "{text}");
