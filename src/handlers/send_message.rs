@@ -90,7 +90,8 @@ pub struct SendMessageHandler {
 impl SendMessageHandler {
     /// Lets `decide` allow or refuse a message, by [`Action::Publish`]. It runs on the connection's
     /// own thread and may block. If there are several, all must agree: they are called in their
-    /// order, and the first refusal is the answer.
+    /// order, and the first refusal is the answer. They are asked about a request that can be read;
+    /// any other is refused before, with the reason.
     ///
     /// ```
     /// # use websse::{Action, Denied, Server, http::Request};
@@ -141,6 +142,7 @@ impl Handler for SendMessageHandler {
         if is_json_lines(request) {
             return self.publish_lines(request);
         }
+        // Before the decision, which depends on the message.
         let message = match read_message(request) {
             Ok(message) => message,
             Err(response) => return response,
