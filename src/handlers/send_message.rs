@@ -281,9 +281,21 @@ fn json_id(id: Option<&str>) -> String {
 
 /// Whether the client names JSON among what it accepts (RFC 9110, section 12.5.1).
 fn wants_json(request: &Request) -> bool {
-    let ranges = request.headers("accept").flat_map(|value| value.split(|&byte| byte == b','));
-    let kinds = ranges.filter_map(|range| range.split(|&byte| byte == b';').next());
-    kinds.map(<[u8]>::trim_ascii).any(|kind| kind.eq_ignore_ascii_case(b"application/json"))
+    let mut ranges = request.headers("accept").flat_map(|value| value.split(|&byte| byte == b','));
+    ranges.any(|range| {
+        let mut parts = range.split(|&byte| byte == b';').map(<[u8]>::trim_ascii);
+        let is_json =
+            parts.next().is_some_and(|kind| kind.eq_ignore_ascii_case(b"application/json"));
+        is_json && !parts.any(is_weight_of_zero)
+    })
+}
+
+/// Whether a parameter says that this is not accepted: `q=0`, or with zeros behind the point.
+fn is_weight_of_zero(parameter: &[u8]) -> bool {
+    match parameter {
+        [b'q' | b'Q', b'=', b'0', rest @ ..] => rest.iter().all(|digit| b".0".contains(digit)),
+        _ => false,
+    }
 }
 
 fn refuse(error: &PublishError) -> Response {

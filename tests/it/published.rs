@@ -128,14 +128,20 @@ fn a_post_is_answered_with_the_id() {
         assert_eq!(answer.status, 200);
         answer
     };
-    for fields in ["", "Accept: */*\r\n", "Accept: text/plain, application/jsonp\r\n"] {
+    for fields in [
+        "",
+        "Accept: */*\r\n",
+        "Accept: text/plain, application/jsonp\r\n",
+        "Accept: application/json;q=0\r\n",
+        "Accept: application/json ; Q=0.000, */*\r\n",
+    ] {
         let answer = post(fields);
         let id = client.event().id.unwrap();
         assert_eq!(answer.text(), format!("{id}\n"));
         assert_eq!(answer.field("event-id"), Some(&*id));
         assert_eq!(answer.field("content-type"), Some("text/plain; charset=utf-8"));
     }
-    for fields in ["application/json", "text/html;q=0.5, Application/JSON ; q=1"] {
+    for fields in ["application/json", "text/html;q=0.5, Application/JSON ; q=0.010"] {
         let answer = post(&format!("Accept: {fields}\r\n"));
         let id = client.event().id.unwrap();
         assert_eq!(answer.text(), format!("{{\"id\":\"{id}\",\"listeners\":1}}\n"));
