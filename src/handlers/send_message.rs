@@ -158,14 +158,20 @@ impl Handler for SendMessageHandler {
         let waits = move |shared: Arc<Shared>, message| {
             Response::deferred(move || answer(shared.publish(&message), in_json))
         };
-        if !self.shared.publishes_at_once() {
-            return waits(Arc::clone(&self.shared), message);
+        let answer = if self.shared.publishes_at_once() {
+            match self.shared.try_publish(message) {
+                Err(TryPublishError::Full(message)) => waits(Arc::clone(&self.shared), message),
+                Err(TryPublishError::Refused(error)) => refuse(&error),
+                Ok(published) => accept(&published, in_json),
+            }
+        } else {
+            waits(Arc::clone(&self.shared), message)
+        };
+        if request.header("origin").is_none() {
+            return answer;
         }
-        match self.shared.try_publish(message) {
-            Err(TryPublishError::Full(message)) => waits(Arc::clone(&self.shared), message),
-            Err(TryPublishError::Refused(error)) => refuse(&error),
-            Ok(published) => accept(&published, in_json),
-        }
+        // Browsers hide other fields from the pages of other origins (Fetch standard, CORS protocol).
+        answer.known_header("Access-Control-Expose-Headers", "Event-Id")
     }
 
     fn may_block(&self, _: Hint) -> bool {
