@@ -112,7 +112,7 @@ impl Error for SendToError {
     fn source(&self) -> Option<&(dyn Error + 'static)> {
         match self {
             Self::UnknownClient(_) => None,
-            Self::Refused(error) => Some(error),
+            Self::Refused(error) => error.source(),
         }
     }
 }
