@@ -13,9 +13,9 @@ macro_rules! errors {
         /// Any error of this crate. Each turns into it by `?`, so that a program which only reports
         /// its errors needs no other type.
         ///
-        /// A variant holds the error of one operation, which is the
-        /// [source](std::error::Error::source) too. `Display` and `Debug` both show that error's
-        /// text, since a `main` that returns an error shows its `Debug`.
+        /// A variant holds the error of one operation. `Display` and `Debug` both show that error's
+        /// text, since a `main` that returns an error shows its `Debug`; the
+        /// [source](std::error::Error::source) is that error's.
         ///
         /// ```
         /// use websse::{Message, Server, http::HttpServer};
@@ -47,7 +47,7 @@ macro_rules! errors {
         impl error::Error for Error {
             fn source(&self) -> Option<&(dyn error::Error + 'static)> {
                 match self {
-                    $($(#[cfg($feature)])? Self::$variant(error) => Some(error),)+
+                    $($(#[cfg($feature)])? Self::$variant(error) => error::Error::source(error),)+
                 }
             }
         }
@@ -157,7 +157,8 @@ mod tests {
         for failure in failures() {
             let error = failure.expect_err("it fails");
             let text = error.to_string();
-            assert_eq!(error.source().map(ToString::to_string), Some(text.clone()));
+            let source = error.source().map_or("none".to_owned(), ToString::to_string);
+            assert!(!text.contains(&source), "{source:?} is told twice, also in {text:?}");
             assert_eq!((format!("{error:?}"), text.lines().count()), (text, 1));
         }
     }

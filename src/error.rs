@@ -1,4 +1,6 @@
-//! One small error type per operation. Each says what was wrong and what would be right.
+//! One small error type per operation. Each says what was wrong and what would be right. If its
+//! text has that of an error within it, that error is not its source, so that in a chain of errors
+//! each is shown once.
 
 use std::{error::Error, fmt, io};
 
@@ -95,7 +97,7 @@ impl fmt::Display for PublishError {
 impl Error for PublishError {
     fn source(&self) -> Option<&(dyn Error + 'static)> {
         match self {
-            Self::Message(error) => Some(error),
+            Self::Message(error) => error.source(),
             _ => None,
         }
     }
@@ -150,7 +152,7 @@ impl Error for TryPublishError {
     fn source(&self) -> Option<&(dyn Error + 'static)> {
         match self {
             Self::Full(_) => None,
-            Self::Refused(error) => Some(error),
+            Self::Refused(error) => error.source(),
         }
     }
 }
@@ -168,7 +170,8 @@ impl Error for TryPublishError {
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct PublishAllError {
-    /// The index of the first refused message, from 0.
+    /// The index of the first refused message, from 0; 0 also for no messages, if the server does
+    /// not run.
     pub index: usize,
     /// How many messages before it were published: 0, unless the server was shut down meanwhile, or
     /// Redis failed. Do not publish these again.
@@ -209,7 +212,7 @@ impl fmt::Display for PublishAllError {
 
 impl Error for PublishAllError {
     fn source(&self) -> Option<&(dyn Error + 'static)> {
-        Some(&self.error)
+        self.error.source()
     }
 }
 
@@ -301,7 +304,8 @@ impl fmt::Display for StreamError {
 impl Error for StreamError {
     fn source(&self) -> Option<&(dyn Error + 'static)> {
         match self {
-            Self::StreamingNotSupported(error) | Self::Io(error) => Some(error),
+            Self::StreamingNotSupported(error) => Some(error),
+            Self::Io(error) => error.source(),
         }
     }
 }
@@ -343,8 +347,8 @@ impl fmt::Display for RunError {
 impl Error for RunError {
     fn source(&self) -> Option<&(dyn Error + 'static)> {
         match self {
-            Self::Thread(error) => Some(error),
-            Self::Presence(error) => Some(error),
+            Self::Thread(error) => error.source(),
+            Self::Presence(error) => error.source(),
             Self::AlreadyRunning | Self::ShutDown => None,
         }
     }

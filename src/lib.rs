@@ -487,8 +487,8 @@
 //! # Stats and metrics
 //!
 //! [`stats`](Server::stats) and [`subscribers_by_type`](Server::subscribers_by_type) return the
-//! current numbers, and
-//! [`is_healthy`](Server::is_healthy) whether the broadcaster works.
+//! current numbers, [`is_healthy`](Server::is_healthy) whether the broadcaster works and can be
+//! given more, and [`is_alive`](Server::is_alive), for a watchdog, whether it works at all.
 //! [`metrics_handler`](Server::metrics_handler), [`stats_handler`](Server::stats_handler) and
 //! [`health_handler`](Server::health_handler) answer the same over HTTP.
 //!
@@ -545,7 +545,8 @@
 //!
 //! - `json` makes messages from anything that serde can serialize (`Message::json`). It lets
 //!   `send_message_handler` take a message as `application/json`, and many in one request, one JSON
-//!   object on each line (`application/x-ndjson`). Messages are read and figures written by serde.
+//!   object on each line (`application/x-ndjson`). Messages are read by serde, and figures
+//!   and [`Published`] written.
 //! - `log` reports to the facade of the `log` crate, under the target `websse`. At level `debug`:
 //!   the start and the end of the broadcaster, and clients that come and go. At `info`: clients
 //!   disconnected because they are behind, stalled or broken; and requests refused with a status

@@ -12,7 +12,7 @@ use std::{
 use log::{Level, LevelFilter, Log, Metadata, Record};
 use support::{Client, Hub, SOON, eventually, running};
 use websse::{
-    Builder, Message,
+    Builder, Denied, Message,
     http::{EventWriter, HttpServer, Limits, Request, Response},
 };
 
@@ -120,9 +120,12 @@ fn a_server_that_is_dropped_while_it_is_asked_is_told_once_for_each_handler() {
     };
     let ask_all = |shut_down: bool| {
         let server = running();
+        let guarded = server.send_message_handler();
+        let guarded = guarded.authorize(|_: &Request, _| Err(Denied::forbidden("not you")));
         let http = HttpServer::new()
             .get("/dropped/event", server.event_stream_handler())
             .post("/dropped/send", server.send_message_handler())
+            .post("/dropped/guarded", guarded)
             .get("/dropped/healthz", server.health_handler())
             .get("/dropped/health", server.health_handler())
             .bind("127.0.0.1:0")
@@ -132,6 +135,9 @@ fn a_server_that_is_dropped_while_it_is_asked_is_told_once_for_each_handler() {
         }
         drop(server);
         for _ in 0..3 {
+            let raw = "POST /dropped/guarded?data=x HTTP/1.1\r\nHost: a\r\n\r\n";
+            let refused = Client::ask(http.local_addr().unwrap(), raw).answer();
+            assert_eq!(refused.status, 403, "it is asked whether it may publish");
             for request in [
                 "GET /dropped/event",
                 "POST /dropped/send?data=x",

@@ -112,7 +112,7 @@ impl Error for SendToError {
     fn source(&self) -> Option<&(dyn Error + 'static)> {
         match self {
             Self::UnknownClient(_) => None,
-            Self::Refused(error) => Some(error),
+            Self::Refused(error) => error.source(),
         }
     }
 }
@@ -126,11 +126,19 @@ impl Error for SendToError {
 /// # server.run()?;
 /// let client = server.subscribe([""])?.id();
 /// server.shutdown(std::time::Duration::from_secs(5));
-/// assert_eq!(server.disconnect(client), Err(UnknownClient(client)));
+/// let refused: UnknownClient = server.disconnect(client).unwrap_err();
+/// assert_eq!(refused.client(), client);
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct UnknownClient(pub ClientId);
+pub struct UnknownClient(pub(crate) ClientId);
+
+impl UnknownClient {
+    /// The client that is not there.
+    pub fn client(self) -> ClientId {
+        self.0
+    }
+}
 
 impl fmt::Display for UnknownClient {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -104,9 +104,8 @@ impl Shared {
         let event = self.event(message)?;
         if let Some(log) = self.log.get() {
             self.inbox.accepts()?;
-            let listeners = self.listeners_to(&event);
             let entries = log.append(slice::from_ref(message)).map_err(|refused| refused.error)?;
-            return Ok(in_log(message, entries.first(), listeners));
+            return Ok(in_log(message, entries.first(), self.listeners_to(&event)));
         }
         self.enqueue(event, message)
     }
@@ -115,9 +114,13 @@ impl Shared {
     /// whether it is this one.
     fn enqueue(&self, mut event: Queued, message: &Message) -> Result<Published, PublishError> {
         loop {
-            let listeners = self.listeners_to(&event);
+            let (channel, kind) = (event.channel.clone(), event.kind);
             match self.inbox.publish(event) {
-                Ok(number) => return Ok(self.published(message, number, listeners)),
+                // Counted now: it may have waited for room.
+                Ok(number) => {
+                    let listeners = self.registry.listening().to(channel.as_ref(), kind);
+                    return Ok(self.published(message, number, listeners));
+                }
                 Err(Refused::Never(error)) => return Err(error),
                 Err(Refused::Stale | Refused::Full) => event = self.event(message)?,
             }
@@ -133,18 +136,17 @@ impl Shared {
         let event = |(at, message)| self.event(message).map_err(|error| refuse(at, 0, error));
         let events = messages.iter().enumerate().map(event).collect::<Result<Vec<Queued>, _>>()?;
         let events = events.into_iter().zip(messages);
+        // Also where there are none, and nothing else would tell.
+        self.inbox.accepts().map_err(|error| refuse(0, 0, error))?;
         if let Some(log) = self.log.get() {
-            self.inbox.accepts().map_err(|error| refuse(0, 0, error))?;
-            let events: Vec<_> =
-                events.map(|(event, message)| (self.listeners_to(&event), message)).collect();
             let entries =
                 log.append(messages).map_err(|NotAppended { index, unknown, error }| {
                     PublishAllError { unknown, ..refuse(index, index, error) }
                 })?;
             let entries = entries.iter().map(Some).chain(iter::repeat(None));
-            let published = events.into_iter().zip(entries);
-            let published =
-                published.map(|((listeners, message), entry)| in_log(message, entry, listeners));
+            let published = events
+                .zip(entries)
+                .map(|((event, message), entry)| in_log(message, entry, self.listeners_to(&event)));
             return Ok(published.collect());
         }
         let publish = |(at, (event, message))| {
@@ -334,6 +336,10 @@ impl Shared {
 
     pub(crate) fn uptime(&self) -> Duration {
         self.made.elapsed()
+    }
+
+    pub(crate) fn is_alive(&self, until: Instant) -> bool {
+        self.inbox.is_alive(until)
     }
 
     pub(crate) fn answers(&self, until: Instant) -> bool {

@@ -22,7 +22,8 @@ impl Server {
     ///
     /// A message has `event`, `data`, `id`, `retry` (milliseconds) and, if
     /// [clients name it](SendMessageHandler::client_channels), `channel`, each at most once. Without
-    /// `data` the data is empty; a request without all of these is refused (400).
+    /// `data` the data is empty; a request, or one of several messages, without all of these is
+    /// refused (400).
     ///
     /// | type of the body | the message |
     /// |---|---|
@@ -89,7 +90,8 @@ pub struct SendMessageHandler {
 impl SendMessageHandler {
     /// Lets `decide` allow or refuse a message, by [`Action::Publish`]. It runs on the connection's
     /// own thread and may block. If there are several, all must agree: they are called in their
-    /// order, and the first refusal is the answer.
+    /// order, and the first refusal is the answer. They are asked about a request that can be read;
+    /// any other is refused before, with the reason.
     ///
     /// ```
     /// # use websse::{Action, Denied, Server, http::Request};
@@ -121,13 +123,16 @@ impl SendMessageHandler {
         let action = Action::Publish { event, channel };
         self.authorize.decide(request, action).map_err(|denied| denied.response())
     }
+
+    /// The refusal with which the log learns that the server was dropped; once.
+    fn refuse_dropped(&self) -> Option<Response> {
+        let warning = self.dropped.warning()?;
+        Some(refuse(&PublishError::ShutDown).warning(Some(warning)))
+    }
 }
 
 impl Handler for SendMessageHandler {
     fn handle(&self, request: &Request) -> Response {
-        if let Some(warning) = self.dropped.warning() {
-            return refuse(&PublishError::ShutDown).warning(Some(warning));
-        }
         if let Some(coding) = foreign_coding(request) {
             let coding = Quoted(&coding);
             let text =
@@ -137,30 +142,36 @@ impl Handler for SendMessageHandler {
         if is_json_lines(request) {
             return self.publish_lines(request);
         }
+        // Before the decision, which depends on the message.
         let message = match read_message(request) {
             Ok(message) => message,
             Err(response) => return response,
         };
-        if let Err(response) = self.decide(request, topic_of(&message)) {
+        if let Err(response) = self.decide(request, message.as_ref().map_or(GENERAL, topic_of)) {
             return response;
         }
-        // Only somebody that may publish learns how.
-        if is_empty(request) {
-            let text = "there is nothing to publish; give a message, as in ?data=hello";
-            return Response::text(400, text);
+        let Some(message) = message else { return nothing_to_publish() };
+        if let Some(response) = self.refuse_dropped() {
+            return response;
         }
         let in_json = wants_json(request);
         let waits = move |shared: Arc<Shared>, message| {
             Response::deferred(move || answer(shared.publish(&message), in_json))
         };
-        if !self.shared.publishes_at_once() {
-            return waits(Arc::clone(&self.shared), message);
+        let answer = if self.shared.publishes_at_once() {
+            match self.shared.try_publish(message) {
+                Err(TryPublishError::Full(message)) => waits(Arc::clone(&self.shared), message),
+                Err(TryPublishError::Refused(error)) => refuse(&error),
+                Ok(published) => accept(&published, in_json),
+            }
+        } else {
+            waits(Arc::clone(&self.shared), message)
+        };
+        if request.header("origin").is_none() {
+            return answer;
         }
-        match self.shared.try_publish(message) {
-            Err(TryPublishError::Full(message)) => waits(Arc::clone(&self.shared), message),
-            Err(TryPublishError::Refused(error)) => refuse(&error),
-            Ok(published) => accept(&published, in_json),
-        }
+        // Browsers hide other fields from the pages of other origins (Fetch standard, CORS protocol).
+        answer.known_header("Access-Control-Expose-Headers", "Event-Id")
     }
 
     fn may_block(&self, _: Hint) -> bool {
@@ -185,10 +196,10 @@ impl SendMessageHandler {
             return Response::text(413, text);
         }
         let read = |(at, line)| {
-            Message::from_json(line).map_err(|error| {
-                let status = if error.is_of_value() { 422 } else { 400 };
-                Response::text(status, format!("line {at}: {error}"))
-            })
+            let refuse = |status, text: &str| Response::text(status, format!("line {at}: {text}"));
+            let message = Message::some_from_json(line);
+            let message = message.map_err(|error| refuse(422, &error.to_string()))?;
+            message.ok_or_else(|| refuse(400, NOTHING))
         };
         let messages: Vec<Message> = match lines.map(read).collect() {
             Ok(messages) => messages,
@@ -197,10 +208,17 @@ impl SendMessageHandler {
         let mut topics: Vec<(&str, &str)> = messages.iter().map(topic_of).collect();
         topics.sort_unstable();
         topics.dedup();
-        for topic in topics {
+        let nothing = topics.is_empty().then_some(GENERAL);
+        for topic in topics.into_iter().chain(nothing) {
             if let Err(response) = self.decide(request, topic) {
                 return response;
             }
+        }
+        if messages.is_empty() {
+            return nothing_to_publish();
+        }
+        if let Some(response) = self.refuse_dropped() {
+            return response;
         }
         let shared = Arc::clone(&self.shared);
         Response::deferred(move || match shared.publish_all(&messages) {
@@ -222,6 +240,15 @@ impl SendMessageHandler {
     fn publish_lines(&self, _: &Request) -> Response {
         Response::text(415, WITHOUT_JSON)
     }
+}
+
+/// The topic of a message that names none. What has no message is decided on by it too.
+const GENERAL: (&str, &str) = ("message", "");
+
+const NOTHING: &str = "there is nothing to publish; give a message, as in ?data=hello";
+
+fn nothing_to_publish() -> Response {
+    Response::text(400, NOTHING)
 }
 
 /// The type and the channel of a message.
@@ -260,9 +287,21 @@ fn json_id(id: Option<&str>) -> String {
 
 /// Whether the client names JSON among what it accepts (RFC 9110, section 12.5.1).
 fn wants_json(request: &Request) -> bool {
-    let ranges = request.headers("accept").flat_map(|value| value.split(|&byte| byte == b','));
-    let kinds = ranges.filter_map(|range| range.split(|&byte| byte == b';').next());
-    kinds.map(<[u8]>::trim_ascii).any(|kind| kind.eq_ignore_ascii_case(b"application/json"))
+    let mut ranges = request.headers("accept").flat_map(|value| value.split(|&byte| byte == b','));
+    ranges.any(|range| {
+        let mut parts = range.split(|&byte| byte == b';').map(<[u8]>::trim_ascii);
+        let is_json =
+            parts.next().is_some_and(|kind| kind.eq_ignore_ascii_case(b"application/json"));
+        is_json && !parts.any(is_weight_of_zero)
+    })
+}
+
+/// Whether a parameter says that this is not accepted: `q=0`, or with zeros behind the point.
+fn is_weight_of_zero(parameter: &[u8]) -> bool {
+    match parameter {
+        [b'q' | b'Q', b'=', b'0', rest @ ..] => rest.iter().all(|digit| b".0".contains(digit)),
+        _ => false,
+    }
 }
 
 fn refuse(error: &PublishError) -> Response {
@@ -304,7 +343,8 @@ fn refuse_field(name: &str, error: &FieldError<'_>) -> Response {
     }
 }
 
-fn read_message(request: &Request) -> Result<Message, Response> {
+/// `None`: there is nothing of a message.
+fn read_message(request: &Request) -> Result<Option<Message>, Response> {
     let has_form = request.has_form();
     if !has_form && request.has_type("application/json") && !is_empty(request) {
         return read_json(request);
@@ -328,18 +368,21 @@ fn read_message(request: &Request) -> Result<Message, Response> {
         let data = std::str::from_utf8(request.body()).map_err(|_| not_utf8())?;
         set("data", Cow::Borrowed(data))?;
     }
-    fields.into_message().map_err(|error| refuse_field("", &error))
+    if fields.is_empty() {
+        return Ok(None);
+    }
+    fields.into_message().map(Some).map_err(|error| refuse_field("", &error))
 }
 
 #[cfg(feature = "json")]
-fn read_json(request: &Request) -> Result<Message, Response> {
+fn read_json(request: &Request) -> Result<Option<Message>, Response> {
     refuse_query(request)?;
-    let message = Message::from_json(request.body());
+    let message = Message::some_from_json(request.body());
     message.map_err(|error| Response::text(422, error.to_string()))
 }
 
 #[cfg(not(feature = "json"))]
-fn read_json(_: &Request) -> Result<Message, Response> {
+fn read_json(_: &Request) -> Result<Option<Message>, Response> {
     Err(Response::text(415, WITHOUT_JSON))
 }
 
@@ -359,7 +402,7 @@ fn refuse_query(request: &Request) -> Result<(), Response> {
     })
 }
 
-/// Whether there is nothing of a message.
+/// Whether there is nothing at all.
 fn is_empty(request: &Request) -> bool {
     request.body().is_empty() && request.query().next().is_none()
 }

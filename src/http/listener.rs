@@ -73,8 +73,14 @@ impl Listener {
     /// For a socket that another process listens on too, such as systemd (socket activation): when
     /// the server ends, the socket stays open, and clients that connect then wait for the next
     /// process. Those that it has accepted may still send their first request until the deadline of
-    /// [`shutdown`](super::HttpServer::shutdown), which takes up to 0.2 s longer than with a socket of
-    /// its own.
+    /// [`shutdown`](super::HttpServer::shutdown): it waits for each of them, until the deadline where
+    /// one sends nothing, and up to 0.2 s longer than with a socket of its own where none is waited
+    /// for.
+    ///
+    /// To look whether it must end, the server sets a time-out of 0.2 s for receiving
+    /// (`SO_RCVTIMEO`) on the socket, which all that share it have from then on, and which stays when
+    /// the server ends: `accept` then returns `WouldBlock` now and then. If another process makes the
+    /// socket non-blocking, connections are still accepted, up to 0.5 s later.
     ///
     /// ```
     /// use std::net::{TcpListener, TcpStream};

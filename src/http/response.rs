@@ -114,16 +114,32 @@ impl Response {
         }
     }
 
-    /// Sets the status.
-    pub fn with_status(mut self, status: u16) -> Self {
-        self.status = status;
-        self
+    /// Sets the status. Where the library's answer is [not known yet](Self::status), it has this
+    /// status unless it turns out to refuse the request.
+    pub fn with_status(self, status: u16) -> Self {
+        self.changed(move |response| Self { status, ..response })
     }
 
-    /// Sets the body.
-    pub fn with_body(mut self, body: impl Into<Cow<'static, [u8]>>) -> Self {
-        self.body = Body::Bytes(body.into());
-        self
+    /// Sets the body. Where the library's answer is [not known yet](Self::status), it has this body
+    /// unless it turns out to refuse the request.
+    pub fn with_body(self, body: impl Into<Cow<'static, [u8]>>) -> Self {
+        let body = Body::Bytes(body.into());
+        self.changed(move |response| Self { body, ..response })
+    }
+
+    /// Changes it now, or when the work that makes it is done. A refusal that comes of this work stays
+    /// as it is, as the program could not look at it first.
+    fn changed(self, change: impl FnOnce(Self) -> Self + Send + 'static) -> Self {
+        match self.body {
+            Body::Deferred(work) => {
+                let work = move || {
+                    let response = work();
+                    if response.refuses() { response } else { response.changed(change) }
+                };
+                Self { body: Body::Deferred(Box::new(work)), ..self }
+            }
+            _ => change(self),
+        }
     }
 
     /// Adds a header field.

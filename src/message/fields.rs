@@ -40,6 +40,12 @@ impl<'t> Fields<'t> {
         if field.replace(value).is_some() { Err(FieldError::Repeated) } else { Ok(()) }
     }
 
+    /// Whether none of them is given.
+    pub(crate) fn is_empty(&self) -> bool {
+        let Self { event, data, id, retry, channel } = self;
+        [event, data, id, retry, channel].into_iter().all(Option::is_none)
+    }
+
     /// Without data a message is empty. An empty id is none: clients would take it as the order to
     /// forget the last one.
     pub(crate) fn into_message(self) -> Result<Message, FieldError<'t>> {

@@ -46,6 +46,11 @@ impl Message {
     /// # Ok::<(), websse::JsonError>(())
     /// ```
     pub fn from_json(text: &[u8]) -> Result<Self, JsonError> {
+        Ok(Self::some_from_json(text)?.unwrap_or_else(|| Self::new("")))
+    }
+
+    /// As [`from_json`](Self::from_json); `None` for an object with no field of a message.
+    pub(crate) fn some_from_json(text: &[u8]) -> Result<Option<Self>, JsonError> {
         read(text)
     }
 }
@@ -57,28 +62,17 @@ impl Message {
 /// println!("{error}");
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct JsonError {
-    text: String,
-    is_of_value: bool,
-}
+pub struct JsonError(String);
 
-impl JsonError {
-    /// Whether the text is an object with a message's fields, and only a value cannot be published.
-    pub(crate) fn is_of_value(&self) -> bool {
-        self.is_of_value
-    }
-}
-
-/// What is wrong with the text, apart from values that cannot be published.
 impl From<String> for JsonError {
     fn from(text: String) -> Self {
-        Self { text, is_of_value: false }
+        Self(text)
     }
 }
 
 impl fmt::Display for JsonError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.text)
+        f.write_str(&self.0)
     }
 }
 
@@ -188,7 +182,7 @@ impl<'de> Visitor<'de> for OfObject {
     }
 }
 
-fn read(text: &[u8]) -> Result<Message, JsonError> {
+fn read(text: &[u8]) -> Result<Option<Message>, JsonError> {
     let Raw(fields) = serde_json::from_slice(text).map_err(|error| {
         format!("not a JSON object such as {{\"event\":\"news\",\"data\":\"hello\"}}: {error}")
     })?;
@@ -217,13 +211,15 @@ fn read(text: &[u8]) -> Result<Message, JsonError> {
             }
         }
     }
-    let wrong = |text| JsonError { text, is_of_value: true };
+    if message.is_empty() {
+        return Ok(None);
+    }
     let message = message.into_message().map_err(|error| match error {
-        FieldError::Id(error) => wrong(error.to_string()),
-        _ => wrong("retry is not a whole number of milliseconds".to_owned()),
+        FieldError::Id(error) => error.to_string(),
+        _ => "retry is not a whole number of milliseconds".to_owned(),
     })?;
-    message.check().map_err(|error| wrong(error.to_string()))?;
-    Ok(message)
+    message.check().map_err(|error| error.to_string())?;
+    Ok(Some(message))
 }
 
 #[cfg(test)]

@@ -73,6 +73,19 @@ impl Published {
     }
 }
 
+/// As `{"id":"order-17","listeners":1}`; an event without an id has `null`. Needs the feature
+/// `json`.
+#[cfg(feature = "json")]
+impl serde::Serialize for Published {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        use serde::ser::SerializeStruct;
+        let mut out = serializer.serialize_struct("Published", 2)?;
+        out.serialize_field("id", &self.id())?;
+        out.serialize_field("listeners", &self.listeners)?;
+        out.end()
+    }
+}
+
 impl fmt::Debug for Published {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { listeners, .. } = self;

@@ -62,8 +62,8 @@ const DROP_DEADLINE: Duration = Duration::from_secs(5);
 /// Register the event types, call [`run`](Self::run), mount the two handlers, and publish from any
 /// thread. To publish from several threads, share it as `Arc<Server>`. The handlers do not keep it
 /// alive: dropping the `Server` shuts it down, even while they are mounted. Accepted messages then
-/// have 5 s to be delivered. With the feature `log`, each handler that is still asked warns of it
-/// once.
+/// have 5 s to be delivered. With the feature `log`, each handler that is still asked for a stream,
+/// for its health or to publish warns of it once.
 ///
 /// ```
 /// use websse::{Message, Server, http::HttpServer};
@@ -374,7 +374,8 @@ impl Server {
         self.shared.event_types()
     }
 
-    /// Whether the broadcaster answers and the publish queue has room, now or within `timeout`.
+    /// Whether the broadcaster answers and the publish queue has room, now or within `timeout`. This
+    /// is for load balancers; a server that is only busy may answer no.
     ///
     /// ```
     /// # use websse::Server;
@@ -386,6 +387,21 @@ impl Server {
     /// ```
     pub fn is_healthy(&self, timeout: Duration) -> bool {
         self.shared.answers(Instant::now() + timeout.min(YEAR))
+    }
+
+    /// Whether the broadcaster answers, now or within `timeout`, however full the publish queue is.
+    /// This is for a watchdog, which restarts a program that hangs.
+    ///
+    /// ```
+    /// # use websse::Server;
+    /// # let server = Server::new();
+    /// assert!(!server.is_alive(std::time::Duration::ZERO), "it does not run");
+    /// server.run()?;
+    /// assert!(server.is_alive(std::time::Duration::from_secs(5)));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn is_alive(&self, timeout: Duration) -> bool {
+        self.shared.is_alive(Instant::now() + timeout.min(YEAR))
     }
 
     /// Ends the server. It refuses everything new, delivers what was accepted, and ends every

@@ -11,6 +11,8 @@ use websse::{
     Message, PublishError, Server, TryPublishError,
     http::{HttpServer, Limits, Policy, Request, Response},
 };
+#[cfg(feature = "json")]
+use {support::running, websse::http::Handler};
 
 /// A hub with one more route.
 fn hub(limits: Limits, route: impl Fn(&Request) -> Response + Send + Sync + 'static) -> Hub {
@@ -237,4 +239,38 @@ fn a_page_may_send_what_its_route_takes_only_if_its_origin_is_allowed() {
     for (fields, status) in [(app, 200), ("", 200), ("Origin: https://evil.example\r\n", 403)] {
         assert_eq!(ask("DELETE", fields).status, status, "{fields}");
     }
+}
+
+/// A batch is published by work that may wait, and so is a health check.
+#[cfg(feature = "json")]
+#[test]
+fn an_answer_not_yet_known_gets_the_status_and_the_body_of_the_program() {
+    let server = running();
+    let (send, health) = (server.send_message_handler(), server.health_handler());
+    let http = HttpServer::new()
+        .post("/send", move |request: &Request| {
+            send.handle(request).with_status(202).with_body(&b"taken"[..])
+        })
+        .get("/healthz", move |request: &Request| {
+            health.handle(request).with_body(&b"well"[..]).with_status(299)
+        })
+        .bind("127.0.0.1:0")
+        .unwrap();
+    let ask = |raw: &str| {
+        let answer = Client::ask(http.local_addr().unwrap(), raw).answer();
+        (answer.status, answer.text())
+    };
+    let post = |line: &str| {
+        let head = "POST /send HTTP/1.1\r\nHost: a\r\nContent-Type: application/x-ndjson";
+        ask(&format!("{head}\r\nContent-Length: {}\r\n\r\n{line}", line.len()))
+    };
+    let mut listener = server.subscribe([""]).unwrap();
+    assert_eq!(post(r#"{"data":"x"}"#), (202, "taken".to_owned()));
+    assert_eq!(listener.next_event(SOON).unwrap().data(), "x");
+    let (status, text) = post(r#"{"event":"unknown"}"#);
+    assert!(status == 422 && text.contains("\"unknown\" is not registered"), "{status}: {text}");
+    assert_eq!(ask("GET /healthz HTTP/1.1\r\nHost: a\r\n\r\n"), (299, "well".to_owned()));
+    server.shutdown(SOON);
+    let (status, text) = ask("GET /healthz HTTP/1.1\r\nHost: a\r\n\r\n");
+    assert!(status == 503 && text.contains("the broadcaster does not run"), "{status}: {text}");
 }

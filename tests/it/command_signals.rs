@@ -3,9 +3,10 @@
 use std::{
     fs,
     io::{BufRead, BufReader},
-    net::TcpStream,
+    net::{SocketAddr, TcpStream},
     os::unix::fs::PermissionsExt,
     process::{ChildStderr, Command},
+    thread,
 };
 
 use support::{Client, SOON, Scratch, eventually, process::Running};
@@ -57,6 +58,23 @@ fn a_hangup_with_no_file_to_read_again_only_is_a_line() {
 }
 
 #[test]
+fn a_file_that_hangs_when_it_is_read_again_does_not_keep_it_from_ending() {
+    let scratch = Scratch::new("tokens-hang");
+    let path = scratch.0.join("tokens");
+    assert!(Command::new("mkfifo").arg(&path).status().unwrap().success());
+    let once = {
+        let path = path.clone();
+        thread::spawn(move || fs::write(path, "secret\n"))
+    };
+    let (hub, address) = on_loopback(&["--publish-token-file", path.to_str().unwrap()], &[]);
+    once.join().unwrap().unwrap();
+    hub.signal("-HUP");
+    hub.signal("-HUP");
+    assert_eq!(ask(address, "POST /send?data=x", "Authorization: Bearer secret\r\n").status, 200);
+    assert!(hub.terminate().0.success());
+}
+
+#[test]
 #[cfg(target_os = "linux")]
 fn a_terminal_that_is_closed_ends_it_in_good_order() {
     let scratch = Scratch::new("terminal");
@@ -79,6 +97,29 @@ fn a_terminal_that_is_closed_ends_it_in_good_order() {
     listener.drain(SOON);
     let told = "websse: info: the terminal is gone, shutting down\n";
     eventually(SOON, true, || fs::read_to_string(&errors).unwrap() == told);
+    eventually(SOON, true, || TcpStream::connect(address).is_err());
+}
+
+#[test]
+#[cfg(target_os = "linux")]
+fn a_terminal_that_only_shows_errors_ends_it_too() {
+    let scratch = Scratch::new("terminal-errors");
+    let output = scratch.0.join("output");
+    let websse = format!(
+        "exec {} --listen 127.0.0.1:0 </dev/null >{}",
+        env!("CARGO_BIN_EXE_websse"),
+        output.display()
+    );
+    let mut script = Command::new("script");
+    let mut terminal = Running::start(script.args(["-qec", &websse, "/dev/null"]));
+    let address = || -> Option<SocketAddr> {
+        let text = fs::read_to_string(&output).ok()?;
+        text.lines().next()?.rsplit_once("//")?.1.parse().ok()
+    };
+    eventually(SOON, true, || address().is_some());
+    let address = address().unwrap();
+    eventually(SOON, true, || TcpStream::connect(address).is_ok());
+    terminal.child.kill().unwrap();
     eventually(SOON, true, || TcpStream::connect(address).is_err());
 }
 

@@ -200,8 +200,8 @@ fn health_is_that_of_the_broadcaster() {
     assert_eq!(health(), ill, "it does not run yet");
     hub.server.run().unwrap();
     assert_eq!(health(), (200, None));
-    assert!(hub.server.is_healthy(Duration::MAX));
+    assert!(hub.server.is_healthy(Duration::MAX) && hub.server.is_alive(Duration::MAX));
     hub.server.shutdown(Duration::from_secs(1));
     assert_eq!(health(), ill, "it was shut down");
-    assert!(!hub.server.is_healthy(Duration::ZERO));
+    assert!(!hub.server.is_healthy(Duration::ZERO) && !hub.server.is_alive(Duration::ZERO));
 }

@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, thread};
 
 use support::{Hub, SOON, eventually};
-use websse::{Channels, EventId, Frame, Message, Published, Server};
+use websse::{Channels, EventId, Frame, Message, Published, Server, http::Policy};
 
 fn id_of(published: &Published) -> String {
     published.id().expect("there is a history")
@@ -128,14 +128,20 @@ fn a_post_is_answered_with_the_id() {
         assert_eq!(answer.status, 200);
         answer
     };
-    for fields in ["", "Accept: */*\r\n", "Accept: text/plain, application/jsonp\r\n"] {
+    for fields in [
+        "",
+        "Accept: */*\r\n",
+        "Accept: text/plain, application/jsonp\r\n",
+        "Accept: application/json;q=0\r\n",
+        "Accept: application/json ; Q=0.000, */*\r\n",
+    ] {
         let answer = post(fields);
         let id = client.event().id.unwrap();
         assert_eq!(answer.text(), format!("{id}\n"));
         assert_eq!(answer.field("event-id"), Some(&*id));
         assert_eq!(answer.field("content-type"), Some("text/plain; charset=utf-8"));
     }
-    for fields in ["application/json", "text/html;q=0.5, Application/JSON ; q=1"] {
+    for fields in ["application/json", "text/html;q=0.5, Application/JSON ; q=0.010"] {
         let answer = post(&format!("Accept: {fields}\r\n"));
         let id = client.event().id.unwrap();
         assert_eq!(answer.text(), format!("{{\"id\":\"{id}\",\"listeners\":1}}\n"));
@@ -146,4 +152,29 @@ fn a_post_is_answered_with_the_id() {
         "POST /send?event=a&id=%22%5C HTTP/1.1\r\nHost: a\r\nAccept: application/json\r\n\r\n";
     let answer = hub.ask(own).answer();
     assert_eq!(answer.text(), "{\"id\":\"\\\"\\\\\",\"listeners\":1}\n");
+}
+
+#[test]
+fn a_page_may_read_the_id_of_what_it_published() {
+    let policy = Policy::default().allow_origin("https://app.example.org").unwrap();
+    let hub = Hub::with(&[""], |builder| builder, |http| http.policy(policy));
+    for (fields, exposed) in [("Origin: https://app.example.org\r\n", Some("Event-Id")), ("", None)]
+    {
+        let raw = format!("POST /send?data=x HTTP/1.1\r\nHost: hub\r\n{fields}\r\n");
+        let answer = hub.ask(raw).answer();
+        assert_eq!((answer.status, answer.field("event-id").is_some()), (200, true), "{answer:?}");
+        assert_eq!(answer.field("access-control-expose-headers"), exposed, "{fields}");
+    }
+}
+
+#[cfg(feature = "json")]
+#[test]
+fn what_a_publisher_learns_is_written_as_a_post_is_answered() {
+    let server = support::running();
+    let _listener = server.subscribe([""]).unwrap();
+    let own = server.publish(Message::new("x").id(EventId::new("order-17").unwrap())).unwrap();
+    let without = server.publish(Message::new("x").event("a")).unwrap();
+    let written = serde_json::to_string(&[own, without]).unwrap();
+    let expected = r#"[{"id":"order-17","listeners":1},{"id":null,"listeners":0}]"#;
+    assert_eq!(written, expected);
 }

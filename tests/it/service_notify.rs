@@ -8,7 +8,7 @@ use std::{
     process::{Command, id},
 };
 
-use support::{SOON, Scratch, process::Running};
+use support::{Client, SOON, Scratch, process::Running};
 
 fn next(manager: &UnixDatagram) -> String {
     let mut told = [0; 128];
@@ -31,14 +31,20 @@ fn the_service_manager_is_told_when_it_listens_works_and_ends() {
     let mut hub = started(path.to_str().unwrap(), &[("WATCHDOG_USEC", "20000")]);
     assert_eq!(next(&manager), "READY=1");
     let address = hub.address();
-    std::net::TcpStream::connect(address).expect("it listens");
+    // It stays until the command has waited for it, much longer than the watchdog's period.
+    let mut listener = Client::connect(address);
+    listener.send("GET /event HTTP/1.1\r\nHost: localhost\r\n\r\n");
+    listener.stream_head();
     for _ in 0..3 {
         assert_eq!(next(&manager), "WATCHDOG=1");
     }
     hub.signal("-TERM");
     let ended = std::iter::repeat_with(|| next(&manager)).find(|told| told != "WATCHDOG=1");
     assert_eq!(ended.as_deref(), Some("STOPPING=1"));
-    assert!(hub.end().0.success());
+    let (status, errors) = hub.end();
+    assert!(status.success() && errors.lines().count() == 1, "{errors}");
+    manager.set_nonblocking(true).unwrap();
+    assert!(manager.recv(&mut [0; 128]).is_err(), "nothing more is told");
 }
 
 #[test]

@@ -17,7 +17,8 @@ GET  /event    streams events; ?event=NAME chooses a type, again another, * all
                ?replay=N begins with the last N; Last-Event-ID, or
                ?last_event_id=ID, resumes
 POST /send     publishes: event, data, id, retry in the query or a form body,
-               or JSON objects, one a line (application/x-ndjson)
+               or as a JSON object (application/json), or several, one a line
+               (application/x-ndjson); any other body is the data itself
 GET  /stats    figures, as JSON
 GET  /metrics  figures, for Prometheus
 GET  /healthz  says ok while events can be published
@@ -31,11 +32,11 @@ those with a name. Under systemd Type=notify and WatchdogSec= work.
 X-Forwarded-For and X-Forwarded-Host of a trusted proxy are believed: it has to
 set them, or to remove what a client sent.
 
-Tokens come as Authorization: Bearer TOKEN, a cookie websse_token=TOKEN, or
-?access_token=TOKEN. Each flag is an environment variable as well, --unix-mode
-as WEBSSE_UNIX_MODE, where several values stand between blanks, and a line of
-the configuration file: unix-mode = \"660\", event = [\"a\", \"b\"], no-page = true.
-A flag wins over its variable, and that over the file.
+Tokens come as Authorization: Bearer TOKEN, a cookie websse_token=TOKEN, or with
+GET as ?access_token=TOKEN. Each flag is an environment variable as well,
+--unix-mode as WEBSSE_UNIX_MODE, where several values stand between blanks, and
+a line of the configuration file: unix-mode = \"660\", event = [\"a\", \"b\"],
+no-page = true. A flag wins over its variable, and that over the file.
 
 SIGHUP has the files of tokens and keys read again. A terminal that is closed
 ends the command as SIGTERM and SIGINT do: what was accepted is delivered.

@@ -30,7 +30,7 @@ use std::{
     io::{self, Write},
     net::IpAddr,
     process::ExitCode,
-    sync::Arc,
+    sync::{Arc, mpsc},
     thread,
     time::{Duration, Instant},
 };
@@ -155,6 +155,13 @@ fn serve(config: &Config, server: Server, mut handed: HandedOver) -> Result<(), 
     let server = Arc::new(server);
     server.run().map_err(|error| error.to_string())?;
     let guard = Arc::new(Guard::new(config)?);
+    let (again, hangups) = mpsc::sync_channel(1);
+    {
+        let guard = Arc::clone(&guard);
+        // A file may hang, as one of a network does, and a signal ends the command all the same. The
+        // thread ends with the process.
+        thread::spawn(move || hangups.iter().for_each(|()| guard.read_again()));
+    }
     let needs = guard.needs_tokens(first_event(config));
     let mut http = routes(config, &server, &guard);
     let mut bound = Vec::new();
@@ -195,14 +202,15 @@ fn serve(config: &Config, server: Server, mut handed: HandedOver) -> Result<(), 
             info!("the terminal is gone, shutting down");
             break;
         }
-        guard.read_again();
+        // If the files are to be read again already, that is still to begin, and enough.
+        let _ = again.try_send(());
     }
     thread::spawn(move || {
         if signals.forever().any(|signal| signal != SIGHUP) {
             std::process::exit(1);
         }
     });
-    notifier.send("STOPPING=1");
+    notifier.stop();
     http.shutdown(ANSWER);
     drop(bound);
     let report = server.shutdown(config.shutdown_timeout);

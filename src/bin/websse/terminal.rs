@@ -7,11 +7,16 @@ use std::io::{self, IsTerminal};
 pub(crate) struct Terminal {
     stdin: bool,
     stdout: bool,
+    stderr: bool,
 }
 
 impl Terminal {
     pub(crate) fn of_now() -> Self {
-        Self { stdin: io::stdin().is_terminal(), stdout: io::stdout().is_terminal() }
+        Self {
+            stdin: io::stdin().is_terminal(),
+            stdout: io::stdout().is_terminal(),
+            stderr: io::stderr().is_terminal(),
+        }
     }
 
     /// Whether the terminal is gone. The system hangs a terminal up before it sends SIGHUP for it,
@@ -19,6 +24,6 @@ impl Terminal {
     /// is one.
     pub(crate) fn is_gone(self) -> bool {
         let now = Self::of_now();
-        (self.stdin && !now.stdin) || (self.stdout && !now.stdout)
+        (self.stdin && !now.stdin) || (self.stdout && !now.stdout) || (self.stderr && !now.stderr)
     }
 }

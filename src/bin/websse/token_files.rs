@@ -1,6 +1,6 @@
 //! Where plain tokens come from: flags, variables, and files.
 
-use std::{fs, os::unix::fs::PermissionsExt, str, sync::Arc};
+use std::{env, ffi::OsStr, fs, os::unix::fs::PermissionsExt, path::Path, str, sync::Arc};
 
 use log::{error, info, warn};
 use parking_lot::Mutex;
@@ -37,6 +37,16 @@ impl TokenFile {
 
     /// What is wrong with its permissions, if others than its owner have any.
     pub(crate) fn exposed(path: &str) -> Option<String> {
+        Self::exposed_but_in(env::var_os("CREDENTIALS_DIRECTORY").as_deref(), path)
+    }
+
+    /// The credentials of a service are guarded by their directory: systemd lets its user read them
+    /// by an access control list, which shows as a permission of their group.
+    fn exposed_but_in(credentials: Option<&OsStr>, path: &str) -> Option<String> {
+        let credentials = credentials.filter(|directory| !directory.is_empty());
+        if credentials.is_some_and(|directory| Path::new(path).starts_with(directory)) {
+            return None;
+        }
         let mode = fs::metadata(path).ok()?.permissions().mode() & 0o777;
         (mode & 0o077 != 0).then(|| {
             format!("others than its owner may use {path}, mode {mode:03o}; chmod 600 {path}")
@@ -100,7 +110,7 @@ impl TokensInUse {
     /// Reads the files again, and returns how many there are. One that is not good keeps its
     /// tokens.
     pub(crate) fn read_again(&self) -> usize {
-        // Only the thread that waits for signals changes them.
+        // Only one thread reads them again. The lock is not held meanwhile: a file may hang.
         let mut sources = self.state.lock().sources.clone();
         let mut count = 0;
         for source in &mut sources {
@@ -187,6 +197,27 @@ mod tests {
         let expected = [(2, "one"), (5, "news=two"), (6, "three")];
         assert_eq!(lines, Ok(expected.map(|(number, line)| (number, line.to_owned())).to_vec()));
         assert_eq!(read_lines(b"one\n\xfc\n"), Err("line 2: not UTF-8".to_owned()));
+    }
+
+    #[test]
+    fn only_the_credentials_of_a_service_may_be_read_by_a_group() {
+        let directory = env::temp_dir();
+        let path = directory.join(format!("websse-{}-credential", std::process::id()));
+        fs::write(&path, "secret").expect("there is room for it");
+        let path = path.to_str().expect("it is text");
+        for (mode, credentials, is_exposed) in [
+            (0o400, None, false),
+            (0o440, None, true),
+            (0o440, Some(""), true),
+            (0o440, Some("/run/credentials/other"), true),
+            (0o440, directory.to_str(), false),
+        ] {
+            let mode_set = fs::set_permissions(path, fs::Permissions::from_mode(mode));
+            mode_set.expect("it is its owner's");
+            let told = TokenFile::exposed_but_in(credentials.map(OsStr::new), path);
+            assert_eq!(told.is_some(), is_exposed, "{mode:o} {credentials:?}: {told:?}");
+        }
+        fs::remove_file(path).expect("it is there");
     }
 
     #[test]

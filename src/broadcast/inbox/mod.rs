@@ -269,8 +269,17 @@ impl Inbox {
         }
     }
 
+    /// Whether, by `until`, the broadcaster comes for more, whether there is room to publish or not.
+    pub(crate) fn is_alive(&self, until: Instant) -> bool {
+        self.comes_for_more(until, |_| true)
+    }
+
     /// Whether, by `until`, the broadcaster comes for more and there is room to publish.
     pub(crate) fn answers(&self, until: Instant) -> bool {
+        self.comes_for_more(until, |state| self.has_room(state, 1))
+    }
+
+    fn comes_for_more(&self, until: Instant, is_enough: impl Fn(&State) -> bool) -> bool {
         let mut state = self.state.lock();
         let before = state.rounds;
         state.asked = true;
@@ -279,7 +288,7 @@ impl Inbox {
             if state.accepts().is_err() {
                 return false;
             }
-            if state.rounds > before && self.has_room(&state, 1) {
+            if state.rounds > before && is_enough(&state) {
                 return true;
             }
             state.blocked += 1;

@@ -10,9 +10,13 @@ use crate::{
     broadcast::{
         arrival::{Form, Resume, Via},
         client::ClientId,
+        options::Options,
         registry::{Kind, Registry},
+        shared::Shared,
     },
     message::{
+        Message,
+        channels::Channels,
         frame::{Encoded, Frame},
         subscribed::Subscribed,
     },
@@ -132,15 +136,17 @@ fn the_broadcaster_answers_when_it_comes_for_more_and_there_is_room() {
         }
         let until = if answers { Instant::now() + Duration::from_secs(5) } else { soon() };
         assert_eq!(inbox.answers(until), answers, "accepts: {accept}, queued: {fill}");
+        let until = Instant::now() + Duration::from_secs(5);
+        assert!(inbox.is_alive(until), "accepts: {accept}, queued: {fill}");
         inbox.stop(Instant::now());
-        assert!(!inbox.answers(soon()), "it is stopped");
+        assert!(!inbox.answers(soon()) && !inbox.is_alive(soon()), "it is stopped");
         broadcaster.join().expect("it does not panic");
     }
     let inbox = inbox(1);
-    assert!(!inbox.answers(soon()), "it has not begun");
+    assert!(!inbox.answers(soon()) && !inbox.is_alive(soon()), "it has not begun");
     let (done, wait) = mpsc::channel::<()>();
     let hangs = start(&inbox, move |_| wait.recv());
-    assert!(!inbox.answers(soon()), "it hangs");
+    assert!(!inbox.answers(soon()) && !inbox.is_alive(soon()), "it hangs");
     drop(done);
     hangs.join().expect("it does not panic").expect_err("nothing is sent");
 }
@@ -318,6 +324,34 @@ fn who_asked_for_a_sign_waits_no_longer() {
     assert!(asks.join().expect("it does not panic"));
     assert_eq!(inbox.state.lock().blocked, 0);
     end();
+}
+
+#[test]
+fn those_that_come_while_an_event_waits_for_room_are_counted_as_its_listeners() {
+    let options = Options { queue: QueueLimits { messages: 1, bytes: 1000 }, ..Options::default() };
+    let shared = Shared::new(options);
+    shared.register_types(&["a"]).expect("a good name");
+    let (done, wait) = mpsc::channel::<()>();
+    let hangs = start(&shared.inbox, move |_| wait.recv());
+    for channel in ["", "one"] {
+        let named = Channels::new([channel]).expect("a good name");
+        let publish = || shared.publish(&Message::new("x").event("a").channel(channel));
+        let register = || shared.register(Kind::Subscription, ["a"], &named, None);
+        assert_eq!(publish().map(|it| it.listeners()), Ok(0), "there is room");
+        let (listeners, _seat) = thread::scope(|scope| {
+            let waits = scope.spawn(publish);
+            while shared.inbox.state.lock().blocked == 0 {
+                thread::yield_now();
+            }
+            let seat = register().expect("there is room for it");
+            take(&shared.inbox);
+            (waits.join().expect("it does not panic").map(|it| it.listeners()), seat)
+        });
+        assert_eq!(listeners, Ok(1), "{channel:?}");
+        take(&shared.inbox);
+    }
+    drop(done);
+    hangs.join().expect("it does not panic").expect_err("nothing is sent");
 }
 
 #[test]

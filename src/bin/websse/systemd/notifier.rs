@@ -6,7 +6,10 @@ use std::{
     env, io,
     os::unix::net::{SocketAddr, UnixDatagram},
     process,
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering::Relaxed},
+    },
     thread,
     time::Duration,
 };
@@ -23,6 +26,8 @@ pub(crate) struct Notifier {
     to: Option<(UnixDatagram, SocketAddr)>,
     /// How often it waits to be told that the command works.
     watchdog: Option<Duration>,
+    /// The watchdog is not told any more.
+    is_stopping: Arc<AtomicBool>,
 }
 
 impl Notifier {
@@ -33,7 +38,7 @@ impl Notifier {
             opened.map_err(|error| warn!("cannot use NOTIFY_SOCKET {name:?}: {error}")).ok()
         });
         let watchdog = period(|name| env::var(name).ok(), process::id());
-        Self { to, watchdog }
+        Self { to, watchdog, is_stopping: Arc::default() }
     }
 
     /// Sends a state, such as `READY=1`.
@@ -45,9 +50,15 @@ impl Notifier {
         }
     }
 
+    /// Says that the command ends, which is no matter for the watchdog.
+    pub(crate) fn stop(&self) {
+        self.is_stopping.store(true, Relaxed);
+        self.send("STOPPING=1");
+    }
+
     /// Tells in half of each of the watchdog's periods that the command works, as long as its
-    /// broadcaster does: a restart would mend nothing else, such as Redis that is away. The thread
-    /// ends with the process.
+    /// broadcaster does: a restart would mend nothing else, such as Redis that is away or publishers
+    /// that wait for slow clients. The thread ends when the command [stops](Self::stop).
     pub(crate) fn watch(&self, server: Arc<Server>) {
         let (Some(period), Some((socket, address))) = (self.watchdog, &self.to) else {
             return;
@@ -55,11 +66,17 @@ impl Notifier {
         let Ok(socket) = socket.try_clone() else {
             return warn!("no descriptor is left for the watchdog");
         };
-        let own = Self { to: Some((socket, address.clone())), watchdog: None };
+        let is_stopping = Arc::clone(&self.is_stopping);
+        let own = Self { to: Some((socket, address.clone())), watchdog: None, is_stopping };
         let thread = thread::Builder::new().name("websse-watchdog".to_owned());
         let started = thread.spawn(move || {
             loop {
-                own.send_if(server.is_healthy(PATIENCE));
+                let is_alive = server.is_alive(PATIENCE);
+                // Looked at behind the answer: a server that is shut down answers no.
+                if own.is_stopping.load(Relaxed) {
+                    return;
+                }
+                own.send_if(is_alive);
                 thread::sleep(period / 2);
             }
         });
@@ -69,8 +86,8 @@ impl Notifier {
     }
 
     /// Says that the command works, if it does.
-    fn send_if(&self, is_healthy: bool) {
-        if is_healthy {
+    fn send_if(&self, is_alive: bool) {
+        if is_alive {
             self.send("WATCHDOG=1");
         } else {
             warn!("the watchdog is not told that all is well: the broadcaster does not answer");
@@ -123,7 +140,7 @@ mod tests {
         let path = env::temp_dir().join(format!("websse-{}-watchdog", process::id()));
         let manager = UnixDatagram::bind(&path)?;
         let to = open(path.to_str().expect("it is text"))?;
-        let notifier = Notifier { to: Some(to), watchdog: None };
+        let notifier = Notifier { to: Some(to), watchdog: None, is_stopping: Arc::default() };
         notifier.send_if(false);
         notifier.send_if(true);
         manager.set_nonblocking(true)?;
