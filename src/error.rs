@@ -65,8 +65,13 @@ pub enum PublishError {
     /// Redis, over which nodes share their events, takes no message now, or refuses this one; the
     /// text gives the reason, for people. The message was not published. Try again later.
     RedisUnavailable(String),
+    /// The disk, which keeps the history, did not take the message; the text gives the reason, for
+    /// people. The message was not published. Try again later.
+    #[cfg(feature = "durable")]
+    DiskUnavailable(String),
     /// The message was sent to Redis, and the answer was lost. Until the message arrives, it is
-    /// unknown whether it is published; publishing it again may publish it twice.
+    /// unknown whether it is published; publishing it again may publish it twice. With a history on
+    /// disk: the server ended before it answered.
     OutcomeUnknown,
 }
 
@@ -83,6 +88,10 @@ impl fmt::Display for PublishError {
             Self::ShutDown => f.write_str("the server was shut down or dropped"),
             Self::OnBroadcaster => {
                 f.write_str("the broadcaster's own thread cannot publish; use another thread")
+            }
+            #[cfg(feature = "durable")]
+            Self::DiskUnavailable(reason) => {
+                write!(f, "the disk does not take the event: {reason}; try again later")
             }
             Self::RedisUnavailable(reason) => {
                 write!(f, "not published, Redis cannot be written: {reason}")

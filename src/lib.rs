@@ -570,9 +570,11 @@
 //! - `redis` makes several servers one over a stream of Redis or Valkey (`websse::redis`), and
 //!   `redis-tls` adds TLS to their connections. They need crates of their own, but no async
 //!   runtime.
+//! - `durable` keeps the history on disk (`websse::durable`), so that a restart is no gap. It needs
+//!   one crate more.
 //! - `cli` is for the `websse` command. It includes `json`, `log` and `socket2`; together with
-//!   `redis` the command has `--redis`, and with `jwt` `--token-key`: JSON Web Tokens that tell the
-//!   channels which their holders may use.
+//!   `redis` the command has `--redis`, with `durable` `--history-dir`, and with `jwt`
+//!   `--token-key`: JSON Web Tokens that tell the channels which their holders may use.
 
 // Where the documentation is published, each item shows which features it needs.
 #![cfg_attr(docsrs, feature(doc_cfg))]
@@ -593,6 +595,8 @@ mod broadcast;
 
 mod server;
 
+#[cfg(feature = "durable")]
+pub mod durable;
 mod handlers;
 #[cfg(feature = "redis")]
 pub mod redis;

@@ -8,3 +8,4 @@ mod history;
 mod reader;
 pub mod request;
 pub mod round_trip;
+pub mod stored;

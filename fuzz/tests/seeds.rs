@@ -25,6 +25,11 @@ fn requests_are_read_alike_however_they_are_split() {
 }
 
 #[test]
+fn what_is_stored_is_read_and_goes_on() {
+    replay("stored", websse_fuzz::stored::check);
+}
+
+#[test]
 fn what_is_published_is_what_a_browser_reads() {
     replay("round_trip", websse_fuzz::round_trip::check);
 }

@@ -24,7 +24,7 @@ use crate::{
         options::Options,
         per_address::AddressSlot,
         registry::{Kind, Registry, Seat},
-        stats::{RedisStats, Stats},
+        stats::Stats,
         subscribers::Command,
     },
     error::{PublishAllError, PublishError, SubscribeError, TryPublishError},
@@ -297,16 +297,19 @@ impl Shared {
         let (streams, subscriptions) = self.registry.counts();
         let queued = self.inbox.queued();
         let missed_notifications = self.hook_queue.missed();
-        let (redis, channels) = (self.log_stats(), self.channels.len());
-        Stats {
+        let channels = self.channels.len();
+        let mut stats = Stats {
             streams,
             subscriptions,
             channels,
             queued,
             missed_notifications,
-            redis,
             ..*self.stats.lock()
+        };
+        if let Some(log) = self.log.get() {
+            log.add_to(&mut stats);
         }
+        stats
     }
 
     /// Whether a publish into a queue with room waits for nothing outside of the process.
@@ -316,10 +319,6 @@ impl Shared {
 
     pub(crate) fn log(&self) -> Option<&dyn Log> {
         self.log.get().map(|log| &**log)
-    }
-
-    pub(crate) fn log_stats(&self) -> Option<RedisStats> {
-        self.log.get().map(|log| log.stats())
     }
 
     pub(crate) fn subscribers_by_type(&self, most_types: usize) -> Vec<(String, usize)> {

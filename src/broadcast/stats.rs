@@ -134,6 +134,30 @@ pub struct Stats {
     /// Metrics of the connection to Redis, where several nodes share their events over it and the
     /// server runs.
     pub redis: Option<RedisStats>,
+    /// Metrics of the [history on disk](crate::durable), where there is one and the server runs.
+    #[cfg(feature = "durable")]
+    pub durable: Option<DurableStats>,
+}
+
+/// Metrics of a history on disk: [`Stats::durable`](crate::Stats::durable).
+#[cfg(feature = "durable")]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct DurableStats {
+    /// Whether the disk took what it was given last.
+    pub writable: bool,
+    /// Messages written, since the start.
+    pub appended: u64,
+    /// Messages that the disk did not take, since the start.
+    pub refused: u64,
+    /// How often messages were written, all that waited at once, since the start.
+    pub commits: u64,
+    /// How often the disk was told to keep what it has (`fdatasync`), since the start.
+    pub flushes: u64,
+    /// What the directory takes at most, in bytes.
+    pub disk_bytes: u64,
+    /// The segments in it.
+    pub segments: usize,
 }
 
 /// Metrics of several nodes over Redis: [`Stats::redis`](crate::Stats::redis).

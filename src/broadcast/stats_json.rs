@@ -3,17 +3,22 @@
 
 use serde::ser::{Serialize, SerializeStruct, Serializer};
 
+#[cfg(feature = "durable")]
+use super::stats::DurableStats;
 use super::stats::{Disconnected, RedisStats, Stats};
 
 /// Writes a struct with these of its fields, which must be all: the compiler sees to that.
 macro_rules! serialize {
-    ($type:ident { $($field:ident),+ } $(and $name:ident = $value:expr)?) => {
+    ($type:ident { $($(#[$meta:meta])? $field:ident),+ } $(and $name:ident = $value:expr)?) => {
         impl Serialize for $type {
             fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-                let Self { $($field,)+ $($name)? } = self;
-                let fields = [$(stringify!($field)),+ $(, stringify!($name))?].len();
-                let mut out = serializer.serialize_struct(stringify!($type), fields)?;
-                $(out.serialize_field(stringify!($field), $field)?;)+
+                let Self { $($(#[$meta])? $field,)+ $($name)? } = self;
+                let fields = [
+                    $($(#[$meta])? stringify!($field),)+
+                    $(stringify!($name))?
+                ];
+                let mut out = serializer.serialize_struct(stringify!($type), fields.len())?;
+                $($(#[$meta])? out.serialize_field(stringify!($field), $field)?;)+
                 $(out.serialize_field(stringify!($name), &$value)?;)?
                 out.end()
             }
@@ -35,8 +40,13 @@ serialize!(Stats {
     gaps,
     missed_notifications,
     disconnected,
-    redis
+    redis,
+    #[cfg(feature = "durable")]
+    durable
 });
+
+#[cfg(feature = "durable")]
+serialize!(DurableStats { writable, appended, refused, commits, flushes, disk_bytes, segments });
 
 serialize!(Disconnected {
     closed_by_peer,
@@ -76,6 +86,9 @@ mod tests {
         assert_eq!(json["delivered_bytes"], 7);
         assert_eq!(json["disconnected"]["closed_by_peer"], 0);
         assert_eq!(json["redis"]["lag"], 1.5);
-        assert_eq!(json.as_object().map(serde_json::Map::len), Some(14));
+        assert_eq!(
+            json.as_object().map(serde_json::Map::len),
+            Some(14 + usize::from(cfg!(feature = "durable")))
+        );
     }
 }

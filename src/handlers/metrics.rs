@@ -6,9 +6,10 @@ use std::{
     time::{Duration, Instant},
 };
 
+#[cfg(feature = "durable")]
+use crate::broadcast::stats::DurableStats;
 use crate::{
     broadcast::{
-        log::Log,
         shared::Shared,
         stats::{RedisStats, Stats},
         subscribers::{MOST_TYPES, json_counts},
@@ -232,6 +233,18 @@ fn metrics(text: &mut String, figures: &Figures) -> fmt::Result {
         count(stats.missed_notifications),
     )?;
 
+    #[cfg(feature = "durable")]
+    if let Some(log) = &stats.durable {
+        let help = "Whether the disk took what it was given last: 1 or 0.";
+        one("durable_writable", "gauge", help, f64::from(u8::from(log.writable)))?;
+        let help = "What the history takes on the disk at most.";
+        one("durable_disk_bytes", "gauge", help, count(log.disk_bytes))?;
+        one("durable_segments", "gauge", "The files of it.", number(log.segments))?;
+        for (name, help, value) in durable_counts(log) {
+            one(&format!("durable_{name}_total"), "counter", help, count(value))?;
+        }
+    }
+
     if let Some(log) = &stats.redis {
         let connected = f64::from(u8::from(log.connected));
         one("redis_connected", "gauge", "Whether Redis is connected: 1 or 0.", connected)?;
@@ -272,6 +285,17 @@ fn log_counts(log: &RedisStats) -> [(&'static str, &'static str, u64); 9] {
     ]
 }
 
+/// Counts since the start, as [`log_counts`].
+#[cfg(feature = "durable")]
+fn durable_counts(log: &DurableStats) -> [(&'static str, &'static str, u64); 4] {
+    [
+        ("appended", "Messages written.", log.appended),
+        ("refused", "Messages that the disk did not take.", log.refused),
+        ("commits", "Times when messages were written.", log.commits),
+        ("flushes", "Times when the disk was told to keep them.", log.flushes),
+    ]
+}
+
 /// A label's value, escaped for its quotes.
 fn escaped(value: &str) -> String {
     value.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n")
@@ -309,6 +333,16 @@ fn json(text: &mut String, figures: &Figures) -> fmt::Result {
         field("refused", object(refused.collect())),
     ];
     fields.extend(figures.listeners.map(|listeners| field("listeners", listeners.to_string())));
+    #[cfg(feature = "durable")]
+    if let Some(log) = &stats.durable {
+        let mut of_log = vec![
+            field("writable", log.writable.to_string()),
+            field("disk_bytes", log.disk_bytes.to_string()),
+            field("segments", log.segments.to_string()),
+        ];
+        of_log.extend(durable_counts(log).map(|(name, _, value)| field(name, value.to_string())));
+        fields.push(field("durable", object(of_log)));
+    }
     if let Some(log) = &stats.redis {
         let mut of_log = vec![
             field("connected", log.connected.to_string()),
@@ -337,18 +371,6 @@ pub struct HealthHandler {
     dropped: Dropped,
 }
 
-/// The health of a node with a log, if its broadcaster answers.
-fn health_with(log: &dyn Log, until: Instant) -> Result<String, String> {
-    let stats = log.stats();
-    let lag = stats.lag.as_secs_f32();
-    if !stats.connected {
-        let text = "Redis cannot be read or written now; it was read up to";
-        return Err(format!("{text} {lag:.1} s ago"));
-    }
-    log.is_ready(until)?;
-    Ok(format!("ok, Redis is read up to {lag:.1} s ago"))
-}
-
 impl HealthHandler {
     /// How the server works, or why it does not. It may block for some seconds.
     fn check(&self) -> Result<String, String> {
@@ -358,7 +380,7 @@ impl HealthHandler {
                 Err("the broadcaster does not run, or took nothing for a second".to_owned())
             }
             None => Ok("ok".to_owned()),
-            Some(log) => health_with(log, until),
+            Some(log) => log.is_ready(until),
         }
     }
 }

@@ -319,6 +319,10 @@ fn refuse_as(error: &PublishError, text: String) -> Response {
         | PublishError::RedisUnavailable(_) => {
             Response::text(503, text).known_header("Retry-After", "1")
         }
+        #[cfg(feature = "durable")]
+        PublishError::DiskUnavailable(_) => {
+            Response::text(503, text).known_header("Retry-After", "1")
+        }
         // No `Retry-After`: trying again may publish it twice.
         PublishError::OutcomeUnknown => Response::text(504, text),
     }

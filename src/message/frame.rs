@@ -319,7 +319,7 @@ impl Own {
     }
 
     /// A block that tells a client its position once more.
-    #[cfg(feature = "outside-log")]
+    #[cfg(feature = "redis")]
     pub(crate) fn new_position(self, id: &str) -> String {
         self.begin() + &self.position(Some(id))
     }

@@ -4,6 +4,7 @@ use super::entry::{Content, Mark, Raw};
 use crate::{
     broadcast::log::{Entry, LogInput},
     error::PublishError,
+    message::entry_id::EntryId,
 };
 
 #[derive(Debug)]
@@ -24,7 +25,7 @@ pub(super) fn classify(input: &LogInput, raw: &Raw) -> Found {
         Err(reason) => return Found::Malformed(reason.to_owned()),
     };
     match input.encode(&message) {
-        Ok(event) => Found::Event(Entry { id: raw.id, event }),
+        Ok(event) => Found::Event(Entry { id: raw.id, before: EntryId::ZERO, event }),
         Err(PublishError::EventNotRegistered(_)) => Found::UnknownType,
         Err(error) => Found::Malformed(error.to_string()),
     }

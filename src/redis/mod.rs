@@ -268,7 +268,7 @@ use crate::{
         arrival::Arrival,
         inbox::Refused,
         log::{Log, LogFactory, LogInput, NotAppended},
-        stats::RedisStats,
+        stats::Stats,
     },
     error::{PublishError, SubscribeError},
     logs::{self, Level},
@@ -378,16 +378,23 @@ impl Log for RedisLog {
         Ok(entries.first().copied().unwrap_or_default())
     }
 
-    fn is_ready(&self, until: Instant) -> Result<(), String> {
-        self.probe.is_ready(until)
+    fn is_ready(&self, until: Instant) -> Result<String, String> {
+        let stats = self.shared.stats();
+        let lag = stats.lag.as_secs_f32();
+        if !stats.connected {
+            let text = "Redis cannot be read or written now; it was read up to";
+            return Err(format!("{text} {lag:.1} s ago"));
+        }
+        self.probe.is_ready(until)?;
+        Ok(format!("ok, Redis is read up to {lag:.1} s ago"))
     }
 
     fn admit(&self, arrival: Arrival<Socket>) -> Result<(), SubscribeError> {
         resume::admit(self, arrival)
     }
 
-    fn stats(&self) -> RedisStats {
-        self.shared.stats()
+    fn add_to(&self, stats: &mut Stats) {
+        stats.redis = Some(self.shared.stats());
     }
 
     fn stop(&self, deadline: Instant) {

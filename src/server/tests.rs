@@ -15,7 +15,7 @@ use crate::{
         arrival::Arrival,
         inbox::Refused,
         log::{Entry, EntryId, Lack, Log, LogFactory, LogInput, NotAppended, Step},
-        stats::RedisStats,
+        stats::{RedisStats, Stats},
     },
     error::{PublishError, SubscribeError},
     message::{Message, subscribed::Subscribed},
@@ -56,14 +56,14 @@ impl Opened {
 
     /// Acts like a reader that has read everything: from now on the node serves clients.
     fn begin(&self, floor: EntryId) {
-        self.give(Step::Begin { floor, is_first: true });
+        self.give(Step::Begin { floor, forgotten: EntryId::ZERO, is_first: true });
         *self.newest.lock() = floor;
         self.input.set_primed();
     }
 
     fn read(&self, id: EntryId, message: &Message) {
         let event = self.input.encode(message).expect("its type is registered");
-        self.give(Step::Events(vec![Entry { id, event }]));
+        self.give(Step::Events(vec![Entry { id, before: EntryId::ZERO, event }]));
     }
 
     fn lacks(&self, subscribed: &Arc<Subscribed>, id: EntryId) -> Option<Lack> {
@@ -120,12 +120,13 @@ impl Log for Handle {
         opened.input.hand_over(arrival)
     }
 
-    fn is_ready(&self, _: Instant) -> Result<(), String> {
-        Ok(())
+    fn is_ready(&self, _: Instant) -> Result<String, String> {
+        Ok("ok".to_owned())
     }
 
-    fn stats(&self) -> RedisStats {
-        RedisStats { connected: !*self.0.opened().is_stopped.lock(), ..RedisStats::default() }
+    fn add_to(&self, stats: &mut Stats) {
+        let connected = !*self.0.opened().is_stopped.lock();
+        stats.redis = Some(RedisStats { connected, ..RedisStats::default() });
     }
 
     fn stop(&self, _: Instant) {
@@ -223,9 +224,9 @@ fn a_first_listener_finds_all_that_the_log_began_with() {
         let opened = fake.opened();
         let primed = |number: u64| {
             let event = opened.input.encode(&message(&number.to_string())).expect("registered");
-            Step::Prime(vec![Entry { id: entry(number), event }])
+            Step::Prime(vec![Entry { id: entry(number), before: EntryId::ZERO, event }])
         };
-        opened.give(Step::Begin { floor: entry(0), is_first: true });
+        opened.give(Step::Begin { floor: entry(0), forgotten: EntryId::ZERO, is_first: true });
         (1..=40).for_each(|number| opened.give(primed(number)));
         opened.input.set_primed();
         let mut listener = server.subscription(["a"]).replay(1).open().expect("it runs");

@@ -19,6 +19,8 @@ pub(crate) enum Command {
     Help,
     Version,
     Generate(Kind),
+    /// Print what is in this directory.
+    Log(OsString),
     Check(Box<Config>),
     Serve(Box<Config>),
 }
@@ -50,6 +52,10 @@ pub(crate) fn read(
         {
             return Err(format!("{variable}: {lacking}"));
         }
+    }
+    let mut arguments = arguments.into_iter().peekable();
+    if arguments.next_if(|first| first == "log").is_some() {
+        return read_log(arguments);
     }
     let mut texts = read_arguments(arguments)?;
     for known in [("help", Command::Help), ("version", Command::Version)] {
@@ -83,6 +89,10 @@ pub(crate) fn read(
     if let Some(redis) = config.redis.take() {
         config.server = config.server.redis(redis);
     }
+    #[cfg(feature = "durable")]
+    if let Some(durable) = config.durable.take() {
+        config.server = config.server.durable(durable);
+    }
     let foreign = variables.filter_map(|name| foreign_variable(name.to_str()?));
     config.mistakes.extend(foreign);
     for tokens in config.tokens()? {
@@ -90,6 +100,17 @@ pub(crate) fn read(
     }
     let config = Box::new(config);
     Ok(if config.check { Command::Check(config) } else { Command::Serve(config) })
+}
+
+/// Reads what stands behind `log`.
+fn read_log(mut arguments: impl Iterator<Item = OsString>) -> Result<Command, String> {
+    if let Some(lacking) = flags::lacking("history-dir") {
+        return Err(format!("log: {lacking}"));
+    }
+    match (arguments.next(), arguments.next()) {
+        (Some(directory), None) => Ok(Command::Log(directory)),
+        _ => Err("log takes one directory, that of --history-dir".to_owned()),
+    }
 }
 
 fn read_arguments(
@@ -190,7 +211,7 @@ mod tests {
         let names = variables.iter().map(|(name, _)| OsString::from(name));
         match read(arguments.iter().map(OsString::from), environment, names)? {
             Command::Check(config) | Command::Serve(config) => Ok(*config),
-            Command::Help | Command::Version | Command::Generate(_) => {
+            Command::Help | Command::Version | Command::Generate(_) | Command::Log(_) => {
                 Err("no configuration".to_owned())
             }
         }

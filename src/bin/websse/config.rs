@@ -55,6 +55,8 @@ pub(crate) struct Config {
     pub(crate) server: Builder,
     #[cfg(feature = "redis")]
     pub(crate) redis: Option<websse::redis::RedisConfig>,
+    #[cfg(feature = "durable")]
+    pub(crate) durable: Option<websse::durable::DurableConfig>,
     pub(crate) limits: Limits,
     pub(crate) shutdown_timeout: Duration,
     pub(crate) check: bool,
@@ -88,6 +90,8 @@ impl Config {
             server: Server::builder(),
             #[cfg(feature = "redis")]
             redis: None,
+            #[cfg(feature = "durable")]
+            durable: None,
             limits: Limits::default(),
             shutdown_timeout: Duration::ZERO,
             check: false,

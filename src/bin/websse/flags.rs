@@ -8,6 +8,8 @@
 use std::time::Duration;
 
 use websse::Message;
+#[cfg(feature = "durable")]
+use websse::durable::{Commit, DurableConfig};
 #[cfg(feature = "redis")]
 use websse::redis::RedisConfig;
 
@@ -131,6 +133,12 @@ pub(crate) const GROUPS: &[(&str, &[Flag])] = &[
         one("redis-stream", "KEY", "websse", "the stream that the nodes share", redis_stream),
         one("redis-maxlen", "N", "1000000", "about how many entries are kept", redis_maxlen),
     ]),
+    #[cfg(feature = "durable")]
+    ("a history that a restart does not end", &[
+        one("history-dir", "PATH", "", "a directory for it, of this command alone", history_dir),
+        one("history-commit", "each|TIME|never", "each", "when an event is on the disk", history_commit),
+        one("history-disk-bytes", "SIZE", "64MiB", "the most of the disk", history_disk_bytes),
+    ]),
     ("limits of requests", &[
         one("connections", "N", "1024", "those that hold a thread", set!(limits.connections(count))),
         one("head-bytes", "SIZE", "16KiB", "request line and header fields", set!(limits.head_bytes(size))),
@@ -156,13 +164,14 @@ pub(crate) const GROUPS: &[(&str, &[Flag])] = &[
 pub(crate) const ALONE: [&str; 5] = ["config", "check", "generate", "help", "version"];
 
 /// The flags that need a feature; the names of others may follow theirs.
-pub(crate) const OF_FEATURES: [&str; 2] = ["redis", "token-key"];
+pub(crate) const OF_FEATURES: [&str; 3] = ["redis", "token-key", "history-dir"];
 
 /// What this build lacks for a flag. In a build without, the flag is an error: several nodes would
 /// know nothing of each other, and a server that should be guarded would be open.
 pub(crate) fn lacking(name: &str) -> Option<String> {
-    let (feature, is_there) = match OF_FEATURES.iter().find(|flag| name.starts_with(**flag))? {
-        &"redis" => ("redis", cfg!(feature = "redis")),
+    let (feature, is_there) = match *OF_FEATURES.iter().find(|flag| name.starts_with(**flag))? {
+        "redis" => ("redis", cfg!(feature = "redis")),
+        "history-dir" => ("durable", cfg!(feature = "durable")),
         _ => ("jwt", cfg!(feature = "jwt")),
     };
     (!is_there).then(|| format!("needs a build with the features cli,{feature}"))
@@ -308,6 +317,54 @@ fn shutdown_timeout(config: &mut Config, text: &str) -> Done {
 
 fn check(config: &mut Config, _: &str) -> Done {
     config.check = true;
+    Ok(())
+}
+
+#[cfg(feature = "durable")]
+fn history_dir(config: &mut Config, path: &str) -> Done {
+    if path.is_empty() {
+        return Err("not a path".to_owned());
+    }
+    config.durable = Some(DurableConfig::new(path));
+    Ok(())
+}
+
+#[cfg(feature = "durable")]
+fn history_commit(config: &mut Config, text: &str) -> Done {
+    let commit = match text {
+        "each" => Commit::Each,
+        "never" => Commit::Never,
+        time_text => Commit::Every(
+            time(time_text).map_err(|error| format!("{error}, and neither each nor never"))?,
+        ),
+    };
+    with_durable(config, text == "each", |durable| durable.commit(commit))
+}
+
+#[cfg(feature = "durable")]
+fn history_disk_bytes(config: &mut Config, text: &str) -> Done {
+    let bytes = size(text)? as u64;
+    if bytes < 8 << 20 {
+        return Err("at least 8MiB".to_owned());
+    }
+    with_durable(config, text == "64MiB", |durable| durable.max_disk_bytes(bytes))
+}
+
+/// Changes a setting that needs the directory, which is set before it.
+#[cfg(feature = "durable")]
+fn with_durable(
+    config: &mut Config,
+    is_default: bool,
+    set: impl FnOnce(DurableConfig) -> DurableConfig,
+) -> Done {
+    config.durable = config.durable.take().map(set);
+    if config.durable.is_none() && !is_default {
+        return Err("only together with --history-dir".to_owned());
+    }
+    #[cfg(feature = "redis")]
+    if config.durable.is_some() && config.redis.is_some() {
+        return Err("--redis keeps the history already; one of the two".to_owned());
+    }
     Ok(())
 }
 

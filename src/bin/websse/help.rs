@@ -8,6 +8,7 @@ const ABOUT: &str = "\
 Server-Sent Events for browsers and curl
 
 usage: websse [--listen ADDRESS]... [--event NAME]... [FLAG]...
+       websse log DIRECTORY    prints the events of a --history-dir, one a line
 ";
 
 /// The endpoints; also the answer at `/` if there is no page.

@@ -18,6 +18,7 @@ mod logger;
 mod page;
 mod spelling;
 mod stdin;
+mod stored;
 mod systemd;
 mod terminal;
 mod timestamp;
@@ -98,6 +99,9 @@ fn main() -> ExitCode {
         Ok(Command::Help) => print(&help::help()).map_err(Failure::Other),
         Ok(Command::Version) => print(VERSION).map_err(Failure::Other),
         Ok(Command::Generate(kind)) => print(&kind.text()).map_err(Failure::Other),
+        Ok(Command::Log(directory)) => {
+            stored::lines(&directory).and_then(|lines| print(&lines)).map_err(Failure::Other)
+        }
         Ok(Command::Check(config)) => check(&config),
         Ok(Command::Serve(config)) => {
             config.mistakes.iter().for_each(|mistake| warn!("{mistake}"));

@@ -145,8 +145,16 @@ impl LogInput {
     ) -> Option<Result<(), Lack>> {
         let (answer, receiver) = bounded(1);
         let (subscribed, last_event_id) = (Arc::clone(subscribed), last_event_id.to_owned());
-        self.inbox.ask(Question { subscribed, last_event_id, is_checked, answer });
+        self.inbox.ask(Question::Lacks { subscribed, last_event_id, is_checked, answer });
         receiver.recv().ok()
+    }
+
+    /// Asks the broadcaster which of these entries it keeps. It answers as in [`ask`](Self::ask).
+    #[cfg(feature = "durable")]
+    pub(crate) fn ask_kept(&self, entries: Vec<EntryId>) -> Receiver<Kept> {
+        let (answer, receiver) = bounded(1);
+        self.inbox.ask(Question::Kept { entries, answer });
+        receiver
     }
 
     /// Hands a client over to the broadcaster.
@@ -165,15 +173,18 @@ impl Debug for LogInput {
 #[derive(Debug)]
 pub(crate) struct Entry {
     pub(crate) id: EntryId,
+    /// The event of its type and channel that came before it, if the log knows that; the history
+    /// need not have it.
+    pub(crate) before: EntryId,
     pub(crate) event: Queued,
 }
 
 /// What the log's reader tells the broadcaster, in the order of the log.
 #[derive(Debug)]
 pub(crate) enum Step {
-    /// Forget everything up to `floor`. Unless `is_first`, events may be lost, and clients are
-    /// told.
-    Begin { floor: EntryId, is_first: bool },
+    /// Forget everything up to `floor`; in channels that are not known, also what came up to
+    /// `forgotten`. Unless `is_first`, events may be lost, and clients are told.
+    Begin { floor: EntryId, forgotten: EntryId, is_first: bool },
     /// Events to keep, and not to deliver.
     Prime(Vec<Entry>),
     /// Events to keep and to deliver.
@@ -200,15 +211,30 @@ impl Step {
     }
 }
 
-/// Asks whether the history reaches back to a client's last event.
+/// What a log asks of the history. The answer is dropped if the broadcaster has ended.
 #[derive(Debug)]
-pub(crate) struct Question {
-    pub(crate) subscribed: Arc<Subscribed>,
-    pub(crate) last_event_id: String,
-    /// The log was asked before whether a client can have this id.
-    pub(crate) is_checked: bool,
-    /// Dropped without an answer if the broadcaster has ended.
-    pub(crate) answer: Sender<Result<(), Lack>>,
+pub(crate) enum Question {
+    /// Whether it reaches back to a client's last event.
+    Lacks {
+        subscribed: Arc<Subscribed>,
+        last_event_id: String,
+        /// The log was asked before whether a client can have this id.
+        is_checked: bool,
+        answer: Sender<Result<(), Lack>>,
+    },
+    /// Which of these entries it keeps.
+    #[cfg(feature = "durable")]
+    Kept { entries: Vec<EntryId>, answer: Sender<Kept> },
+}
+
+/// What the history keeps.
+#[cfg(feature = "durable")]
+#[derive(Debug)]
+pub(crate) struct Kept {
+    /// Those of the entries in question, in their order.
+    pub(crate) entries: Vec<EntryId>,
+    /// The memory of all events, in bytes.
+    pub(crate) bytes: usize,
 }
 
 impl<W> Arrival<W> {

@@ -8,13 +8,15 @@
 #[allow(clippy::needless_pass_by_value, clippy::unused_self, reason = "it stands for a log")]
 mod absent;
 #[cfg(any(feature = "outside-log", test))]
-#[cfg_attr(not(feature = "outside-log"), allow(dead_code, reason = "the fake needs less"))]
+#[cfg_attr(not(feature = "redis"), allow(dead_code, reason = "other logs need less"))]
 pub(crate) mod input;
 
 use std::{fmt::Debug, io, sync::Arc, time::Instant};
 
 #[cfg(not(any(feature = "outside-log", test)))]
 pub(crate) use self::absent::{EntryId, FromLog, KnownLog, LogInput, Question, Step};
+#[cfg(feature = "durable")]
+pub(crate) use self::input::Kept;
 #[cfg(any(feature = "outside-log", test))]
 pub(crate) use self::input::{Entry, FromLog, LogInput, Question, Step};
 #[cfg(any(feature = "outside-log", test))]
@@ -23,7 +25,7 @@ pub(crate) use crate::{
     message::entry_id::EntryId,
 };
 use crate::{
-    broadcast::{arrival::Arrival, inbox::Refused, stats::RedisStats},
+    broadcast::{arrival::Arrival, inbox::Refused, stats::Stats},
     error::{PublishError, SubscribeError},
     message::Message,
     socket::Socket,
@@ -43,11 +45,12 @@ pub(crate) trait Log: Debug + Send + Sync {
     fn admit(&self, arrival: Arrival<Socket>) -> Result<(), SubscribeError>;
 
     /// Whether the log would accept a message now, and serve a client that comes back. If not, or
-    /// if it does not answer by `until`, the error says why, in a line that anybody may read.
-    fn is_ready(&self, until: Instant) -> Result<(), String>;
+    /// if it does not answer by `until`, the error says why, in a line that anybody may read; so does
+    /// the answer.
+    fn is_ready(&self, until: Instant) -> Result<String, String>;
 
-    /// The log's metrics now.
-    fn stats(&self) -> RedisStats;
+    /// Adds the log's metrics now.
+    fn add_to(&self, stats: &mut Stats);
 
     /// Appends nothing more, reads until all that this node has appended is read, or until
     /// `deadline`, and ends the threads. A second call may shorten the deadline.

@@ -6,7 +6,7 @@ use crate::{
         arrival::{Arrival, Resume, Via},
         clock::Now,
         inbox::queue::MAX_BATCH_BYTES,
-        log::{Entry, Question, Step},
+        log::{Question, Step},
         stats::Disconnect,
         subscription_sets::{Event, Key},
     },
@@ -19,16 +19,17 @@ impl<W: Wire> Subscribers<W> {
     /// [`flush`](Self::flush), which must follow.
     pub(crate) fn follow(&mut self, step: Step, now: Now) {
         match step {
-            Step::Begin { floor, is_first } => {
+            Step::Begin { floor, forgotten, is_first } => {
                 self.flush(now);
                 self.history.begin_at(floor);
+                self.history.forget_up_to(forgotten);
                 if !is_first {
                     self.tell_gap(floor, now);
                 }
             }
             Step::Prime(entries) => {
-                for Entry { id, event } in entries {
-                    self.history.record_entry(id, event);
+                for entry in entries {
+                    self.history.record_entry(entry);
                 }
             }
             Step::Events(entries) => {
@@ -38,9 +39,9 @@ impl<W: Wire> Subscribers<W> {
                 if waiting + more > MAX_BATCH_BYTES.min(self.limits.mailbox_bytes / 2) {
                     self.flush(now);
                 }
-                self.scratch.events.extend(entries.into_iter().map(|Entry { id, event }| {
-                    let (channel, kind) = (event.channel.clone(), event.kind);
-                    Event { channel, kind, frame: self.history.record_entry(id, event) }
+                self.scratch.events.extend(entries.into_iter().map(|entry| {
+                    let (channel, kind) = (entry.event.channel.clone(), entry.event.kind);
+                    Event { channel, kind, frame: self.history.record_entry(entry) }
                 }));
             }
             Step::Unknown { entry, types } => self.history.pass_unknown(entry, types),
@@ -58,10 +59,19 @@ impl<W: Wire> Subscribers<W> {
 
     /// Says whether the history reaches back to the last events of clients that the log has.
     pub(crate) fn answer(&self, questions: &mut Vec<Question>) {
-        for Question { subscribed, last_event_id, is_checked, answer } in questions.drain(..) {
-            let lacks = self.history.lacks(&subscribed, &last_event_id, is_checked);
-            // A client that does not wait for the answer any more has gone.
-            let _ = answer.send(lacks.map_or(Ok(()), Err));
+        for question in questions.drain(..) {
+            match question {
+                Question::Lacks { subscribed, last_event_id, is_checked, answer } => {
+                    let lacks = self.history.lacks(&subscribed, &last_event_id, is_checked);
+                    // A client that does not wait for the answer any more has gone.
+                    let _ = answer.send(lacks.map_or(Ok(()), Err));
+                }
+                #[cfg(feature = "durable")]
+                Question::Kept { entries, answer } => {
+                    // Nor does the log where the server ends.
+                    let _ = answer.send(self.history.kept_of(entries));
+                }
+            }
         }
     }
 

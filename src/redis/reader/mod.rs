@@ -280,7 +280,7 @@ impl Reader {
             // A client that comes must find all of it.
             self.feeder.hold();
         }
-        self.feeder.tell(Step::Begin { floor, is_first })?;
+        self.feeder.tell(Step::Begin { floor, forgotten: EntryId::ZERO, is_first })?;
         self.take(&tail[..old], true)?;
         self.take(&tail[old..], false)?;
         self.feeder.tell(Step::Reach(extent.newest))?;
@@ -359,7 +359,11 @@ impl Reader {
 
     /// Goes on after this entry, although something before it was not read.
     fn skip_to(&mut self, entry: EntryId) -> Result<(), Stop> {
-        self.feeder.tell(Step::Begin { floor: entry, is_first: false })?;
+        self.feeder.tell(Step::Begin {
+            floor: entry,
+            forgotten: EntryId::ZERO,
+            is_first: false,
+        })?;
         self.advance(entry)
     }
 

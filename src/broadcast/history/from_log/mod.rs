@@ -2,8 +2,10 @@
 //! that is not kept here may still be in the log.
 
 use super::{History, Kept, LogId, Sequence};
+#[cfg(feature = "durable")]
+use crate::broadcast::log::Kept as Answer;
 use crate::{
-    broadcast::inbox::queue::Queued,
+    broadcast::{inbox::queue::Queued, log::Entry},
     message::{
         entry_id::EntryId,
         event_types::{TypeId, Types},
@@ -68,8 +70,14 @@ impl History {
         *known = KnownLog { floor, newest: floor, ..KnownLog::default() };
     }
 
+    /// Notes that channels that are not known had entries up to this one.
+    pub(crate) fn forget_up_to(&mut self, entry: EntryId) {
+        self.forgotten.entry = entry;
+    }
+
     /// Gives an entry a sequence number, and keeps it.
-    pub(crate) fn record_entry(&mut self, entry: EntryId, event: Queued) -> Frame {
+    pub(crate) fn record_entry(&mut self, entry: Entry) -> Frame {
+        let Entry { id: entry, before, event } = entry;
         let Queued { channel, kind, encoded: Encoded { lines, id }, .. } = event;
         self.newest += 1;
         let millis = entry.millis_text();
@@ -78,12 +86,36 @@ impl History {
         let passed_over = self.known_up_to(entry).passed_over(kind);
         let is_new = self.topics.find(channel.as_ref(), kind).is_none();
         let at = self.log_of(channel.as_ref(), kind);
+        let log = self.topics.get_mut(at);
+        let newest = log.kept.back().map_or(log.dropped_entry, |kept| kept.entry);
         if is_new {
-            let log = self.topics.get_mut(at);
             log.dropped_entry = log.dropped_entry.max(passed_over);
+        }
+        // The log has lost what came between: what came before that is of no use.
+        if before.number > newest.number {
+            while !self.topics.get(at).kept.is_empty() {
+                self.drop_oldest(at);
+            }
+            let log = self.topics.get_mut(at);
+            log.dropped_entry = log.dropped_entry.max(before);
         }
         self.keep(at, &frame, id.as_ref(), entry);
         frame
+    }
+
+    /// Which of these entries are kept.
+    #[cfg(feature = "durable")]
+    pub(crate) fn kept_of(&self, mut entries: Vec<EntryId>) -> Answer {
+        // What was not read yet will be kept.
+        let newest = self.known_log().map_or(EntryId::ZERO, |known| known.newest);
+        entries.retain(|&entry| {
+            entry > newest
+                || self
+                    .first_from(|kept| kept.entry >= entry)
+                    .is_some_and(|kept| kept.entry == entry)
+        });
+        entries.sort_unstable();
+        Answer { entries, bytes: self.bytes }
     }
 
     /// Notes that everything up to this entry was read.

@@ -27,7 +27,8 @@ fn queued(kind: TypeId, encoded: Encoded) -> Queued {
 
 fn record(history: &mut History, number: u64, kind: TypeId) {
     let lines = format!("data: {number}\n");
-    history.record_entry(entry(number), queued(kind, Encoded::raw(lines.as_bytes())));
+    let event = queued(kind, Encoded::raw(lines.as_bytes()));
+    history.record_entry(Entry { id: entry(number), before: EntryId::ZERO, event });
 }
 
 fn replayed(history: &History, subscribed: &Subscribed, id: &str) -> Option<Vec<u64>> {
@@ -141,7 +142,7 @@ fn the_oldest_id_is_that_of_the_oldest_entry_or_its_publishers() {
     }
     let id = Some(EventId::new("own").expect("the id is good"));
     let encoded = Encoded { id, ..Encoded::raw(b"data: x\nid: own\n") };
-    history.record_entry(entry(31), queued(2, encoded));
+    history.record_entry(Entry { id: entry(31), before: EntryId::ZERO, event: queued(2, encoded) });
     assert_eq!(history.oldest_id(&Subscribed::of_types(&[2])), Some("own".to_owned()));
 }
 
@@ -218,7 +219,28 @@ fn an_entry_that_is_too_large_to_be_kept_is_missing() {
     let mut history = History::new(limits, String::new());
     history.begin_at(EntryId::ZERO);
     let large = Encoded::raw("x".repeat(200).as_bytes());
-    history.record_entry(entry(5), queued(0, large));
+    history.record_entry(Entry { id: entry(5), before: EntryId::ZERO, event: queued(0, large) });
     let lack = |after| history.lacks(&Subscribed::all_types(), &entry(after).to_string(), true);
     assert_eq!((lack(4), lack(5)), (Some(Lack::Older(entry(4))), None));
+}
+
+#[test]
+fn what_a_log_has_lost_within_a_topic_is_a_gap_and_a_new_epoch_is_none() {
+    let subscribed = Subscribed::all_types();
+    let at = |epoch: u64, number: u64| EntryId { millis: 1_700_000_000_000 + epoch, number };
+    let record = |history: &mut History, id: EntryId, before: EntryId| {
+        let event = queued(0, Encoded::raw(b"data: x\n"));
+        history.record_entry(Entry { id, before, event });
+    };
+    for (before, is_lost) in [(1, false), (2, true)] {
+        let mut history = history(10);
+        record(&mut history, at(0, 1), at(0, 0));
+        record(&mut history, at(5, 3), at(5, before));
+        record(&mut history, at(5, 4), at(5, 3));
+        let first = at(0, 1).to_string();
+        let lacks = history.lacks(&subscribed, &first, true);
+        assert_eq!(lacks.is_some(), is_lost, "{lacks:?}");
+        let second = at(5, 3).to_string();
+        assert_eq!(history.lacks(&subscribed, &second, true), None);
+    }
 }

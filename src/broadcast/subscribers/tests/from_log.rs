@@ -27,13 +27,13 @@ fn event(number: u64, text: &str) -> Entry {
         generation: 0,
         encoded: Encoded::raw(format!("{text}\n").as_bytes()),
     };
-    Entry { id: at(number), event }
+    Entry { id: at(number), before: EntryId::ZERO, event }
 }
 
 /// A hub that follows a log from its beginning.
 fn machine(change: impl FnOnce(&mut SubscriberLimits)) -> Machine {
     let mut machine = Machine::keeping(100, change);
-    machine.follow(Step::Begin { floor: at(0), is_first: true });
+    machine.follow(Step::Begin { floor: at(0), forgotten: EntryId::ZERO, is_first: true });
     machine
 }
 
@@ -111,8 +111,8 @@ fn events_of_a_log_wait_for_no_more_than_a_batch_or_half_a_budget() {
 fn a_gap_in_the_log_is_told_in_its_place_unless_it_was() {
     let step = |number: u64| Step::Events(vec![event(number, &format!("text {number}"))]);
     let steps: [(Step, Option<u64>); 4] = [
-        (Step::Begin { floor: at(5), is_first: true }, None),
-        (Step::Begin { floor: at(5), is_first: false }, Some(5)),
+        (Step::Begin { floor: at(5), forgotten: EntryId::ZERO, is_first: true }, None),
+        (Step::Begin { floor: at(5), forgotten: EntryId::ZERO, is_first: false }, Some(5)),
         (Step::Gap { at: at(7), told: true }, None),
         (Step::Gap { at: at(7), told: false }, Some(7)),
     ];
@@ -164,7 +164,7 @@ fn the_log_hears_why_a_client_cannot_be_served_from_here() {
     let lack = |id: &str, is_checked| {
         let (answer, answered) = crossbeam_channel::unbounded();
         let (subscribed, last_event_id) = (Arc::clone(&subscribed), id.to_owned());
-        let mut questions = vec![Question { subscribed, last_event_id, is_checked, answer }];
+        let mut questions = vec![Question::Lacks { subscribed, last_event_id, is_checked, answer }];
         machine.subscribers.answer(&mut questions);
         answered.try_recv().expect("it is answered at once").err()
     };
@@ -182,7 +182,7 @@ fn a_client_that_the_history_has_left_behind_meanwhile_is_disconnected() {
     machine.follow(Step::Events(vec![event(3, "text 3")]));
     machine.flush();
     // The log begins again, as after a failover: event 6 may never have been in it.
-    machine.follow(Step::Begin { floor: at(1), is_first: false });
+    machine.follow(Step::Begin { floor: at(1), forgotten: EntryId::ZERO, is_first: false });
     machine.follow(Step::Events(vec![event(3, "text 3"), event(8, "text 8")]));
     machine.flush();
     let (unknown, log) = (Origin::Unknown, Origin::Log);
