@@ -343,8 +343,6 @@ impl Damage {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(1000))]
-
     #[test]
     fn damage_is_told_and_nothing_is_invented(
         commits in vec(1..6_usize, 1..40),
