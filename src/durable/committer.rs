@@ -97,7 +97,8 @@ impl Committer {
             shared.ended();
         });
         if self.prime().is_err() {
-            return;
+            // Its lock is free before anybody hears of the end.
+            return drop(self);
         }
         *place.lock() = Some(self);
         loop {
