@@ -170,7 +170,10 @@ impl Committer {
                     if !matches!(error, PublishError::EventNotRegistered(_)) {
                         say(Level::Warn, format_args!("event {entry} cannot be sent: {error}"));
                     }
-                    self.give(Step::Prime(mem::take(&mut batch)))?;
+                    if !batch.is_empty() {
+                        bytes = 0;
+                        self.give(Step::Prime(mem::take(&mut batch)))?;
+                    }
                     self.give(Step::Unknown { entry, types })?;
                 }
             }

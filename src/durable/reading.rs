@@ -32,9 +32,9 @@ pub(super) struct Reading {
     pub(super) end: Option<u64>,
     /// How many records are missing between segments.
     pub(super) holes: u64,
-    pub(super) is_last_damaged: bool,
+    is_last_damaged: bool,
     /// A file that had events has no good header.
-    pub(super) lost_file: bool,
+    lost_file: bool,
     /// Files without a good header, and their lengths.
     pub(super) damaged: Vec<(u64, u64)>,
 }

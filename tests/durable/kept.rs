@@ -136,6 +136,8 @@ fn the_command_prints_what_is_there() {
         (&["log"], 2, "log takes one directory"),
         (&["--check", "--history-commit", "5s"], 2, "only together with --history-dir"),
         (&["--check", "--history-dir", "x", "--history-commit", "often"], 2, "each nor never"),
+        #[cfg(feature = "redis")]
+        (&["--check", "--redis", "redis://h", "--history-dir", "x"], 2, "--history-dir x: --redis"),
     ] {
         let printed = print(arguments);
         let errors = String::from_utf8(printed.stderr).unwrap();

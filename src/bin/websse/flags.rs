@@ -325,6 +325,10 @@ fn history_dir(config: &mut Config, path: &str) -> Done {
     if path.is_empty() {
         return Err("not a path".to_owned());
     }
+    #[cfg(feature = "redis")]
+    if config.redis.is_some() {
+        return Err("--redis keeps the history already; one of the two".to_owned());
+    }
     config.durable = Some(DurableConfig::new(path));
     Ok(())
 }
@@ -338,7 +342,7 @@ fn history_commit(config: &mut Config, text: &str) -> Done {
             time(time_text).map_err(|error| format!("{error}, and neither each nor never"))?,
         ),
     };
-    with_durable(config, text == "each", |durable| durable.commit(commit))
+    set_in(&mut config.durable, "--history-dir", text == "each", |durable| durable.commit(commit))
 }
 
 #[cfg(feature = "durable")]
@@ -347,25 +351,9 @@ fn history_disk_bytes(config: &mut Config, text: &str) -> Done {
     if bytes < 8 << 20 {
         return Err("at least 8MiB".to_owned());
     }
-    with_durable(config, text == "64MiB", |durable| durable.max_disk_bytes(bytes))
-}
-
-/// Changes a setting that needs the directory, which is set before it.
-#[cfg(feature = "durable")]
-fn with_durable(
-    config: &mut Config,
-    is_default: bool,
-    set: impl FnOnce(DurableConfig) -> DurableConfig,
-) -> Done {
-    config.durable = config.durable.take().map(set);
-    if config.durable.is_none() && !is_default {
-        return Err("only together with --history-dir".to_owned());
-    }
-    #[cfg(feature = "redis")]
-    if config.durable.is_some() && config.redis.is_some() {
-        return Err("--redis keeps the history already; one of the two".to_owned());
-    }
-    Ok(())
+    set_in(&mut config.durable, "--history-dir", text == "64MiB", |durable| {
+        durable.max_disk_bytes(bytes)
+    })
 }
 
 #[cfg(feature = "redis")]
@@ -379,7 +367,7 @@ fn redis_stream(config: &mut Config, text: &str) -> Done {
     if text.is_empty() {
         return Err("not a key".to_owned());
     }
-    with_redis(config, text == "websse", |redis| redis.stream(text))
+    set_in(&mut config.redis, "--redis", text == "websse", |redis| redis.stream(text))
 }
 
 #[cfg(feature = "redis")]
@@ -388,19 +376,15 @@ fn redis_maxlen(config: &mut Config, text: &str) -> Done {
     if entries < 1024 {
         return Err("at least 1024".to_owned());
     }
-    with_redis(config, text == "1000000", |redis| redis.max_len(entries))
+    set_in(&mut config.redis, "--redis", text == "1000000", |redis| redis.max_len(entries))
 }
 
-/// Changes a setting that needs the address of Redis, which is set before it.
-#[cfg(feature = "redis")]
-fn with_redis(
-    config: &mut Config,
-    is_default: bool,
-    set: impl FnOnce(RedisConfig) -> RedisConfig,
-) -> Done {
-    config.redis = config.redis.take().map(set);
-    if config.redis.is_none() && !is_default {
-        return Err("only together with --redis".to_owned());
+/// Changes a setting of what another flag, which is set before it, has to name.
+#[cfg(any(feature = "durable", feature = "redis"))]
+fn set_in<T>(named: &mut Option<T>, by: &str, is_default: bool, set: impl FnOnce(T) -> T) -> Done {
+    *named = named.take().map(set);
+    if named.is_none() && !is_default {
+        return Err(format!("only together with {by}"));
     }
     Ok(())
 }
