@@ -244,10 +244,10 @@ impl Store {
         if written.is_err() {
             // A full disk has no room for segments without records.
             self.open = None;
+            self.note_doubt();
             if let Some(empty) = self.segments.pop_back() {
                 self.remove(empty.file)?;
             }
-            self.note_doubt();
         }
         written
     }
@@ -346,8 +346,9 @@ impl Store {
         self.segments.push_back(Segment { file: number, length, position: self.next.position });
         self.open = Some(Open { file, end: HEADER as u64, length });
         (self.written, self.has_failed) = (header, false);
-        for (doomed, _) in mem::take(&mut self.doomed) {
+        while let Some(&(doomed, _)) = self.doomed.last() {
             self.remove(doomed)?;
+            self.doomed.pop();
         }
         if mem::take(&mut self.is_doubtful) {
             self.leave()?;
