@@ -586,6 +586,7 @@ mod logs;
 mod panics;
 mod quoted;
 mod socket;
+mod tls;
 
 mod message;
 

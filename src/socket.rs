@@ -1,4 +1,4 @@
-//! A connected socket, TCP or Unix-domain, as one type.
+//! A connected socket, TCP or Unix-domain, with TLS or without, as one type.
 
 #[cfg(unix)]
 use std::os::unix::net::UnixStream;
@@ -8,15 +8,24 @@ use std::{
     time::Duration,
 };
 
+use crate::tls::Session;
+
 /// What a stream needs of its socket, which never blocks. Tests use a scripted one.
 pub(crate) trait Wire: Read + Write {
     /// Ends the sending direction; what the peer sends can still be read.
-    fn finish(&self) -> io::Result<()>;
+    fn finish(&mut self) -> io::Result<()>;
 }
 
-/// A connected socket.
+/// A connected socket, and the TLS session over it if there is one.
 #[derive(Debug)]
-pub(crate) enum Socket {
+pub(crate) struct Socket {
+    pub(crate) raw: RawSocket,
+    pub(crate) session: Option<Session>,
+}
+
+/// A connected socket of the operating system.
+#[derive(Debug)]
+pub(crate) enum RawSocket {
     Tcp(TcpStream),
     #[cfg(unix)]
     Unix(UnixStream),
@@ -26,14 +35,14 @@ pub(crate) enum Socket {
 macro_rules! either {
     ($self:expr, $socket:ident => $call:expr) => {
         match $self {
-            Socket::Tcp($socket) => $call,
+            RawSocket::Tcp($socket) => $call,
             #[cfg(unix)]
-            Socket::Unix($socket) => $call,
+            RawSocket::Unix($socket) => $call,
         }
     };
 }
 
-impl Socket {
+impl RawSocket {
     pub(crate) fn set_nonblocking(&self, nonblocking: bool) -> io::Result<()> {
         either!(self, socket => socket.set_nonblocking(nonblocking))
     }
@@ -52,23 +61,21 @@ impl Socket {
     }
 }
 
-impl Wire for Socket {
-    fn finish(&self) -> io::Result<()> {
-        self.shutdown(Shutdown::Write)
-    }
-}
-
 // Reading and writing need no exclusive access to a socket. So one thread can wait in a read while
 // another one ends it by `shutdown`.
-impl Read for &Socket {
+impl Read for &RawSocket {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         either!(self, socket => { let mut socket = socket; socket.read(buffer) })
     }
 }
 
-impl Write for &Socket {
+impl Write for &RawSocket {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         either!(self, socket => { let mut socket = socket; socket.write(bytes) })
+    }
+
+    fn write_vectored(&mut self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
+        either!(self, socket => { let mut socket = socket; socket.write_vectored(slices) })
     }
 
     fn flush(&mut self) -> io::Result<()> {
@@ -76,19 +83,61 @@ impl Write for &Socket {
     }
 }
 
+/// Reads from a socket, through the session over it if there is one.
+pub(crate) fn read(
+    mut raw: &RawSocket,
+    session: Option<&mut Session>,
+    buffer: &mut [u8],
+) -> io::Result<usize> {
+    match session {
+        None => raw.read(buffer),
+        Some(session) => session.read(raw, buffer),
+    }
+}
+
+/// Writes to a socket, through the session over it if there is one. What that session does not take
+/// must come first in the next call.
+pub(crate) fn write(
+    mut raw: &RawSocket,
+    session: Option<&mut Session>,
+    bytes: &[u8],
+) -> io::Result<usize> {
+    match session {
+        None => raw.write(bytes),
+        Some(session) => session.write(raw, &[IoSlice::new(bytes)]),
+    }
+}
+
+/// Ends the sending direction of a socket, and of the session over it if there is one.
+pub(crate) fn finish(raw: &RawSocket, session: Option<&mut Session>) -> io::Result<()> {
+    if let Some(session) = session {
+        session.finish(raw);
+    }
+    raw.shutdown(Shutdown::Write)
+}
+
+impl Wire for Socket {
+    fn finish(&mut self) -> io::Result<()> {
+        finish(&self.raw, self.session.as_mut())
+    }
+}
+
 impl Read for Socket {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        (&*self).read(buffer)
+        read(&self.raw, self.session.as_mut(), buffer)
     }
 }
 
 impl Write for Socket {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        (&*self).write(bytes)
+        write(&self.raw, self.session.as_mut(), bytes)
     }
 
     fn write_vectored(&mut self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
-        either!(self, socket => socket.write_vectored(slices))
+        match &mut self.session {
+            None => (&self.raw).write_vectored(slices),
+            Some(session) => session.write(&self.raw, slices),
+        }
     }
 
     fn flush(&mut self) -> io::Result<()> {

@@ -49,7 +49,8 @@ pub(super) fn serve(
         return;
     };
     let mut connection = Connection { service, peer, io: transport, grant: None };
-    let end = connection.exchange();
+    let secured = service.acceptor.tls().map_or(Ok(()), |tls| connection.io.secure(tls));
+    let end = secured.map_or_else(|end| end, |()| connection.exchange());
     let Connection { mut io, grant, .. } = connection;
     match end {
         End::Close => {
@@ -114,6 +115,10 @@ impl Connection<'_> {
         }
         let head = self.read_head(first)?;
         let Head { mut request, framing, keep_alive, expects_continue } = head;
+        #[cfg(feature = "tls")]
+        if let Some(session) = self.io.session() {
+            request.set_secure(session.peer_certificate());
+        }
         let policy = &self.service.rules.policy;
         let grant = policy.grant(request.header("origin"));
         self.grant = Some(grant.clone());

@@ -18,7 +18,7 @@ use std::{
 
 use parking_lot::Mutex;
 
-use crate::socket::Socket;
+use crate::{socket::RawSocket, tls::TlsConfig};
 
 /// A connection is given up if the peer's machine has shown no sign of life for this long.
 #[cfg(all(feature = "socket2", target_os = "linux"))]
@@ -47,6 +47,7 @@ const QUIET: (Duration, Duration) = (Duration::from_secs(15), Duration::from_sec
 pub struct Listener {
     kind: Kind,
     is_shared: bool,
+    tls: Option<TlsConfig>,
 }
 
 #[derive(Debug)]
@@ -58,14 +59,14 @@ enum Kind {
 
 impl From<TcpListener> for Listener {
     fn from(listener: TcpListener) -> Self {
-        Self { kind: Kind::Tcp(listener), is_shared: false }
+        Self { kind: Kind::Tcp(listener), is_shared: false, tls: None }
     }
 }
 
 #[cfg(unix)]
 impl From<UnixListener> for Listener {
     fn from(listener: UnixListener) -> Self {
-        Self { kind: Kind::Unix(listener), is_shared: false }
+        Self { kind: Kind::Unix(listener), is_shared: false, tls: None }
     }
 }
 
@@ -98,13 +99,19 @@ impl Listener {
         Self { is_shared: true, ..self }
     }
 
+    /// Speaks TLS with every client: HTTPS.
+    #[cfg(feature = "tls")]
+    pub(super) fn with_tls(self, config: TlsConfig) -> Self {
+        Self { tls: Some(config), ..self }
+    }
+
     fn try_clone(&self) -> io::Result<Self> {
         let kind = match &self.kind {
             Kind::Tcp(listener) => Kind::Tcp(listener.try_clone()?),
             #[cfg(unix)]
             Kind::Unix(listener) => Kind::Unix(listener.try_clone()?),
         };
-        Ok(Self { kind, ..*self })
+        Ok(Self { kind, is_shared: self.is_shared, tls: None })
     }
 
     /// Lets `accept` return now and then: nothing else ends it without ending the listening of the
@@ -117,14 +124,14 @@ impl Listener {
         }
     }
 
-    fn accept(&self) -> io::Result<(Socket, Option<SocketAddr>)> {
+    fn accept(&self) -> io::Result<(RawSocket, Option<SocketAddr>)> {
         match &self.kind {
             Kind::Tcp(listener) => {
                 let (socket, peer) = listener.accept()?;
-                Ok((Socket::Tcp(socket), Some(peer)))
+                Ok((RawSocket::Tcp(socket), Some(peer)))
             }
             #[cfg(unix)]
-            Kind::Unix(listener) => Ok((Socket::Unix(listener.accept()?.0), None)),
+            Kind::Unix(listener) => Ok((RawSocket::Unix(listener.accept()?.0), None)),
         }
     }
 
@@ -155,7 +162,7 @@ impl Listener {
 
     /// A second handle of the socket, to end the listening with.
     #[cfg(unix)]
-    fn closer(&self) -> io::Result<Socket> {
+    fn closer(&self) -> io::Result<RawSocket> {
         Ok(match &self.kind {
             Kind::Tcp(listener) => {
                 let socket = TcpStream::from(OwnedFd::from(listener.try_clone()?));
@@ -164,10 +171,10 @@ impl Listener {
                 socket.set_nodelay(true)?;
                 #[cfg(feature = "socket2")]
                 notice_dead_peers(&socket)?;
-                Socket::Tcp(socket)
+                RawSocket::Tcp(socket)
             }
             Kind::Unix(listener) => {
-                Socket::Unix(UnixStream::from(OwnedFd::from(listener.try_clone()?)))
+                RawSocket::Unix(UnixStream::from(OwnedFd::from(listener.try_clone()?)))
             }
         })
     }
@@ -175,7 +182,7 @@ impl Listener {
 
 /// An accepted connection.
 pub(super) struct Accepted {
-    pub(super) socket: Socket,
+    pub(super) socket: RawSocket,
     pub(super) peer: Option<SocketAddr>,
     /// It took the last descriptor, and must be answered and closed at once.
     pub(super) spare: bool,
@@ -187,7 +194,7 @@ pub(super) struct Acceptor {
     listener: Listener,
     /// Ends the listening: on Linux it makes `accept` return, for TCP and Unix-domain sockets.
     #[cfg(unix)]
-    closer: Socket,
+    closer: RawSocket,
     /// A descriptor to give up when there is no other, so that a client can still be answered. Only
     /// the accepting thread uses it.
     reserve: Mutex<Option<Listener>>,
@@ -214,6 +221,11 @@ impl Acceptor {
 
     pub(super) fn local_addr(&self) -> Option<SocketAddr> {
         self.listener.local_addr()
+    }
+
+    /// Whether TLS is spoken, and how.
+    pub(super) fn tls(&self) -> Option<&TlsConfig> {
+        self.listener.tls.as_ref()
     }
 
     /// Whether other processes listen on the socket too.
@@ -283,18 +295,18 @@ impl Acceptor {
     }
 }
 
-fn accepted(socket: Socket, peer: Option<SocketAddr>, spare: bool) -> Accepted {
+fn accepted(socket: RawSocket, peer: Option<SocketAddr>, spare: bool) -> Accepted {
     // On Linux connections inherit the listener's option. A socket that fails here also fails at
     // its first read.
     #[cfg(not(target_os = "linux"))]
     match &socket {
-        Socket::Tcp(socket) => {
+        RawSocket::Tcp(socket) => {
             let _ = socket.set_nodelay(true);
             #[cfg(feature = "socket2")]
             let _ = notice_dead_peers(socket);
         }
         #[cfg(unix)]
-        Socket::Unix(_) => {}
+        RawSocket::Unix(_) => {}
     }
     Accepted { socket, peer, spare }
 }
@@ -338,7 +350,7 @@ mod tests {
         let acceptor = Acceptor::new(TcpListener::bind("127.0.0.1:0")?.into())?;
         let address = acceptor.local_addr().ok_or(io::ErrorKind::AddrNotAvailable)?;
         let _client = TcpStream::connect(address)?;
-        let Socket::Tcp(socket) = acceptor.accept()?.socket else {
+        let RawSocket::Tcp(socket) = acceptor.accept()?.socket else {
             panic!("the listener is TCP");
         };
         let socket = socket2::SockRef::from(&socket);

@@ -111,6 +111,8 @@ pub(crate) use self::{
     request::{Fate, LAST_EVENT_ID},
     router::Hint,
 };
+#[cfg(feature = "tls")]
+pub use crate::tls::{PeerCertificate, TlsConfig};
 
 /// How long dropping a server may wait for requests in progress.
 const DROP_DEADLINE: Duration = Duration::from_secs(5);
@@ -270,6 +272,39 @@ impl HttpServer {
             .and_then(|acceptor| Service::start(self.rules.clone(), acceptor, accepting::work));
         self.services.push(service.map_err(|error| binding::listen_error(place, "", error))?);
         Ok(self)
+    }
+
+    /// Listens on an address as [`bind`](Self::bind) does, for HTTPS.
+    ///
+    /// # Errors
+    /// As of [`bind`](Self::bind).
+    ///
+    /// ```no_run
+    /// use websse::http::{HttpServer, Request, Response, TlsConfig};
+    ///
+    /// let tls = TlsConfig::from_pem_files("fullchain.pem", "privkey.pem")?;
+    /// let http = HttpServer::new()
+    ///     .get("/", |_: &Request| Response::html("<h1>hello</h1>"))
+    ///     .bind_tls("0.0.0.0:443", tls)?;
+    /// http.join();
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    #[cfg(feature = "tls")]
+    pub fn bind_tls(
+        self,
+        address: impl ToSocketAddrs + fmt::Debug,
+        config: TlsConfig,
+    ) -> io::Result<Self> {
+        self.serve_tls(binding::bind(address)?, config)
+    }
+
+    /// Serves a listener made elsewhere as [`serve`](Self::serve) does, for HTTPS.
+    ///
+    /// # Errors
+    /// As of [`serve`](Self::serve).
+    #[cfg(feature = "tls")]
+    pub fn serve_tls(self, listener: impl Into<Listener>, config: TlsConfig) -> io::Result<Self> {
+        self.serve(listener.into().with_tls(config))
     }
 
     /// Counts of the requests refused, by status.

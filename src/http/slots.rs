@@ -4,7 +4,7 @@ use std::{collections::HashMap, io, net::Shutdown, sync::Arc, time::Instant};
 
 use parking_lot::Mutex;
 
-use crate::socket::Socket;
+use crate::socket::RawSocket;
 
 #[derive(Debug)]
 pub(super) struct Slots {
@@ -25,7 +25,7 @@ struct State {
 
 #[derive(Debug)]
 struct Entry {
-    socket: Arc<Socket>,
+    socket: Arc<RawSocket>,
     wait: Wait,
 }
 
@@ -57,7 +57,7 @@ impl Slots {
     /// its client must end, in this order: closing, idle, receiving a request. So clients that send
     /// nothing, send byte by byte, or do not close cannot keep others out. `None`: all are being
     /// answered, or were cut.
-    pub(super) fn enter(self: &Arc<Self>, socket: &Arc<Socket>) -> Option<Slot> {
+    pub(super) fn enter(self: &Arc<Self>, socket: &Arc<RawSocket>) -> Option<Slot> {
         let mut state = self.state.lock();
         if state.cut {
             return None;
@@ -243,7 +243,7 @@ mod tests {
     /// A registered connection, and the client's end.
     fn enter(connections: &Arc<Slots>) -> Option<(Slot, UnixStream)> {
         let (server, client) = UnixStream::pair().expect("descriptors can be had");
-        connections.enter(&Arc::new(Socket::Unix(server))).map(|slot| (slot, client))
+        connections.enter(&Arc::new(RawSocket::Unix(server))).map(|slot| (slot, client))
     }
 
     #[test]

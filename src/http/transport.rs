@@ -2,8 +2,7 @@
 //! leadership on.
 
 use std::{
-    io::{self, ErrorKind, Read, Write},
-    net::Shutdown,
+    io::{self, ErrorKind, Read},
     sync::Arc,
     thread,
     time::{Duration, Instant},
@@ -16,7 +15,11 @@ use super::{
     service::{Leader, Service},
     slots::{Slot, WaitingFor},
 };
-use crate::{YEAR, socket::Socket};
+use crate::{
+    YEAR,
+    socket::{self, RawSocket, Socket},
+    tls::{Session, TlsConfig},
+};
 
 /// How many bytes of a connection the leader reads before it passes leadership on.
 const READ_AS_LEADER: usize = 64 * 1024;
@@ -74,7 +77,8 @@ fn set_once(
 pub(super) struct Transport<'c> {
     service: &'c Service,
     leader: &'c Leader<'c>,
-    socket: Arc<Socket>,
+    socket: Arc<RawSocket>,
+    session: Option<Session>,
     /// Held once the connection has the thread for itself. From then on the socket blocks.
     slot: Option<Slot>,
     /// The socket has the last descriptor; the connection must not be kept.
@@ -95,7 +99,7 @@ impl<'c> Transport<'c> {
     pub(super) fn new(
         service: &'c Service,
         leader: &'c Leader<'c>,
-        socket: Socket,
+        socket: RawSocket,
         spare: bool,
         read_buffer: &'c mut ReadBuffer,
         out: &'c mut Vec<u8>,
@@ -108,6 +112,7 @@ impl<'c> Transport<'c> {
             service,
             leader,
             socket: Arc::new(socket),
+            session: None,
             slot: None,
             spare,
             read_buffer,
@@ -116,6 +121,27 @@ impl<'c> Transport<'c> {
             read_timeout: None,
             write_timeout: None,
         })
+    }
+
+    /// Puts TLS between the socket and everything else. Its handshake comes with the first read, and
+    /// costs too much for the leader.
+    pub(super) fn secure(&mut self, config: &TlsConfig) -> Result<(), End> {
+        if self.pass_leadership().is_err() {
+            // A client that has no session could not read the refusal.
+            Session::refuse(&*self.socket);
+            return Err(End::Close);
+        }
+        // Reading writes too: what the protocol wants answered.
+        let timeout = self.service.rules.limits.write_timeout;
+        set_once(&mut self.write_timeout, timeout, |it| self.socket.set_write_timeout(it))?;
+        self.session = Some(Session::new(config)?);
+        Ok(())
+    }
+
+    /// The session over the socket.
+    #[cfg(feature = "tls")]
+    pub(super) fn session(&mut self) -> Option<&mut Session> {
+        self.session.as_mut()
     }
 
     /// Reads more. 0: the client sends nothing more. `None`: the deadline has passed.
@@ -143,7 +169,7 @@ impl<'c> Transport<'c> {
                     return Err(End::Close);
                 }
             }
-            let read = (&*self.socket).read(self.read_buffer.space());
+            let read = socket::read(&self.socket, self.session.as_mut(), self.read_buffer.space());
             if let Some(slot) = &self.slot
                 && slot.end_wait()
             {
@@ -192,7 +218,7 @@ impl<'c> Transport<'c> {
             }
             // A Unix-domain socket restarts its time-out with each part that it takes.
             let next = &self.out[written..self.out.len().min(written + WRITE_BYTES)];
-            match (&*self.socket).write(next) {
+            match socket::write(&self.socket, self.session.as_mut(), next) {
                 Ok(0) => return Err(ErrorKind::WriteZero.into()),
                 Ok(length) => written += length,
                 Err(error) => match error.kind() {
@@ -258,14 +284,14 @@ impl<'c> Transport<'c> {
         drop(self.slot);
         // The slot had the only other reference.
         if let Some(socket) = Arc::into_inner(self.socket) {
-            take(socket, head);
+            take(Socket { raw: socket, session: self.session }, head);
         }
     }
 
     /// Sends the rest and closes, so that the client gets all of it. Closing at once would destroy
     /// what the client has not yet read, if anything unread arrives afterwards.
     pub(super) fn close(mut self, all_was_read: bool) {
-        if self.flush().is_err() || self.socket.shutdown(Shutdown::Write).is_err() {
+        if self.flush().is_err() || socket::finish(&self.socket, self.session.as_mut()).is_err() {
             return;
         }
         // If the request was read completely, the leader closes at once. With a thread of its own
@@ -361,9 +387,9 @@ impl Line for Transport<'_> {
 
 impl Transport<'_> {
     /// Reads what has arrived.
-    fn read_now(&self, piece: &mut [u8]) -> io::Result<usize> {
+    fn read_now(&mut self, piece: &mut [u8]) -> io::Result<usize> {
         self.socket.set_nonblocking(true)?;
-        let read = (&*self.socket).read(piece);
+        let read = socket::read(&self.socket, self.session.as_mut(), piece);
         self.socket.set_nonblocking(false)?;
         read
     }
@@ -374,6 +400,6 @@ impl Transport<'_> {
         let millis = u64::try_from(time.as_micros().div_ceil(1000)).unwrap_or(u64::MAX);
         let timeout = Duration::from_millis(millis);
         set_once(&mut self.read_timeout, timeout, |it| self.socket.set_read_timeout(it))?;
-        (&*self.socket).read(piece)
+        socket::read(&self.socket, self.session.as_mut(), piece)
     }
 }

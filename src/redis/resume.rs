@@ -63,11 +63,12 @@ pub(super) fn admit(log: &RedisLog, mut arrival: Arrival<Socket>) -> Result<(), 
         Ok(()) => log.shared.input.hand_over(arrival),
         Err(Trouble::Over) => Err(SubscribeError::ShutDown),
         Err(Trouble::Refused(reason)) => {
-            if let Via::Wire(socket) = &arrival.via
+            let text = arrival.refusal(reason);
+            if let Via::Wire(socket) = &mut arrival.via
                 && !arrival.resume.from_log.has_begun
             {
                 // If the client does not take even this, it has lost nothing.
-                let _ = resuming.write(socket, &arrival.refusal(reason));
+                let _ = resuming.write(socket, &text);
             }
             Err(SubscribeError::RedisUnavailable)
         }
@@ -193,7 +194,7 @@ impl Resuming<'_> {
         let last = page.last;
         let is_stuck = last == after && page.items.is_empty();
         self.frame(after, page, arrival, &requested, &mut blocks);
-        if let Via::Wire(socket) = &arrival.via
+        if let Via::Wire(socket) = &mut arrival.via
             && !blocks.is_empty()
         {
             let head = std::mem::take(&mut arrival.head);
@@ -257,10 +258,10 @@ impl Resuming<'_> {
 
     /// Writes all bytes. Fails if the client takes nothing for the stall time-out, if its time is
     /// over, or if the server ends.
-    fn write(&mut self, mut socket: &Socket, mut bytes: &[u8]) -> io::Result<()> {
+    fn write(&mut self, socket: &mut Socket, mut bytes: &[u8]) -> io::Result<()> {
         let patience = self.log.shared.input.stall_timeout;
-        socket.set_nonblocking(false)?;
-        socket.set_write_timeout(WRITE_SLICE)?;
+        socket.raw.set_nonblocking(false)?;
+        socket.raw.set_write_timeout(WRITE_SLICE)?;
         let mut progress = Instant::now();
         while !bytes.is_empty() {
             match socket.write(bytes) {
@@ -280,6 +281,6 @@ impl Resuming<'_> {
                 return Err(ErrorKind::TimedOut.into());
             }
         }
-        socket.set_nonblocking(true)
+        socket.raw.set_nonblocking(true)
     }
 }

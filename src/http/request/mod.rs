@@ -2,6 +2,8 @@
 
 mod lookup;
 
+#[cfg(feature = "tls")]
+use std::sync::Arc;
 use std::{borrow::Cow, net::SocketAddr, ops::Range};
 
 pub(crate) use self::lookup::LAST_EVENT_ID;
@@ -10,6 +12,8 @@ use super::{
     response::Refusal,
     target::{Target, is_host_byte, is_utf8_once_decoded, parameters},
 };
+#[cfg(feature = "tls")]
+use crate::tls::PeerCertificate;
 
 /// A request, complete with its body.
 ///
@@ -53,6 +57,10 @@ pub struct Request {
     takes_chunks: bool,
     /// The parameter that the route found in the path: its name and its value.
     param: Option<(String, String)>,
+    #[cfg(feature = "tls")]
+    is_secure: bool,
+    #[cfg(feature = "tls")]
+    peer_certificate: Option<Arc<PeerCertificate>>,
 }
 
 /// The position of a header field in the request's text.
@@ -93,6 +101,10 @@ impl Request {
             fate: Fate::None,
             takes_chunks: false,
             param: None,
+            #[cfg(feature = "tls")]
+            is_secure: false,
+            #[cfg(feature = "tls")]
+            peer_certificate: None,
         })
     }
 
@@ -170,6 +182,25 @@ impl Request {
     /// The client's address; `None` over a Unix-domain socket.
     pub fn peer(&self) -> Option<SocketAddr> {
         self.peer
+    }
+
+    /// Whether the request came over TLS to this server. What a proxy in front of it says is not asked.
+    #[cfg(feature = "tls")]
+    pub fn is_secure(&self) -> bool {
+        self.is_secure
+    }
+
+    /// The client's certificate, if the listener
+    /// [asks for one](super::TlsConfig::client_authorities).
+    #[cfg(feature = "tls")]
+    pub fn peer_certificate(&self) -> Option<&PeerCertificate> {
+        self.peer_certificate.as_deref()
+    }
+
+    #[cfg(feature = "tls")]
+    pub(super) fn set_secure(&mut self, peer_certificate: Option<Arc<PeerCertificate>>) {
+        self.is_secure = true;
+        self.peer_certificate = peer_certificate;
     }
 
     /// Whether the answer may come in chunks (RFC 9112, section 7.1). HTTP/1.0 does not know them, and
@@ -319,6 +350,10 @@ pub(super) fn parse(
         fate,
         takes_chunks: false,
         param: None,
+        #[cfg(feature = "tls")]
+        is_secure: false,
+        #[cfg(feature = "tls")]
+        peer_certificate: None,
     };
     for field in parsed.headers.iter() {
         request.push_field(field.name, field.value);

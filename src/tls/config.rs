@@ -1,0 +1,332 @@
+//! Certificates and their keys, and when they are read anew.
+
+use std::{
+    fmt, fs, io,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::{Duration, Instant, SystemTime},
+};
+
+use parking_lot::Mutex;
+use rustls::{
+    RootCertStore, ServerConfig,
+    crypto::{CryptoProvider, ring},
+    pki_types::{
+        CertificateDer, PrivateKeyDer,
+        pem::{self, PemObject},
+    },
+    server::{ProducesTickets, WebPkiClientVerifier},
+};
+
+use super::certificate::valid_until;
+use crate::logs::{self, Level};
+
+/// How often the files are looked at, when a client connects.
+const LOOK: Duration = Duration::from_secs(60);
+
+/// What a TLS listener needs: its certificate and key, and whom it asks for theirs. For
+/// [`HttpServer::bind_tls`](super::HttpServer::bind_tls).
+///
+/// TLS 1.3 and 1.2 are spoken, and HTTP/1.1 over it (ALPN; RFC 7301). A client that comes back can
+/// resume its session by a ticket (RFC 8446, section 2.2; RFC 5077), which costs both sides about half.
+/// Early data is never taken: it could be replayed.
+///
+/// The files are looked at once a minute, when a client connects, and read again if one of them has
+/// changed; [`reload`](Self::reload) does it at once. Connections that exist keep what they have. If a
+/// new file is wrong, that is logged as an error, and the old one stays in use.
+///
+/// A clone is the same: what one reads anew, all use.
+///
+/// ```no_run
+/// use websse::http::{HttpServer, TlsConfig};
+///
+/// let tls = TlsConfig::from_pem_files("fullchain.pem", "privkey.pem")?;
+/// let http = HttpServer::new().bind_tls("0.0.0.0:443", tls.clone())?;
+/// tls.reload()?;
+/// # drop(http);
+/// # Ok::<(), std::io::Error>(())
+/// ```
+#[derive(Clone)]
+pub struct TlsConfig {
+    files: Option<Files>,
+    shared: Arc<Shared>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Files {
+    chain: PathBuf,
+    key: PathBuf,
+    authorities: Option<PathBuf>,
+}
+
+struct Shared {
+    /// Never held while a file is read.
+    state: Mutex<State>,
+}
+
+struct State {
+    config: Arc<ServerConfig>,
+    valid_until: Option<SystemTime>,
+    /// What the files looked like when they were last read, and when that was looked at.
+    stamps: Vec<Option<Stamp>>,
+    looked: Instant,
+    /// What was wrong with them then.
+    trouble: Option<String>,
+}
+
+/// What tells that a file was replaced or written to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Stamp {
+    modified: Option<SystemTime>,
+    length: u64,
+    number: u64,
+}
+
+/// What was read of the files.
+struct Loaded {
+    config: ServerConfig,
+    valid_until: Option<SystemTime>,
+    stamps: Vec<Option<Stamp>>,
+}
+
+impl TlsConfig {
+    /// Reads a certificate with its chain, and its key, from files in PEM (RFC 7468): what certbot
+    /// and lego call `fullchain.pem` and `privkey.pem`. The key may be ECDSA, RSA or Ed25519, in
+    /// PKCS #8, SEC 1 or PKCS #1, and must not be encrypted.
+    ///
+    /// The cryptography is that of the process's default
+    /// [`CryptoProvider`](rustls::crypto::CryptoProvider), or of `ring` if there is none.
+    ///
+    /// # Errors
+    /// A file that cannot be read, has no such thing in it, or has the key of another certificate.
+    /// The text names the file.
+    pub fn from_pem_files(
+        certificate_chain: impl Into<PathBuf>,
+        key: impl Into<PathBuf>,
+    ) -> io::Result<Self> {
+        Self::read(Files { chain: certificate_chain.into(), key: key.into(), authorities: None })
+    }
+
+    /// Answers only clients with a certificate of one of these authorities (mutual TLS). Their
+    /// certificates are in this file, in PEM. A handler gets a client's by
+    /// [`Request::peer_certificate`](super::Request::peer_certificate).
+    ///
+    /// # Errors
+    /// As of [`from_pem_files`](Self::from_pem_files);
+    /// [`InvalidInput`](io::ErrorKind::InvalidInput) if this was made of a `rustls::ServerConfig`, which
+    /// has a verifier of its own.
+    pub fn client_authorities(self, file: impl Into<PathBuf>) -> io::Result<Self> {
+        let Some(files) = self.files else {
+            let text = "a rustls::ServerConfig has its own verifier of clients: set that";
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, text));
+        };
+        Self::read(Files { authorities: Some(file.into()), ..files })
+    }
+
+    /// Reads the files again, for connections that begin from now on. Does nothing if this was made of
+    /// a `rustls::ServerConfig`.
+    ///
+    /// # Errors
+    /// As of [`from_pem_files`](Self::from_pem_files). What was read before stays in use.
+    pub fn reload(&self) -> io::Result<()> {
+        let Some(files) = &self.files else { return Ok(()) };
+        let loaded = files.load(self.tickets());
+        let mut state = self.shared.state.lock();
+        state.looked = Instant::now();
+        match loaded {
+            Ok(loaded) => {
+                state.take(loaded);
+                Ok(())
+            }
+            Err(error) => {
+                state.trouble = Some(error.to_string());
+                Err(error)
+            }
+        }
+    }
+
+    /// Until when the certificate is valid, whatever its chain is. `None` if that cannot be read, or if
+    /// this was made of a `rustls::ServerConfig`.
+    pub fn valid_until(&self) -> Option<SystemTime> {
+        self.shared.state.lock().valid_until
+    }
+
+    /// What a new connection uses. May read files.
+    pub(super) fn current(&self) -> Arc<ServerConfig> {
+        if let Some(files) = &self.files {
+            self.look(files);
+        }
+        Arc::clone(&self.shared.state.lock().config)
+    }
+
+    /// Looks at the files if that is due, and reads them if they have changed.
+    fn look(&self, files: &Files) {
+        {
+            let mut state = self.shared.state.lock();
+            if state.looked.elapsed() < LOOK {
+                return;
+            }
+            // Other connections need not wait for this one.
+            state.looked = Instant::now();
+            let unchanged = state.stamps == files.stamps();
+            if unchanged && state.trouble.is_none() {
+                return;
+            }
+        }
+        let loaded = files.load(self.tickets());
+        let mut state = self.shared.state.lock();
+        let trouble = match loaded {
+            Ok(loaded) => {
+                state.take(loaded);
+                drop(state);
+                logs::write(Level::Info, format_args!("uses a new certificate"));
+                return;
+            }
+            Err(error) => error.to_string(),
+        };
+        let is_new = state.trouble.as_ref() != Some(&trouble);
+        state.trouble = Some(trouble.clone());
+        drop(state);
+        if is_new {
+            logs::write(Level::Error, format_args!("the old certificate stays in use: {trouble}"));
+        }
+    }
+
+    /// The tickets of before, so that clients can resume. Where clients have certificates there are new
+    /// ones: an authority may be gone.
+    fn tickets(&self) -> Option<Arc<dyn ProducesTickets>> {
+        let asks_clients = self.files.as_ref().is_some_and(|files| files.authorities.is_some());
+        (!asks_clients).then(|| Arc::clone(&self.shared.state.lock().config.ticketer))
+    }
+
+    fn read(files: Files) -> io::Result<Self> {
+        let loaded = files.load(None)?;
+        Ok(Self::new(Some(files), loaded))
+    }
+
+    fn new(files: Option<Files>, loaded: Loaded) -> Self {
+        let Loaded { config, valid_until, stamps } = loaded;
+        let state = State {
+            config: Arc::new(config),
+            valid_until,
+            stamps,
+            looked: Instant::now(),
+            trouble: None,
+        };
+        Self { files, shared: Arc::new(Shared { state: Mutex::new(state) }) }
+    }
+}
+
+/// For what PEM files do not say: another verifier of clients, several certificates, other versions.
+/// Its ALPN protocols become `http/1.1`, and early data is never taken.
+impl From<ServerConfig> for TlsConfig {
+    fn from(mut config: ServerConfig) -> Self {
+        set_protocols(&mut config);
+        Self::new(None, Loaded { config, valid_until: None, stamps: Vec::new() })
+    }
+}
+
+impl fmt::Debug for TlsConfig {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("TlsConfig").field("files", &self.files).finish_non_exhaustive()
+    }
+}
+
+impl State {
+    fn take(&mut self, loaded: Loaded) {
+        let Loaded { config, valid_until, stamps } = loaded;
+        self.config = Arc::new(config);
+        (self.valid_until, self.stamps, self.trouble) = (valid_until, stamps, None);
+    }
+}
+
+impl Files {
+    fn load(&self, tickets: Option<Arc<dyn ProducesTickets>>) -> io::Result<Loaded> {
+        // Before they are read: what changes meanwhile is seen the next time.
+        let stamps = self.stamps();
+        let chain = certificates(&self.chain)?;
+        let key = PrivateKeyDer::from_pem_file(&self.key)
+            .map_err(|error| wrong_pem(&self.key, "private key that is not encrypted", error))?;
+        let provider = CryptoProvider::get_default().cloned();
+        let provider = provider.unwrap_or_else(|| Arc::new(ring::default_provider()));
+        let builder = ServerConfig::builder_with_provider(Arc::clone(&provider))
+            .with_safe_default_protocol_versions()
+            .map_err(io::Error::other)?;
+        let builder = match &self.authorities {
+            None => builder.with_no_client_auth(),
+            Some(file) => {
+                let mut roots = RootCertStore::empty();
+                for certificate in certificates(file)? {
+                    roots.add(certificate).map_err(|error| wrong(file, &error))?;
+                }
+                let verifier =
+                    WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider)
+                        .build()
+                        .map_err(|error| wrong(file, &error))?;
+                builder.with_client_cert_verifier(verifier)
+            }
+        };
+        let valid_until = chain.first().and_then(valid_until);
+        let mut config = builder.with_single_cert(chain, key).map_err(|error| match error {
+            rustls::Error::InconsistentKeys(_) => {
+                let chain = self.chain.display();
+                wrong(&self.key, &format!("it is not the key of the certificate in {chain}"))
+            }
+            rustls::Error::InvalidCertificate(_) => wrong(&self.chain, &error),
+            _ => wrong(&self.key, &error),
+        })?;
+        config.ticketer = match tickets {
+            Some(tickets) => tickets,
+            None => ring::Ticketer::new().map_err(io::Error::other)?,
+        };
+        set_protocols(&mut config);
+        Ok(Loaded { config, valid_until, stamps })
+    }
+
+    fn stamps(&self) -> Vec<Option<Stamp>> {
+        let files = [Some(&self.chain), Some(&self.key), self.authorities.as_ref()];
+        files.into_iter().flatten().map(|file| Stamp::of(file)).collect()
+    }
+}
+
+impl Stamp {
+    /// `None` if there is no such file.
+    fn of(file: &Path) -> Option<Self> {
+        let metadata = fs::metadata(file).ok()?;
+        #[cfg(unix)]
+        let number = std::os::unix::fs::MetadataExt::ino(&metadata);
+        #[cfg(not(unix))]
+        let number = 0;
+        Some(Self { modified: metadata.modified().ok(), length: metadata.len(), number })
+    }
+}
+
+fn set_protocols(config: &mut ServerConfig) {
+    config.alpn_protocols = vec![b"http/1.1".to_vec()];
+    config.max_early_data_size = 0;
+}
+
+/// The certificates in a file; at least one.
+fn certificates(file: &Path) -> io::Result<Vec<CertificateDer<'static>>> {
+    let wrong = |error| wrong_pem(file, "certificate", error);
+    let read = CertificateDer::pem_file_iter(file).map_err(wrong)?;
+    let read = read.collect::<Result<Vec<_>, _>>().map_err(wrong)?;
+    if read.is_empty() { Err(wrong(pem::Error::NoItemsFound)) } else { Ok(read) }
+}
+
+fn wrong_pem(file: &Path, what: &str, error: pem::Error) -> io::Error {
+    match error {
+        pem::Error::Io(error) => {
+            let file = file.display();
+            io::Error::new(error.kind(), format!("cannot read {file}: {error}"))
+        }
+        pem::Error::NoItemsFound => {
+            wrong(file, &format!("there is no {what} in it, as PEM (-----BEGIN …)"))
+        }
+        error => wrong(file, &error),
+    }
+}
+
+fn wrong(file: &Path, error: &dyn fmt::Display) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, format!("{}: {error}", file.display()))
+}
