@@ -112,7 +112,7 @@ pub(crate) use self::{
     router::Hint,
 };
 #[cfg(feature = "tls")]
-pub use crate::tls::{PeerCertificate, TlsConfig};
+pub use crate::tls::{Certificate, TlsConfig};
 
 /// How long dropping a server may wait for requests in progress.
 const DROP_DEADLINE: Duration = Duration::from_secs(5);

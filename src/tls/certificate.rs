@@ -1,15 +1,19 @@
 //! What a certificate says (RFC 5280).
 
-use std::{fmt, net::IpAddr, time::SystemTime};
+use std::{
+    fmt,
+    net::IpAddr,
+    time::{SystemTime, UNIX_EPOCH},
+};
 
 use rustls::pki_types::CertificateDer;
 use x509_cert::{
-    Certificate,
+    Certificate as X509,
     der::{Decode, asn1::OctetString},
     ext::pkix::{SubjectAltName, name::GeneralName},
 };
 
-/// The certificate of a client, which the authorities of
+/// A certificate: the server's own, or that of a client, which the authorities of
 /// [`TlsConfig::client_authorities`](super::TlsConfig::client_authorities) vouch for.
 ///
 /// ```no_run
@@ -26,16 +30,17 @@ use x509_cert::{
 /// # Ok::<(), std::io::Error>(())
 /// ```
 #[derive(Clone, PartialEq, Eq)]
-pub struct PeerCertificate {
+pub struct Certificate {
     der: Vec<u8>,
     common_name: Option<String>,
     names: Vec<String>,
+    valid_until: Option<SystemTime>,
 }
 
-impl PeerCertificate {
+impl Certificate {
     pub(super) fn new(der: &CertificateDer<'_>) -> Self {
-        let read = Certificate::from_der(der).ok();
-        let tbs = read.as_ref().map(Certificate::tbs_certificate);
+        let read = X509::from_der(der).ok();
+        let tbs = read.as_ref().map(X509::tbs_certificate);
         let common_name = tbs.and_then(|tbs| tbs.subject().common_name().ok().flatten());
         let alternatives = tbs.and_then(|tbs| tbs.get_extension::<SubjectAltName>().ok().flatten());
         let names = alternatives.map_or_else(Vec::new, |(_, SubjectAltName(names))| {
@@ -45,6 +50,9 @@ impl PeerCertificate {
             der: der.to_vec(),
             common_name: common_name.map(|name| name.value().into_owned()),
             names,
+            valid_until: tbs.and_then(|tbs| {
+                UNIX_EPOCH.checked_add(tbs.validity().not_after.to_unix_duration())
+            }),
         }
     }
 
@@ -59,26 +67,25 @@ impl PeerCertificate {
         self.names.iter().map(String::as_str)
     }
 
+    /// Until when it is valid, if that can be read (RFC 5280, section 4.1.2.5).
+    pub fn valid_until(&self) -> Option<SystemTime> {
+        self.valid_until
+    }
+
     /// All of it, as DER, for what is not here.
     pub fn der(&self) -> &[u8] {
         &self.der
     }
 }
 
-impl fmt::Debug for PeerCertificate {
+impl fmt::Debug for Certificate {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("PeerCertificate")
+        f.debug_struct("Certificate")
             .field("common_name", &self.common_name)
             .field("names", &self.names)
+            .field("valid_until", &self.valid_until)
             .finish_non_exhaustive()
     }
-}
-
-/// Until when a certificate is valid, if it can be read (RFC 5280, section 4.1.2.5).
-pub(super) fn valid_until(der: &CertificateDer<'_>) -> Option<SystemTime> {
-    let certificate = Certificate::from_der(der).ok()?;
-    let since_1970 = certificate.tbs_certificate().validity().not_after.to_unix_duration();
-    SystemTime::UNIX_EPOCH.checked_add(since_1970)
 }
 
 fn text(name: &GeneralName) -> Option<String> {

@@ -18,7 +18,7 @@ use rustls::{
     server::{ProducesTickets, WebPkiClientVerifier},
 };
 
-use super::certificate::valid_until;
+use super::Certificate;
 use crate::logs::{self, Level};
 
 /// How often the files are looked at, when a client connects.
@@ -66,7 +66,7 @@ struct Shared {
 
 struct State {
     config: Arc<ServerConfig>,
-    valid_until: Option<SystemTime>,
+    certificate: Option<Arc<Certificate>>,
     /// What the files looked like when they were last read, and when that was looked at.
     stamps: Vec<Option<Stamp>>,
     looked: Instant,
@@ -85,7 +85,7 @@ struct Stamp {
 /// What was read of the files.
 struct Loaded {
     config: ServerConfig,
-    valid_until: Option<SystemTime>,
+    certificate: Option<Arc<Certificate>>,
     stamps: Vec<Option<Stamp>>,
 }
 
@@ -145,10 +145,9 @@ impl TlsConfig {
         }
     }
 
-    /// Until when the certificate is valid, whatever its chain is. `None` if that cannot be read, or if
-    /// this was made of a `rustls::ServerConfig`.
-    pub fn valid_until(&self) -> Option<SystemTime> {
-        self.shared.state.lock().valid_until
+    /// The certificate in use, without its chain. `None` if this was made of a `rustls::ServerConfig`.
+    pub fn certificate(&self) -> Option<Arc<Certificate>> {
+        self.shared.state.lock().certificate.clone()
     }
 
     /// What a new connection uses. May read files.
@@ -205,10 +204,10 @@ impl TlsConfig {
     }
 
     fn new(files: Option<Files>, loaded: Loaded) -> Self {
-        let Loaded { config, valid_until, stamps } = loaded;
+        let Loaded { config, certificate, stamps } = loaded;
         let state = State {
             config: Arc::new(config),
-            valid_until,
+            certificate,
             stamps,
             looked: Instant::now(),
             trouble: None,
@@ -222,7 +221,7 @@ impl TlsConfig {
 impl From<ServerConfig> for TlsConfig {
     fn from(mut config: ServerConfig) -> Self {
         set_protocols(&mut config);
-        Self::new(None, Loaded { config, valid_until: None, stamps: Vec::new() })
+        Self::new(None, Loaded { config, certificate: None, stamps: Vec::new() })
     }
 }
 
@@ -234,9 +233,9 @@ impl fmt::Debug for TlsConfig {
 
 impl State {
     fn take(&mut self, loaded: Loaded) {
-        let Loaded { config, valid_until, stamps } = loaded;
+        let Loaded { config, certificate, stamps } = loaded;
         self.config = Arc::new(config);
-        (self.valid_until, self.stamps, self.trouble) = (valid_until, stamps, None);
+        (self.certificate, self.stamps, self.trouble) = (certificate, stamps, None);
     }
 }
 
@@ -266,7 +265,7 @@ impl Files {
                 builder.with_client_cert_verifier(verifier)
             }
         };
-        let valid_until = chain.first().and_then(valid_until);
+        let certificate = chain.first().map(|first| Arc::new(Certificate::new(first)));
         let mut config = builder.with_single_cert(chain, key).map_err(|error| match error {
             rustls::Error::InconsistentKeys(_) => {
                 let chain = self.chain.display();
@@ -280,7 +279,7 @@ impl Files {
             None => ring::Ticketer::new().map_err(io::Error::other)?,
         };
         set_protocols(&mut config);
-        Ok(Loaded { config, valid_until, stamps })
+        Ok(Loaded { config, certificate, stamps })
     }
 
     fn stamps(&self) -> Vec<Option<Stamp>> {

@@ -23,4 +23,4 @@ pub(crate) use self::absent::{Session, TlsConfig};
 #[cfg(feature = "tls")]
 pub(crate) use self::session::Session;
 #[cfg(feature = "tls")]
-pub use self::{certificate::PeerCertificate, config::TlsConfig};
+pub use self::{certificate::Certificate, config::TlsConfig};

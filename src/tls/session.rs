@@ -17,7 +17,7 @@ use rustls::{
     unbuffered::{ConnectionState, EncodeError, EncryptError, UnbufferedStatus, WriteTraffic},
 };
 
-use super::{PeerCertificate, TlsConfig};
+use super::{Certificate, TlsConfig};
 
 /// The most bytes that one write encrypts: the longest records there are (RFC 8446, section 5.1).
 const ENCRYPTED_AT_ONCE: usize = 4 * 16 * 1024;
@@ -57,7 +57,7 @@ pub(crate) struct Session(Box<State>);
 struct State {
     connection: UnbufferedServerConnection,
     /// Of the client, once it was asked for.
-    certificate: Option<Arc<PeerCertificate>>,
+    certificate: Option<Arc<Certificate>>,
     /// The beginning of a record.
     received: Vec<u8>,
     /// What was decrypted, and how much of it was read.
@@ -106,11 +106,11 @@ impl Session {
     }
 
     /// The client's certificate, if it was asked for one and sent it.
-    pub(crate) fn peer_certificate(&mut self) -> Option<Arc<PeerCertificate>> {
+    pub(crate) fn peer_certificate(&mut self) -> Option<Arc<Certificate>> {
         let State { certificate, connection, .. } = &mut *self.0;
         if certificate.is_none() {
             let first = connection.peer_certificates()?.first()?;
-            *certificate = Some(Arc::new(PeerCertificate::new(first)));
+            *certificate = Some(Arc::new(Certificate::new(first)));
         }
         certificate.clone()
     }
@@ -180,6 +180,10 @@ impl Session {
     pub(crate) fn finish(&mut self, mut socket: impl Write) {
         let state = &mut *self.0;
         let mut records = vec![0; ADDED];
+        #[expect(
+            clippy::redundant_closure_for_method_calls,
+            reason = "the method itself is of one lifetime"
+        )]
         let closing =
             state.encrypt(&mut records, |write, records| write.queue_close_notify(records));
         // A session that has failed has nothing to tell.
@@ -305,7 +309,7 @@ impl State {
                     needed = size.required_size;
                     Ok(0)
                 }
-                made => made,
+                other => other,
             })?;
             if needed <= records.len() {
                 return if length > 0 { Ok(length) } else { Err(ErrorKind::NotConnected.into()) };

@@ -34,6 +34,7 @@ pub(crate) fn shown(config: &Config) -> String {
             push(&mut shown, format_args!("{}\n", format!("--{} {text}", flag.name).trim_end()));
         }
     }
+    shown.push_str(&config.https.shown());
     shown
 }
 
@@ -93,6 +94,7 @@ pub(crate) fn read(
     if let Some(durable) = config.durable.take() {
         config.server = config.server.durable(durable);
     }
+    config.https.check(&config.listen)?;
     let foreign = variables.filter_map(|name| foreign_variable(name.to_str()?));
     config.mistakes.extend(foreign);
     for tokens in config.tokens()? {

@@ -11,7 +11,8 @@ use websse::{
 use crate::{
     clients::Proxies,
     config_file::ConfigFile,
-    listen::Place,
+    https::Https,
+    listen::Listen,
     token_files::{Source, TokensInUse},
     web_tokens::KeyFile,
 };
@@ -35,7 +36,8 @@ pub(crate) enum Format {
 pub(crate) struct Config {
     /// What it sets and was not yet taken.
     pub(crate) file: ConfigFile,
-    pub(crate) listen: Vec<Place>,
+    pub(crate) listen: Vec<Listen>,
+    pub(crate) https: Https,
     pub(crate) unix_mode: u32,
     pub(crate) events: Vec<String>,
     pub(crate) channels: bool,
@@ -71,6 +73,7 @@ impl Config {
         Self {
             file: ConfigFile::default(),
             listen: Vec::new(),
+            https: Https::default(),
             unix_mode: 0,
             events: Vec::new(),
             channels: false,
@@ -117,6 +120,6 @@ impl Config {
             Source::Given(_) => None,
         });
         let keys = self.token_keys.iter().filter_map(KeyFile::secret_path);
-        token_files.chain(keys).chain(self.file.with_secrets())
+        token_files.chain(keys).chain(self.https.key_path()).chain(self.file.with_secrets())
     }
 }

@@ -13,10 +13,12 @@ use websse::durable::{Commit, DurableConfig};
 #[cfg(feature = "redis")]
 use websse::redis::RedisConfig;
 
+#[cfg(feature = "tls")]
+use crate::listen::Place;
 use crate::{
     config::{Config, Format, Lines},
     config_file::ConfigFile,
-    listen::Place,
+    listen::Listen,
     token_files::{Source, TokenFile},
     units::{count, size, time},
 };
@@ -110,6 +112,13 @@ pub(crate) const GROUPS: &[(&str, &[Flag])] = &[
         many("trusted-proxy", "ADDRESS", "IP, IP/BITS or unix; its X-Forwarded-* is right", trusted_proxy),
         many("allow-host", "HOST", "a name to be asked by; on loopback its own are", allow_host),
     ]),
+    #[cfg(feature = "tls")]
+    ("HTTPS without a proxy; --listen https://HOST:PORT, or at all without http://", &[
+        one("tls-cert", "PATH", "", "the certificate and its chain, in PEM", tls_cert),
+        one("tls-key", "PATH", "", "its key, in PEM", tls_key),
+        one("tls-client-ca", "PATH", "", "whose certificates clients need, in PEM", tls_client_ca),
+        one("redirect-http", "[HOST:]PORT", "", "where http:// is answered by https://", redirect_http),
+    ]),
     ("limits of events and streams", &[
         one("max-streams", "N", "10000", "clients that listen at a time", set!(server.max_streams(count))),
         one("max-channels", "N", "100000", "used now, or kept for who comes back", set!(server.max_channels(count))),
@@ -164,7 +173,8 @@ pub(crate) const GROUPS: &[(&str, &[Flag])] = &[
 pub(crate) const ALONE: [&str; 5] = ["config", "check", "generate", "help", "version"];
 
 /// The flags that need a feature; the names of others may follow theirs.
-pub(crate) const OF_FEATURES: [&str; 3] = ["redis", "token-key", "history-dir"];
+pub(crate) const OF_FEATURES: [&str; 5] =
+    ["redis", "token-key", "history-dir", "tls-", "redirect-http"];
 
 /// What this build lacks for a flag. In a build without, the flag is an error: several nodes would
 /// know nothing of each other, and a server that should be guarded would be open.
@@ -172,6 +182,7 @@ pub(crate) fn lacking(name: &str) -> Option<String> {
     let (feature, is_there) = match *OF_FEATURES.iter().find(|flag| name.starts_with(**flag))? {
         "redis" => ("redis", cfg!(feature = "redis")),
         "history-dir" => ("durable", cfg!(feature = "durable")),
+        "tls-" | "redirect-http" => ("tls", cfg!(feature = "tls")),
         _ => ("jwt", cfg!(feature = "jwt")),
     };
     (!is_there).then(|| format!("needs a build with the features cli,{feature}"))
@@ -191,7 +202,7 @@ fn config_file(config: &mut Config, path: &str) -> Done {
 }
 
 fn listen(config: &mut Config, text: &str) -> Done {
-    config.listen.push(Place::parse(text)?);
+    config.listen.push(Listen::parse(text)?);
     Ok(())
 }
 
@@ -281,6 +292,32 @@ fn cors_origin(config: &mut Config, text: &str) -> Done {
 fn allow_host(config: &mut Config, text: &str) -> Done {
     config.policy = config.policy.clone().allow_host(text).map_err(|error| error.to_string())?;
     Ok(())
+}
+
+#[cfg(feature = "tls")]
+fn tls_cert(config: &mut Config, path: &str) -> Done {
+    config.https.set_cert(path);
+    Ok(())
+}
+
+#[cfg(feature = "tls")]
+fn tls_key(config: &mut Config, path: &str) -> Done {
+    config.https.set_key(path)
+}
+
+#[cfg(feature = "tls")]
+fn tls_client_ca(config: &mut Config, path: &str) -> Done {
+    config.https.set_client_authorities(path)
+}
+
+#[cfg(feature = "tls")]
+fn redirect_http(config: &mut Config, text: &str) -> Done {
+    let is_port = text.bytes().all(|byte| byte.is_ascii_digit());
+    config.https.set_redirect(Place::parse(&if is_port {
+        format!(":{text}")
+    } else {
+        text.to_owned()
+    })?)
 }
 
 fn types_per_stream(config: &mut Config, text: &str) -> Done {

@@ -22,6 +22,26 @@ use crate::{systemd::HandedOver, units::count};
 /// Connections that may wait to be accepted: enough for all clients to reconnect at once.
 const BACKLOG: i32 = 4096;
 
+/// A place to listen at, and whether TLS is to be spoken there, if that was said.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Listen {
+    pub(crate) place: Place,
+    pub(crate) is_https: Option<bool>,
+}
+
+impl Listen {
+    /// Reads a place, perhaps behind `https://` or `http://`.
+    pub(crate) fn parse(text: &str) -> Result<Self, String> {
+        let (place, is_https) = match text.split_once("://") {
+            Some(("https", rest)) => (rest, Some(true)),
+            Some(("http", rest)) => (rest, Some(false)),
+            _ => (text, None),
+        };
+        let place = place.strip_suffix('/').filter(|_| is_https.is_some()).unwrap_or(place);
+        Ok(Self { place: Place::parse(place)?, is_https })
+    }
+}
+
 /// What `--listen` names.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Place {
@@ -101,7 +121,12 @@ impl Place {
             Self::Unix(path) => {
                 let listener = listen_unix(path, mode)?;
                 let address = Address::Unix(path.clone());
-                Ok(vec![Bound { address, listener: Some(listener.into()), removes: true }])
+                Ok(vec![Bound {
+                    address,
+                    listener: Some(listener.into()),
+                    is_https: false,
+                    removes: true,
+                }])
             }
             Self::Systemd(name) => handed.take(name.as_deref()),
         }
@@ -206,14 +231,21 @@ pub(crate) struct Bound {
     pub(crate) address: Address,
     /// Taken by the server.
     pub(crate) listener: Option<Listener>,
+    /// Whether TLS is spoken there.
+    pub(crate) is_https: bool,
     /// Whether dropping it removes the file of a Unix-domain socket.
     pub(crate) removes: bool,
 }
 
 impl Bound {
+    /// The scheme of its URLs.
+    pub(crate) fn scheme(&self) -> &'static str {
+        if self.is_https { "https" } else { "http" }
+    }
+
     fn tcp(listener: TcpListener) -> io::Result<Self> {
         let address = Address::Tcp(listener.local_addr()?);
-        Ok(Self { address, listener: Some(listener.into()), removes: false })
+        Ok(Self { address, listener: Some(listener.into()), is_https: false, removes: false })
     }
 }
 

@@ -13,6 +13,7 @@ mod flags;
 mod generate;
 mod guard;
 mod help;
+mod https;
 mod listen;
 mod logger;
 mod page;
@@ -164,24 +165,37 @@ fn serve(config: &Config, server: Server, mut handed: HandedOver) -> Result<(), 
         let guard = Arc::clone(&guard);
         // A file may hang, as one of a network does, and a signal ends the command all the same. The
         // thread ends with the process.
-        thread::spawn(move || hangups.iter().for_each(|()| guard.read_again()));
+        let https = config.https.clone();
+        thread::spawn(move || {
+            for () in hangups {
+                guard.read_again();
+                https.read_again();
+            }
+        });
     }
     let needs = guard.needs_tokens(first_event(config));
     let mut http = routes(config, &server, &guard);
     let mut bound = Vec::new();
-    for place in &config.listen {
+    let places: Vec<_> = config.listen.iter().map(|listen| listen.place.clone()).collect();
+    for listen in &config.listen {
+        let place = &listen.place;
         let cannot = |error: io::Error| format!("cannot listen on {place}: {error}");
-        for mut one in
-            place.listen(config.unix_mode, &config.listen, &mut handed).map_err(cannot)?
-        {
+        for mut one in place.listen(config.unix_mode, &places, &mut handed).map_err(cannot)? {
+            one.is_https = config.https.covers(listen, &config.listen);
             if let Some(listener) = one.listener.take() {
+                http = http.policy(policy(config, &one.address)?);
+                let listening = if one.is_https {
+                    config.https.serve(http, listener)
+                } else {
+                    http.serve(listener)
+                };
                 // Its error names the address by itself.
-                let listening = http.policy(policy(config, &one.address)?).serve(listener);
                 http = listening.map_err(|error| error.to_string())?;
             }
             bound.push(one);
         }
     }
+    let redirect = config.https.redirect(&bound, &config.limits, &config.policy, &mut handed)?;
     if handed.len() > 0 {
         warn!("systemd handed over {} sockets that no --listen systemd takes", handed.len());
     }
@@ -215,6 +229,7 @@ fn serve(config: &Config, server: Server, mut handed: HandedOver) -> Result<(), 
         }
     });
     notifier.stop();
+    drop(redirect);
     http.shutdown(ANSWER);
     drop(bound);
     let report = server.shutdown(config.shutdown_timeout);
@@ -324,7 +339,9 @@ fn first_event(config: &Config) -> &str {
 /// The commands to try next, with the real addresses. `needs_tokens`: to listen, and to publish.
 fn what_next(bound: &[Bound], config: &Config, needs_tokens: [bool; 2]) -> String {
     let listening = bound.iter().map(|one| match &one.address {
-        Address::Tcp(address) => format!("websse listens on http://{address}\n"),
+        Address::Tcp(address) => {
+            format!("websse listens on {}://{address}\n", one.scheme())
+        }
         #[cfg(unix)]
         address @ Address::Unix(_) => format!("websse listens on {address}\n"),
     });
@@ -333,6 +350,9 @@ fn what_next(bound: &[Bound], config: &Config, needs_tokens: [bool; 2]) -> Strin
         return listening;
     };
     let (option, host) = match &one.address {
+        Address::Tcp(address) if one.is_https => {
+            (String::new(), config.https.host(&address.to_string()))
+        }
         Address::Tcp(address) => (String::new(), address.to_string()),
         #[cfg(unix)]
         Address::Unix(path) => {
@@ -349,11 +369,12 @@ fn what_next(bound: &[Bound], config: &Config, needs_tokens: [bool; 2]) -> Strin
         event => (format!("?event={}", encode(event)), format!("event={}&", encode(event))),
     };
     // Not the token itself: what is printed here ends in logs.
+    let scheme = one.scheme();
     let header = |needs| if needs { "-H 'Authorization: Bearer TOKEN' " } else { "" };
     let [to_listen, to_publish] = needs_tokens.map(header);
     format!(
-        "{listening}listen:   curl -N {to_listen}{option}'http://{host}/event{listen}'\n\
-         publish:  curl -X POST {to_publish}{option}'http://{host}/send?{send}data=hello'\n"
+        "{listening}listen:   curl -N {to_listen}{option}'{scheme}://{host}/event{listen}'\n\
+         publish:  curl -X POST {to_publish}{option}'{scheme}://{host}/send?{send}data=hello'\n"
     )
 }
 

@@ -13,7 +13,7 @@ use super::{
     target::{Target, is_host_byte, is_utf8_once_decoded, parameters},
 };
 #[cfg(feature = "tls")]
-use crate::tls::PeerCertificate;
+use crate::tls::Certificate;
 
 /// A request, complete with its body.
 ///
@@ -60,7 +60,7 @@ pub struct Request {
     #[cfg(feature = "tls")]
     is_secure: bool,
     #[cfg(feature = "tls")]
-    peer_certificate: Option<Arc<PeerCertificate>>,
+    peer_certificate: Option<Arc<Certificate>>,
 }
 
 /// The position of a header field in the request's text.
@@ -143,6 +143,11 @@ impl Request {
         parameters(self.query.as_bytes())
     }
 
+    /// The query as it arrived, without the question mark.
+    pub fn raw_query(&self) -> &str {
+        &self.query
+    }
+
     /// The parameters of an `application/x-www-form-urlencoded` body, decoded, in their order;
     /// `None` if the body has another type, or is not UTF-8 once decoded.
     pub fn form(&self) -> Option<impl Iterator<Item = (Cow<'_, str>, Cow<'_, str>)>> {
@@ -193,12 +198,12 @@ impl Request {
     /// The client's certificate, if the listener
     /// [asks for one](super::TlsConfig::client_authorities).
     #[cfg(feature = "tls")]
-    pub fn peer_certificate(&self) -> Option<&PeerCertificate> {
+    pub fn peer_certificate(&self) -> Option<&Certificate> {
         self.peer_certificate.as_deref()
     }
 
     #[cfg(feature = "tls")]
-    pub(super) fn set_secure(&mut self, peer_certificate: Option<Arc<PeerCertificate>>) {
+    pub(super) fn set_secure(&mut self, peer_certificate: Option<Arc<Certificate>>) {
         self.is_secure = true;
         self.peer_certificate = peer_certificate;
     }

@@ -108,7 +108,7 @@ fn take_one(sockets: &mut ListenFd, number: usize) -> io::Result<Bound> {
         let address = listener.local_addr()?;
         (Listener::from(listener), Address::Unix(shown(&address)))
     };
-    Ok(Bound { address, listener: Some(listener.shared()), removes: false })
+    Ok(Bound { address, listener: Some(listener.shared()), is_https: false, removes: false })
 }
 
 /// The path of a Unix-domain socket, or `@` and its abstract name.
