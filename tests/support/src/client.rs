@@ -15,6 +15,7 @@ use crate::{
     chunks::Chunks,
     is_nothing_yet, shown,
     sse::{Block, Item, Parser},
+    tls::Session,
 };
 
 /// What a single read came to.
@@ -29,6 +30,7 @@ pub enum Got {
 /// A connection that sends exactly what it is told and reads with deadlines.
 pub struct Client {
     socket: Socket,
+    session: Option<Session>,
     /// Read from the socket, not yet looked at; the body of a stream goes on to `parser`.
     unread: Vec<u8>,
     /// The head of a stream was taken.
@@ -46,7 +48,15 @@ impl<S: Into<Socket>> From<S> for Client {
         socket.set_write_timeout(Some(SOON)).unwrap();
         socket.set_read_timeout(Some(SOON)).unwrap();
         let (unread, parser) = (Vec::new(), Parser::default());
-        Client { socket, unread, is_stream: false, chunks: None, parser, was_reset: false }
+        Client {
+            socket,
+            session: None,
+            unread,
+            is_stream: false,
+            chunks: None,
+            parser,
+            was_reset: false,
+        }
     }
 }
 
@@ -59,7 +69,7 @@ impl Client {
     pub fn try_connect(addr: SocketAddr) -> io::Result<Client> {
         let socket = TcpStream::connect_timeout(&addr, SOON)?;
         socket.set_nodelay(true)?;
-        Ok(Client::from(socket))
+        Ok(Client { session: Session::to(addr), ..Client::from(socket) })
     }
 
     /// One whose socket takes no more than so many bytes that it does not read, or some more.
@@ -68,7 +78,7 @@ impl Client {
         socket.set_recv_buffer_size(buffer)?;
         socket.connect_timeout(&addr.into(), SOON)?;
         socket.set_tcp_nodelay(true)?;
-        Ok(Client::from(socket))
+        Ok(Client { session: Session::to(addr), ..Client::from(socket) })
     }
 
     /// A client that has sent `raw` on a connection of its own.
@@ -86,7 +96,10 @@ impl Client {
 
     /// For a server that may have closed by now.
     pub fn try_send(&mut self, bytes: impl AsRef<[u8]>) -> io::Result<()> {
-        self.socket.write_all(bytes.as_ref())
+        match &mut self.session {
+            None => self.socket.write_all(bytes.as_ref()),
+            Some(session) => session.write_all(&self.socket, bytes.as_ref()),
+        }
     }
 
     /// Posts a text over this connection, which goes on; returns the status of the answer.
@@ -107,7 +120,8 @@ impl Client {
 
     /// No more will be sent; answers can still be read. The server may have ended it by now.
     pub fn half_close(&mut self) {
-        match self.socket.shutdown(Shutdown::Write) {
+        let finished = self.session.as_mut().map_or(Ok(()), |it| it.finish(&self.socket));
+        match finished.and_then(|()| self.socket.shutdown(Shutdown::Write)) {
             Err(error) if error.kind() == ErrorKind::NotConnected => {}
             done => done.unwrap(),
         }
@@ -144,7 +158,10 @@ impl Client {
     fn receive(&mut self, most: usize) -> io::Result<usize> {
         let mut piece = [0; 16 * 1024];
         let most = most.min(piece.len());
-        let count = self.socket.read(&mut piece[..most])?;
+        let count = match &mut self.session {
+            None => self.socket.read(&mut piece[..most])?,
+            Some(session) => session.read(&self.socket, &mut piece[..most])?,
+        };
         self.take_in(&piece[..count]);
         Ok(count)
     }

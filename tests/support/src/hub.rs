@@ -8,7 +8,7 @@ use std::{
 
 use websse::{Builder, Message, Server, Subscription, http::HttpServer};
 
-use crate::{Client, SOON, assert_no_panics, watch_for_panics};
+use crate::{Client, SOON, assert_no_panics, tls, watch_for_panics};
 
 /// A running [`Server`] with its two handlers on `/event` and `/send`, on a free port of loopback.
 /// Ends both when dropped.
@@ -40,9 +40,8 @@ impl Hub {
         server.run().unwrap();
         let http = http(HttpServer::new())
             .get("/event", server.event_stream_handler())
-            .post("/send", server.send_message_handler())
-            .bind("127.0.0.1:0")
-            .unwrap();
+            .post("/send", server.send_message_handler());
+        let http = tls::bind(http).unwrap();
         Hub { server, http }
     }
 
@@ -85,6 +84,7 @@ impl Hub {
 
 impl Drop for Hub {
     fn drop(&mut self) {
+        tls::forget(self.http.local_addr());
         self.http.shutdown(Duration::from_millis(500));
         self.server.shutdown(Duration::from_secs(2));
         if !thread::panicking() {

@@ -14,6 +14,7 @@
 //! | `measure.rs` | threads, descriptors, memory and processor time of a process |
 //! | `panics.rs` | notices when a thread of the library panics |
 //! | `random.rs` | choices that look random, and are the same for the same seed |
+//! | `tls.rs` | TLS between hubs and clients, where it is wanted; `no_tls.rs`: never |
 //! | `crowd/` | thousands of clients on one thread of a process of their own |
 
 #![allow(clippy::unwrap_used)]
@@ -42,6 +43,8 @@ pub mod random;
 pub mod resume;
 pub mod sse;
 pub mod table;
+#[cfg_attr(not(feature = "tls"), path = "no_tls.rs")]
+mod tls;
 
 pub use answer::Answer;
 pub use client::{Client, Got};
