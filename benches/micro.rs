@@ -36,6 +36,8 @@ mod broadcast;
 mod decimal;
 #[path = "../src/error.rs"]
 mod error;
+#[path = "../src/logs.rs"]
+mod logs;
 #[path = "../src/message/mod.rs"]
 mod message;
 #[path = "../src/panics.rs"]
@@ -44,6 +46,8 @@ mod panics;
 mod quoted;
 #[path = "../src/socket.rs"]
 mod socket;
+#[path = "../src/tls/mod.rs"]
+mod tls;
 
 use broadcast::{
     arrival::{Arrival, Form, Resume, Via},
@@ -226,7 +230,7 @@ impl Write for Sink {
 }
 
 impl socket::Wire for Sink {
-    fn finish(&self) -> io::Result<()> {
+    fn finish(&mut self) -> io::Result<()> {
         Ok(())
     }
 }

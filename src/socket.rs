@@ -124,7 +124,14 @@ impl Wire for Socket {
 
 impl Read for Socket {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        read(&self.raw, self.session.as_mut(), buffer)
+        let read = read(&self.raw, self.session.as_mut(), buffer);
+        // The client has closed its side, and waits for the same here (RFC 8446, section 6.1).
+        if matches!(read, Ok(0))
+            && let Some(session) = &mut self.session
+        {
+            session.finish(&self.raw);
+        }
+        read
     }
 }
 

@@ -49,7 +49,7 @@ pub(super) fn serve(
         return;
     };
     let mut connection = Connection { service, peer, io: transport, grant: None };
-    let secured = service.acceptor.tls().map_or(Ok(()), |tls| connection.io.secure(tls));
+    let secured = service.acceptor.tls().map_or(Ok(()), |tls| connection.io.secure(tls, peer));
     let end = secured.map_or_else(|end| end, |()| connection.exchange());
     let Connection { mut io, grant, .. } = connection;
     match end {
@@ -315,7 +315,7 @@ impl Connection<'_> {
                 *head_deadline.get_or_insert_with(|| Instant::now() + limits.head_timeout)
             };
             let what = match (idle, first) {
-                (true, true) => WaitingFor::FirstRequest,
+                (true, true) => WaitingFor::FirstRequest { since: start },
                 (true, false) => WaitingFor::AnotherRequest { since: start },
                 (false, _) => WaitingFor::TheRest,
             };

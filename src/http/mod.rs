@@ -277,7 +277,7 @@ impl HttpServer {
     /// Listens on an address as [`bind`](Self::bind) does, for HTTPS.
     ///
     /// # Errors
-    /// As of [`bind`](Self::bind).
+    /// Those of [`bind`](Self::bind).
     ///
     /// ```no_run
     /// use websse::http::{HttpServer, Request, Response, TlsConfig};
@@ -301,7 +301,7 @@ impl HttpServer {
     /// Serves a listener made elsewhere as [`serve`](Self::serve) does, for HTTPS.
     ///
     /// # Errors
-    /// As of [`serve`](Self::serve).
+    /// Those of [`serve`](Self::serve).
     #[cfg(feature = "tls")]
     pub fn serve_tls(self, listener: impl Into<Listener>, config: TlsConfig) -> io::Result<Self> {
         self.serve(listener.into().with_tls(config))

@@ -80,6 +80,17 @@ impl Asked {
     }
 }
 
+/// Logs why a client has no TLS session. Strangers look at each port, so it is for debugging.
+pub(super) fn log_handshake(peer: Option<SocketAddr>, error: &dyn fmt::Display) {
+    if logs::enabled(Level::Debug) {
+        let error = error.to_string();
+        logs::write(
+            Level::Debug,
+            format_args!("a handshake{} failed: {}", From(peer), Quoted(&error)),
+        );
+    }
+}
+
 fn level_of(status: u16) -> Level {
     match status {
         500 => Level::Error,

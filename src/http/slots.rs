@@ -1,8 +1,14 @@
 //! Slots for the connections that hold a thread: their limit, and how to end them from outside.
 
-use std::{collections::HashMap, io, net::Shutdown, sync::Arc, time::Instant};
+use std::{
+    collections::HashMap,
+    io,
+    net::Shutdown,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
-use parking_lot::Mutex;
+use parking_lot::{Condvar, Mutex};
 
 use crate::socket::RawSocket;
 
@@ -11,6 +17,8 @@ pub(super) struct Slots {
     limit: usize,
     /// Held at most for the `shutdown` of a socket, which does not block.
     state: Mutex<State>,
+    /// A slot was freed.
+    freed: Condvar,
 }
 
 #[derive(Debug, Default)]
@@ -50,20 +58,37 @@ enum Wait {
 
 impl Slots {
     pub(super) fn new(limit: usize) -> Self {
-        Self { limit, state: Mutex::default() }
+        Self { limit, state: Mutex::default(), freed: Condvar::new() }
     }
 
     /// Registers a connection. If the limit is reached, the connection that has waited longest for
     /// its client must end, in this order: closing, idle, receiving a request. So clients that send
-    /// nothing, send byte by byte, or do not close cannot keep others out. `None`: all are being
-    /// answered, or were cut.
-    pub(super) fn enter(self: &Arc<Self>, socket: &Arc<RawSocket>) -> Option<Slot> {
+    /// nothing, send byte by byte, or do not close cannot keep others out. Those that receive a
+    /// request are let alone until they have waited as long as the `patience` of this one, which
+    /// waits here. `None`: all are being answered, or were cut.
+    pub(super) fn enter(
+        self: &Arc<Self>,
+        socket: &Arc<RawSocket>,
+        patience: Duration,
+    ) -> Option<Slot> {
         let mut state = self.state.lock();
-        if state.cut {
-            return None;
-        }
-        if state.sockets.len() >= self.limit {
-            state.end_longest(|wait| !matches!(wait, Wait::No | Wait::Endless | Wait::Over))?;
+        loop {
+            if state.cut {
+                return None;
+            }
+            if state.sockets.len() < self.limit {
+                break;
+            }
+            let longest = state.longest(Wait::may_end)?;
+            let may_end_at = match longest.wait {
+                Wait::First(since) | Wait::Request(since) => since + patience,
+                _ => Instant::now(),
+            };
+            if may_end_at <= Instant::now() {
+                longest.give_way();
+                break;
+            }
+            self.freed.wait_until(&mut state, may_end_at);
         }
         let number = state.next;
         state.next += 1;
@@ -75,7 +100,10 @@ impl Slots {
     /// or idle. So clients that keep their connections cannot keep others out.
     pub(super) fn relieve(&self) {
         let mut state = self.state.lock();
-        state.end_longest(|wait| matches!(wait, Wait::Leaving(_) | Wait::Idle(_)));
+        let longest = state.longest(|wait| matches!(wait, Wait::Leaving(_) | Wait::Idle(_)));
+        if let Some(longest) = longest {
+            longest.give_way();
+        }
     }
 
     /// Ends the idle connections, and each other one as soon as it is idle. To a body without an end
@@ -103,9 +131,9 @@ impl Slots {
 }
 
 impl State {
-    /// Of the connections with such a wait, makes one end: a closing one first, then an idle one,
+    /// Of the connections with such a wait, the one to end: a closing one first, then an idle one,
     /// and of these the one that has waited longest. `None`: there is none.
-    fn end_longest(&mut self, may_end: impl Fn(Wait) -> bool) -> Option<()> {
+    fn longest(&mut self, may_end: impl Fn(Wait) -> bool) -> Option<&mut Entry> {
         let longest = |entry: &&mut Entry| match entry.wait {
             Wait::Leaving(since) => (0, since),
             Wait::Idle(since) => (1, since),
@@ -114,14 +142,23 @@ impl State {
             Wait::No | Wait::Endless | Wait::Over => (3, Instant::now()),
         };
         let may_end = |entry: &&mut Entry| may_end(entry.wait);
-        let gives_way = self.sockets.values_mut().filter(may_end).min_by_key(longest)?;
-        gives_way.wait = Wait::Over;
-        gives_way.end_reading();
-        Some(())
+        self.sockets.values_mut().filter(may_end).min_by_key(longest)
+    }
+}
+
+impl Wait {
+    /// Whether the connection may have to give way.
+    fn may_end(self) -> bool {
+        !matches!(self, Self::No | Self::Endless | Self::Over)
     }
 }
 
 impl Entry {
+    fn give_way(&mut self) {
+        self.wait = Wait::Over;
+        self.end_reading();
+    }
+
     fn end(&self) {
         // If the client has already ended it, nothing is left to end.
         let _: io::Result<()> = self.socket.shutdown(Shutdown::Both);
@@ -136,11 +173,10 @@ impl Entry {
 /// What a connection waits for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum WaitingFor {
-    FirstRequest,
+    /// A connection whose handshake comes in small pieces is as old as before.
+    FirstRequest { since: Instant },
     /// Empty lines in front of it do not count: a connection that sends them is as old as before.
-    AnotherRequest {
-        since: Instant,
-    },
+    AnotherRequest { since: Instant },
     /// The rest of a request.
     TheRest,
 }
@@ -161,7 +197,7 @@ impl Slot {
             let now = Instant::now();
             entry.wait = match (entry.wait, what) {
                 (Wait::Over, _) => Wait::Over,
-                (_, WaitingFor::FirstRequest) => Wait::First(now),
+                (_, WaitingFor::FirstRequest { since }) => Wait::First(since),
                 (_, WaitingFor::AnotherRequest { since }) => Wait::Idle(since),
                 // A wait that goes on keeps its age.
                 (Wait::Request(since), WaitingFor::TheRest) => Wait::Request(since),
@@ -169,7 +205,7 @@ impl Slot {
             };
         }
         match what {
-            WaitingFor::FirstRequest => !stopping || lets_first,
+            WaitingFor::FirstRequest { .. } => !stopping || lets_first,
             WaitingFor::AnotherRequest { .. } => !stopping,
             WaitingFor::TheRest => true,
         }
@@ -231,6 +267,7 @@ impl Slot {
 impl Drop for Slot {
     fn drop(&mut self) {
         self.connections.state.lock().sockets.remove(&self.number);
+        self.connections.freed.notify_one();
     }
 }
 
@@ -243,7 +280,9 @@ mod tests {
     /// A registered connection, and the client's end.
     fn enter(connections: &Arc<Slots>) -> Option<(Slot, UnixStream)> {
         let (server, client) = UnixStream::pair().expect("descriptors can be had");
-        connections.enter(&Arc::new(RawSocket::Unix(server))).map(|slot| (slot, client))
+        connections
+            .enter(&Arc::new(RawSocket::Unix(server)), Duration::ZERO)
+            .map(|slot| (slot, client))
     }
 
     #[test]
@@ -331,7 +370,7 @@ mod tests {
         assert_eq!(idle.1.read(&mut [0]).expect("it ends in order"), 0);
         assert!(busy.0.begin_wait(WaitingFor::TheRest), "a request on its way may come");
         assert!(!busy.0.begin_wait(WaitingFor::AnotherRequest { since: Instant::now() }));
-        assert!(!busy.0.begin_wait(WaitingFor::FirstRequest));
+        assert!(!busy.0.begin_wait(WaitingFor::FirstRequest { since: Instant::now() }));
     }
 
     #[test]
@@ -340,11 +379,11 @@ mod tests {
         let mut idle = enter(&connections).expect("room");
         let [first, later] = [(); 2].map(|()| enter(&connections).expect("room"));
         assert!(idle.0.begin_wait(WaitingFor::AnotherRequest { since: Instant::now() }));
-        assert!(first.0.begin_wait(WaitingFor::FirstRequest));
+        assert!(first.0.begin_wait(WaitingFor::FirstRequest { since: Instant::now() }));
         connections.stop(true);
         assert_eq!(idle.1.read(&mut [0]).expect("it ends in order"), 0);
         assert!(!first.0.end_wait() && first.0.begin_wait(WaitingFor::TheRest));
-        assert!(later.0.begin_wait(WaitingFor::FirstRequest));
+        assert!(later.0.begin_wait(WaitingFor::FirstRequest { since: Instant::now() }));
         assert!(!first.0.begin_wait(WaitingFor::AnotherRequest { since: Instant::now() }));
     }
 }

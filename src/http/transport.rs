@@ -3,6 +3,7 @@
 
 use std::{
     io::{self, ErrorKind, Read},
+    net::SocketAddr,
     sync::Arc,
     thread,
     time::{Duration, Instant},
@@ -11,6 +12,7 @@ use std::{
 use super::{
     body_writer::{LOOK, Line},
     read_buffer::ReadBuffer,
+    refusals,
     response::{Refusal, TakeOver},
     service::{Leader, Service},
     slots::{Slot, WaitingFor},
@@ -36,6 +38,9 @@ const PIECE_BYTES: usize = 512;
 const TICK: Duration = Duration::from_millis(10);
 /// Read time-outs are multiples of this.
 const READ_TIMEOUT_STEP: Duration = Duration::from_millis(100);
+
+/// How long a client may take in a handshake before others come first.
+const HANDSHAKE: Duration = Duration::from_millis(250);
 
 /// Why a connection ends.
 pub(super) enum End {
@@ -79,6 +84,9 @@ pub(super) struct Transport<'c> {
     leader: &'c Leader<'c>,
     socket: Arc<RawSocket>,
     session: Option<Session>,
+    peer: Option<SocketAddr>,
+    /// How long it waits for a slot before others must give way.
+    patience: Duration,
     /// Held once the connection has the thread for itself. From then on the socket blocks.
     slot: Option<Slot>,
     /// The socket has the last descriptor; the connection must not be kept.
@@ -113,6 +121,8 @@ impl<'c> Transport<'c> {
             leader,
             socket: Arc::new(socket),
             session: None,
+            peer: None,
+            patience: Duration::ZERO,
             slot: None,
             spare,
             read_buffer,
@@ -125,7 +135,14 @@ impl<'c> Transport<'c> {
 
     /// Puts TLS between the socket and everything else. Its handshake comes with the first read, and
     /// costs too much for the leader.
-    pub(super) fn secure(&mut self, config: &TlsConfig) -> Result<(), End> {
+    pub(super) fn secure(
+        &mut self,
+        config: &TlsConfig,
+        peer: Option<SocketAddr>,
+    ) -> Result<(), End> {
+        Session::wait_for_room();
+        self.patience = HANDSHAKE;
+        self.peer = peer;
         if self.pass_leadership().is_err() {
             // A client that has no session could not read the refusal.
             Session::refuse(&*self.socket);
@@ -188,9 +205,19 @@ impl<'c> Transport<'c> {
                     ErrorKind::Interrupted => {}
                     // The leader passes leadership on; for any other thread the time is over.
                     ErrorKind::WouldBlock | ErrorKind::TimedOut => self.pass_leadership()?,
-                    _ => return Err(End::Close),
+                    _ => {
+                        self.log_handshake(&error);
+                        return Err(End::Close);
+                    }
                 },
             }
+        }
+    }
+
+    /// Logs why a handshake failed.
+    fn log_handshake(&self, error: &io::Error) {
+        if self.session.as_ref().is_some_and(Session::is_beginning) {
+            refusals::log_handshake(self.peer, error);
         }
     }
 
@@ -255,7 +282,7 @@ impl<'c> Transport<'c> {
         if self.spare {
             return Err(Refusal::new(503, "no descriptors left; try again later").into());
         }
-        let slot = self.service.connections.enter(&self.socket);
+        let slot = self.service.connections.enter(&self.socket, self.patience);
         let slot = slot.ok_or(Refusal::new(503, "too many connections; try again later"))?;
         let no_thread = |_| Refusal::new(503, "no threads left; try again later");
         self.leader.pass().map_err(no_thread)?;

@@ -28,12 +28,16 @@ const LOOK: Duration = Duration::from_secs(60);
 /// [`HttpServer::bind_tls`](super::HttpServer::bind_tls).
 ///
 /// TLS 1.3 and 1.2 are spoken, and HTTP/1.1 over it (ALPN; RFC 7301). A client that comes back can
-/// resume its session by a ticket (RFC 8446, section 2.2; RFC 5077), which costs both sides about half.
-/// Early data is never taken: it could be replayed.
+/// resume its session by a ticket (RFC 8446, section 2.2; RFC 5077), which costs both sides about
+/// half. Early data is never taken: it could be replayed.
+///
+/// A handshake needs a thread: each connection has one of
+/// [`Limits::connections`](super::Limits::connections) until a stream takes it over. No more of them
+/// are computed at a time than the machine has processors, less one for all else.
 ///
 /// The files are looked at once a minute, when a client connects, and read again if one of them has
-/// changed; [`reload`](Self::reload) does it at once. Connections that exist keep what they have. If a
-/// new file is wrong, that is logged as an error, and the old one stays in use.
+/// changed; [`reload`](Self::reload) does it at once. Connections that exist keep what they have. If
+/// a new file is wrong, that is logged as an error, and the old one stays in use.
 ///
 /// A clone is the same: what one reads anew, all use.
 ///
@@ -112,9 +116,9 @@ impl TlsConfig {
     /// [`Request::peer_certificate`](super::Request::peer_certificate).
     ///
     /// # Errors
-    /// As of [`from_pem_files`](Self::from_pem_files);
-    /// [`InvalidInput`](io::ErrorKind::InvalidInput) if this was made of a `rustls::ServerConfig`, which
-    /// has a verifier of its own.
+    /// Those of [`from_pem_files`](Self::from_pem_files);
+    /// [`InvalidInput`](io::ErrorKind::InvalidInput) if this was made of a `rustls::ServerConfig`,
+    /// which has a verifier of its own.
     pub fn client_authorities(self, file: impl Into<PathBuf>) -> io::Result<Self> {
         let Some(files) = self.files else {
             let text = "a rustls::ServerConfig has its own verifier of clients: set that";
@@ -123,11 +127,11 @@ impl TlsConfig {
         Self::read(Files { authorities: Some(file.into()), ..files })
     }
 
-    /// Reads the files again, for connections that begin from now on. Does nothing if this was made of
-    /// a `rustls::ServerConfig`.
+    /// Reads the files again, for connections that begin from now on. Does nothing if this was made
+    /// of a `rustls::ServerConfig`.
     ///
     /// # Errors
-    /// As of [`from_pem_files`](Self::from_pem_files). What was read before stays in use.
+    /// Those of [`from_pem_files`](Self::from_pem_files). What was read before stays in use.
     pub fn reload(&self) -> io::Result<()> {
         let Some(files) = &self.files else { return Ok(()) };
         let loaded = files.load(self.tickets());
@@ -191,8 +195,8 @@ impl TlsConfig {
         }
     }
 
-    /// The tickets of before, so that clients can resume. Where clients have certificates there are new
-    /// ones: an authority may be gone.
+    /// The tickets of before, so that clients can resume. Where clients have certificates there are
+    /// new ones: an authority may be gone.
     fn tickets(&self) -> Option<Arc<dyn ProducesTickets>> {
         let asks_clients = self.files.as_ref().is_some_and(|files| files.authorities.is_some());
         (!asks_clients).then(|| Arc::clone(&self.shared.state.lock().config.ticketer))
@@ -216,8 +220,8 @@ impl TlsConfig {
     }
 }
 
-/// For what PEM files do not say: another verifier of clients, several certificates, other versions.
-/// Its ALPN protocols become `http/1.1`, and early data is never taken.
+/// For what PEM files do not say: another verifier of clients, several certificates, other
+/// versions. Its ALPN protocols become `http/1.1`, and early data is never taken.
 impl From<ServerConfig> for TlsConfig {
     fn from(mut config: ServerConfig) -> Self {
         set_protocols(&mut config);

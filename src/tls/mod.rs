@@ -5,6 +5,7 @@
 //! | `config` | [`TlsConfig`]: certificates, their keys, and when they are read anew |
 //! | `certificate` | what a certificate says: names, until when it is valid |
 //! | `session` | one connection's session, between its socket and what is plain |
+//! | `turns` | how many handshakes are computed at a time |
 //! | `absent` | the same names, without values, in a build without the feature |
 //!
 //! Imports nothing of the library but `logs` and `quoted`.
@@ -17,6 +18,8 @@ mod certificate;
 mod config;
 #[cfg(feature = "tls")]
 mod session;
+#[cfg(feature = "tls")]
+mod turns;
 
 #[cfg(not(feature = "tls"))]
 pub(crate) use self::absent::{Session, TlsConfig};

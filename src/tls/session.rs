@@ -1,8 +1,9 @@
 //! A TLS session over a socket (RFC 8446, RFC 5246), as its server.
 //!
-//! It has no buffer while nothing is under way: what is received is decrypted at once, and a record
-//! is encrypted when the socket is to be written to. One that the socket takes only in part is kept;
-//! no other is begun before it is written, so that what waits for a client waits in its mailbox.
+//! It has no buffer while nothing is under way: what is received is decrypted at once, and a record is
+//! encrypted when the socket is to be written to. Records that the socket takes only in part are
+//! kept; no other is begun before they are written, so that what waits for a client waits in its
+//! mailbox.
 
 use std::{
     cell::RefCell,
@@ -17,11 +18,11 @@ use rustls::{
     unbuffered::{ConnectionState, EncodeError, EncryptError, UnbufferedStatus, WriteTraffic},
 };
 
-use super::{Certificate, TlsConfig};
+use super::{Certificate, TlsConfig, turns::Turns};
 
 /// The most bytes that one write encrypts: the longest records there are (RFC 8446, section 5.1).
 const ENCRYPTED_AT_ONCE: usize = 4 * 16 * 1024;
-/// More than the records of so many bytes have beside them.
+/// More than what the records of a write have beside its bytes.
 const ADDED: usize = 1024;
 /// A client that sends this much without a byte of a request is cut off.
 const FRUITLESS_LIMIT: usize = 256 * 1024;
@@ -33,6 +34,9 @@ const INTERNAL_ERROR: &[u8] = b"\x15\x03\x03\x00\x02\x02\x50";
 const PLAIN_HTTP: &[u8] =
     b"HTTP/1.1 400 Bad Request\r\nContent-Type: text/plain; charset=utf-8\r\n\
     Connection: close\r\nContent-Length: 35\r\n\r\nthis port speaks TLS; use https://\n";
+
+/// Of the whole process, as its processors are.
+static TURNS: Turns = Turns::new();
 
 thread_local! {
     /// What a thread gathers and encrypts with: no session needs memory for it.
@@ -99,6 +103,17 @@ impl Session {
         })))
     }
 
+    /// Waits while more handshakes have come than can be computed: the others wait in the listener's
+    /// backlog.
+    pub(crate) fn wait_for_room() {
+        TURNS.wait_for_few();
+    }
+
+    /// Whether its handshake is not yet done.
+    pub(crate) fn is_beginning(&self) -> bool {
+        self.0.connection.is_handshaking()
+    }
+
     /// Tells a client that there is no room for a session.
     pub(crate) fn refuse(mut socket: impl Write) {
         // If the socket does not take it, the client sees that the connection ends.
@@ -119,7 +134,7 @@ impl Session {
     ///
     /// # Errors
     /// Those of the socket. [`Interrupted`](ErrorKind::Interrupted) if what came has no plaintext.
-    /// [`InvalidData`](ErrorKind::InvalidData) if it is not TLS; the client is told.
+    /// [`InvalidData`](ErrorKind::InvalidData) if it is not TLS; an alert says so to the client.
     pub(crate) fn read(
         &mut self,
         mut socket: impl Read + Write,
@@ -207,7 +222,9 @@ impl State {
             return Err(invalid("the client sends records without a request"));
         }
         self.received.extend_from_slice(bytes);
+        let turn = self.connection.is_handshaking().then(|| TURNS.take());
         let advanced = self.advance(|_| Ok(0));
+        drop(turn);
         // What the socket does not take now comes before the next record.
         match self.send(socket) {
             Err(error) if !is_for_later(&error) => return Err(error),

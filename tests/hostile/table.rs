@@ -1,8 +1,6 @@
 //! The tables' rows, and what has to become of each.
 
-use std::io::ErrorKind;
-use std::net::Shutdown;
-use std::time::Instant;
+use std::{io::ErrorKind, time::Instant};
 
 use websse::Message;
 
@@ -100,8 +98,7 @@ fn meet(hub: &Hub, row: usize, raw: &[u8], fate: Fate, pace: usize) -> Result<()
         }
     }
     if says_end {
-        // It may have ended by then.
-        let _ = client.socket().shutdown(Shutdown::Write);
+        client.half_close();
     }
     let got = everything(&mut client)?;
     let answers = answers(&got)?;

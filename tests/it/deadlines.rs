@@ -180,7 +180,8 @@ fn a_stream_has_no_deadline() {
 fn a_client_that_does_not_read_its_answer_is_given_up() {
     let large = |_: &Request| Response::text(200, "x".repeat(64 << 20));
     let limits = Limits::default().write_timeout(SHORT).connections(1);
-    let hub = Hub::with(&["a"], |builder| builder, |http| http.limits(limits).get("/large", large));
+    let hub =
+        Hub::over_tcp(&["a"], |builder| builder, |http| http.limits(limits).get("/large", large));
     let mut stuck = hub.ask("GET /large HTTP/1.1\r\nHost: a\r\n\r\n");
     // Its head is there, so the answer is being written.
     assert_eq!(stuck.head().status, 200);
@@ -197,7 +198,8 @@ fn an_answer_must_be_taken_whole_before_its_deadline() {
     let size = 64 << 20;
     let large = move |_: &Request| Response::text(200, "x".repeat(size));
     let limits = Limits::default().write_timeout(SHORT);
-    let hub = Hub::with(&["a"], |builder| builder, |http| http.limits(limits).get("/large", large));
+    let hub =
+        Hub::over_tcp(&["a"], |builder| builder, |http| http.limits(limits).get("/large", large));
     let mut slow = hub.ask("GET /large HTTP/1.1\r\nHost: a\r\n\r\n");
     assert_eq!(slow.head().status, 200);
     let end = Instant::now() + LATE;
@@ -248,7 +250,7 @@ fn hub_with_a_busy_route(connections: usize) -> (Hub, Sender<()>) {
         Response::text(200, "done")
     };
     let limits = Limits::default().connections(connections);
-    let hub = Hub::with(
+    let hub = Hub::over_tcp(
         &["", "a", "probe"],
         |builder| builder,
         |http| http.limits(limits).get("/busy", busy),
@@ -304,7 +306,9 @@ fn where_there_is_no_room_one_that_waits_for_its_client_gives_way() {
 
 #[test]
 fn a_connection_without_a_request_gives_way_in_silence() {
-    let hub = hub(|limits| limits.connections(1));
+    let limits = Limits::default().connections(1);
+    let events = ["", "a", "probe"];
+    let hub = Hub::over_tcp(&events, |builder| builder, |http| http.limits(limits));
     let mut idle = hub.ask(POST);
     assert_eq!(idle.answer().status, 200);
     // As soon as the server waits for its next request.

@@ -301,8 +301,7 @@ fn before_the_server_runs_clients_are_told_to_come_back() {
 #[test]
 fn a_killed_client_is_gone_within_two_seconds_without_a_publish() {
     let hub = Hub::new(&[""]);
-    let url = format!("http://{}/event", hub.addr());
-    let mut curl = Running::start(Command::new("curl").args(["-sN", &url]));
+    let mut curl = Running::start(Command::new("curl").args(["-skN", &hub.url("/event")]));
     eventually(SOON, 1, || hub.server.stats().streams);
     curl.child.kill().unwrap();
     curl.child.wait().unwrap();

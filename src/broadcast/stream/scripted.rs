@@ -73,7 +73,7 @@ impl Scripted {
 }
 
 impl Wire for Scripted {
-    fn finish(&self) -> io::Result<()> {
+    fn finish(&mut self) -> io::Result<()> {
         self.state().finished = true;
         Ok(())
     }

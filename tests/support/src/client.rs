@@ -122,7 +122,7 @@ impl Client {
     pub fn half_close(&mut self) {
         let finished = self.session.as_mut().map_or(Ok(()), |it| it.finish(&self.socket));
         match finished.and_then(|()| self.socket.shutdown(Shutdown::Write)) {
-            Err(error) if error.kind() == ErrorKind::NotConnected => {}
+            Err(error) if is_end(&error) => {}
             done => done.unwrap(),
         }
     }
@@ -426,4 +426,10 @@ impl Client {
             );
         }
     }
+}
+
+/// Whether the other side has ended the connection.
+fn is_end(error: &io::Error) -> bool {
+    use ErrorKind::{BrokenPipe, ConnectionReset, NotConnected};
+    matches!(error.kind(), BrokenPipe | ConnectionReset | NotConnected)
 }

@@ -1,6 +1,7 @@
 //! A server with its handlers, for one test.
 
 use std::{
+    io,
     net::SocketAddr,
     thread,
     time::{Duration, Instant},
@@ -34,6 +35,25 @@ impl Hub {
         builder: impl FnOnce(Builder) -> Builder,
         http: impl FnOnce(HttpServer) -> HttpServer,
     ) -> Hub {
+        Hub::bound(events, builder, http, tls::bind)
+    }
+
+    /// The same without TLS in any case, for a test of what a connection costs without: then it may
+    /// be served without a slot.
+    pub fn over_tcp(
+        events: &[&str],
+        builder: impl FnOnce(Builder) -> Builder,
+        http: impl FnOnce(HttpServer) -> HttpServer,
+    ) -> Hub {
+        Hub::bound(events, builder, http, |http| http.bind("127.0.0.1:0"))
+    }
+
+    fn bound(
+        events: &[&str],
+        builder: impl FnOnce(Builder) -> Builder,
+        http: impl FnOnce(HttpServer) -> HttpServer,
+        bind: impl FnOnce(HttpServer) -> io::Result<HttpServer>,
+    ) -> Hub {
         watch_for_panics();
         let server = builder(Server::builder()).build();
         server.register_events(events.iter().copied()).unwrap();
@@ -41,8 +61,14 @@ impl Hub {
         let http = http(HttpServer::new())
             .get("/event", server.event_stream_handler())
             .post("/send", server.send_message_handler());
-        let http = tls::bind(http).unwrap();
+        let http = bind(http).unwrap();
         Hub { server, http }
+    }
+
+    /// The URL of a path, for a client of its own. A certificate has to be let pass.
+    pub fn url(&self, path: &str) -> String {
+        let scheme = if tls::is_spoken_at(self.addr()) { "https" } else { "http" };
+        format!("{scheme}://{}{path}", self.addr())
     }
 
     pub fn addr(&self) -> SocketAddr {

@@ -53,6 +53,10 @@ pub(crate) fn bind(http: HttpServer) -> io::Result<HttpServer> {
     Ok(http)
 }
 
+pub(crate) fn is_spoken_at(address: SocketAddr) -> bool {
+    SECURED.lock().unwrap().contains(&address)
+}
+
 /// A port that is given back may be another's.
 pub(crate) fn forget(address: Option<SocketAddr>) {
     if let Some(address) = address {
@@ -66,7 +70,7 @@ pub(crate) struct Session(Box<ClientConnection>);
 impl Session {
     /// For a connection to this address, if TLS is spoken there.
     pub(crate) fn to(address: SocketAddr) -> Option<Session> {
-        SECURED.lock().unwrap().contains(&address).then(|| {
+        is_spoken_at(address).then(|| {
             let name = ServerName::from(address.ip());
             Session(Box::new(ClientConnection::new(Arc::clone(&CONFIGS.1), name).unwrap()))
         })
@@ -78,9 +82,8 @@ impl Session {
                 Err(error) if error.kind() == ErrorKind::WouldBlock => {}
                 read => return read,
             }
-            while self.0.wants_write() {
-                self.0.write_tls(&mut socket)?;
-            }
+            // The server may have ended by now, and what it said before is still to be read.
+            while self.0.wants_write() && self.0.write_tls(&mut socket).is_ok() {}
             self.0.read_tls(&mut socket)?;
             self.0.process_new_packets().map_err(io::Error::other)?;
         }
