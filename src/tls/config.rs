@@ -31,13 +31,13 @@ const LOOK: Duration = Duration::from_secs(60);
 /// resume its session by a ticket (RFC 8446, section 2.2; RFC 5077), which costs both sides about
 /// half. Early data is never taken: it could be replayed.
 ///
-/// A handshake needs a thread: each connection has one of
-/// [`Limits::connections`](super::Limits::connections) until a stream takes it over. No more of them
-/// are computed at a time than the machine has processors, less one for all else.
+/// A handshake needs a thread: a connection is one of
+/// [`Limits::connections`](super::Limits::connections) until a stream takes it over. As many are
+/// computed at a time as the machine has processors, less one for all else.
 ///
 /// The files are looked at once a minute, when a client connects, and read again if one of them has
-/// changed; [`reload`](Self::reload) does it at once. Connections that exist keep what they have. If
-/// a new file is wrong, that is logged as an error, and the old one stays in use.
+/// changed; [`reload`](Self::reload) does it at once. Connections that exist keep what they have.
+/// If a new file is wrong, that is logged as an error, and the old one stays in use.
 ///
 /// A clone is the same: what one reads anew, all use.
 ///

@@ -1,8 +1,8 @@
 //! A TLS session over a socket (RFC 8446, RFC 5246), as its server.
 //!
-//! It has no buffer while nothing is under way: what is received is decrypted at once, and a record is
-//! encrypted when the socket is to be written to. Records that the socket takes only in part are
-//! kept; no other is begun before they are written, so that what waits for a client waits in its
+//! It has no buffer while nothing is under way: what is received is decrypted at once, and a record
+//! is encrypted when the socket is to be written to. Records that the socket takes only in part are
+//! kept. No other is begun before they are written, so that what waits for a client waits in its
 //! mailbox.
 
 use std::{
