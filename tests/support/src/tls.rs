@@ -90,9 +90,7 @@ impl Session {
     }
 
     pub(crate) fn write_all(&mut self, mut socket: &Socket, bytes: &[u8]) -> io::Result<()> {
-        while self.0.is_handshaking() {
-            self.0.complete_io(&mut socket)?;
-        }
+        self.begin(socket)?;
         for piece in bytes.chunks(16 * 1024) {
             self.0.writer().write_all(piece)?;
             while self.0.wants_write() {
@@ -102,8 +100,16 @@ impl Session {
         Ok(())
     }
 
+    fn begin(&mut self, mut socket: &Socket) -> io::Result<()> {
+        while self.0.is_handshaking() {
+            self.0.complete_io(&mut socket)?;
+        }
+        Ok(())
+    }
+
     /// Says that no more will be sent.
     pub(crate) fn finish(&mut self, mut socket: &Socket) -> io::Result<()> {
+        self.begin(socket)?;
         self.0.send_close_notify();
         while self.0.wants_write() {
             self.0.write_tls(&mut socket)?;
