@@ -492,6 +492,40 @@
 //! [`metrics_handler`](Server::metrics_handler), [`stats_handler`](Server::stats_handler) and
 //! [`health_handler`](Server::health_handler) answer the same over HTTP.
 //!
+//! # HTTPS
+//!
+//! With the feature `tls` no proxy is needed: `HttpServer::bind_tls` speaks TLS 1.3 and 1.2. A page
+//! that was served over `https://` may only open streams over it, too; browsers make an exception
+//! for `http://localhost` and `http://127.0.0.1`.
+//!
+//! ```no_run
+//! # #[cfg(feature = "tls")] {
+//! use websse::http::{HttpServer, TlsConfig};
+//!
+//! let tls = TlsConfig::from_pem_files("fullchain.pem", "privkey.pem")?;
+//! let http = HttpServer::new().bind_tls("0.0.0.0:443", tls)?;
+//! # drop(http);
+//! # }
+//! # Ok::<(), std::io::Error>(())
+//! ```
+//!
+//! Certificates that browsers know come from an authority such as Let's Encrypt, by a program that
+//! renews them. `certbot certonly --standalone --deploy-hook 'systemctl reload websse'` needs port
+//! 80 while it asks; `lego --email … --domains hub.example --dns … run` needs no port. Both leave
+//! the files `fullchain.pem` and `privkey.pem`, or `.crt` and `.key`, which only root can read:
+//! let systemd hand them over (`LoadCredential=`), or copy them in the hook. A new certificate is
+//! noticed within a minute, or at once by [`TlsConfig::reload`](http::HttpServer::bind_tls), which
+//! the command does by SIGHUP.
+//!
+//! In a local network a certificate of one's own does, as the README makes one. Browsers warn of
+//! it, and an `EventSource` fails without a word until the page's user has accepted it, or its
+//! authority was installed (`mkcert`). curl takes it by `--cacert`.
+//!
+//! A connection that is idle takes about 5 KiB instead of 1. A handshake costs about 0.2 ms of a
+//! processor with a key of ECDSA P-256, four times that with RSA 2048. So use ECDSA, and expect a
+//! Raspberry Pi to take ten times as long; the processors of some have no AES instructions, and
+//! their clients choose ChaCha20 (RFC 8446, section 9.1), which is quick without.
+//!
 //! # Small hosts
 //!
 //! The memory that the server may use is the sum of its limits. By default these are 64 MiB of
@@ -570,10 +604,13 @@
 //! - `redis` makes several servers one over a stream of Redis or Valkey (`websse::redis`), and
 //!   `redis-tls` adds TLS to their connections. They need crates of their own, but no async
 //!   runtime.
+//! - `tls` speaks HTTPS ([above](crate#https)), by `rustls` and `ring`; about 20 crates more. At
+//!   level `debug` the log has the handshakes that failed.
 //! - `durable` keeps the history on disk (`websse::durable`), so that a restart is no gap. It needs
 //!   one crate more.
 //! - `cli` is for the `websse` command. It includes `json`, `log` and `socket2`; together with
-//!   `redis` the command has `--redis`, with `durable` `--history-dir`, and with `jwt`
+//!   `redis` the command has `--redis`, with `durable` `--history-dir`, with `tls`
+//!   `--tls-cert`, and with `jwt`
 //!   `--token-key`: JSON Web Tokens that tell the channels which their holders may use.
 
 // Where the documentation is published, each item shows which features it needs.

@@ -28,7 +28,9 @@ GET  /healthz  says ok while events can be published
 const NOTES: &str = "\
 ADDRESS is HOST:PORT, all addresses of the host; :PORT, all interfaces, IPv4
 and IPv6; unix:PATH; systemd, the sockets of a socket unit, or systemd:NAME,
-those with a name. Under systemd Type=notify and WatchdogSec= work.
+those with a name. Under systemd Type=notify and WatchdogSec= work. With a
+certificate all but unix: is https; http:// before an ADDRESS makes it plain,
+and https:// before some makes plain what has neither.
 
 X-Forwarded-For and X-Forwarded-Host of a trusted proxy are believed: it has to
 set them, or to remove what a client sent.
@@ -39,7 +41,7 @@ GET as ?access_token=TOKEN. Each flag is an environment variable as well,
 a line of the configuration file: unix-mode = \"660\", event = [\"a\", \"b\"],
 no-page = true. A flag wins over its variable, and that over the file.
 
-SIGHUP has the files of tokens and keys read again. A terminal that is closed
+SIGHUP has the files of tokens, keys and certificates read again. A terminal that is closed
 ends the command as SIGTERM and SIGINT do: what was accepted is delivered.
 ";
 
