@@ -350,7 +350,7 @@ impl State {
             return self.owe(sent, plain);
         }
         let mut written = 0;
-        let sent = write_all(socket, records, &mut written);
+        let sent = write_once(socket, records, &mut written);
         if written < records.len() {
             self.records.extend_from_slice(&records[written..]);
         }
@@ -373,23 +373,28 @@ impl State {
 
     /// Sends the records that are left.
     fn send(&mut self, socket: &mut impl Write) -> io::Result<()> {
-        write_all(socket, &self.records, &mut self.written)?;
+        if !self.records.is_empty() {
+            write_once(socket, &self.records, &mut self.written)?;
+        }
         (self.records, self.written) = (Vec::new(), 0);
         Ok(())
     }
 }
 
-/// Writes the bytes from `written` on.
-fn write_all(socket: &mut impl Write, bytes: &[u8], written: &mut usize) -> io::Result<()> {
-    while *written < bytes.len() {
+/// Writes the bytes from `written` on, once: a caller that waits looks at its deadline in between.
+///
+/// # Errors
+/// Those of the socket; [`WouldBlock`](ErrorKind::WouldBlock) if it took only a part.
+fn write_once(socket: &mut impl Write, bytes: &[u8], written: &mut usize) -> io::Result<()> {
+    loop {
         match socket.write(&bytes[*written..]) {
             Ok(0) => return Err(ErrorKind::WriteZero.into()),
             Ok(length) => *written += length,
-            Err(error) if error.kind() == ErrorKind::Interrupted => {}
+            Err(error) if error.kind() == ErrorKind::Interrupted => continue,
             Err(error) => return Err(error),
         }
+        return if *written < bytes.len() { Err(ErrorKind::WouldBlock.into()) } else { Ok(()) };
     }
-    Ok(())
 }
 
 /// The first bytes of these slices, in one piece.
