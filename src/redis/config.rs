@@ -2,7 +2,9 @@
 
 use std::{error::Error, fmt, time::Duration};
 
-use redis::{ConnectionInfo, IntoConnectionInfo, ProtocolVersion};
+use redis::ConnectionInfo;
+
+use super::address::{self, Sentinels};
 
 /// The stream of Redis or Valkey that the nodes share, for
 /// [`Builder::redis`](crate::Builder::redis).
@@ -17,7 +19,9 @@ use redis::{ConnectionInfo, IntoConnectionInfo, ProtocolVersion};
 #[derive(Clone)]
 #[must_use = "it does nothing until a server is built with it"]
 pub struct RedisConfig {
+    /// How to connect to the primary. With sentinels, its address has no meaning.
     pub(super) info: ConnectionInfo,
+    pub(super) sentinels: Option<Sentinels>,
     pub(super) stream: String,
     pub(super) max_len: u64,
     pub(super) timeout: Duration,
@@ -32,24 +36,19 @@ impl RedisConfig {
     /// `unix:///PATH[?db=N&pass=PASSWORD&user=USER]`. The feature `redis-tls` adds `rediss://`,
     /// which is TLS with the system's root certificates.
     ///
+    /// With Sentinel it is `redis-sentinel://[[USER]:PASSWORD@]HOST[:PORT][,HOST[:PORT]…]/MASTER`,
+    /// and `/DATABASE` behind that. The hosts are the sentinels (port 26379), and `MASTER` is their
+    /// name for the primary. User and password are those of the servers; those of the sentinels
+    /// follow as `?sentinel_user=USER&sentinel_password=PASSWORD`. See
+    /// [Sentinel](crate::redis#sentinel).
+    ///
     /// # Errors
     /// [`RedisConfigError`] if `url` is not such an address.
     pub fn new(url: &str) -> Result<Self, RedisConfigError> {
-        if url.starts_with("rediss:") && cfg!(not(feature = "redis-tls")) {
-            return Err(RedisConfigError(Wrong::Kind));
-        }
-        let info = url.into_connection_info().map_err(|_| RedisConfigError(Wrong::Form))?;
-        if !info.addr().is_supported() {
-            return Err(RedisConfigError(Wrong::Kind));
-        }
-        if info.redis_settings().username().is_some() && info.redis_settings().password().is_none()
-        {
-            return Err(RedisConfigError(Wrong::User));
-        }
-        let tcp = info.tcp_settings().clone().set_nodelay(true);
-        let redis = info.redis_settings().clone().set_protocol(ProtocolVersion::RESP2);
+        let (info, sentinels) = address::parse(url)?;
         Ok(Self {
-            info: info.set_tcp_settings(tcp).set_redis_settings(redis),
+            info,
+            sentinels,
             stream: "websse".to_owned(),
             max_len: 1_000_000,
             timeout: Duration::from_secs(3),
@@ -76,6 +75,20 @@ impl RedisConfig {
 }
 
 impl RedisConfig {
+    /// Whether others say where the primary is.
+    pub(super) fn is_told(&self) -> bool {
+        self.sentinels.is_some()
+    }
+
+    /// The address as it was given, without passwords.
+    fn address(&self) -> String {
+        let Some(Sentinels { each, master }) = &self.sentinels else {
+            return self.info.addr().to_string();
+        };
+        let each: Vec<String> = each.iter().map(|one| one.addr().to_string()).collect();
+        format!("redis-sentinel://{}/{master}", each.join(","))
+    }
+
     /// The key beside the stream, which names the server that nodes vouched for last.
     pub(super) fn memo(&self) -> String {
         format!("{}:server", self.stream)
@@ -86,7 +99,7 @@ impl fmt::Debug for RedisConfig {
     /// Does not show the password.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("RedisConfig")
-            .field("address", &self.info.addr().to_string())
+            .field("address", &self.address())
             .field("stream", &self.stream)
             .field("max_len", &self.max_len)
             .field("timeout", &self.timeout)
@@ -97,11 +110,12 @@ impl fmt::Debug for RedisConfig {
 /// Not a usable address of Redis. The error does not show the address, since it may contain a
 /// password.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct RedisConfigError(Wrong);
+pub struct RedisConfigError(pub(super) Wrong);
 
 #[derive(Clone, Debug, PartialEq, Eq)]
-enum Wrong {
+pub(super) enum Wrong {
     Form,
+    Sentinels,
     Kind,
     User,
 }
@@ -110,6 +124,9 @@ impl fmt::Display for RedisConfigError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self.0 {
             Wrong::Form => "not an address such as redis://:PASSWORD@HOST:6379/0",
+            Wrong::Sentinels => {
+                "not an address such as redis-sentinel://:PASSWORD@HOST:26379,HOST:26379/MASTER/0"
+            }
             Wrong::Kind => {
                 "this kind of address is not supported here; TLS needs the feature redis-tls"
             }
@@ -129,10 +146,14 @@ mod tests {
         let config = RedisConfig::new("redis://user:geheim@127.0.0.1:1/0").expect("it is good");
         let shown = format!("{config:?} {:?}", crate::Server::builder().redis(config.clone()));
         assert!(shown.contains("127.0.0.1:1") && !shown.contains("geheim"), "{shown}");
+        let url = "redis-sentinel://:geheim@one,two/m?sentinel_password=geheim";
+        let shown = format!("{:?}", RedisConfig::new(url).expect("it is good"));
+        assert!(shown.contains("two:26379/m") && !shown.contains("geheim"), "{shown}");
         for (wrong, why) in [
             ("http://:geheim@h/", Wrong::Form),
             ("redis://:geheim@h:port/", Wrong::Form),
             ("geheim", Wrong::Form),
+            ("redis-sentinel://:geheim@h", Wrong::Sentinels),
             ("redis://geheim@h", Wrong::User),
             #[cfg(not(feature = "redis-tls"))]
             ("rediss://:geheim@h", Wrong::Kind),

@@ -4,7 +4,9 @@
 //! A mark of a gap is an entry as well, with the fields `gap` and `after`. By it nodes tell each
 //! other that events may be lost.
 
-use redis::{Cmd, cmd};
+use std::hash::{DefaultHasher, Hash, Hasher};
+
+use redis::{Cmd, Value, cmd};
 
 use super::config::RedisConfig;
 use crate::message::{
@@ -90,7 +92,34 @@ pub(super) fn gap(config: &RedisConfig, mark: &Mark, after: Option<EntryId>) -> 
     command
 }
 
+/// Tells an entry from another one with the same id.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct ContentHash(u64);
+
+impl ContentHash {
+    fn new(fields: &[Vec<u8>]) -> Self {
+        let mut hasher = DefaultHasher::new();
+        fields.hash(&mut hasher);
+        Self(hasher.finish())
+    }
+
+    /// Of the entry that a command of [`pack`] appends.
+    pub(super) fn of_packed(command: &[u8]) -> Option<Self> {
+        let Ok(Value::Array(words)) = redis::parse_redis_value(command) else { return None };
+        // Name, key, `MAXLEN ~ N` and the id come first.
+        let fields = words.into_iter().skip(6).map(|word| match word {
+            Value::BulkString(bytes) => Some(bytes),
+            _ => None,
+        });
+        Some(Self::new(&fields.collect::<Option<Vec<_>>>()?))
+    }
+}
+
 impl Raw {
+    pub(super) fn content_hash(&self) -> ContentHash {
+        ContentHash::new(&self.fields)
+    }
+
     /// About how many bytes it takes in memory.
     pub(super) fn len(&self) -> usize {
         self.fields.iter().map(|field| size_of::<Vec<u8>>() + field.len()).sum()
@@ -169,12 +198,13 @@ mod tests {
             let mut packed = Vec::new();
             pack(&config, &message, &mut packed);
             let written = redis::parse_redis_value(&packed).expect("RESP");
-            let redis::Value::Array(parts) = written else { panic!("{written:?}") };
+            let Value::Array(parts) = written else { panic!("{written:?}") };
             let fields = parts.into_iter().skip(6).map(|part| match part {
-                redis::Value::BulkString(bytes) => bytes,
+                Value::BulkString(bytes) => bytes,
                 other => panic!("{other:?}"),
             });
             let raw = Raw { id: EntryId::ZERO, fields: fields.collect() };
+            assert_eq!(ContentHash::of_packed(&packed), Some(raw.content_hash()));
             assert_eq!(raw.content(), Ok(Content::Event(message)));
         }
     }

@@ -2,12 +2,20 @@
 
 use std::{
     fmt,
+    sync::Arc,
     time::{Duration, Instant},
 };
 
 use redis::{Client, Cmd, Connection, ErrorKind, RedisError, ServerError, Value, cmd};
 
-use super::{config::RedisConfig, entry::Raw};
+use super::{
+    address::Address,
+    config::RedisConfig,
+    entry::{ContentHash, Raw},
+    lineage::{Info, Lineage},
+    primary::{Found, Primary},
+    shared::Shared,
+};
 use crate::message::entry_id::EntryId;
 
 /// How long the reader waits for entries before it checks whether it must end.
@@ -42,29 +50,59 @@ impl From<RedisError> for Fault {
     }
 }
 
-pub(super) struct Link(Connection);
+/// With sentinels, a server that does not even accept the connection in this time is left: they may
+/// know of another one by then.
+const ACCEPTING: Duration = Duration::from_secs(1);
+
+pub(super) struct Link {
+    connection: Connection,
+    /// The address to which it leads, if a server told it.
+    told: Option<Address>,
+    primary: Arc<Primary>,
+}
 
 impl Link {
-    pub(super) fn open(config: &RedisConfig) -> Result<Self, Fault> {
-        let mut link = Self::open_within(config, config.timeout)?;
-        link.limit(config.timeout + BLOCK)?;
+    pub(super) fn open(shared: &Shared) -> Result<Self, Fault> {
+        let timeout = shared.config.timeout;
+        let mut link = Self::open_within(shared, timeout)?;
+        link.limit(timeout + BLOCK)?;
         Ok(link)
     }
 
-    pub(super) fn open_within(config: &RedisConfig, time: Duration) -> Result<Self, Fault> {
-        let client = Client::open(config.info.clone())?;
-        Ok(Self(client.get_connection_with_timeout(time)?))
+    pub(super) fn open_within(shared: &Shared, time: Duration) -> Result<Self, Fault> {
+        let until = Instant::now() + time;
+        let (config, primary) = (&shared.config, Arc::clone(&shared.primary));
+        let Found { info, told } = primary.find(config, until)?;
+        let most = if told.is_some() { ACCEPTING } else { time };
+        let connection = Client::open(info)?.get_connection_with_timeout(left(until).min(most));
+        Ok(Self { connection: connection?, told, primary })
+    }
+
+    /// Whether this is still the primary, as far as is known without asking.
+    pub(super) fn is_current(&self) -> bool {
+        self.told.as_ref().is_none_or(|address| self.primary.is_still(address))
+    }
+
+    /// Whether this is still the primary, and no other one is about to take its place. Sentinels
+    /// are asked for that until `asked`, if it is set.
+    pub(super) fn is_to_stay(&self, asked: Option<Instant>) -> bool {
+        let Some(address) = &self.told else { return true };
+        if let Some(until) = asked {
+            // Without an answer, what was known before counts.
+            let _ = self.primary.ask(until);
+        }
+        self.primary.is_to_stay(address)
     }
 
     /// Sets how long Redis may accept nothing, or answer nothing.
     pub(super) fn limit(&mut self, time: Duration) -> Result<(), Fault> {
-        self.0.set_read_timeout(Some(time))?;
-        Ok(self.0.set_write_timeout(Some(time))?)
+        self.connection.set_read_timeout(Some(time))?;
+        Ok(self.connection.set_write_timeout(Some(time))?)
     }
 
     /// Sends packed commands. Their answers must then be received one by one.
     pub(super) fn send(&mut self, packed: &[u8]) -> Result<(), Fault> {
-        Ok(self.0.send_packed_command(packed)?)
+        Ok(self.connection.send_packed_command(packed)?)
     }
 
     /// Receives the next answer. After a fault other than a refusal the connection must be dropped:
@@ -78,7 +116,7 @@ impl Link {
 
     /// Receives the next answer, which may be a refusal.
     pub(super) fn receive_any(&mut self) -> Result<Value, Fault> {
-        Ok(self.0.recv_response()?)
+        Ok(self.connection.recv_response()?)
     }
 
     pub(super) fn ask(&mut self, command: &Cmd) -> Result<Value, Fault> {
@@ -104,7 +142,12 @@ impl Link {
 
     /// The server's replication id. A replica is refused: it does not say when it becomes primary.
     pub(super) fn server(&mut self) -> Result<String, Fault> {
-        Info(text(self.ask(cmd("INFO").arg("replication"))?)?).server()
+        let server = Info(text(self.ask(cmd("INFO").arg("replication"))?)?).server();
+        if server.is_err() {
+            // Something else may be wrong than that.
+            is_no_sentinel(&Info(text(self.ask(cmd("INFO").arg("server"))?)?))?;
+        }
+        server
     }
 
     /// Finds out which server this is, to decide whether it has what was acknowledged.
@@ -117,21 +160,14 @@ impl Link {
             cmd("CONFIG").arg("GET").arg("no-appendfsync-on-rewrite"),
         ])?;
         let (replication, server) = (Info(text(replication?)?), Info(text(server?)?));
-        let is_zero = |id: &str| id.bytes().all(|byte| byte == b'0');
-        // The backlog stays active for an hour after the last replica has gone.
-        let has_replicas = replication.find("repl_backlog_active") != Some("0");
+        is_no_sentinel(&server)?;
         // The account may not be allowed to ask.
         let is = |answer: Result<Value, Fault>, wanted: &str| match answer.and_then(array) {
             Ok(pair) => pair.get(1) == Some(&Value::BulkString(wanted.into())),
             Err(_) => false,
         };
         let is_durable = is(only, "yes") && is(fsync, "always") && is(rewrite, "no");
-        Ok(Lineage {
-            id: replication.server()?,
-            run: server.find("run_id").unwrap_or_default().to_owned(),
-            is_promoted: !replication.find("master_replid2").is_some_and(is_zero),
-            is_safe: !has_replicas && is_durable,
-        })
+        Lineage::new(&replication, &server, is_durable)
     }
 
     /// The server that nodes vouched for last, as the key beside the stream says.
@@ -144,32 +180,30 @@ impl Link {
             }
             Err(fault) => return Err(fault),
         };
-        let mut words = value.split(' ').map(str::to_owned);
-        let (id, run) = (words.next().unwrap_or_default(), words.next().unwrap_or_default());
-        let is_safe = words.next().is_some_and(|word| word == SAFE);
-        Ok(Some(Lineage { id, run, is_promoted: false, is_safe }))
+        Ok(Some(Lineage::parse(&value)))
     }
 
     /// Writes into the key beside the stream that nodes vouch for this server.
     pub(super) fn remember(&mut self, config: &RedisConfig, it: &Lineage) -> Result<(), Fault> {
-        let safe = if it.is_safe { SAFE } else { "" };
-        let value = format!("{} {} {safe}", it.id, it.run);
-        self.ask(cmd("SET").arg(config.memo()).arg(value)).map(drop)
+        self.ask(cmd("SET").arg(config.memo()).arg(it.memo())).map(drop)
     }
 
-    /// What became of an entry that was in the stream.
+    /// What became of an entry that was in the stream. Another server may have given its id to an
+    /// entry of its own: it is the same if its content is, as far as that is known.
     pub(super) fn entry_state(
         &mut self,
         config: &RedisConfig,
         id: EntryId,
+        content: Option<ContentHash>,
     ) -> Result<EntryState, Fault> {
         if id == EntryId::ZERO {
             return Ok(EntryState::There);
         }
         let text = argument(id);
         let found = self.ask(cmd("XRANGE").arg(&config.stream).arg(&text).arg(&text))?;
-        if !entries(found)?.is_empty() {
-            return Ok(EntryState::There);
+        if let Some(found) = entries(found)?.first() {
+            let is_other = content.is_some_and(|content| content != found.content_hash());
+            return Ok(if is_other { EntryState::Lost } else { EntryState::There });
         }
         let Extent { newest, oldest, .. } = self.extent(config)?;
         let is_lost = newest < id || oldest.is_some_and(|oldest| oldest < id);
@@ -215,42 +249,13 @@ impl Link {
     }
 }
 
-/// The lines of an answer to `INFO`: a name, a colon and a value.
-pub(super) struct Info(pub(super) String);
-
-impl Info {
-    fn find(&self, name: &str) -> Option<&str> {
-        let mut lines = self.0.lines().filter_map(|line| line.split_once(':'));
-        lines.find(|(known, _)| *known == name).map(|(_, value)| value.trim())
+fn is_no_sentinel(server: &Info) -> Result<(), Fault> {
+    if server.is_sentinel() {
+        let reason = "this is a sentinel; write redis-sentinel://HOST:PORT/MASTER for it";
+        return Err(Fault::Refused(reason.to_owned()));
     }
-
-    pub(super) fn server(&self) -> Result<String, Fault> {
-        if self.find("role").is_some_and(|role| role != "master") {
-            return Err(Fault::Refused("the server is a replica".to_owned()));
-        }
-        let id = self.find("master_replid").filter(|id| !id.is_empty());
-        let id = id.ok_or_else(|| Fault::Refused("the server has no replication id".to_owned()))?;
-        Ok(id.to_owned())
-    }
+    Ok(())
 }
-
-/// Which server this is, and so which history it has.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Lineage {
-    /// The replication id. It changes when a server starts, when a replica becomes the primary, and
-    /// when a server gets its first replica.
-    pub(super) id: String,
-    /// Names the process; empty if it is unknown.
-    run: String,
-    /// This server has been a replica of another one.
-    is_promoted: bool,
-    /// What this server acknowledges is on its disk, and no replica with less than that can take
-    /// its place.
-    pub(super) is_safe: bool,
-}
-
-/// Marks a server as safe, in the key beside the stream.
-const SAFE: &str = "safe";
 
 /// What became of an entry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -260,15 +265,6 @@ pub(super) enum EntryState {
     TakenOut,
     /// It should be in the stream, and is not.
     Lost,
-}
-
-impl Lineage {
-    /// Whether this server has everything that `before` had acknowledged, as far as is known.
-    pub(super) fn continues(&self, before: &Self) -> bool {
-        let is_same_run = !self.run.is_empty() && self.run == before.run;
-        let is_restarted = before.is_safe && self.is_safe;
-        self.id == before.id || !self.is_promoted && (is_same_run || is_restarted)
-    }
 }
 
 /// How far the stream reaches.
@@ -387,6 +383,11 @@ pub(super) fn id(value: Value) -> Result<EntryId, Fault> {
         (Ok(millis), Ok(number)) => Ok(EntryId { millis, number }),
         _ => Err(unexpected()),
     }
+}
+
+/// The server is not the primary any more.
+pub(super) fn given_up() -> Fault {
+    Fault::Lost("the sentinels say that another server is the primary, or becomes it".to_owned())
 }
 
 /// The answer has an unexpected form, so the next ones cannot be understood either.

@@ -80,7 +80,8 @@
 //! [persistence]: https://redis.io/docs/latest/operate/oss_and_stack/management/persistence/
 //!
 //! A replica that takes over may lack what the primary acknowledged last, since replication is
-//! asynchronous: clients are always told of a gap then. To notice it, a node checks:
+//! asynchronous: clients are always told of a gap then, unless [sentinels](#sentinel) named the
+//! replica. To notice it, a node checks:
 //!
 //! - at each new connection and every second, the server's replication id and role (`INFO`);
 //! - at each new connection, whether the last entries that the node read and appended are there.
@@ -115,7 +116,7 @@
 //!   When they reach the new primary, their clients are told of a gap. But a client may miss
 //!   something if it moves meanwhile from a node of one side to a node of the other, with an event
 //!   whose id both servers gave in the same millisecond. So stop the old primary before another
-//!   takes over (`min-replicas-to-write` does that in part).
+//!   takes over, or set [`min-replicas-to-write`](#a-primary-that-was-given-up).
 //!
 //! While Redis is not reached, streams stay open, with heartbeats. `publish` fails with
 //! [`RedisUnavailable`](crate::PublishError::RedisUnavailable) (status 503 with `Retry-After` over
@@ -134,6 +135,44 @@
 //! Unlike with a single node, clients never delay publishers: a node that is too slow reads later,
 //! and Redis keeps what waits. If the stream is trimmed before a node has read it, the node tells
 //! its clients of a gap.
+//!
+//! # Sentinel
+//!
+//! With an address such as `redis-sentinel://10.0.0.1,10.0.0.2,10.0.0.3/mymaster` a node asks these
+//! sentinels for the primary: each time it connects, and four times a second. So it leaves a
+//! primary that was given up, and publishes to the new one within 2 s of its promotion.
+//!
+//! - The latest failover that any of them knows of counts. At least half of the sentinels that are
+//!   listed must answer before a node connects: one alone may not have heard of a failover.
+//! - While a sentinel says that another server is about to become the primary, nothing is
+//!   published. A message that is under way then is
+//!   [`OutcomeUnknown`](crate::PublishError::OutcomeUnknown).
+//! - After a failover each node checks whether the new primary has the last event that the node
+//!   published and the last one that it read. Clients are told of a gap only if one of them is not
+//!   there. Before it publishes, a node waits 0.3 s for other nodes to find out the same.
+//! - A loss goes unnoticed if the only node that knew of the event ends together with the primary,
+//!   or if another program appended the event and no node had read it yet.
+//! - [`RedisConfig::new`] tells how to write passwords. Sentinels and servers are connected to
+//!   without TLS.
+//!
+//! # A primary that was given up
+//!
+//! A primary that went away, and comes back after a replica has taken its place, takes itself for
+//! the primary until somebody tells it. What it acknowledges meanwhile is lost. Sentinels know that
+//! it was given up. Without them, only the server itself can be asked: if it had replicas, was
+//! started anew, and none of its replicas is back, a node waits until it has run for 30 s.
+//!
+//! A primary that was only cut off from its replicas and sentinels, but not from a node, shows
+//! nothing of that. Let Redis refuse events then, on all servers:
+//!
+//! ```text
+//! min-replicas-to-write 1
+//! min-replicas-max-lag 10
+//! ```
+//!
+//! Then a primary accepts nothing 10 s after it has lost its last replica, and nothing at all after
+//! a restart until a replica is back. The price: with a single replica, publishing stops when the
+//! replica does.
 //!
 //! # What to watch
 //!
@@ -162,12 +201,15 @@
 //! - As long as Redis keeps an entry, clients are told of no gap for it. At 100 events/s the
 //!   default of a million entries lasts about 3 hours.
 //! - A node takes 2 connections, 4 more for clients that come back, and one for `/healthz`.
+//! - With Sentinel: `SENTINEL MASTER` and `SENTINEL GET-MASTER-ADDR-BY-NAME` there, a connection to
+//!   each sentinel, and a thread for each.
 //! - Commands: `XADD`, `XREAD`, `XRANGE`, `XREVRANGE`, `XINFO STREAM`, `MULTI`, `EXEC`, `INFO`,
 //!   `GET`, `SET`, and `CONFIG GET` if restarts are to cause no gap.
 //! - Redis 7 or Valkey. Two things differ with Redis 6.2: a client that is older than the first
 //!   entry learns of a gap even if nothing was ever taken out, and nodes do not notice that a
 //!   stream was deleted and made again at once.
-//! - Redis Cluster and Sentinel are not followed. An address that leads to the primary is.
+//! - Redis Cluster is not followed. An address that leads to the primary is, and
+//!   [Sentinel](#sentinel).
 //! - TLS (`rediss://`) is the feature `redis-tls`: rustls with ring, and the system's root
 //!   certificates. It brings some 15 crates more, neither tokio nor OpenSSL.
 //!
@@ -216,6 +258,9 @@
 // |---|---|
 // | `(this file)` | `RedisLog`, and `Builder::redis` |
 // | `config` | `RedisConfig`: which stream the nodes share |
+// | `address` | addresses, as they are written and told |
+// | `primary` | where the primary is |
+// | `sentinel` | the threads that ask sentinels for it |
 // | `queue` | the messages that wait to be appended |
 // | `part` | what is sent at once of one call |
 // | `writer` | the thread that appends |
@@ -228,24 +273,29 @@
 // | `slots` | how many of them have a thread |
 // | `probe` | whether Redis would accept an event now |
 // | `link` | a connection to Redis |
+// | `lineage` | which server answers, and whether it has what another one had |
 // | `backoff` | how long to wait before the next try |
 // | `shared` | what the threads share |
 //
 // Imports nothing of `http` or `handlers`. Nothing else names it but the crate's root.
 
 mod acknowledgement;
+mod address;
 mod backoff;
 mod classify;
 mod config;
 mod entry;
+mod lineage;
 mod link;
 mod page_size;
 mod pages;
 mod part;
+mod primary;
 mod probe;
 mod queue;
 mod reader;
 mod resume;
+mod sentinel;
 mod shared;
 mod slots;
 mod writer;
@@ -261,7 +311,7 @@ use std::{
 pub use self::config::{RedisConfig, RedisConfigError};
 use self::{
     acknowledgement::Acknowledgement, pages::Pager, part::Parts, probe::Probe, reader::Reader,
-    shared::Shared, writer::Writer,
+    sentinel::Sentinel, shared::Shared, writer::Writer,
 };
 use crate::{
     broadcast::{
@@ -317,6 +367,12 @@ impl LogFactory for RedisConfig {
         named("websse-redis-writer")
             .spawn(move || of_log(|| writer.run()))
             .inspect_err(|_| shared.end(Instant::now()))?;
+        for sentinel in Sentinel::all(&shared) {
+            shared.starts();
+            named("websse-redis-sentinel")
+                .spawn(move || of_log(|| sentinel.run()))
+                .inspect_err(|_| shared.end(Instant::now()))?;
+        }
         let pager = Pager::new(Arc::clone(&shared));
         let probe = Probe::new(Arc::clone(&shared));
         Ok(Arc::new(RedisLog { shared, pager, probe }))

@@ -150,7 +150,7 @@ impl Pager {
     }
 
     fn open(&self, server: &str, until: Instant) -> Result<Link, Fault> {
-        let mut link = Link::open_within(&self.shared.config, left(until))?;
+        let mut link = Link::open_within(&self.shared, left(until))?;
         link.limit(left(until))?;
         if link.server()? == server {
             return Ok(link);

@@ -19,6 +19,8 @@ pub(super) const BATCH_BYTES: usize = 1024 * 1024;
 pub(super) struct Part {
     /// The commands, ready to be sent.
     pub(super) packed: Vec<u8>,
+    /// Where the command of the last message begins in them.
+    pub(super) last: usize,
     /// The index of the first message in its call.
     pub(super) first: usize,
     pub(super) messages: usize,
@@ -48,7 +50,7 @@ impl Iterator for Parts<'_> {
     fn next(&mut self) -> Option<Part> {
         let first = self.next;
         let begin = cmd("MULTI").get_packed_command();
-        let mut packed = begin.clone();
+        let (mut packed, mut last) = (begin.clone(), begin.len());
         while self.next - first < BATCH_MESSAGES
             && let Some(message) = self.messages.get(self.next)
         {
@@ -62,16 +64,20 @@ impl Iterator for Parts<'_> {
                 self.ahead = packed.split_off(before);
                 break;
             }
+            last = before;
             self.next += 1;
         }
         let messages = self.next - first;
         match messages {
             0 => return None,
-            1 => drop(packed.drain(..begin.len())),
+            1 => {
+                packed.drain(..begin.len());
+                last = 0;
+            }
             _ => cmd("EXEC").write_packed_command(&mut packed),
         }
         let is_last = self.next == self.messages.len();
-        Some(Part { packed, first, messages, is_last })
+        Some(Part { packed, last, first, messages, is_last })
     }
 }
 
@@ -155,6 +161,8 @@ mod tests {
                 let commands = commands(part);
                 let appends = commands.iter().filter(|name| *name == "XADD").count();
                 assert_eq!(appends, part.messages);
+                assert!(part.packed[part.last..].starts_with(b"*"), "a command begins here");
+                assert!(part.packed[part.last..].windows(4).any(|word| word == b"XADD"));
                 assert!(part.packed.len() <= BATCH_BYTES + 64 || part.messages == 1);
                 let is_transaction = commands[0] == "MULTI" && commands.ends_with(&["EXEC".into()]);
                 assert_eq!(is_transaction, part.messages > 1, "{commands:?}");

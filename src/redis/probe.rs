@@ -12,7 +12,8 @@ use redis::{Cmd, Value, cmd};
 use super::{
     config::RedisConfig,
     entry::probe,
-    link::{Extent, Fault, Info, Link, array, is_missing, left, refusal, text},
+    lineage::Info,
+    link::{Extent, Fault, Link, array, is_missing, left, refusal, text},
     say,
     shared::Shared,
 };
@@ -97,7 +98,7 @@ impl Probe {
         let asked = |mut link: Link| ask(&mut link, config, &server, until).map(|()| link);
         let mut result = link.take().map_or_else(|| Err(Trouble::new(LATE, "")), asked);
         if result.is_err() && Instant::now() < until {
-            result = Ok(Link::open_within(config, left(until))?).and_then(asked);
+            result = Ok(Link::open_within(&self.shared, left(until))?).and_then(asked);
         }
         *link = Some(result?);
         Ok(())

@@ -60,6 +60,11 @@ impl Job {
         &self.part.packed
     }
 
+    /// The command of the last message.
+    pub(super) fn last(&self) -> &[u8] {
+        &self.part.packed[self.part.last..]
+    }
+
     pub(super) fn messages(&self) -> usize {
         self.part.messages
     }
@@ -294,7 +299,7 @@ mod tests {
     use crate::broadcast::log::EntryId;
 
     fn part(first: usize, messages: usize, is_last: bool) -> Part {
-        Part { packed: vec![0; messages], first, messages, is_last }
+        Part { packed: vec![0; messages], last: 0, first, messages, is_last }
     }
 
     fn taken(queue: &Queue) -> Vec<Job> {

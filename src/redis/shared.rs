@@ -1,13 +1,19 @@
 //! What the reader, the writer, publishers and clients that come back share.
 
 use std::{
-    sync::atomic::{AtomicUsize, Ordering::Relaxed},
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering::Relaxed},
+    },
     time::{Duration, Instant},
 };
 
 use parking_lot::{Condvar, Mutex};
 
-use super::{backoff::Backoff, config::RedisConfig, queue::Queue, slots::Slots};
+use super::{
+    backoff::Backoff, config::RedisConfig, entry::ContentHash, primary::Primary, queue::Queue,
+    slots::Slots,
+};
 use crate::{
     broadcast::{log::LogInput, stats::RedisStats},
     message::entry_id::EntryId,
@@ -17,6 +23,7 @@ use crate::{
 pub(super) struct Shared {
     pub(super) config: RedisConfig,
     pub(super) input: LogInput,
+    pub(super) primary: Arc<Primary>,
     pub(super) queue: Queue,
     pub(super) counts: Counts,
     pub(super) slots: Slots,
@@ -46,6 +53,10 @@ pub(super) struct State {
     pub(super) behind_since: Option<Instant>,
     /// The newest entry that this node appended, unless it was found to be lost.
     appended: EntryId,
+    /// The command that appended it, if it is known.
+    append_command: Vec<u8>,
+    /// Counts when others said something new of the primary.
+    pub(super) changes: usize,
     /// Set while the log stops: nothing more is appended, and until this time what was appended is
     /// still read.
     stopping: Option<Instant>,
@@ -83,11 +94,13 @@ impl Counts {
 const SLOTS: usize = 256;
 impl Shared {
     pub(super) fn new(config: RedisConfig, input: LogInput) -> Self {
+        let primary = Arc::new(Primary::new(&config));
         let queue = Queue::new(input.queue_messages, input.queue_bytes);
         let state = State { behind_since: Some(Instant::now()), ..State::default() };
         Self {
             config,
             input,
+            primary,
             queue,
             counts: Counts::default(),
             slots: Slots::new(SLOTS),
@@ -102,10 +115,15 @@ impl Shared {
         result
     }
 
-    /// Notes an entry that this node has appended. No thread waits for that.
-    pub(super) fn appended(&self, entry: EntryId) {
+    /// Notes an entry that this node has appended, and by which command, if that is known. No
+    /// thread waits for that.
+    pub(super) fn appended(&self, entry: EntryId, command: Option<&[u8]>) {
         let mut state = self.state.lock();
-        state.appended = state.appended.max(entry);
+        if entry > state.appended {
+            state.appended = entry;
+            state.append_command.clear();
+            state.append_command.extend_from_slice(command.unwrap_or_default());
+        }
     }
 
     /// Notes that this entry is lost and will not be read. An entry appended later still counts.
@@ -141,6 +159,12 @@ impl Shared {
         self.state.lock().appended
     }
 
+    /// The newest entry that this node appended, and its content, if that is known.
+    pub(super) fn append_content(&self) -> (EntryId, Option<ContentHash>) {
+        let state = self.state.lock();
+        (state.appended, ContentHash::of_packed(&state.append_command))
+    }
+
     /// Waits until `until` for `find` to return something. `None` if it does not by then, or if the
     /// log stops.
     pub(super) fn wait<T>(&self, until: Instant, find: impl Fn(&State) -> Option<T>) -> Option<T> {
@@ -156,11 +180,16 @@ impl Shared {
         }
     }
 
-    /// Waits before the next try to connect. False if the threads must end.
+    /// Waits before the next try to connect, or until something new is known of the primary. False
+    /// if the threads must end.
     pub(super) fn backoff(&self, backoff: &mut Backoff) -> bool {
         let until = Instant::now() + backoff.next();
         let mut state = self.state.lock();
+        let changes = state.changes;
         while !state.ending.has_come {
+            if state.changes != changes {
+                return true;
+            }
             if self.changed.wait_until(&mut state, until).timed_out() {
                 return !state.ending.has_come;
             }
@@ -215,6 +244,7 @@ impl Shared {
     /// later.
     pub(super) fn end(&self, until: Instant) {
         self.change(|state| state.ending.has_come = true);
+        self.primary.end();
         self.queue.close();
         let mut state = self.state.lock();
         while state.ending.threads > 0 && !self.changed.wait_until(&mut state, until).timed_out() {}

@@ -2,12 +2,12 @@
 
 use std::{
     sync::{Arc, atomic::Ordering::Relaxed},
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use super::{
     backoff::Backoff,
-    link::{EntryState, Fault, Link},
+    link::{EntryState, Fault, Link, given_up},
     part::Answer,
     queue::{Job, Taken},
     reader::LOOK,
@@ -15,6 +15,10 @@ use super::{
     shared::Shared,
 };
 use crate::{error::PublishError, logs::Level, panics::AtEnd};
+
+/// How long an answer may take before it is checked that its server is still the primary. It may
+/// have been given up meanwhile.
+const PROMPT: Duration = Duration::from_millis(500);
 
 pub(super) struct Writer {
     shared: Arc<Shared>,
@@ -33,7 +37,7 @@ impl Writer {
             shared.change(|state| state.is_writing = false);
             shared.ends();
         });
-        let mut backoff = Backoff::new();
+        let mut backoff = Backoff::new(shared.config.is_told());
         let mut is_told = false;
         loop {
             let fault = match self.connect() {
@@ -70,12 +74,12 @@ impl Writer {
     fn connect(&self) -> Result<(Link, String), Fault> {
         let shared = &self.shared;
         shared.queue.connects();
-        let mut link = Link::open(&shared.config)?;
+        let mut link = Link::open(shared)?;
         let id = link.server()?;
         // The reader may be connected to the server to which this node appended before, and so not
         // notice the change.
-        let is_lost =
-            link.entry_state(&shared.config, shared.newest_appended())? == EntryState::Lost;
+        let (appended, content) = shared.append_content();
+        let is_lost = link.entry_state(&shared.config, appended, content)? == EntryState::Lost;
         if is_lost || shared.vouched().is_some_and(|vouched| vouched != id) {
             shared.unvouch();
         }
@@ -115,13 +119,18 @@ impl Writer {
     fn append(&self, link: &mut Link, jobs: Vec<Job>) -> Result<(), Fault> {
         let counts = &self.shared.counts;
         let packed: Vec<&[u8]> = jobs.iter().map(Job::packed).collect();
+        let sent = Instant::now();
+        let mut is_checked = false;
         let mut lost = link.send(&packed.concat()).err();
         let mut refused = None;
         for job in jobs {
-            let answers = match lost {
-                // Redis may have executed it.
-                Some(_) => None,
-                None => job.receive(link).map_err(|fault| lost = Some(fault)).ok(),
+            // Once the connection is lost, Redis may have executed the rest.
+            let answers = if lost.is_none() {
+                let is_late = !is_checked && sent.elapsed() >= PROMPT;
+                is_checked |= is_late;
+                receive(&job, link, is_late).map_err(|fault| lost = Some(fault)).ok()
+            } else {
+                None
             };
             let Some(answers) = answers else {
                 // Dropping the job tells its publisher so.
@@ -132,7 +141,9 @@ impl Writer {
             counts.appended.fetch_add(appended, Relaxed);
             counts.refused(answers.len() - appended);
             if let Some(newest) = answers.iter().flatten().max() {
-                self.shared.appended(*newest);
+                // The newest is the last one, unless that was refused.
+                let is_last = answers.last().is_some_and(Result::is_ok);
+                self.shared.appended(*newest, is_last.then(|| job.last()));
             }
             if let Some(reason) = answers.iter().find_map(|answer| answer.as_ref().err()) {
                 refused = Some(Fault::Refused(reason.clone()));
@@ -144,4 +155,13 @@ impl Writer {
         // one.
         lost.or(refused).map_or(Ok(()), Err)
     }
+}
+
+/// Receives the answers to a job. If the server is known not to be the primary any more, what it
+/// has acknowledged may be lost, so it is as if it had not answered. After a late answer sentinels
+/// are asked first.
+fn receive(job: &Job, link: &mut Link, is_late: bool) -> Result<Vec<Answer>, Fault> {
+    let answers = job.receive(link)?;
+    let asked = is_late.then(|| Instant::now() + PROMPT);
+    if link.is_to_stay(asked) { Ok(answers) } else { Err(given_up()) }
 }

@@ -9,6 +9,8 @@ mod health;
 mod nodes;
 mod proxy;
 mod returning;
+mod sentinel;
+mod sentinels;
 mod store;
 mod takeover;
 #[cfg(feature = "redis-tls")]

@@ -14,7 +14,7 @@ use websse::redis::RedisConfig;
 use support::{SOON, eventually};
 
 /// What is started: `WEBSSE_REDIS_SERVER`, such as that of Valkey, or the `redis-server` of the path.
-fn program() -> PathBuf {
+pub(crate) fn program() -> PathBuf {
     env::var_os("WEBSSE_REDIS_SERVER").map_or_else(|| "redis-server".into(), PathBuf::from)
 }
 
@@ -93,6 +93,12 @@ impl Store {
         }
     }
 
+    /// Sends it a signal, such as `-STOP`.
+    pub(crate) fn signal(&self, signal: &str) {
+        let id = self.child.as_ref().expect("it runs").id().to_string();
+        assert!(Command::new("kill").args([signal, &id]).status().unwrap().success());
+    }
+
     /// Lets it forget everything while it is down.
     pub(crate) fn wipe(&self) {
         assert!(self.child.is_none(), "it would write it again");
@@ -144,7 +150,7 @@ impl Drop for Store {
     }
 }
 
-fn free_port() -> u16 {
+pub(crate) fn free_port() -> u16 {
     let free = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
     free.local_addr().unwrap().port()
 }

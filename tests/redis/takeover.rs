@@ -8,7 +8,7 @@ use std::{
 use super::{returning::flood, *};
 
 /// A replica of the server at this port, once it follows it.
-fn replica_of(port: u16) -> Store {
+pub(crate) fn replica_of(port: u16) -> Store {
     let replica = Store::durable();
     replica.run(&format!("REPLICAOF 127.0.0.1 {port}"));
     eventually(BACK, "up".to_owned(), || replica.info("replication", "master_link_status"));
@@ -245,7 +245,8 @@ fn a_replica_that_is_started_anew_as_the_primary_is_told_as_a_gap() {
     // Its configuration does not say that it is a replica: now it has never been one.
     new.start();
     way.lead_to(new.port);
-    eventually(BACK, true, || hub.server.publish(Message::new("2")).is_ok());
+    // It could be the primary, given up meanwhile: it is waited for 30 s whether it becomes a replica.
+    eventually(3 * BACK, true, || hub.server.publish(Message::new("2")).is_ok());
     assert_eq!(up_to(&mut client, "2"), ["1", "gap", "2"]);
 }
 

@@ -12,9 +12,11 @@ use redis::cmd;
 use self::feeder::Feeder;
 use super::{
     backoff::Backoff,
-    entry::{Mark, Raw, gap},
+    entry::{ContentHash, Mark, Raw, gap},
+    lineage::Lineage,
     link::{
-        BLOCK_MILLIS, EntryState, Extent, Fault, Lineage, Link, argument, entries, id, read_entries,
+        BLOCK_MILLIS, EntryState, Extent, Fault, Link, argument, entries, given_up, id,
+        read_entries,
     },
     page_size::PageSize,
     say,
@@ -30,12 +32,18 @@ pub(super) const LOOK: Duration = Duration::from_secs(1);
 /// appends its own.
 const MARK_WAIT: Duration = Duration::from_millis(250);
 
+/// How long nothing is published to a replica that took over and has everything that this node
+/// knows of: other nodes may find that it lacks something, and their mark must come first.
+const OTHERS_WAIT: Duration = Duration::from_millis(300);
+
 pub(super) struct Reader {
     shared: Arc<Shared>,
     feeder: Feeder,
     page_size: PageSize,
     /// Everything up to here was read.
     cursor: EntryId,
+    /// The last entry that was read.
+    last: Option<(EntryId, ContentHash)>,
     /// The end of the stream was read, to begin with.
     is_primed: bool,
     /// The server at the last check.
@@ -47,12 +55,21 @@ pub(super) struct Reader {
     is_behind: bool,
     /// Since when it is known that this server may lack events. `None` once all nodes are told.
     doubt: Option<Instant>,
+    /// Until when other nodes may tell that this server lacks events.
+    others: Option<Instant>,
     /// The newest entry that a client of this node may have. The mark of a gap must come after it,
     /// even if the new server's clock is behind.
     peak: EntryId,
     /// The mark that clients were last told of.
     told: Option<Mark>,
 }
+
+/// How long the reader waits for entries meanwhile.
+const WAITING_MILLIS: u64 = 50;
+
+/// Why a server is waited for.
+const RETURNED: &str = "the server was started anew, and none of its replicas is back: one of them \
+    may have taken its place";
 
 /// Why reading ends.
 enum Stop {
@@ -79,12 +96,14 @@ impl Reader {
             feeder,
             page_size: PageSize::new(),
             cursor: EntryId::ZERO,
+            last: None,
             is_primed: false,
             lineage: None,
             looked: Instant::now(),
             added: None,
             is_behind: false,
             doubt: None,
+            others: None,
             peak: EntryId::ZERO,
             told: None,
         }
@@ -96,7 +115,7 @@ impl Reader {
             shared.change(|state| (state.is_reading, state.vouched) = (false, None));
             shared.ends();
         });
-        let mut backoff = Backoff::new();
+        let mut backoff = Backoff::new(shared.config.is_told());
         let mut is_first = true;
         loop {
             let Err(stop) = self.read(&mut backoff) else { return };
@@ -126,7 +145,7 @@ impl Reader {
 
     /// Connects, and reads until something fails.
     fn read(&mut self, backoff: &mut Backoff) -> Result<(), Stop> {
-        let mut link = Link::open(&self.shared.config)?;
+        let mut link = Link::open(&self.shared)?;
         self.begin(&mut link)?;
         say(
             Level::Info,
@@ -140,8 +159,11 @@ impl Reader {
         });
         self.shared.input.set_primed();
         loop {
-            if self.doubt.is_none() && self.shared.vouched().is_none() {
+            if !self.is_waiting() && self.shared.vouched().is_none() {
                 return Err(lost("the address may lead to another server now"));
+            }
+            if !link.is_current() {
+                return Err(given_up().into());
             }
             if self.looked.elapsed() >= LOOK {
                 self.look(&mut link)?;
@@ -163,9 +185,23 @@ impl Reader {
             Some(known) => Some(known.clone()),
             None => link.remembered(config)?,
         };
-        let appended = shared.newest_appended();
-        let states = [link.entry_state(config, self.cursor)?, link.entry_state(config, appended)?];
+        if config.sentinels.is_none()
+            && let Some(known) = &known
+            && lineage.may_be_given_up(known, self.lineage.as_ref().map(|_| self.looked.elapsed()))
+        {
+            return Err(Fault::Refused(RETURNED.to_owned()).into());
+        }
+        let (appended, content) = shared.append_content();
+        let last = self.last.filter(|(id, _)| *id == self.cursor).map(|(_, content)| content);
+        let states = [
+            link.entry_state(config, self.cursor, last)?,
+            link.entry_state(config, appended, content)?,
+        ];
         let extent = link.extent(config)?;
+        let served = shared.change(|state| state.served);
+        // A client may have more than the reader.
+        let is_served_lost =
+            served > self.cursor && link.entry_state(config, served, None)? == EntryState::Lost;
         self.looked = Instant::now();
 
         // From here until `doubt` is set nothing can fail, so that a doubt is never forgotten.
@@ -175,13 +211,17 @@ impl Reader {
         // A server may lack what was acknowledged in two cases: it was restarted and had not
         // everything on its disk; or it was a replica, or may have been one.
         let is_trusted = known.is_none_or(|known| lineage.continues(&known));
+        // Where sentinels name the replica that took over, this node's own events tell whether it
+        // lacks any. Other nodes check theirs.
+        let takes_over = config.sentinels.is_some()
+            && !is_served_lost
+            && self.lineage.as_ref().is_some_and(|known| lineage.takes_over_from(known));
         let is_gone = states[0] == EntryState::Lost;
         let is_cut = self.is_primed && !extent.is_whole_after(self.cursor);
         let is_anew = self.is_anew(extent);
-        let served = shared.change(|state| state.served);
         self.peak = self.peak.max(self.cursor).max(appended).max(served);
-        if !is_trusted || is_anew || states.contains(&EntryState::Lost) {
-            self.report(if is_trusted {
+        if !(is_trusted || takes_over) || is_anew || states.contains(&EntryState::Lost) {
+            self.report(if is_trusted || takes_over {
                 "what was read or appended is not in the stream any more"
             } else {
                 "the server is another one, or was started anew"
@@ -189,8 +229,13 @@ impl Reader {
             // Clients may come before the mark is read, so it must be told even if an equal one
             // was.
             (self.doubt, self.told) = (Some(self.looked), None);
-        } else if is_cut {
-            self.report("entries were taken out that were not read");
+        } else {
+            if is_cut {
+                self.report("entries were taken out that were not read");
+            }
+            if !is_trusted && self.doubt.is_none() {
+                self.others = Some(self.looked + OTHERS_WAIT);
+            }
         }
         self.lineage = Some(lineage);
         self.added = extent.added;
@@ -205,7 +250,7 @@ impl Reader {
 
     /// Allows publishing to this server, once all nodes are told of what it may have lost.
     fn vouch(&self, link: &mut Link) -> Result<(), Stop> {
-        if let Some(lineage) = self.lineage.as_ref().filter(|_| self.doubt.is_none()) {
+        if let Some(lineage) = self.lineage.as_ref().filter(|_| !self.is_waiting()) {
             self.remember(link, lineage)?;
             self.shared.change(|state| state.vouched = Some(lineage.id.clone()));
         }
@@ -231,7 +276,7 @@ impl Reader {
             if lineage.id != known.id {
                 return Err(lost("the server has another replication id now"));
             }
-            if lineage.is_safe != known.is_safe && self.doubt.is_none() {
+            if lineage.differs(known) && !self.is_waiting() {
                 self.remember(link, &lineage)?;
             }
         }
@@ -242,6 +287,11 @@ impl Reader {
         }
         self.added = extent.added;
         Ok(())
+    }
+
+    /// Whether nothing may be published yet, as events may be lost that nobody was told of.
+    fn is_waiting(&self) -> bool {
+        self.doubt.is_some() || self.others.is_some()
     }
 
     /// Whether the stream was deleted and made again, as far as the server says.
@@ -304,7 +354,8 @@ impl Reader {
             page
         } else {
             let mut command = cmd("XREAD");
-            command.arg("COUNT").arg(count).arg("BLOCK").arg(BLOCK_MILLIS);
+            let block = self.others.map_or(BLOCK_MILLIS, |_| WAITING_MILLIS);
+            command.arg("COUNT").arg(count).arg("BLOCK").arg(block);
             command.arg("STREAMS").arg(&shared.config.stream).arg(argument(self.cursor));
             read_entries(link.ask(&command)?)?
         };
@@ -325,7 +376,7 @@ impl Reader {
         {
             return Err(lost("this server lacks what was appended"));
         }
-        let was_in_doubt = self.doubt.is_some();
+        let was_waiting = self.is_waiting();
         self.take(&page, false)?;
         if let Some(last) = page.last() {
             self.advance(last.id)?;
@@ -337,7 +388,8 @@ impl Reader {
         if self.doubt.is_some_and(|since| is_all || since.elapsed() >= MARK_WAIT) {
             self.mark_gap(link)?;
         }
-        if was_in_doubt { self.vouch(link) } else { Ok(()) }
+        self.others = self.others.filter(|until| Instant::now() < *until);
+        if was_waiting { self.vouch(link) } else { Ok(()) }
     }
 
     /// Appends the mark of a gap, which all nodes read. It must come after everything that clients
@@ -380,6 +432,9 @@ impl Reader {
                 }
                 self.feeder.tell(Step::Gap { at: raw.id, told: is_prime || is_covered })?;
             }
+        }
+        if let Some(last) = page.last() {
+            self.last = Some((last.id, last.content_hash()));
         }
         self.feeder.flush(is_prime)?;
         Ok(())

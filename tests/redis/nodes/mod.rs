@@ -3,6 +3,7 @@
 //!
 //! `WEBSSE_NODES_SECONDS` says for how long events are published (30).
 
+mod failover;
 mod listener;
 mod node;
 mod publisher;
@@ -11,7 +12,7 @@ use std::{
     collections::{BTreeSet, HashSet},
     env,
     net::SocketAddr,
-    sync::atomic::{AtomicU32, Ordering::SeqCst},
+    sync::atomic::{AtomicBool, AtomicU32, Ordering::SeqCst},
     thread,
     time::{Duration, Instant},
 };
@@ -38,6 +39,8 @@ struct Run {
     nodes: Vec<SocketAddr>,
     /// The last event, once that is certain; [`NONE`] before. From then on nobody hops.
     last: AtomicU32,
+    /// Nothing more is to be published.
+    is_over: AtomicBool,
     /// A thread that is not done by now fails.
     end: Instant,
 }
@@ -67,12 +70,13 @@ fn parse(data: &str) -> Option<Event> {
 fn hop(
     nodes: &mut [Node],
     time: Duration,
-    trouble: impl FnOnce(&mut [Node]),
+    trouble: impl FnOnce(&mut [Node], &AtomicBool),
     in_the_end: impl FnOnce() -> Vec<Event>,
 ) -> (Outcomes, Vec<Event>, Vec<Vec<Heard>>) {
     let run = Run {
         nodes: nodes.iter().map(|node| node.addr).collect(),
         last: AtomicU32::new(NONE),
+        is_over: AtomicBool::new(false),
         end: Instant::now() + time + CALM,
     };
     thread::scope(|scope| {
@@ -95,7 +99,7 @@ fn hop(
                     .unwrap()
             })
             .collect();
-        trouble(nodes);
+        trouble(nodes, &run.is_over);
         let mut outcomes = Outcomes::default();
         for publisher in publishers {
             outcomes.add(publisher.join().unwrap());
@@ -132,7 +136,7 @@ fn whatever_dies_everybody_hears_what_was_acknowledged_once_and_in_order() {
     let (outcomes, published, heard) = hop(
         &mut nodes,
         Duration::from_secs(seconds),
-        |nodes| trouble(start, seconds, nodes, &mut store.lock(), &proxy),
+        |nodes, _| trouble(start, seconds, nodes, &mut store.lock(), &proxy),
         || in_redis(&store.lock()),
     );
     let distinct: HashSet<Event> = published.iter().copied().collect();
@@ -183,7 +187,7 @@ fn whoever_misses_what_a_failover_lost_is_told_where() {
     let (outcomes, published, heard) = hop(
         &mut nodes,
         Duration::from_secs(seconds),
-        |nodes| {
+        |nodes, _| {
             at(30);
             link.set(Way::Silent);
             at(40);

@@ -1,7 +1,9 @@
 //! Publishes over HTTP, at whichever node answers, and never the same event twice.
 
 use std::{
-    io, thread,
+    io,
+    sync::atomic::Ordering::SeqCst,
+    thread,
     time::{Duration, Instant},
 };
 
@@ -49,7 +51,7 @@ impl<'r> Publisher<'r> {
         for number in 0.. {
             thread::sleep(next.saturating_duration_since(Instant::now()));
             next += pause;
-            if Instant::now() >= stop {
+            if Instant::now() >= stop || self.run.is_over.load(SeqCst) {
                 break;
             }
             let event = event(self.number, number);

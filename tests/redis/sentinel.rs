@@ -1,0 +1,193 @@
+//! Sentinels say where the primary is; and what there is without them.
+
+use std::thread;
+
+use super::{sentinels::Sentinels, takeover::replica_of, *};
+
+/// Within this time of a replica's promotion publishing works again.
+const SINCE_PROMOTION: Duration = Duration::from_secs(2);
+
+fn is_primary(store: &Store) -> bool {
+    store.info("replication", "role") == "master"
+}
+
+/// Waits until it is the primary.
+fn promoted(store: &Store) {
+    let until = Instant::now() + BACK;
+    while !is_primary(store) {
+        assert!(Instant::now() < until, "nobody took over");
+        thread::sleep(Duration::from_millis(20));
+    }
+}
+
+fn hub_at(url: &str) -> Hub {
+    Hub::with(&[""], |builder| builder.redis(RedisConfig::new(url).unwrap()), |http| http)
+}
+
+/// Publishes as soon as that works; returns how long it took.
+fn publish_soon(hub: &Hub, data: &str) -> Duration {
+    let start = Instant::now();
+    loop {
+        match hub.server.publish(Message::new(data)) {
+            Ok(_) => return start.elapsed(),
+            Err(PublishError::RedisUnavailable(_)) => thread::sleep(Duration::from_millis(10)),
+            Err(error) => panic!("{error:?}"),
+        }
+        assert!(start.elapsed() < BACK, "it does not work again");
+    }
+}
+
+#[test]
+#[ignore = "needs redis-server"]
+fn after_a_failover_publishing_goes_on_and_a_gap_is_told_only_of_what_is_lost() {
+    for lacks in [false, true] {
+        let mut old = Store::durable();
+        let link = Proxy::new(old.port);
+        let new = replica_of(link.port());
+        let sentinels = Sentinels::new(3, &old);
+        let hubs = [hub_at(&sentinels.url()), hub_at(&sentinels.url())];
+        let mut clients = hubs.each_ref().map(|hub| hub.listen(""));
+        for hub in &hubs {
+            publish_soon(hub, "1");
+        }
+        sentinels.know_replicas(1);
+        eventually(BACK, Value::Int(2), || new.run("XLEN websse"));
+        if lacks {
+            link.set(Way::Silent);
+            hubs[0].publish(Message::new("lost"));
+        }
+        for client in &mut clients {
+            assert_eq!(data(client, 2), ["1", "1"]);
+            assert!(!lacks || data(client, 1) == ["lost"]);
+        }
+        // Whatever has no replica any more is looked for in the memory of the nodes.
+        old.kill();
+        promoted(&new);
+        let taken = publish_soon(&hubs[1], "2");
+        eprintln!("published after {taken:?}");
+        assert!(taken < SINCE_PROMOTION, "it took {taken:?}");
+        for client in &mut clients {
+            if lacks {
+                assert_gap_before(client, "2");
+            } else {
+                assert_eq!(data(client, 1), ["2"]);
+            }
+        }
+        // The one that was given up comes back, and does not know it yet.
+        old.start();
+        assert!(is_primary(&old), "it is too late");
+        let length = old.run("XLEN websse");
+        for event in 0..5 {
+            // Also by connections that are new.
+            publish_soon(&hub_at(&sentinels.url()), &event.to_string());
+            publish_soon(&hubs[0], "more");
+        }
+        let (is_still, now) = (is_primary(&old), old.run("XLEN websse"));
+        assert!(is_still && now == length, "{is_still} {now:?} {length:?}");
+        assert_eq!(new.info("replication", "role"), "master");
+    }
+}
+
+#[test]
+#[ignore = "needs redis-server"]
+fn an_answer_of_a_primary_that_was_given_up_meanwhile_is_no_acknowledgement() {
+    let old = Store::durable();
+    let new = replica_of(old.port);
+    let sentinels = Sentinels::new(3, &old);
+    let hub = hub_at(&sentinels.url());
+    publish_soon(&hub, "1");
+    sentinels.know_replicas(1);
+    eventually(BACK, Value::Int(1), || new.run("XLEN websse"));
+    old.signal("-STOP");
+    thread::scope(|scope| {
+        let published = scope.spawn(|| hub.server.publish(Message::new("2")));
+        promoted(&new);
+        old.signal("-CONT");
+        let published = published.join().unwrap();
+        assert!(published.is_err(), "{published:?}");
+    });
+    let taken = publish_soon(&hub, "3");
+    eprintln!("published after {taken:?}");
+    assert!(taken < SINCE_PROMOTION, "it took {taken:?}");
+    assert_eq!(new.run("XLEN websse"), Value::Int(2 + gaps_in(&new)));
+}
+
+/// How many marks of a gap are in the stream.
+fn gaps_in(store: &Store) -> i64 {
+    let entries = store.run("XRANGE websse - +");
+    let entries: Vec<(String, Vec<String>)> = redis::from_redis_value(entries).unwrap();
+    entries.iter().filter(|(_, fields)| fields[0] == "gap").count().try_into().unwrap()
+}
+
+#[test]
+#[ignore = "needs redis-server"]
+fn half_of_the_sentinels_are_enough_and_fewer_are_not() {
+    let store = Store::with(&["--requirepass", "geheim"]);
+    let mut sentinels = Sentinels::with_password(2, &store, Some("geheim"));
+    let hub = hub_at(&sentinels.url());
+    publish_soon(&hub, "1");
+    sentinels.kill(1);
+    publish_soon(&hub_at(&sentinels.url()), "2");
+    publish_soon(&hub, "3");
+    sentinels.kill(0);
+    // Whoever is connected stays so.
+    hub.publish(Message::new("4"));
+    let refused = hub_at(&sentinels.url()).server.publish(Message::new("5"));
+    let Err(PublishError::RedisUnavailable(reason)) = refused else { panic!("{refused:?}") };
+    assert!(reason.contains("0 of 2 sentinels") && !reason.contains("geheim"), "{reason}");
+    assert_eq!(data(&mut hub.listen("?replay=9"), 4), ["1", "2", "3", "4"]);
+}
+
+/// Why nothing can be published at this address.
+fn refused_at(url: &str) -> String {
+    match hub_at(url).server.publish(Message::new("1")) {
+        Err(PublishError::RedisUnavailable(reason)) => reason,
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+#[ignore = "needs redis-server"]
+fn an_address_of_the_wrong_kind_is_told() {
+    let store = Store::durable();
+    let sentinels = Sentinels::new(1, &store);
+    let reason = refused_at(&format!("redis://127.0.0.1:{}", sentinels.port(0)));
+    assert!(reason.contains("a sentinel; write redis-sentinel://"), "{reason}");
+    let reason = refused_at(&format!("redis-sentinel://127.0.0.1:{}/mymaster", store.port));
+    assert!(reason.contains("no sentinel"), "{reason}");
+    let reason = refused_at(&format!("redis-sentinel://127.0.0.1:{}/other", sentinels.port(0)));
+    assert!(reason.contains("No such master"), "{reason}");
+}
+
+#[test]
+#[ignore = "needs redis-server"]
+fn a_primary_that_comes_back_without_its_replicas_is_not_published_to() {
+    let mut old = Store::durable();
+    let new = replica_of(old.port);
+    let hub = node(&old);
+    hub.publish(Message::new("1"));
+    // The node has seen that there is a replica.
+    eventually(SOON, true, || {
+        let Value::BulkString(memo) = old.run("GET websse:server") else { panic!("no text") };
+        memo.ends_with(b" replicas")
+    });
+    eventually(BACK, Value::Int(1), || new.run("XLEN websse"));
+    old.kill();
+    new.run("REPLICAOF NO ONE");
+    old.start();
+    // Nor by a node that was not there.
+    let late = hub_at(&old.url());
+    let start = Instant::now();
+    while start.elapsed() < 2 * SINCE_PROMOTION {
+        for hub in [&hub, &late] {
+            let refused = hub.server.publish(Message::new("2"));
+            assert!(matches!(refused, Err(PublishError::RedisUnavailable(_))), "{refused:?}");
+        }
+        thread::sleep(Duration::from_millis(20));
+    }
+    assert_eq!(old.run("XLEN websse"), Value::Int(1));
+    // Its replica is back, so nobody has taken its place.
+    new.run(&format!("REPLICAOF 127.0.0.1 {}", old.port));
+    publish_soon(&hub, "3");
+    publish_soon(&late, "4");
+}
