@@ -49,6 +49,30 @@ impl Address {
     }
 }
 
+/// Where a node of a Cluster says that a key is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Redirect {
+    pub(super) address: Address,
+    /// The key is on its way there: each command must say that it was sent on.
+    pub(super) is_asking: bool,
+}
+
+impl Redirect {
+    /// Reads `MOVED 3999 127.0.0.1:6381`, where the code comes first, or `ASK`. `here` is the host
+    /// that says so: it may leave out its own name.
+    pub(super) fn parse(code: &str, details: &str, here: &str) -> Option<Self> {
+        let is_asking = match code {
+            "MOVED" => false,
+            "ASK" => true,
+            _ => return None,
+        };
+        let (host, port) = details.split_once(' ')?.1.rsplit_once(':')?;
+        let host = if host.is_empty() || host == "?" { here } else { host };
+        let host = host.trim_start_matches('[').trim_end_matches(']').to_owned();
+        Some(Self { address: Address { host, port: port.parse().ok()? }, is_asking })
+    }
+}
+
 /// Reads an address. With sentinels, the host and port of the first part have no meaning.
 pub(super) fn parse(url: &str) -> Result<(ConnectionInfo, Option<Sentinels>), RedisConfigError> {
     if let Some(rest) = url.strip_prefix(SENTINEL) {
@@ -163,6 +187,21 @@ mod tests {
             ("redis-sentinel://h/m/x", Wrong::Form),
         ] {
             assert_eq!(parse(wrong).err(), Some(RedisConfigError(why)), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn a_redirection_tells_where_to_go() {
+        let redirect = |code, details, host: &str, is_asking| {
+            let address = Address { host: host.to_owned(), port: 6381 };
+            let expected = Some(Redirect { address, is_asking });
+            assert_eq!(Redirect::parse(code, details, "here"), expected);
+        };
+        redirect("MOVED", "3999 127.0.0.1:6381", "127.0.0.1", false);
+        redirect("ASK", "3999 fe80::1:6381", "fe80::1", true);
+        redirect("MOVED", "3999 :6381", "here", false);
+        for (code, details) in [("MOVED", "3999"), ("MOVED", "1 h:x"), ("ERR", "1 h:6381")] {
+            assert_eq!(Redirect::parse(code, details, "here"), None);
         }
     }
 

@@ -11,29 +11,25 @@ const LONGEST: Duration = Duration::from_secs(2);
 const LONGEST_TOLD: Duration = Duration::from_millis(500);
 
 #[derive(Debug)]
-pub(super) struct Backoff {
-    next: Duration,
-    longest: Duration,
-}
+pub(super) struct Backoff(Duration);
 
 impl Backoff {
-    /// `is_told`: others say which server to try.
-    pub(super) fn new(is_told: bool) -> Self {
-        Self { next: FIRST, longest: if is_told { LONGEST_TOLD } else { LONGEST } }
+    pub(super) fn new() -> Self {
+        Self(FIRST)
     }
 
     /// Returns a random time between half of the current backoff and all of it. The next one is
-    /// longer.
-    pub(super) fn next(&mut self) -> Duration {
-        let half = self.next / 2;
-        self.next = (self.next * 2).min(self.longest);
+    /// longer. `is_told`: others say which server to try.
+    pub(super) fn next(&mut self, is_told: bool) -> Duration {
+        let half = self.0 / 2;
+        self.0 = (self.0 * 2).min(if is_told { LONGEST_TOLD } else { LONGEST });
         let random = RandomState::new().hash_one(0) % 1024;
         half + half * u32::try_from(random).unwrap_or(0) / 1024
     }
 
     /// Starts again with the shortest backoff, after a success.
     pub(super) fn reset(&mut self) {
-        self.next = FIRST;
+        self.0 = FIRST;
     }
 }
 
@@ -44,15 +40,15 @@ mod tests {
     #[test]
     fn pauses_grow_to_a_limit() {
         for (is_told, longest) in [(false, LONGEST), (true, LONGEST_TOLD)] {
-            let mut backoff = Backoff::new(is_told);
+            let mut backoff = Backoff::new();
             let mut expected = FIRST;
             for _ in 0..10 {
-                let next = backoff.next();
+                let next = backoff.next(is_told);
                 assert!(next >= expected / 2 && next <= expected, "{next:?} of {expected:?}");
                 expected = (expected * 2).min(longest);
             }
             backoff.reset();
-            assert!(backoff.next() <= FIRST);
+            assert!(backoff.next(is_told) <= FIRST);
         }
     }
 }

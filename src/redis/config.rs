@@ -75,11 +75,6 @@ impl RedisConfig {
 }
 
 impl RedisConfig {
-    /// Whether others say where the primary is.
-    pub(super) fn is_told(&self) -> bool {
-        self.sentinels.is_some()
-    }
-
     /// The address as it was given, without passwords.
     fn address(&self) -> String {
         let Some(Sentinels { each, master }) = &self.sentinels else {
@@ -89,9 +84,16 @@ impl RedisConfig {
         format!("redis-sentinel://{}/{master}", each.join(","))
     }
 
-    /// The key beside the stream, which names the server that nodes vouched for last.
-    pub(super) fn memo(&self) -> String {
-        format!("{}:server", self.stream)
+    /// The key beside the stream, which names the server that nodes vouched for last. In a Cluster
+    /// it is in the slot of the stream: the braces tell which part of a key the slot depends on.
+    pub(super) fn memo(&self, is_cluster: bool) -> String {
+        let inner = self.stream.split_once('{').and_then(|(_, rest)| rest.split_once('}'));
+        let has_tag = inner.is_some_and(|(tag, _)| !tag.is_empty());
+        if is_cluster && !has_tag {
+            format!("{{{}}}:server", self.stream)
+        } else {
+            format!("{}:server", self.stream)
+        }
     }
 }
 
@@ -140,6 +142,19 @@ impl Error for RedisConfigError {}
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn in_a_cluster_the_memo_is_in_the_slot_of_the_stream() {
+        let config = RedisConfig::new("redis://h").expect("it is good");
+        for (stream, memo, in_cluster) in [
+            ("websse", "websse:server", "{websse}:server"),
+            ("{shop}:news", "{shop}:news:server", "{shop}:news:server"),
+            ("a{b", "a{b:server", "{a{b}:server"),
+        ] {
+            let config = config.clone().stream(stream);
+            assert_eq!((&*config.memo(false), &*config.memo(true)), (memo, in_cluster));
+        }
+    }
 
     #[test]
     fn a_password_is_told_nowhere() {

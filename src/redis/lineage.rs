@@ -25,6 +25,10 @@ impl Info {
     pub(super) fn is_sentinel(&self) -> bool {
         self.find("redis_mode") == Some("sentinel")
     }
+
+    pub(super) fn is_cluster(&self) -> bool {
+        self.find("redis_mode") == Some("cluster")
+    }
 }
 
 /// Which server this is, and so which history it has.
@@ -42,10 +46,11 @@ pub(super) struct Lineage {
     pub(super) is_safe: bool,
     /// It has replicas, or had one within an hour: one of them may take its place.
     pub(super) has_replicas: bool,
-    /// A replica is connected.
-    is_followed: bool,
-    /// For how long it runs, if it says so; in whole seconds.
-    uptime: Option<Duration>,
+    /// It is a node of a Cluster.
+    pub(super) is_cluster: bool,
+    /// For how long it runs, in whole seconds. `None` if a replica is connected, or if it does not
+    /// say so.
+    alone_for: Option<Duration>,
 }
 
 /// Marks a server as safe, in the key beside the stream.
@@ -61,7 +66,8 @@ impl Lineage {
         let is_zero = |id: &str| id.bytes().all(|byte| byte == b'0');
         // The backlog stays active for an hour after the last replica has gone.
         let has_replicas = replication.find("repl_backlog_active") != Some("0");
-        let uptime = server.find("uptime_in_seconds").and_then(|seconds| seconds.parse().ok());
+        let is_alone = replication.find("connected_slaves").is_none_or(|count| count == "0");
+        let uptime = server.find("uptime_in_seconds").filter(|_| is_alone);
         // A server that does not say so may have been a replica.
         let before = replication.find("master_replid2").unwrap_or_default();
         Ok(Self {
@@ -70,8 +76,8 @@ impl Lineage {
             before: (before.is_empty() || !is_zero(before)).then(|| before.to_owned()),
             is_safe: !has_replicas && is_durable,
             has_replicas,
-            is_followed: replication.find("connected_slaves").is_some_and(|count| count != "0"),
-            uptime: uptime.map(Duration::from_secs),
+            is_cluster: server.is_cluster(),
+            alone_for: uptime.and_then(|time| time.parse().ok()).map(Duration::from_secs),
         })
     }
 
@@ -108,13 +114,17 @@ impl Lineage {
     /// place. `seen` is how long ago `before` was there, if that is known.
     pub(super) fn may_be_given_up(&self, before: &Self, seen: Option<Duration>) -> bool {
         let is_other_run = !self.run.is_empty() && self.run != before.run;
-        // Redis subtracts whole seconds: it may have been started almost a second later. But a
-        // replica that has just taken over may be young as well.
-        let slack = Duration::from_secs(u64::from(!self.takes_over_from(before)));
+        // Redis subtracts whole seconds, so it may be a second younger, or older. A replica that
+        // has just taken over may be young as well: only what is certain counts there.
+        let second = Duration::from_secs(1);
+        let is_successor = self.takes_over_from(before);
+        let is_younger = |time: Duration, seen: Duration| {
+            if is_successor { time + second < seen } else { time < seen + second }
+        };
         let is_new = self
-            .uptime
-            .is_some_and(|uptime| uptime < RETURN && seen.is_none_or(|seen| uptime < seen + slack));
-        is_other_run && is_new && before.has_replicas && !self.is_followed
+            .alone_for
+            .is_some_and(|time| time < RETURN && seen.is_none_or(|seen| is_younger(time, seen)));
+        is_other_run && is_new && before.has_replicas
     }
 
     /// Whether other nodes should learn what this server is now.
@@ -169,7 +179,9 @@ mod tests {
                 "role:master master_replid:b master_replid2:a repl_backlog_active:1",
                 "run_id:s uptime_in_seconds:3",
             );
-            assert!(!promoted.may_be_given_up(&before, Some(3 * second)));
+            assert!(!promoted.may_be_given_up(&before, Some(4 * second)));
+            // As a primary that reads its own state from an RDB file.
+            assert!(promoted.may_be_given_up(&before, Some(5 * second)));
             let alone = lineage(PLAIN, "run_id:r");
             assert!(!now.may_be_given_up(&alone, seen), "there was no other");
         }

@@ -6,10 +6,12 @@ use std::{
     time::{Duration, Instant},
 };
 
-use redis::{Client, Cmd, Connection, ErrorKind, RedisError, ServerError, Value, cmd};
+use redis::{
+    Client, Cmd, Connection, ConnectionAddr, ErrorKind, RedisError, ServerError, Value, cmd,
+};
 
 use super::{
-    address::Address,
+    address::{Address, Redirect},
     config::RedisConfig,
     entry::{ContentHash, Raw},
     lineage::{Info, Lineage},
@@ -20,7 +22,7 @@ use crate::message::entry_id::EntryId;
 
 /// How long the reader waits for entries before it checks whether it must end.
 pub(super) const BLOCK_MILLIS: u64 = 250;
-const BLOCK: Duration = Duration::from_millis(BLOCK_MILLIS);
+pub(super) const BLOCK: Duration = Duration::from_millis(BLOCK_MILLIS);
 
 /// Why there is no answer.
 #[derive(Debug)]
@@ -58,7 +60,16 @@ pub(super) struct Link {
     connection: Connection,
     /// The address to which it leads, if a server told it.
     told: Option<Address>,
+    /// The host of the address that was given.
+    here: String,
     primary: Arc<Primary>,
+    /// The stream is on its way to this server: before each command it must be said that another
+    /// one has sent it here.
+    is_asking: bool,
+    /// How many answers to that are to come first.
+    owed: usize,
+    /// The server has said that the stream is at another one.
+    is_redirected: bool,
 }
 
 impl Link {
@@ -72,10 +83,18 @@ impl Link {
     pub(super) fn open_within(shared: &Shared, time: Duration) -> Result<Self, Fault> {
         let until = Instant::now() + time;
         let (config, primary) = (&shared.config, Arc::clone(&shared.primary));
-        let Found { info, told } = primary.find(config, until)?;
+        let Found { info, told, is_asking } = primary.find(config, until)?;
         let most = if told.is_some() { ACCEPTING } else { time };
         let connection = Client::open(info)?.get_connection_with_timeout(left(until).min(most));
-        Ok(Self { connection: connection?, told, primary })
+        if let (Err(_), Some(address)) = (&connection, &told) {
+            primary.forget(address);
+        }
+        let connection = connection?;
+        let here = match config.info.addr() {
+            ConnectionAddr::Tcp(host, _) | ConnectionAddr::TcpTls { host, .. } => host.clone(),
+            _ => String::new(),
+        };
+        Ok(Self { connection, told, here, primary, is_asking, owed: 0, is_redirected: false })
     }
 
     /// Whether this is still the primary, as far as is known without asking.
@@ -102,7 +121,41 @@ impl Link {
 
     /// Sends packed commands. Their answers must then be received one by one.
     pub(super) fn send(&mut self, packed: &[u8]) -> Result<(), Fault> {
-        Ok(self.connection.send_packed_command(packed)?)
+        if !self.is_asking {
+            return Ok(self.connection.send_packed_command(packed)?);
+        }
+        self.owed += 1;
+        let asking = cmd("ASKING").get_packed_command();
+        Ok(self.connection.send_packed_command(&[&asking, packed].concat())?)
+    }
+
+    /// Whether only one command, or one transaction, can be sent at a time.
+    pub(super) fn is_asking(&self) -> bool {
+        self.is_asking
+    }
+
+    /// Whether the server has said that the stream is at another one. It was asked for nothing that
+    /// it has done then.
+    pub(super) fn is_redirected(&self) -> bool {
+        self.is_redirected
+    }
+
+    /// Finds out whether the stream has come to this server for good.
+    pub(super) fn settle(&mut self, config: &RedisConfig) -> Result<bool, Fault> {
+        self.connection.send_packed_command(&Extent::command(config).get_packed_command())?;
+        let answer = self.connection.recv_response()?;
+        self.is_asking = self.redirect(&answer).is_some();
+        if let (false, Some(address)) = (self.is_asking, &self.told) {
+            self.primary.settled(address);
+        }
+        Ok(!self.is_asking)
+    }
+
+    /// Where the server says that the stream is, if this answer says so.
+    fn redirect(&self, answer: &Value) -> Option<Redirect> {
+        let Value::ServerError(error) = answer else { return None };
+        let here = self.told.as_ref().map_or(&*self.here, |address| &*address.host);
+        Redirect::parse(error.code(), error.details()?, here)
     }
 
     /// Receives the next answer. After a fault other than a refusal the connection must be dropped:
@@ -116,7 +169,16 @@ impl Link {
 
     /// Receives the next answer, which may be a refusal.
     pub(super) fn receive_any(&mut self) -> Result<Value, Fault> {
-        Ok(self.connection.recv_response()?)
+        while self.owed > 0 {
+            self.connection.recv_response()?;
+            self.owed -= 1;
+        }
+        let answer = self.connection.recv_response()?;
+        if let Some(redirect) = self.redirect(&answer) {
+            self.is_redirected = true;
+            self.primary.redirect(redirect);
+        }
+        Ok(answer)
     }
 
     pub(super) fn ask(&mut self, command: &Cmd) -> Result<Value, Fault> {
@@ -141,17 +203,30 @@ impl Link {
     }
 
     /// The server's replication id. A replica is refused: it does not say when it becomes primary.
-    pub(super) fn server(&mut self) -> Result<String, Fault> {
+    pub(super) fn server(&mut self, config: &RedisConfig) -> Result<String, Fault> {
         let server = Info(text(self.ask(cmd("INFO").arg("replication"))?)?).server();
         if server.is_err() {
-            // Something else may be wrong than that.
-            is_no_sentinel(&Info(text(self.ask(cmd("INFO").arg("server"))?)?))?;
+            let info = Info(text(self.ask(cmd("INFO").arg("server"))?)?);
+            self.check_kind(config, &info)?;
         }
         server
     }
 
+    /// Says what is wrong with a server that is no primary, if it is something else than that. A
+    /// replica in a Cluster says which server has the stream.
+    fn check_kind(&mut self, config: &RedisConfig, server: &Info) -> Result<(), Fault> {
+        if server.is_sentinel() {
+            let reason = "this is a sentinel; write redis-sentinel://HOST:PORT/MASTER for it";
+            return Err(Fault::Refused(reason.to_owned()));
+        }
+        if server.is_cluster() {
+            self.extent(config)?;
+        }
+        Ok(())
+    }
+
     /// Finds out which server this is, to decide whether it has what was acknowledged.
-    pub(super) fn lineage(&mut self) -> Result<Lineage, Fault> {
+    pub(super) fn lineage(&mut self, config: &RedisConfig) -> Result<Lineage, Fault> {
         let [replication, server, only, fsync, rewrite] = self.ask_all([
             cmd("INFO").arg("replication"),
             cmd("INFO").arg("server"),
@@ -160,32 +235,56 @@ impl Link {
             cmd("CONFIG").arg("GET").arg("no-appendfsync-on-rewrite"),
         ])?;
         let (replication, server) = (Info(text(replication?)?), Info(text(server?)?));
-        is_no_sentinel(&server)?;
         // The account may not be allowed to ask.
         let is = |answer: Result<Value, Fault>, wanted: &str| match answer.and_then(array) {
             Ok(pair) => pair.get(1) == Some(&Value::BulkString(wanted.into())),
             Err(_) => false,
         };
         let is_durable = is(only, "yes") && is(fsync, "always") && is(rewrite, "no");
-        Lineage::new(&replication, &server, is_durable)
+        let lineage = Lineage::new(&replication, &server, is_durable);
+        if lineage.is_err() {
+            self.check_kind(config, &server)?;
+        }
+        lineage
     }
 
     /// The server that nodes vouched for last, as the key beside the stream says.
-    pub(super) fn remembered(&mut self, config: &RedisConfig) -> Result<Option<Lineage>, Fault> {
-        let value = match self.ask(cmd("GET").arg(config.memo())) {
-            Ok(Value::Nil) => return Ok(None),
-            Ok(value) => text(value)?,
+    pub(super) fn remembered(
+        &mut self,
+        config: &RedisConfig,
+        is_cluster: bool,
+    ) -> Result<Option<Lineage>, Fault> {
+        if self.is_asking && !self.settle(config)? {
+            // The key may still be where the stream comes from.
+            return Err(Fault::Refused("the stream is on its way to another server".to_owned()));
+        }
+        let memo = config.memo(is_cluster);
+        let value = match self.ask(cmd("GET").arg(&memo)) {
+            // It had another name in a Cluster before, and may then be on another server.
+            Ok(Value::Nil) if memo != config.memo(false) => {
+                let packed = cmd("GET").arg(config.memo(false)).get_packed_command();
+                self.connection.send_packed_command(&packed)?;
+                self.connection.recv_response()?
+            }
+            Ok(value) => value,
             Err(Fault::Refused(reason)) => {
-                return Err(Fault::Refused(format!("{}: {reason}", config.memo())));
+                return Err(Fault::Refused(format!("{memo}: {reason}")));
             }
             Err(fault) => return Err(fault),
         };
-        Ok(Some(Lineage::parse(&value)))
+        Ok(match value {
+            Value::Nil | Value::ServerError(_) => None,
+            value => Some(Lineage::parse(&text(value)?)),
+        })
     }
 
     /// Writes into the key beside the stream that nodes vouch for this server.
     pub(super) fn remember(&mut self, config: &RedisConfig, it: &Lineage) -> Result<(), Fault> {
-        self.ask(cmd("SET").arg(config.memo()).arg(it.memo())).map(drop)
+        if self.is_asking {
+            // If the key were here, the one that is still to come could not be moved.
+            return Ok(());
+        }
+        self.ask(cmd("SET").arg(config.memo(it.is_cluster)).arg(it.memo())).map(drop)
     }
 
     /// What became of an entry that was in the stream. Another server may have given its id to an
@@ -247,14 +346,6 @@ impl Link {
             Err(fault) => Err(fault),
         }
     }
-}
-
-fn is_no_sentinel(server: &Info) -> Result<(), Fault> {
-    if server.is_sentinel() {
-        let reason = "this is a sentinel; write redis-sentinel://HOST:PORT/MASTER for it";
-        return Err(Fault::Refused(reason.to_owned()));
-    }
-    Ok(())
 }
 
 /// What became of an entry.
@@ -387,7 +478,7 @@ pub(super) fn id(value: Value) -> Result<EntryId, Fault> {
 
 /// The server is not the primary any more.
 pub(super) fn given_up() -> Fault {
-    Fault::Lost("the sentinels say that another server is the primary, or becomes it".to_owned())
+    Fault::Lost("another server is said to be the primary, or to become it".to_owned())
 }
 
 /// The answer has an unexpected form, so the next ones cannot be understood either.

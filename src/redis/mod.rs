@@ -155,6 +155,20 @@
 //! - [`RedisConfig::new`] tells how to write passwords. Sentinels and servers are connected to
 //!   without TLS.
 //!
+//! # Cluster
+//!
+//! In a Redis Cluster the address is that of any of its servers: it says which one has the stream,
+//! and the node goes there. Several addresses can stand behind one name, so that one of the servers
+//! may be down. The key beside the stream is `{STREAM}:server` there, in the same slot; the one of
+//! before, `STREAM:server`, is read if there is no other. A name with a part in braces has its own
+//! slot, such as `{shop}:news`.
+//!
+//! If the slot moves to another server, nodes follow the stream there, also while it is on its way.
+//! Nothing is lost or refused, and clients are told of no gap. A stream is moved in one piece, and
+//! its server does nothing else meanwhile: a large one takes seconds. A node that starts within a
+//! second of a move may tell of a gap, as it does not know yet that there was one. After a failover
+//! in the Cluster the same is true as [with Sentinel](#sentinel).
+//!
 //! # A primary that was given up
 //!
 //! A primary that went away, and comes back after a replica has taken its place, takes itself for
@@ -208,8 +222,7 @@
 //! - Redis 7 or Valkey. Two things differ with Redis 6.2: a client that is older than the first
 //!   entry learns of a gap even if nothing was ever taken out, and nodes do not notice that a
 //!   stream was deleted and made again at once.
-//! - Redis Cluster is not followed. An address that leads to the primary is, and
-//!   [Sentinel](#sentinel).
+//! - [Sentinel](#sentinel), a [Cluster](#cluster), or an address that leads to the primary.
 //! - TLS (`rediss://`) is the feature `redis-tls`: rustls with ring, and the system's root
 //!   certificates. It brings some 15 crates more, neither tokio nor OpenSSL.
 //!

@@ -152,7 +152,7 @@ impl Pager {
     fn open(&self, server: &str, until: Instant) -> Result<Link, Fault> {
         let mut link = Link::open_within(&self.shared, left(until))?;
         link.limit(left(until))?;
-        if link.server()? == server {
+        if link.server(&self.shared.config)? == server {
             return Ok(link);
         }
         Err(Fault::Lost("the address leads to another server".to_owned()))

@@ -1,11 +1,16 @@
-//! Where the stream's primary is: at the address that was given, or where sentinels say.
+//! Where the stream's primary is: at the address that was given, where sentinels say, or where a
+//! node of a Cluster says.
 
 use std::time::{Duration, Instant};
 
 use parking_lot::{Condvar, Mutex};
 use redis::ConnectionInfo;
 
-use super::{address::Address, config::RedisConfig, link::Fault};
+use super::{
+    address::{Address, Redirect},
+    config::RedisConfig,
+    link::Fault,
+};
 
 /// How long to wait for the other sentinels once half of them have answered: one of them may know
 /// of a later failover.
@@ -34,6 +39,8 @@ struct State {
     /// Counts the questions.
     asked: usize,
     answers: Vec<Answer>,
+    /// Where the nodes of a Cluster said that the stream is, the last time.
+    redirect: Option<Redirect>,
     /// The threads must end.
     is_over: bool,
 }
@@ -52,6 +59,8 @@ pub(super) struct Found {
     pub(super) info: ConnectionInfo,
     /// Set if a server told this address.
     pub(super) told: Option<Address>,
+    /// See [`Redirect::is_asking`].
+    pub(super) is_asking: bool,
 }
 
 impl Primary {
@@ -59,21 +68,27 @@ impl Primary {
         let sentinels = config.sentinels.as_ref().map_or(0, |sentinels| sentinels.each.len());
         let answer = || Answer { asked: 0, said: Err(String::new()) };
         let answers = std::iter::repeat_with(answer).take(sentinels).collect();
-        let state = State { asked: 0, answers, is_over: false };
+        let state = State { asked: 0, answers, redirect: None, is_over: false };
         Self { state: Mutex::new(state), changed: Condvar::new() }
     }
 
     /// Where to connect to. Sentinels are asked anew, and may take until `until`.
     pub(super) fn find(&self, config: &RedisConfig, until: Instant) -> Result<Found, Fault> {
         if config.sentinels.is_none() {
-            return Ok(Found { info: config.info.clone(), told: None });
+            let redirect = self.state.lock().redirect.clone();
+            return Ok(match redirect {
+                Some(Redirect { address, is_asking }) => {
+                    Found { info: address.by(&config.info), told: Some(address), is_asking }
+                }
+                None => Found { info: config.info.clone(), told: None, is_asking: false },
+            });
         }
         let Word { primary: address, is_leaving, .. } = self.ask(until)?;
         if is_leaving {
             let reason = "the sentinels are about to make another server the primary";
             return Err(Fault::Refused(reason.to_owned()));
         }
-        Ok(Found { info: address.by(&config.info), told: Some(address) })
+        Ok(Found { info: address.by(&config.info), told: Some(address), is_asking: false })
     }
 
     /// Asks all sentinels. At least half of them must answer: one by itself may be where the
@@ -107,7 +122,38 @@ impl Primary {
 
     /// Whether nothing is known of another primary than that at this address.
     pub(super) fn is_still(&self, address: &Address) -> bool {
-        self.state.lock().latest().is_none_or(|word| word.primary == *address)
+        let state = self.state.lock();
+        state.latest().is_none_or(|word| word.primary == *address)
+            && state.redirect.as_ref().is_none_or(|redirect| redirect.address == *address)
+    }
+
+    /// Whether others say where the primary is.
+    pub(super) fn is_told(&self) -> bool {
+        let state = self.state.lock();
+        !state.answers.is_empty() || state.redirect.is_some()
+    }
+
+    /// Whether a node of a Cluster has said where the stream is.
+    pub(super) fn is_redirected(&self) -> bool {
+        self.state.lock().redirect.is_some()
+    }
+
+    /// A node of a Cluster says that the stream is there.
+    pub(super) fn redirect(&self, redirect: Redirect) {
+        self.state.lock().redirect = Some(redirect);
+    }
+
+    /// The server at this address cannot be reached: the address that was given is tried again.
+    pub(super) fn forget(&self, address: &Address) {
+        self.state.lock().redirect.take_if(|redirect| redirect.address == *address);
+    }
+
+    /// The stream is at this address and on its way no more.
+    pub(super) fn settled(&self, address: &Address) {
+        let mut state = self.state.lock();
+        if let Some(redirect) = state.redirect.as_mut().filter(|known| known.address == *address) {
+            redirect.is_asking = false;
+        }
     }
 
     /// Whether nothing is known of another primary, nor that another one is about to be.

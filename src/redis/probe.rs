@@ -117,12 +117,12 @@ fn ask(link: &mut Link, config: &RedisConfig, server: &str, until: Instant) -> R
     let mut range = cmd("XRANGE");
     range.arg(&config.stream).arg("-").arg("+").arg("COUNT").arg(0);
     let commands = [
-        ("INFO", READING, cmd("INFO").arg("replication").clone()),
         ("MULTI", READING, cmd("MULTI")),
         ("XADD", PUBLISHING, probe(config)),
         ("XRANGE", READING, range),
         ("XINFO", READING, Extent::command(config)),
         ("EXEC", READING, cmd("EXEC")),
+        ("INFO", READING, cmd("INFO").arg("replication").clone()),
     ];
     let packed: Vec<Vec<u8>> =
         commands.iter().map(|(_, _, command)| Cmd::get_packed_command(command)).collect();
@@ -134,14 +134,14 @@ fn ask(link: &mut Link, config: &RedisConfig, server: &str, until: Instant) -> R
     for ((name, effect, _), answer) in commands.iter().zip(&answers) {
         refused(name, effect, answer)?;
     }
-    let (Some(executed), Some(info)) = (answers.pop(), answers.into_iter().next()) else {
+    let (Some(info), Some(executed)) = (answers.pop(), answers.pop()) else {
         return Ok(());
     };
     if Info(text(info)?).server()? != server {
         return Err(Trouble::new("the log leads to another server", ""));
     }
     // The account's rights may have changed since the commands were queued.
-    for ((name, effect, _), answer) in commands[2..].iter().zip(array(executed)?) {
+    for ((name, effect, _), answer) in commands[1..].iter().zip(array(executed)?) {
         let is_expected = match &answer {
             Value::ServerError(error) if *name == "XADD" => error.code() == "ERR",
             Value::ServerError(error) => is_missing(error.details().unwrap_or_default()),

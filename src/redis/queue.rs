@@ -224,6 +224,16 @@ impl Queue {
         Taken::Jobs(jobs)
     }
 
+    /// Puts messages back that were not sent after all, before all others.
+    pub(super) fn put_back(&self, jobs: Vec<Job>) {
+        let mut state = self.state.lock();
+        for job in jobs.into_iter().rev() {
+            state.messages += job.part.messages;
+            state.bytes += job.part.packed.len();
+            state.jobs.push_front(job);
+        }
+    }
+
     /// The writer is about to connect. Doubts that come later are about the new connection.
     pub(super) fn connects(&self) {
         self.state.lock().is_doubted = false;
@@ -334,6 +344,26 @@ mod tests {
         let firsts = |jobs: &[Job]| jobs.iter().map(|job| job.part.first).collect::<Vec<_>>();
         assert_eq!(firsts(&taken(&queue)), [0, 0]);
         assert_eq!(firsts(&taken(&queue)), [0, 2, 0]);
+    }
+
+    #[test]
+    fn what_is_put_back_comes_first_and_in_its_order() {
+        let queue = Queue::new(9, 999);
+        let all = Arc::new(Acknowledgement::new(9));
+        queue.connected();
+        for first in 0..4 {
+            queue.push(part(first, 1, true), &all).expect("there is room");
+        }
+        let mut jobs = taken(&queue);
+        drop(jobs.drain(..2));
+        let other = Arc::new(Acknowledgement::new(9));
+        queue.push(part(4, 1, true), &other).expect("there is room");
+        queue.put_back(jobs);
+        assert!(!queue.is_empty());
+        let firsts: Vec<_> = taken(&queue).iter().map(|job| job.part.first).collect();
+        assert_eq!(firsts, [2, 3, 4]);
+        let state = queue.state.lock();
+        assert_eq!((state.messages, state.bytes), (0, 0));
     }
 
     #[test]

@@ -183,7 +183,7 @@ impl Shared {
     /// Waits before the next try to connect, or until something new is known of the primary. False
     /// if the threads must end.
     pub(super) fn backoff(&self, backoff: &mut Backoff) -> bool {
-        let until = Instant::now() + backoff.next();
+        let until = Instant::now() + backoff.next(self.primary.is_told());
         let mut state = self.state.lock();
         let changes = state.changes;
         while !state.ending.has_come {

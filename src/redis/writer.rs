@@ -20,6 +20,9 @@ use crate::{error::PublishError, logs::Level, panics::AtEnd};
 /// have been given up meanwhile.
 const PROMPT: Duration = Duration::from_millis(500);
 
+/// How many servers of a Cluster are asked where the stream is.
+const REDIRECTIONS: usize = 3;
+
 pub(super) struct Writer {
     shared: Arc<Shared>,
 }
@@ -37,7 +40,7 @@ impl Writer {
             shared.change(|state| state.is_writing = false);
             shared.ends();
         });
-        let mut backoff = Backoff::new(shared.config.is_told());
+        let mut backoff = Backoff::new();
         let mut is_told = false;
         loop {
             let fault = match self.connect() {
@@ -74,8 +77,7 @@ impl Writer {
     fn connect(&self) -> Result<(Link, String), Fault> {
         let shared = &self.shared;
         shared.queue.connects();
-        let mut link = Link::open(shared)?;
-        let id = link.server()?;
+        let (mut link, id) = self.open()?;
         // The reader may be connected to the server to which this node appended before, and so not
         // notice the change.
         let (appended, content) = shared.append_content();
@@ -93,6 +95,22 @@ impl Writer {
         }
     }
 
+    /// Opens a connection to the server that has the stream. In a Cluster another one says where it
+    /// is. Also returns its replication id.
+    fn open(&self) -> Result<(Link, String), Fault> {
+        let shared = &self.shared;
+        for _ in 0..REDIRECTIONS {
+            let mut link = Link::open(shared)?;
+            let id = link.server(&shared.config);
+            match id.and_then(|id| link.extent(&shared.config).map(|_| id)) {
+                Err(_) if link.is_redirected() => {}
+                Err(fault) => return Err(fault),
+                Ok(id) => return Ok((link, id)),
+            }
+        }
+        Err(Fault::Lost("the nodes of the Cluster do not agree where the stream is".to_owned()))
+    }
+
     /// Appends until the queue is closed and empty; returns true then, and false if a new
     /// connection is needed.
     fn serve(&self, link: &mut Link, server: &str, backoff: &mut Backoff) -> Result<bool, Fault> {
@@ -102,13 +120,17 @@ impl Writer {
                 Taken::Over => return Ok(true),
                 Taken::Doubted => return Ok(false),
                 Taken::Idle => {}
-                Taken::Jobs(jobs) => self.append(link, jobs)?,
+                Taken::Jobs(jobs) => {
+                    if !self.append(link, jobs)? {
+                        return Ok(false);
+                    }
+                }
             }
             if looked.elapsed() >= LOOK {
                 // Also while nothing is published, so that a publisher is not the first to find
                 // out.
                 looked = Instant::now();
-                if link.server()? != server {
+                if link.server(&self.shared.config)? != server {
                     return Ok(false);
                 }
             }
@@ -116,14 +138,21 @@ impl Writer {
         }
     }
 
-    fn append(&self, link: &mut Link, jobs: Vec<Job>) -> Result<(), Fault> {
+    /// Returns false if the stream has moved to another server: what was not appended any more is in
+    /// the queue again.
+    fn append(&self, link: &mut Link, jobs: Vec<Job>) -> Result<bool, Fault> {
         let counts = &self.shared.counts;
         let packed: Vec<&[u8]> = jobs.iter().map(Job::packed).collect();
+        let mut moved = Vec::new();
         let sent = Instant::now();
         let mut is_checked = false;
-        let mut lost = link.send(&packed.concat()).err();
+        let is_one_by_one = link.is_asking();
+        let mut lost = if is_one_by_one { None } else { link.send(&packed.concat()).err() };
         let mut refused = None;
         for job in jobs {
+            if is_one_by_one && lost.is_none() {
+                lost = link.send(job.packed()).err();
+            }
             // Once the connection is lost, Redis may have executed the rest.
             let answers = if lost.is_none() {
                 let is_late = !is_checked && sent.elapsed() >= PROMPT;
@@ -138,6 +167,10 @@ impl Writer {
                 continue;
             };
             let appended = answers.iter().flatten().count();
+            if link.is_redirected() && appended == 0 {
+                moved.push(job);
+                continue;
+            }
             counts.appended.fetch_add(appended, Relaxed);
             counts.refused(answers.len() - appended);
             if let Some(newest) = answers.iter().flatten().max() {
@@ -151,9 +184,11 @@ impl Writer {
             let result = |answer: Answer| answer.map_err(PublishError::RedisUnavailable);
             job.answer(answers.into_iter().map(result));
         }
+        let has_moved = !moved.is_empty();
+        self.shared.queue.put_back(moved);
         // A server that refuses may be the former primary: a new connection may lead to the present
         // one.
-        lost.or(refused).map_or(Ok(()), Err)
+        lost.or(refused).map_or(Ok(!has_moved), Err)
     }
 }
 

@@ -8,7 +8,7 @@ use support::Answer;
 
 use super::*;
 
-fn node_with_health(config: RedisConfig) -> Hub {
+pub(crate) fn node_with_health(config: RedisConfig) -> Hub {
     let server = Server::builder().redis(config).build();
     server.register_event("").unwrap();
     server.run().unwrap();
@@ -19,7 +19,7 @@ fn node_with_health(config: RedisConfig) -> Hub {
     hub
 }
 
-fn health(hub: &Hub) -> Answer {
+pub(crate) fn health(hub: &Hub) -> Answer {
     hub.ask("GET /healthz HTTP/1.1\r\nHost: a\r\n\r\n").answer()
 }
 

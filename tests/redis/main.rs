@@ -4,6 +4,7 @@
 
 mod batch;
 mod channels;
+mod cluster;
 mod failure;
 mod health;
 mod nodes;

@@ -1,6 +1,7 @@
 //! The thread that reads the stream and tells the broadcaster what is in it.
 
 mod feeder;
+mod handover;
 
 use std::{
     sync::{Arc, atomic::Ordering::Relaxed},
@@ -9,13 +10,13 @@ use std::{
 
 use redis::cmd;
 
-use self::feeder::Feeder;
+use self::{feeder::Feeder, handover::Handover};
 use super::{
     backoff::Backoff,
     entry::{ContentHash, Mark, Raw, gap},
     lineage::Lineage,
     link::{
-        BLOCK_MILLIS, EntryState, Extent, Fault, Link, argument, entries, given_up, id,
+        BLOCK, BLOCK_MILLIS, EntryState, Extent, Fault, Link, argument, entries, given_up, id,
         read_entries,
     },
     page_size::PageSize,
@@ -57,6 +58,7 @@ pub(super) struct Reader {
     doubt: Option<Instant>,
     /// Until when other nodes may tell that this server lacks events.
     others: Option<Instant>,
+    handover: Handover,
     /// The newest entry that a client of this node may have. The mark of a gap must come after it,
     /// even if the new server's clock is behind.
     peak: EntryId,
@@ -104,6 +106,7 @@ impl Reader {
             is_behind: false,
             doubt: None,
             others: None,
+            handover: Handover::default(),
             peak: EntryId::ZERO,
             told: None,
         }
@@ -115,7 +118,7 @@ impl Reader {
             shared.change(|state| (state.is_reading, state.vouched) = (false, None));
             shared.ends();
         });
-        let mut backoff = Backoff::new(shared.config.is_told());
+        let mut backoff = Backoff::new();
         let mut is_first = true;
         loop {
             let Err(stop) = self.read(&mut backoff) else { return };
@@ -134,7 +137,9 @@ impl Reader {
                 shared.counts.reconnects.fetch_add(1, Relaxed);
             }
             // Only the first failure is logged, not each failed reconnect.
-            if std::mem::take(&mut is_first) || was_reading {
+            if self.handover.is_redirected {
+                say(Level::Info, format_args!("the stream is at another server: {fault}"));
+            } else if std::mem::take(&mut is_first) || was_reading {
                 say(Level::Warn, format_args!("cannot read the stream: {fault}"));
             }
             if !shared.backoff(&mut backoff) {
@@ -145,8 +150,15 @@ impl Reader {
 
     /// Connects, and reads until something fails.
     fn read(&mut self, backoff: &mut Backoff) -> Result<(), Stop> {
+        self.handover.connects();
         let mut link = Link::open(&self.shared)?;
-        self.begin(&mut link)?;
+        let result = self.read_by(&mut link, backoff);
+        self.handover.ends(link.is_redirected());
+        result
+    }
+
+    fn read_by(&mut self, link: &mut Link, backoff: &mut Backoff) -> Result<(), Stop> {
+        self.begin(link)?;
         say(
             Level::Info,
             format_args!(
@@ -159,16 +171,22 @@ impl Reader {
         });
         self.shared.input.set_primed();
         loop {
-            if !self.is_waiting() && self.shared.vouched().is_none() {
+            let is_unvouched = !self.is_waiting() && self.shared.vouched().is_none();
+            if (is_unvouched || !link.is_current()) && self.shared.primary.is_redirected() {
+                // This server may have the stream no more, and says so.
+                link.extent(&self.shared.config)?;
+            }
+            if is_unvouched {
                 return Err(lost("the address may lead to another server now"));
             }
             if !link.is_current() {
                 return Err(given_up().into());
             }
-            if self.looked.elapsed() >= LOOK {
-                self.look(&mut link)?;
+            // While the stream is on its way, others must soon learn that it has come.
+            if self.looked.elapsed() >= if link.is_asking() { BLOCK } else { LOOK } {
+                self.look(link)?;
             }
-            self.follow(&mut link)?;
+            self.follow(link)?;
             backoff.reset();
             if self.shared.is_ended() {
                 return Err(Stop::End);
@@ -180,12 +198,15 @@ impl Reader {
     fn begin(&mut self, link: &mut Link) -> Result<(), Stop> {
         let shared = Arc::clone(&self.shared);
         let config = &shared.config;
-        let lineage = link.lineage()?;
+        let lineage = link.lineage(config)?;
+        self.handover.is_at_known = !self.is_waiting()
+            && self.lineage.as_ref().is_some_and(|known| lineage.continues(known));
         let known = match &self.lineage {
             Some(known) => Some(known.clone()),
-            None => link.remembered(config)?,
+            None => link.remembered(config, lineage.is_cluster)?,
         };
         if config.sentinels.is_none()
+            && !lineage.is_cluster
             && let Some(known) = &known
             && lineage.may_be_given_up(known, self.lineage.as_ref().map(|_| self.looked.elapsed()))
         {
@@ -211,11 +232,14 @@ impl Reader {
         // A server may lack what was acknowledged in two cases: it was restarted and had not
         // everything on its disk; or it was a replica, or may have been one.
         let is_trusted = known.is_none_or(|known| lineage.continues(&known));
-        // Where sentinels name the replica that took over, this node's own events tell whether it
-        // lacks any. Other nodes check theirs.
-        let takes_over = config.sentinels.is_some()
-            && !is_served_lost
-            && self.lineage.as_ref().is_some_and(|known| lineage.takes_over_from(known));
+        // Where sentinels or a Cluster name the replica that took over, this node's own events tell
+        // whether it lacks any. Other nodes check theirs. A stream that was handed over by the
+        // server that had it is whole.
+        let is_handed_over = std::mem::take(&mut self.handover.is_done);
+        let is_led = config.sentinels.is_some() || lineage.is_cluster;
+        let is_successor =
+            is_led && self.lineage.as_ref().is_some_and(|known| lineage.takes_over_from(known));
+        let takes_over = !is_served_lost && (is_handed_over || is_successor);
         let is_gone = states[0] == EntryState::Lost;
         let is_cut = self.is_primed && !extent.is_whole_after(self.cursor);
         let is_anew = self.is_anew(extent);
@@ -233,7 +257,7 @@ impl Reader {
             if is_cut {
                 self.report("entries were taken out that were not read");
             }
-            if !is_trusted && self.doubt.is_none() {
+            if !is_trusted && !is_handed_over && self.doubt.is_none() {
                 self.others = Some(self.looked + OTHERS_WAIT);
             }
         }
@@ -245,6 +269,7 @@ impl Reader {
         } else if is_cut {
             self.skip_to(extent.oldest.map_or(extent.newest, EntryId::before))?;
         }
+        self.handover.is_at_known = !self.is_waiting();
         self.vouch(link)
     }
 
@@ -271,12 +296,13 @@ impl Reader {
     /// Checks that the server and the stream are still the same.
     fn look(&mut self, link: &mut Link) -> Result<(), Stop> {
         self.looked = Instant::now();
-        let lineage = link.lineage()?;
+        let lineage = link.lineage(&self.shared.config)?;
         if let Some(known) = &self.lineage {
             if lineage.id != known.id {
                 return Err(lost("the server has another replication id now"));
             }
-            if lineage.differs(known) && !self.is_waiting() {
+            let has_settled = link.is_asking() && link.settle(&self.shared.config)?;
+            if (has_settled || lineage.differs(known)) && !self.is_waiting() {
                 self.remember(link, &lineage)?;
             }
         }

@@ -5,6 +5,7 @@
 
 mod failover;
 mod listener;
+mod moving;
 mod node;
 mod publisher;
 
