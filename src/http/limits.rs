@@ -13,6 +13,8 @@ const MOST_HEADERS: usize = 1024;
 /// handler of this crate and for a panic with its backtrace (x86-64 Linux; `tests/stacks.rs`); 32
 /// KiB were not.
 const LEAST_STACK: usize = 64 * KIB;
+/// No machine has room for a larger one, and the standard library rounds it up to whole pages.
+const MOST_STACK: usize = usize::MAX / 4 * 3;
 /// The slowest rate of a body, in bytes a second. A body may take as long as its size takes at this
 /// rate, plus the time that every body has.
 const SLOWEST_BODY: usize = 16 * KIB;
@@ -172,7 +174,7 @@ impl Limits {
     /// counts, times [`connections`](Self::connections): if the address space is small (a 32-bit
     /// host), and if all memory must be reserved (`vm.overcommit_memory=2`).
     pub fn stack_bytes(mut self, bytes: usize) -> Self {
-        self.stack_bytes = Some(bytes.max(LEAST_STACK));
+        self.stack_bytes = Some(bytes.clamp(LEAST_STACK, MOST_STACK));
         self
     }
 

@@ -4,7 +4,10 @@ use std::{
     cell::Cell,
     collections::HashMap,
     io,
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering::Relaxed},
+    },
     thread::{self, JoinHandle, ThreadId},
     time::{Duration, Instant},
 };
@@ -15,6 +18,10 @@ use super::{
     body::Budget, leader::Leadership, limits::Limits, listener::Acceptor, policy::Policy,
     refusals::Refusals, router::Router, slots::Slots, streams_of_own::StreamsOfOwn,
 };
+use crate::logs::{self, Level};
+
+/// At most one line is logged in this time about a lack of threads.
+const WARNED: Duration = Duration::from_secs(10);
 /// How long threads may take to notice that their connections were cut.
 const AFTER_CUT: Duration = Duration::from_millis(250);
 
@@ -43,6 +50,10 @@ pub(super) struct Service {
     threads: Mutex<HashMap<ThreadId, JoinHandle<()>>>,
     /// When an error of `accept` was last logged.
     pub(super) warned: Mutex<Option<Instant>>,
+    /// A thread could not be started, and nobody was told of it yet.
+    lacked_thread: AtomicBool,
+    /// When a lack of threads was last logged.
+    warned_of_threads: Mutex<Option<Instant>>,
 }
 
 impl Service {
@@ -60,6 +71,8 @@ impl Service {
             work,
             threads: Mutex::default(),
             warned: Mutex::default(),
+            lacked_thread: AtomicBool::new(false),
+            warned_of_threads: Mutex::default(),
             rules,
         });
         service.leadership.pass(|| service.spawn())?;
@@ -69,13 +82,37 @@ impl Service {
     fn spawn(self: &Arc<Self>) -> io::Result<()> {
         let service = Arc::clone(self);
         let mut thread = thread::Builder::new().name("websse-http".to_owned());
-        if let Some(bytes) = self.rules.limits.stack_bytes {
+        let stack = self.rules.limits.stack_bytes;
+        if let Some(bytes) = stack {
             thread = thread.stack_size(bytes);
         }
+        let with_stack = |error: io::Error| match stack {
+            Some(bytes) => {
+                let text = format!("no thread with a stack of {bytes} bytes can start: {error}");
+                io::Error::new(error.kind(), text)
+            }
+            None => error,
+        };
         let mut threads = self.threads.lock();
-        let thread = thread.spawn(move || service.run())?;
+        let thread = thread.spawn(move || service.run()).map_err(with_stack)?;
         threads.insert(thread.thread().id(), thread);
         Ok(())
+    }
+
+    /// Logs that threads could not be started. A logger is code of the embedding program: the next
+    /// thread calls it that has passed leadership on, as the leader that lacked a thread could not.
+    fn warn_of_threads(&self) {
+        if !logs::enabled(Level::Warn) || !self.lacked_thread.load(Relaxed) {
+            return;
+        }
+        self.lacked_thread.store(false, Relaxed);
+        let now = Instant::now();
+        let before = self.warned_of_threads.lock().replace(now);
+        let is_new = |last: Instant| now.saturating_duration_since(last) >= WARNED;
+        if before.is_none_or(is_new) {
+            let text = format_args!("no threads left for a while; connections were refused");
+            logs::write(Level::Warn, text);
+        }
     }
 
     fn run(self: &Arc<Self>) {
@@ -155,8 +192,13 @@ impl<'s> Leader<'s> {
     /// Passes leadership on; on an error it is still held.
     pub(super) fn pass(&self) -> io::Result<()> {
         if self.held.get() {
-            self.service.leadership.pass(|| self.service.spawn())?;
+            let passed = self.service.leadership.pass(|| self.service.spawn());
+            if passed.is_err() && logs::enabled(Level::Warn) {
+                self.service.lacked_thread.store(true, Relaxed);
+            }
+            passed?;
             self.held.set(false);
+            self.service.warn_of_threads();
         }
         Ok(())
     }

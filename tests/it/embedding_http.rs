@@ -220,6 +220,11 @@ fn what_cannot_be_served_is_named_by_its_address_or_path() {
     let address = tcp.local_addr().unwrap();
     let told = serve(tcp.into());
     assert!(told.starts_with(&format!("cannot listen on {address}: ")), "{told}");
+    let stack = format!("no thread with a stack of {} bytes can start: ", usize::MAX / 4 * 3);
+    assert!(told.contains(&stack), "{told}");
+    let largest = HttpServer::new().limits(Limits::default().stack_bytes(usize::MAX));
+    let told = largest.bind("127.0.0.1:0").unwrap_err().to_string();
+    assert!(told.contains(&stack), "{told}");
     let path = env::temp_dir().join(format!("websse\n-{}.sock", process::id()));
     let _ = fs::remove_file(&path); // left by a test that was killed
     let told = serve(UnixListener::bind(&path).unwrap().into());

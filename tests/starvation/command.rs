@@ -46,3 +46,38 @@ fn a_lack_of_descriptors_is_in_the_log_but_not_for_each_connection() {
     let (_, log) = hub.running.terminate();
     assert_eq!(log.matches("websse: warn: no descriptors left").count(), 1, "{log}");
 }
+
+#[test]
+fn a_lack_of_threads_is_in_the_log_but_not_for_each_connection() {
+    let mut command = Command::new("sh");
+    // Room for two of these stacks, and for what else there is.
+    command.args(["-c", "ulimit -v 1400000 && exec \"$0\" \"$@\""]);
+    command.args([env!("CARGO_BIN_EXE_websse"), "--listen", "127.0.0.1:0", "--event", "a"]);
+    command.args(["--stack-bytes", "512MiB"]);
+    let hub = Serving::from(Running::start(&mut command));
+    // Whoever has sent half a request keeps a thread.
+    let mut held = Vec::new();
+    let mut refused = 0;
+    while refused < 5 {
+        let mut client = hub.ask("GET /event?event=a HTTP/1.1\r\n");
+        let end = std::time::Instant::now() + std::time::Duration::from_millis(100);
+        match client.try_answer(end) {
+            Ok(answer) => {
+                assert_eq!(answer.status, 503, "{answer:?}");
+                refused += 1;
+            }
+            Err(_) => held.push(client),
+        }
+        assert!(held.len() < 40, "expected threads to run out");
+    }
+    assert!(!held.is_empty(), "expected a thread to be had");
+    drop(held);
+    // One that is free is one to be had, and tells of it.
+    support::eventually(support::SOON, 200, || hub.ask(get("/healthz")).answer().status);
+    let mut next = hub.ask("GET /healthz HTTP/1.1\r\n");
+    let end = std::time::Instant::now() + std::time::Duration::from_millis(100);
+    assert!(next.try_answer(end).is_err(), "it is not complete");
+    drop(next);
+    let (_, log) = hub.running.terminate();
+    assert_eq!(log.matches("websse: warn: no threads left").count(), 1, "{log}");
+}

@@ -15,6 +15,10 @@ use websse::redis::RedisConfig;
 
 #[cfg(feature = "tls")]
 use crate::listen::Place;
+#[cfg(feature = "redis")]
+use crate::units::large_count;
+#[cfg(feature = "durable")]
+use crate::units::large_size;
 use crate::{
     config::{Config, Format, Lines},
     config_file::ConfigFile,
@@ -384,7 +388,7 @@ fn history_commit(config: &mut Config, text: &str) -> Done {
 
 #[cfg(feature = "durable")]
 fn history_disk_bytes(config: &mut Config, text: &str) -> Done {
-    let bytes = size(text)? as u64;
+    let bytes = large_size(text)?;
     if bytes < 8 << 20 {
         return Err("at least 8MiB".to_owned());
     }
@@ -409,7 +413,7 @@ fn redis_stream(config: &mut Config, text: &str) -> Done {
 
 #[cfg(feature = "redis")]
 fn redis_maxlen(config: &mut Config, text: &str) -> Done {
-    let entries = count(text)? as u64;
+    let entries = large_count(text)?;
     if entries < 1024 {
         return Err("at least 1024".to_owned());
     }

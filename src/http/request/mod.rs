@@ -396,11 +396,9 @@ impl Framing {
                 if lengths.next().is_some() {
                     return Err(Refusal::new(400, "more than one Content-Length"));
                 }
-                let length = parse_length(length)?;
-                if length > limits.body_bytes {
-                    return Err(too_large(limits));
-                }
-                Ok(Self::Length(length))
+                // One that this machine cannot count is too large for any limit.
+                let length = parse_length(length)?.filter(|length| *length <= limits.body_bytes);
+                length.map(Self::Length).ok_or_else(|| too_large(limits))
             }
             (None, Some(encoding)) => {
                 let only = encodings.next().is_none();
@@ -422,16 +420,14 @@ pub(super) fn too_large(limits: &Limits) -> Refusal {
     Refusal::new(413, format!("the request body is larger than {limit} bytes"))
 }
 
-/// Accepts digits only. A number too large for the machine becomes the largest one, which exceeds
-/// the limit.
-fn parse_length(text: &[u8]) -> Result<usize, Refusal> {
+/// Accepts digits only. `None`: the number is too large for the machine.
+fn parse_length(text: &[u8]) -> Result<Option<usize>, Refusal> {
     if text.is_empty() || !text.iter().all(u8::is_ascii_digit) {
         return Err(Refusal::new(400, "Content-Length is a decimal number of bytes"));
     }
-    let digit = |length: usize, byte: &u8| {
-        length.saturating_mul(10).saturating_add(usize::from(byte - b'0'))
-    };
-    Ok(text.iter().fold(0, digit))
+    let digit =
+        |length: usize, byte: &u8| length.checked_mul(10)?.checked_add(usize::from(byte - b'0'));
+    Ok(text.iter().try_fold(0, digit))
 }
 
 /// The value of `Origin` in a head that is not complete, or not well formed: the page that sent it

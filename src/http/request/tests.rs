@@ -235,6 +235,15 @@ fn the_framing_of_a_body_is_told_in_one_way() {
     ] {
         assert_eq!(framing(&[&format!("Content-Length: {length}")]), expected, "{length:?}");
     }
+    // Where the limit is all that the machine can count, what it cannot count is still too large.
+    let all = Limits::default().body_bytes(usize::MAX);
+    let head = |length: &str| {
+        let lines = ["POST / HTTP/1.1", "Host: a", length, "", ""].join("\r\n");
+        let head = parse(lines.as_bytes(), &all, None, Fate::Open);
+        head.map(|head| head.framing).map_err(|refusal| refusal.status)
+    };
+    assert!(head(&format!("Content-Length: {}", usize::MAX)) == Ok(Framing::Length(usize::MAX)));
+    assert_eq!(head(&format!("Content-Length: {}0", usize::MAX)).err(), Some(413));
     let (length, chunked) = ("Content-Length: 1", "Transfer-Encoding: Chunked");
     assert_eq!(framing(&[chunked]), Ok(Framing::Chunked));
     for both in [[length, length], [chunked, chunked], [length, chunked], [chunked, length]] {
