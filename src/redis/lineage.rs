@@ -14,8 +14,13 @@ impl Info {
     }
 
     pub(super) fn server(&self) -> Result<String, Fault> {
-        if self.find("role").is_some_and(|role| role != "master") {
-            return Err(Fault::Refused("the server is a replica".to_owned()));
+        match self.find("role") {
+            Some("master") | None => {}
+            // KeyDB: another one accepts events as well, and gives ids of its own.
+            Some("active-replica") => {
+                return Err(Fault::Refused("the server is not the only primary".to_owned()));
+            }
+            Some(_) => return Err(Fault::Refused("the server is a replica".to_owned())),
         }
         let id = self.find("master_replid").filter(|id| !id.is_empty());
         let id = id.ok_or_else(|| Fault::Refused("the server has no replication id".to_owned()))?;
@@ -185,6 +190,20 @@ mod tests {
             let alone = lineage(PLAIN, "run_id:r");
             assert!(!now.may_be_given_up(&alone, seen), "there was no other");
         }
+    }
+
+    #[test]
+    fn what_is_no_primary_is_refused() {
+        for (role, refused) in [
+            ("slave", "the server is a replica"),
+            ("active-replica", "the server is not the only primary"),
+        ] {
+            let info = Info(format!("role:{role}\r\nmaster_replid:a"));
+            let fault = info.server().expect_err("it is no primary");
+            assert_eq!(fault.to_string(), refused);
+        }
+        let info = Info("redis_version:7.0.15\r\nredis_mode:sentinel".to_owned());
+        assert!(info.server().is_err() && info.is_sentinel());
     }
 
     #[test]

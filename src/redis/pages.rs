@@ -136,7 +136,9 @@ impl Pager {
         match result? {
             Ok(answer) => Some(answer),
             Err(fault) => {
-                say(Level::Warn, format_args!("cannot read for a client that came back: {fault}"));
+                let place = self.shared.primary.place();
+                let text = format_args!("cannot read{place} for a client that came back: {fault}");
+                say(Level::Warn, text);
                 None
             }
         }

@@ -41,6 +41,8 @@ struct State {
     answers: Vec<Answer>,
     /// Where the nodes of a Cluster said that the stream is, the last time.
     redirect: Option<Redirect>,
+    /// The server that was last connected to, or tried.
+    tried: Option<String>,
     /// The threads must end.
     is_over: bool,
 }
@@ -68,12 +70,25 @@ impl Primary {
         let sentinels = config.sentinels.as_ref().map_or(0, |sentinels| sentinels.each.len());
         let answer = || Answer { asked: 0, said: Err(String::new()) };
         let answers = std::iter::repeat_with(answer).take(sentinels).collect();
-        let state = State { asked: 0, answers, redirect: None, is_over: false };
+        let state = State { asked: 0, answers, redirect: None, tried: None, is_over: false };
         Self { state: Mutex::new(state), changed: Condvar::new() }
     }
 
     /// Where to connect to. Sentinels are asked anew, and may take until `until`.
     pub(super) fn find(&self, config: &RedisConfig, until: Instant) -> Result<Found, Fault> {
+        let found = self.look_up(config, until);
+        let tried = found.as_ref().map(|found| found.info.addr().to_string());
+        self.state.lock().tried = tried.ok();
+        found
+    }
+
+    /// Of which server a line in the log tells: ` at ADDRESS`, or nothing if none was found.
+    pub(super) fn place(&self) -> String {
+        let state = self.state.lock();
+        state.tried.as_ref().map_or(String::new(), |address| format!(" at {address}"))
+    }
+
+    fn look_up(&self, config: &RedisConfig, until: Instant) -> Result<Found, Fault> {
         if config.sentinels.is_none() {
             let redirect = self.state.lock().redirect.clone();
             return Ok(match redirect {

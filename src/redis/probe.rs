@@ -80,7 +80,8 @@ impl Probe {
                 // Logged once, as long as the answer stays the same.
                 Err(trouble) if before.is_none_or(|(_, before)| before != result) => {
                     let Trouble { public, detail } = trouble;
-                    say(Level::Warn, format_args!("not ready: {public}: {detail}"));
+                    let place = self.shared.primary.place();
+                    say(Level::Warn, format_args!("not ready: {public}{place}: {detail}"));
                 }
                 _ => {}
             }

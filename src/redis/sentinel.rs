@@ -47,12 +47,12 @@ impl Sentinel {
         let _end = AtEnd(|| shared.ends());
         let (mut answered, mut is_silent) = (0, false);
         while let Some(asked) = shared.primary.next_question(answered, LOOK) {
-            let said = self.ask().map_err(|fault| format!("{}: {fault}", self.info.addr()));
+            let said = self.ask().map_err(|fault| fault.to_string());
             // Only the first failure is logged.
             if let Err(reason) = &said
                 && !is_silent
             {
-                say(Level::Warn, format_args!("sentinel {reason}"));
+                say(Level::Warn, format_args!("sentinel {}: {reason}", self.info.addr()));
             }
             is_silent = said.is_err();
             answered = asked;

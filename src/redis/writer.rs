@@ -63,7 +63,7 @@ impl Writer {
             shared.counts.refused(waited);
             // Only the first failure is logged, not each failed reconnect.
             if !std::mem::replace(&mut is_told, true) {
-                say(Level::Warn, format_args!("cannot publish: {fault}"));
+                say(Level::Warn, format_args!("cannot publish{}: {fault}", shared.primary.place()));
             }
             if shared.is_stopping() || !shared.backoff(&mut backoff) {
                 return;

@@ -6,6 +6,7 @@ mod batch;
 mod channels;
 mod cluster;
 mod failure;
+mod haproxy;
 mod health;
 mod nodes;
 mod proxy;

@@ -1,6 +1,12 @@
 //! Sentinels say where the primary is; and what there is without them.
 
-use std::thread;
+use std::{
+    io::{BufRead, BufReader},
+    process::Command,
+    thread,
+};
+
+use support::process::{Running, Serving};
 
 use super::{sentinels::Sentinels, takeover::replica_of, *};
 
@@ -153,6 +159,21 @@ fn an_address_of_the_wrong_kind_is_told() {
     let sentinels = Sentinels::new(1, &store);
     let reason = refused_at(&format!("redis://127.0.0.1:{}", sentinels.port(0)));
     assert!(reason.contains("a sentinel; write redis-sentinel://"), "{reason}");
+    // The log says of which server that is true; publishers need not know.
+    let place = format!("127.0.0.1:{}", sentinels.port(0));
+    assert!(!reason.contains(&place), "{reason}");
+    let running = Running::start(
+        Command::new(env!("CARGO_BIN_EXE_websse"))
+            .args(["--listen", "127.0.0.1:0"])
+            .env("WEBSSE_REDIS", format!("redis://{place}")),
+    );
+    let mut running = Serving::from(running).running;
+    let mut log = BufReader::new(running.child.stderr.take().unwrap()).lines();
+    let line =
+        log.find_map(|line| line.ok().filter(|line| line.contains("cannot read the stream")));
+    let expected = format!("cannot read the stream at {place}: this is a sentinel");
+    assert!(line.as_ref().is_some_and(|line| line.contains(&expected)), "{line:?}");
+    drop(running);
     let reason = refused_at(&format!("redis-sentinel://127.0.0.1:{}/mymaster", store.port));
     assert!(reason.contains("no sentinel"), "{reason}");
     let reason = refused_at(&format!("redis-sentinel://127.0.0.1:{}/other", sentinels.port(0)));

@@ -140,7 +140,10 @@ impl Reader {
             if self.handover.is_redirected {
                 say(Level::Info, format_args!("the stream is at another server: {fault}"));
             } else if std::mem::take(&mut is_first) || was_reading {
-                say(Level::Warn, format_args!("cannot read the stream: {fault}"));
+                say(
+                    Level::Warn,
+                    format_args!("cannot read the stream{}: {fault}", shared.primary.place()),
+                );
             }
             if !shared.backoff(&mut backoff) {
                 return;
