@@ -28,11 +28,16 @@ impl Info {
     }
 
     pub(super) fn is_sentinel(&self) -> bool {
-        self.find("redis_mode") == Some("sentinel")
+        self.mode() == Some("sentinel")
     }
 
     pub(super) fn is_cluster(&self) -> bool {
-        self.find("redis_mode") == Some("cluster")
+        self.mode() == Some("cluster")
+    }
+
+    fn mode(&self) -> Option<&str> {
+        // Valkey has another name for it.
+        self.find("redis_mode").or_else(|| self.find("server_mode"))
     }
 }
 
@@ -204,6 +209,8 @@ mod tests {
         }
         let info = Info("redis_version:7.0.15\r\nredis_mode:sentinel".to_owned());
         assert!(info.server().is_err() && info.is_sentinel());
+        let info = Info("valkey_version:9.1.2\r\nserver_mode:cluster".to_owned());
+        assert!(info.is_cluster() && !info.is_sentinel());
     }
 
     #[test]

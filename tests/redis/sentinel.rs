@@ -14,7 +14,9 @@ use super::{sentinels::Sentinels, takeover::replica_of, *};
 const SINCE_PROMOTION: Duration = Duration::from_secs(2);
 
 fn is_primary(store: &Store) -> bool {
-    store.info("replication", "role") == "master"
+    // It closes its connections when its role changes.
+    let info = |mut link| redis::cmd("INFO").arg("replication").query::<String>(&mut link);
+    store.connect().and_then(info).is_ok_and(|info| info.contains("role:master"))
 }
 
 /// Waits until it is the primary.

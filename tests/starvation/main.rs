@@ -1,12 +1,14 @@
 //! What runs out, and handlers and clients that fail in every way, take nothing from the others.
 #![cfg(target_os = "linux")]
-#![allow(clippy::unwrap_used)]
+#![allow(clippy::unwrap_used, clippy::print_stderr)]
 
 #[cfg(feature = "cli")]
 mod command;
 mod descriptors;
 mod panics;
 mod poison;
+#[cfg(feature = "cli")]
+mod small;
 mod threads;
 
 // The thread that accepts runs such a handler before it accepts the next connection.

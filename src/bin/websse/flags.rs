@@ -142,7 +142,7 @@ pub(crate) const GROUPS: &[(&str, &[Flag])] = &[
     ]),
     #[cfg(feature = "redis")]
     ("several nodes as one (a password is better in WEBSSE_REDIS)", &[
-        secret(one("redis", "URL", "", "redis://[[USER]:PASSWORD@]HOST[:PORT][/DB], or redis-sentinel://HOST,HOST/MASTER", redis)),
+        secret(one("redis", "URL", "", "redis://[[USER]:PASSWORD@]HOST[:PORT][/DB]", redis)),
         one("redis-stream", "KEY", "websse", "the stream that the nodes share", redis_stream),
         one("redis-maxlen", "N", "1000000", "about how many entries are kept", redis_maxlen),
     ]),
