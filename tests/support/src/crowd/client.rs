@@ -9,7 +9,7 @@ use std::{
 use mio::{Interest, Registry, Token, net::TcpStream};
 use socket2::{Domain, Socket, Type};
 
-use super::{ear::Ear, payload::PUBLISHERS};
+use super::{ear::Ear, payload::PUBLISHERS, protocol::Security, tls::Session};
 
 /// What a narrow client's socket takes, and the segments that it asks for.
 const NARROW_BUFFER: usize = 16 << 10;
@@ -45,6 +45,7 @@ pub(crate) struct Group<W> {
     pub(crate) wanted: W,
     /// Whether little may be on its way to a client.
     pub(crate) is_narrow: bool,
+    pub(crate) security: Security,
     pub(crate) started: Instant,
 }
 
@@ -55,6 +56,8 @@ pub struct Tally {
     /// Microseconds to the head's last byte: from the start of the group, and of the client itself.
     pub head_micros: u64,
     pub answer_micros: u64,
+    /// Whether a TLS session was resumed.
+    pub is_resumed: bool,
     pub events: u64,
     pub comments: u64,
     /// Sizes of the smallest and the largest event's data.
@@ -79,8 +82,10 @@ pub(crate) struct Client<E> {
     /// Whether it stands in the queue of those that may have something to read.
     pub(crate) is_queued: bool,
     socket: Option<TcpStream>,
+    /// `None` if nothing protects the connection.
+    session: Option<Box<Session>>,
     started: Instant,
-    /// Bytes of the request that are sent.
+    /// Bytes of the request that are sent, where nothing protects it.
     sent: usize,
     ear: E,
 }
@@ -95,6 +100,7 @@ impl<E: Ear> Client<E> {
             is_ending: false,
             is_queued: false,
             socket: None,
+            session: None,
             started: Instant::now(),
             sent: 0,
             ear: E::new(),
@@ -119,8 +125,11 @@ impl<E: Ear> Client<E> {
         self.state = State::Asking;
         self.started = Instant::now();
         let connected = connect(group).and_then(|mut socket| {
-            self.sent = write_some(&mut socket, &group.request)?;
-            let interest = if self.sent < group.request.len() {
+            if let Security::Tls(tls) = group.security {
+                self.session = Some(Session::start(tls).map_err(io::Error::other)?);
+            }
+            self.write_some(&mut socket, group)?;
+            let interest = if self.session.is_some() || self.sent < group.request.len() {
                 Interest::READABLE | Interest::WRITABLE
             } else {
                 Interest::READABLE
@@ -135,23 +144,30 @@ impl<E: Ear> Client<E> {
         Ok(())
     }
 
-    /// The socket can take more of the request.
+    /// The socket can take more of the request, or of what TLS has to say.
     ///
     /// # Errors
     /// What went wrong; the client has failed.
     pub(crate) fn write(&mut self, group: &Group<E::Wanted>) -> Result<(), String> {
-        let Some(socket) = &mut self.socket else { return Ok(()) };
-        if self.sent == group.request.len() {
-            return Ok(());
-        }
-        match write_some(socket, &group.request[self.sent..]) {
-            Ok(written) => self.sent += written,
+        let Some(mut socket) = self.socket.take() else { return Ok(()) };
+        match self.write_some(&mut socket, group) {
+            Ok(()) => self.socket = Some(socket),
             Err(error) => self.end(State::Failed, Err(format!("cannot send: {error}")))?,
         }
         Ok(())
     }
 
-    /// Reads once; tells whether more may have arrived already. If not, the poll will tell.
+    fn write_some(&mut self, socket: &mut TcpStream, group: &Group<E::Wanted>) -> io::Result<()> {
+        if let Some(session) = &mut self.session {
+            let written = write_some(socket, session.unsent())?;
+            session.sent(written);
+        } else {
+            self.sent += write_some(socket, &group.request[self.sent..])?;
+        }
+        Ok(())
+    }
+
+    /// Reads once, at most so many bytes, with room for an incomplete record before them; tells whether more may have arrived already. If not, the poll will tell.
     ///
     /// # Errors
     /// What went wrong or came wrong; the client is in a final state.
@@ -159,25 +175,41 @@ impl<E: Ear> Client<E> {
         &mut self,
         group: &Group<E::Wanted>,
         buffer: &mut [u8],
+        most: usize,
         figures: &mut E::Figures,
     ) -> Result<bool, String> {
         let Some(socket) = &mut self.socket else { return Ok(false) };
-        match socket.read(buffer) {
+        let kept = self.session.as_ref().map_or(0, |session| session.put_back(buffer));
+        match socket.read(&mut buffer[kept..kept + most]) {
             Ok(0) if self.ear.is_at_rest() => self.end(State::Ended, Ok(false)),
             Ok(0) => self.end(State::Cut, Ok(false)),
             Ok(length) => {
-                let figures = (!self.is_stuck).then_some(figures);
-                let bytes = &buffer[..length];
-                let heard = self.ear.hear(bytes, &group.wanted, &mut self.tally, figures);
+                let mut figures = (!self.is_stuck).then_some(figures);
+                let bytes = &mut buffer[..kept + length];
+                let mut hear = |bytes: &[u8]| {
+                    self.ear.hear(bytes, &group.wanted, &mut self.tally, figures.as_deref_mut())
+                };
+                let heard = match &mut self.session {
+                    None => hear(bytes),
+                    Some(session) => session.take(bytes, &group.request, &mut hear),
+                };
                 if self.state == State::Asking && self.tally.status != 0 {
                     self.state = State::Open;
                     let micros = |since: Instant| u64::try_from(since.elapsed().as_micros());
                     self.tally.head_micros = micros(group.started).unwrap_or(u64::MAX);
                     self.tally.answer_micros = micros(self.started).unwrap_or(u64::MAX);
+                    self.tally.is_resumed =
+                        self.session.as_ref().is_some_and(|session| session.is_resumed());
                 }
                 match heard {
-                    // An end that was told already is not told again.
-                    Ok(()) => Ok(length == buffer.len() || self.is_ending),
+                    Ok(()) => {
+                        if self.session.as_ref().is_some_and(|session| !session.unsent().is_empty())
+                        {
+                            self.write(group)?;
+                        }
+                        // An end that was told already is not told again.
+                        Ok(length == most || self.is_ending)
+                    }
                     Err(fault) => self.end(State::Faulty, Err(fault)),
                 }
             }
@@ -194,12 +226,14 @@ impl<E: Ear> Client<E> {
         if matches!(self.state, State::Queued | State::Asking | State::Open) {
             self.state = State::Closed;
             self.socket = None;
+            self.session = None;
         }
     }
 
     fn end<T>(&mut self, state: State, outcome: Result<T, String>) -> Result<T, String> {
         self.state = state;
         self.socket = None;
+        self.session = None;
         outcome
     }
 }
@@ -210,6 +244,7 @@ impl Tally {
             status: 0,
             head_micros: 0,
             answer_micros: 0,
+            is_resumed: false,
             events: 0,
             comments: 0,
             bytes: (u32::MAX, 0),
@@ -221,8 +256,8 @@ impl Tally {
 
     /// Counts events anew.
     pub fn restart(&mut self) {
-        let Self { status, head_micros, answer_micros, .. } = *self;
-        *self = Self { status, head_micros, answer_micros, ..Self::new() };
+        let Self { status, head_micros, answer_micros, is_resumed, .. } = *self;
+        *self = Self { status, head_micros, answer_micros, is_resumed, ..Self::new() };
     }
 }
 
@@ -252,6 +287,9 @@ fn is_under_way(error: &io::Error) -> bool {
 
 /// As much as the socket takes; nothing as long as it is not connected.
 fn write_some(socket: &mut TcpStream, bytes: &[u8]) -> io::Result<usize> {
+    if bytes.is_empty() {
+        return Ok(0);
+    }
     match socket.write(bytes) {
         Err(error) => match error.kind() {
             io::ErrorKind::WouldBlock

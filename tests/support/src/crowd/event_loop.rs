@@ -19,6 +19,7 @@ use super::{
     ear::Ear,
     protocol::{Command, Goal},
     report::{self, Report},
+    tls::LONGEST_RECORD,
 };
 
 /// The token of new commands; a client's is its index.
@@ -93,7 +94,7 @@ impl<E: Ear> Crowd<E> {
             readable: VecDeque::new(),
             trouble: String::new(),
             is_faulty: false,
-            buffer: vec![0; READ_BUFFER],
+            buffer: vec![0; READ_BUFFER + LONGEST_RECORD],
         })
     }
 
@@ -126,7 +127,7 @@ impl<E: Ear> Crowd<E> {
 
     fn take(&mut self, command: Command) -> io::Result<()> {
         match command {
-            Command::Connect { count, window, is_narrow, address, target } => {
+            Command::Connect { count, window, is_narrow, security, address, target } => {
                 let first = self.clients.len();
                 let mut add = |target: &str| {
                     let host = format!("Host: {address}\r\nAccept: text/event-stream");
@@ -136,6 +137,7 @@ impl<E: Ear> Crowd<E> {
                         request: request.into_bytes(),
                         wanted: E::wanted(target),
                         is_narrow,
+                        security,
                         started: Instant::now(),
                     });
                     self.groups.len() - 1
@@ -211,8 +213,9 @@ impl<E: Ear> Crowd<E> {
         let Token(index) = event.token();
         let client = &mut self.clients[index];
         if event.is_writable() {
+            let was_asking = client.state == State::Asking;
             let outcome = client.write(&self.groups[client.group]);
-            self.asking -= usize::from(outcome.is_err());
+            self.asking -= usize::from(was_asking && outcome.is_err());
             self.note(index, outcome);
         }
         let is_ending = event.is_read_closed() || event.is_error();
@@ -247,7 +250,7 @@ impl<E: Ear> Crowd<E> {
         let client = &mut self.clients[index];
         let was_asking = client.state == State::Asking;
         let group = &self.groups[client.group];
-        let outcome = client.read(group, &mut self.buffer[..most], &mut self.figures);
+        let outcome = client.read(group, &mut self.buffer, most, &mut self.figures);
         self.asking -= usize::from(was_asking && client.state != State::Asking);
         let has_more = outcome == Ok(true);
         self.note(index, outcome.map(drop));

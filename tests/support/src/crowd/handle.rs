@@ -5,7 +5,7 @@ use std::{net::SocketAddr, ops::Range, time::Duration};
 use super::{
     CROWD,
     line_child::LineChild,
-    protocol::{Command, Goal},
+    protocol::{Command, Goal, Security},
     report::Report,
 };
 
@@ -16,18 +16,25 @@ use super::{
 pub struct Crowd {
     child: LineChild,
     clients: usize,
+    security: Security,
 }
 
 impl Crowd {
     /// Starts the process.
     pub fn start() -> Self {
-        Self { child: LineChild::of_this_program(&[CROWD]), clients: 0 }
+        Self::with_ear(CROWD)
     }
 
     /// Starts a process whose `main` runs a crowd with an ear of its own when its first argument
     /// is `argument`.
     pub fn with_ear(argument: &str) -> Self {
-        Self { child: LineChild::of_this_program(&[argument]), clients: 0 }
+        let child = LineChild::of_this_program(&[argument]);
+        Self { child, clients: 0, security: Security::default() }
+    }
+
+    /// What protects the connections of the clients that connect from now on; nothing at first.
+    pub fn protect(&mut self, security: Security) {
+        self.security = security;
     }
 
     /// For `/proc`.
@@ -71,8 +78,8 @@ impl Crowd {
         is_narrow: bool,
         (address, target): (SocketAddr, &str),
     ) -> Range<usize> {
-        let target = target.to_owned();
-        self.tell(&Command::Connect { count, window, is_narrow, address, target });
+        let (security, target) = (self.security, target.to_owned());
+        self.tell(&Command::Connect { count, window, is_narrow, security, address, target });
         let first = self.clients;
         self.clients += count;
         first..self.clients

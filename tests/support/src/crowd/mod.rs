@@ -10,6 +10,7 @@
 //! | `parser.rs` | bytes to response head, comments and events |
 //! | `ear.rs` | what a client makes of what it reads: the parser, or another target's own ear |
 //! | `client.rs` | one client: its socket, its state, what it saw |
+//! | `tls.rs` | the TLS of one client, with the feature `tls` |
 //! | `protocol.rs` | what the leader asks for, a line each |
 //! | `report.rs` | the answer: what the clients saw, a line as well |
 //! | `event_loop.rs` | the crowd's process: one thread, one poll, one read buffer |
@@ -29,6 +30,11 @@ pub mod parser;
 pub mod payload;
 mod protocol;
 mod report;
+#[cfg(feature = "tls")]
+mod tls;
+#[cfg(not(feature = "tls"))]
+#[path = "no_tls.rs"]
+mod tls;
 
 pub use self::{
     client::Tally,
@@ -36,6 +42,7 @@ pub use self::{
     event_loop::run as run_crowd,
     handle::Crowd,
     hub::{EVENT, Hub, HubProcess, TARGET},
+    protocol::{Security, Tls},
     report::Report,
 };
 

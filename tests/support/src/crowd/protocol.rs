@@ -13,6 +13,7 @@ pub(crate) enum Command {
         window: usize,
         /// With small buffers, so that little is on its way to a client that does not read.
         is_narrow: bool,
+        security: Security,
         address: SocketAddr,
         target: String,
     },
@@ -43,6 +44,48 @@ pub(crate) enum Command {
     },
 }
 
+/// What protects the connections of clients, which takes the feature `tls` if anything does.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Security {
+    #[default]
+    Plain,
+    Tls(Tls),
+}
+
+/// Its version, and whether a session of an earlier client of the same crowd is resumed if there is one
+/// left. Each ticket of TLS 1.3 serves once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Tls {
+    pub is_12: bool,
+    pub resumes: bool,
+}
+
+impl Security {
+    const WORDS: [(&str, Self); 5] = [
+        ("plain", Self::Plain),
+        ("tls", Self::Tls(Tls { is_12: false, resumes: false })),
+        ("tls-again", Self::Tls(Tls { is_12: false, resumes: true })),
+        ("tls12", Self::Tls(Tls { is_12: true, resumes: false })),
+        ("tls12-again", Self::Tls(Tls { is_12: true, resumes: true })),
+    ];
+}
+
+impl fmt::Display for Security {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let word = Self::WORDS.iter().find(|(_, security)| security == self);
+        f.write_str(word.map_or("", |(word, _)| word))
+    }
+}
+
+impl FromStr for Security {
+    type Err = String;
+
+    fn from_str(word: &str) -> Result<Self, String> {
+        let known = Self::WORDS.iter().find(|(known, _)| *known == word);
+        known.map(|(_, security)| *security).ok_or_else(|| format!("no security: {word:?}"))
+    }
+}
+
 /// How far a client is to get.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Goal {
@@ -57,8 +100,8 @@ pub(crate) enum Goal {
 impl fmt::Display for Command {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Connect { count, window, is_narrow, address, target } => {
-                write!(f, "connect {count} {window} {is_narrow} {address} {target}")
+            Self::Connect { count, window, is_narrow, security, address, target } => {
+                write!(f, "connect {count} {window} {is_narrow} {security} {address} {target}")
             }
             Self::Wait { goal, clients, time } => {
                 let goal = match goal {
@@ -91,10 +134,11 @@ impl FromStr for Command {
     fn from_str(line: &str) -> Result<Self, String> {
         let words: Vec<&str> = line.split(' ').collect();
         let command = match words[..] {
-            ["connect", count, window, is_narrow, address, target] => Self::Connect {
+            ["connect", count, window, is_narrow, security, address, target] => Self::Connect {
                 count: number(count)?,
                 window: number(window)?,
                 is_narrow: number(is_narrow)?,
+                security: security.parse()?,
                 address: number(address)?,
                 target: target.to_owned(),
             },

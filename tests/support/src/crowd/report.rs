@@ -80,6 +80,8 @@ report! {
     ok,
     unavailable,
     other,
+    /// Those with a head over TLS that resumed a session.
+    resumed,
     /// Microseconds from `connect` to the last head.
     last_head_micros,
     /// The median of the microseconds from a client's own start to its head.
@@ -188,6 +190,7 @@ impl Report {
             503 => self.unavailable += 1,
             _ => self.other += 1,
         }
+        self.resumed += u64::from(tally.is_resumed);
         self.last_head_micros = self.last_head_micros.max(tally.head_micros);
         self.least_events = self.least_events.min(tally.events);
         self.most_events = self.most_events.max(tally.events);
