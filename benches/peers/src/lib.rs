@@ -1,5 +1,5 @@
 //! What the servers of this directory have in common: that they end with whoever started them,
-//! their listener, and for those in Rust the channels that events go through.
+//! their listeners, their TLS, and for those in Rust the channels that events go through.
 
 use std::{
     collections::HashMap,
@@ -21,6 +21,11 @@ use futures_util::{
     future::Either,
     stream::{self, Stream},
 };
+use rustls::{
+    ServerConfig,
+    crypto::ring::{self, Ticketer},
+    pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject},
+};
 use serde::Deserialize;
 use socket2::{Domain, Socket, Type};
 use tokio::{sync::broadcast, task::yield_now, time::sleep};
@@ -38,8 +43,13 @@ const BACKLOG: i32 = 4096;
 /// Without it.
 #[must_use]
 pub fn types() -> u16 {
-    let value = env::args().skip_while(|argument| argument != "--types").nth(1);
+    let value = argument("--types");
     value.and_then(|value| value.parse().ok()).expect("--types N says how many event types")
+}
+
+/// What follows an argument of this name.
+fn argument(name: &str) -> Option<String> {
+    env::args().skip_while(|argument| argument != name).nth(1)
 }
 
 /// The number of an event type.
@@ -208,13 +218,48 @@ pub fn listen() -> io::Result<TcpListener> {
     Ok(socket.into())
 }
 
-/// Tells whoever started this program where it listens, and ends it with the standard input.
+/// See [`tls`].
+pub struct Tls {
+    pub address: SocketAddr,
+    pub listener: TcpListener,
+    pub config: ServerConfig,
+}
+
+/// A listener for TLS beside the other one, and what to say there, if `--tls-cert FILE` and
+/// `--tls-key FILE` name a chain and its key. It is the same for every server, so that servers are
+/// compared and not ciphers: rustls with ring, its defaults, HTTP/1.1, and tickets that the server
+/// need not keep, by which a thousand clients can resume their sessions. (By default rustls keeps 256.)
+///
+/// # Errors
+/// Of the socket, or of the files.
+pub fn tls() -> io::Result<Option<Tls>> {
+    let (Some(chain), Some(key)) = (argument("--tls-cert"), argument("--tls-key")) else {
+        return Ok(None);
+    };
+    let chain = CertificateDer::pem_file_iter(chain).map_err(io::Error::other)?;
+    let chain = chain.collect::<Result<_, _>>().map_err(io::Error::other)?;
+    let key = PrivateKeyDer::from_pem_file(key).map_err(io::Error::other)?;
+    let config = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
+        .with_safe_default_protocol_versions()
+        .and_then(|builder| builder.with_no_client_auth().with_single_cert(chain, key));
+    let mut config = config.map_err(io::Error::other)?;
+    config.alpn_protocols = vec![b"http/1.1".to_vec()];
+    config.ticketer = Ticketer::new().map_err(io::Error::other)?;
+    let listener = listen()?;
+    Ok(Some(Tls { address: listener.local_addr()?, listener, config }))
+}
+
+/// Tells whoever started this program where it listens, also for TLS if it does, and ends it with the
+/// standard input.
 ///
 /// # Errors
 /// Of the standard output.
-pub fn announce(address: SocketAddr) -> io::Result<()> {
+pub fn announce(address: SocketAddr, tls: Option<SocketAddr>) -> io::Result<()> {
     let mut stdout = io::stdout();
-    writeln!(stdout, "listening {address}")?;
+    match tls {
+        None => writeln!(stdout, "listening {address}")?,
+        Some(tls) => writeln!(stdout, "listening {address} tls {tls}")?,
+    }
     stdout.flush()?;
     thread::spawn(|| {
         let end = io::copy(&mut io::stdin(), &mut io::sink());

@@ -19,7 +19,7 @@ use actix_web::{
 };
 use actix_web_lab::sse::{self, Event, Sse};
 use futures_util::StreamExt;
-use peers::Published;
+use peers::{Published, Tls};
 
 type Hub = Data<peers::Hub<Event>>;
 
@@ -36,9 +36,14 @@ async fn main() -> io::Result<()> {
         App::new().app_data(hub.clone()).service(listen).service(own).service(send)
     })
     .keep_alive(KEEP_ALIVE)
-    .listen(listener)?
-    .run();
-    peers::announce(address)?;
+    .listen(listener)?;
+    let tls = peers::tls()?;
+    let tls_address = tls.as_ref().map(|tls| tls.address);
+    let server = match tls {
+        None => server.run(),
+        Some(Tls { listener, config, .. }) => server.listen_rustls_0_23(listener, config)?.run(),
+    };
+    peers::announce(address, tls_address)?;
     server.await
 }
 

@@ -4,8 +4,10 @@
 //! A client that falls more than 4096 events behind has missed some; its stream is ended, so that
 //! it would come back. One that does not read delays nobody, and costs only what waits in the
 //! channel and its own buffers.
+//!
+//! Its TLS is that of axum-server, which axum's own examples use.
 
-use std::{convert::Infallible, io, sync::Arc};
+use std::{convert::Infallible, future::IntoFuture, io, sync::Arc};
 
 use axum::{
     Form, Router,
@@ -17,8 +19,9 @@ use axum::{
     },
     routing::{get, post},
 };
+use axum_server::tls_rustls::{RustlsConfig, from_tcp_rustls};
 use futures_util::stream::{self, StreamExt};
-use peers::Published;
+use peers::{Published, Tls};
 use tokio::net::TcpListener;
 
 type Hub = Arc<peers::Hub<Event>>;
@@ -34,8 +37,13 @@ async fn main() -> io::Result<()> {
     let listener = peers::listen()?;
     let address = listener.local_addr()?;
     let listener = TcpListener::from_std(listener)?;
-    peers::announce(address)?;
-    axum::serve(listener, app).await
+    let tls = peers::tls()?;
+    peers::announce(address, tls.as_ref().map(|tls| tls.address))?;
+    let plain = axum::serve(listener, app.clone()).into_future();
+    let Some(Tls { listener, config, .. }) = tls else { return plain.await };
+    let config = RustlsConfig::from_config(Arc::new(config));
+    let tls = from_tcp_rustls(listener, config)?.serve(app.into_make_service());
+    tokio::try_join!(plain, tls).map(drop)
 }
 
 async fn listen(State(hub): State<Hub>, Query(query): Query<peers::Query>) -> impl IntoResponse {

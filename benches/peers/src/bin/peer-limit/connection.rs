@@ -2,16 +2,16 @@
 
 use std::{
     collections::VecDeque,
-    io::{self, ErrorKind, Write},
+    io::{self, ErrorKind},
     rc::Rc,
 };
 
-use mio::{Interest, Poll, Token, net::TcpStream};
+use mio::{Interest, Poll, Token};
 
-use crate::batch::Records;
+use crate::{batch::Records, wire::Wire};
 
 pub struct Connection {
-    pub socket: TcpStream,
+    pub wire: Wire,
     pub role: Role,
     watched: Watched,
 }
@@ -39,8 +39,8 @@ pub struct Behind {
 }
 
 impl Connection {
-    pub fn new(socket: TcpStream) -> Self {
-        Self { socket, role: Role::Head(Vec::new()), watched: Watched::Nothing }
+    pub fn new(wire: Wire) -> Self {
+        Self { wire, role: Role::Head(Vec::new()), watched: Watched::Nothing }
     }
 
     /// How many bytes wait for this client.
@@ -59,8 +59,8 @@ impl Connection {
             behind.queue.push_back(Rc::clone(bytes));
             return Ok(());
         }
-        let written = match self.socket.write(bytes) {
-            Ok(written) if written == bytes.len() => return Ok(()),
+        let written = match self.wire.write(bytes) {
+            Ok(written) if written == bytes.len() && self.wire.is_clear() => return Ok(()),
             Ok(written) => written,
             Err(error) if error.kind() == ErrorKind::WouldBlock => 0,
             Err(error) => return Err(error),
@@ -76,7 +76,7 @@ impl Connection {
         let Role::Stream(behind) = &mut self.role else { return Ok(()) };
         let Some(Behind { queue, written, bytes }) = behind.as_deref_mut() else { return Ok(()) };
         while let Some(first) = queue.front() {
-            match self.socket.write(&first[*written..]) {
+            match self.wire.write(&first[*written..]) {
                 Ok(more) => {
                     *written += more;
                     *bytes -= more;
@@ -90,7 +90,10 @@ impl Connection {
             queue.pop_front();
             *written = 0;
         }
-        *behind = None;
+        self.wire.flush()?;
+        if self.wire.is_clear() {
+            *behind = None;
+        }
         Ok(())
     }
 
@@ -104,9 +107,9 @@ impl Connection {
         };
         let registry = poll.registry();
         if self.watched == Watched::Nothing {
-            registry.register(&mut self.socket, Token(slot), interest)?;
+            registry.register(self.wire.socket(), Token(slot), interest)?;
         } else {
-            registry.reregister(&mut self.socket, Token(slot), interest)?;
+            registry.reregister(self.wire.socket(), Token(slot), interest)?;
         }
         self.watched = watched;
         Ok(())

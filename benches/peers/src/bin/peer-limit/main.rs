@@ -11,27 +11,34 @@
 //! A client that comes back gets the last events of the first type that it missed, in the same write as
 //! the head.
 //!
+//! With TLS each client has a session of rustls, which is written to when it has nothing left to send.
+//! Its handshake is on the same thread as all else.
+//!
 //! `--batch` writes all records that came together, up to 64 KiB, by one call for each client;
 //! `--no-batch` makes a call for each event and client.
 
 mod audience;
 mod batch;
 mod connection;
+mod wire;
 
 use std::{
     collections::VecDeque,
     env,
-    io::{self, ErrorKind, Read, Write},
+    io::{self, ErrorKind, Write},
     rc::Rc,
+    sync::Arc,
     time::Duration,
 };
 
 use mio::{Events, Interest, Poll, Token, net::TcpListener};
+use rustls::ServerConfig;
 
 use crate::{
     audience::Audience,
     batch::{Batch, Input, Records},
     connection::{Connection, Role, Watched},
+    wire::Wire,
 };
 
 /// What is written at once at most: as in websse.
@@ -42,6 +49,7 @@ const READ_BYTES: usize = 64 * 1024;
 const LONGEST_HEAD: usize = 16 * 1024;
 
 const LISTENER: Token = Token(usize::MAX);
+const TLS_LISTENER: Token = Token(usize::MAX - 1);
 const SWITCH: &[u8] = b"HTTP/1.1 101 x\r\n\r\n";
 /// As long as websse's.
 const STREAM: &[u8] = b"HTTP/1.1 200 OK\r\nDate: Thu, 01 Jan 1970 00:00:00 GMT\r\n\
@@ -58,12 +66,19 @@ fn main() -> io::Result<()> {
     let types = peers::types();
     let listener = peers::listen()?;
     let address = listener.local_addr()?;
+    let tls = peers::tls()?;
+    let tls_address = tls.as_ref().map(|tls| tls.address);
     let mut listener = TcpListener::from_std(listener);
     let poll = Poll::new()?;
     poll.registry().register(&mut listener, LISTENER, Interest::READABLE)?;
+    let mut tls = tls.map(|tls| (TcpListener::from_std(tls.listener), Arc::new(tls.config)));
+    if let Some((listener, _)) = &mut tls {
+        poll.registry().register(listener, TLS_LISTENER, Interest::READABLE)?;
+    }
     let limit = Limit {
         poll,
         listener,
+        tls,
         // Memory that is not touched costs nothing.
         connections: Vec::with_capacity(16 * 1024),
         free: Vec::new(),
@@ -74,13 +89,14 @@ fn main() -> io::Result<()> {
         preamble: Rc::new(STREAM.to_vec()),
         input: vec![0; READ_BYTES],
     };
-    peers::announce(address)?;
+    peers::announce(address, tls_address)?;
     limit.run()
 }
 
 struct Limit {
     poll: Poll,
     listener: TcpListener,
+    tls: Option<(TcpListener, Arc<ServerConfig>)>,
     connections: Vec<Option<Connection>>,
     free: Vec<usize>,
     audience: Audience,
@@ -105,7 +121,7 @@ impl Limit {
             }
             for event in &events {
                 match event.token() {
-                    LISTENER => self.accept()?,
+                    token @ (LISTENER | TLS_LISTENER) => self.accept(token == TLS_LISTENER)?,
                     Token(slot) => self.serve(slot),
                 }
             }
@@ -121,16 +137,21 @@ impl Limit {
         !self.publishers.is_empty() && self.awaited.is_none()
     }
 
-    fn accept(&mut self) -> io::Result<()> {
+    fn accept(&mut self, by_tls: bool) -> io::Result<()> {
+        let (listener, config) = match &self.tls {
+            Some((listener, config)) if by_tls => (listener, Some(config)),
+            _ => (&self.listener, None),
+        };
         let mut fresh = Vec::new();
         loop {
-            match self.listener.accept() {
+            match listener.accept() {
                 Ok((socket, _)) => {
+                    let wire = Wire::new(socket, config)?;
                     let slot = self.free.pop().unwrap_or_else(|| {
                         self.connections.push(None);
                         self.connections.len() - 1
                     });
-                    self.connections[slot] = Some(Connection::new(socket));
+                    self.connections[slot] = Some(Connection::new(wire));
                     fresh.push(slot);
                 }
                 Err(error) if error.kind() == ErrorKind::WouldBlock => break,
@@ -174,7 +195,7 @@ impl Limit {
         let Some(connection) = &mut self.connections[slot] else { return Ok(()) };
         let Role::Head(head) = &mut connection.role else { return Ok(()) };
         let end = loop {
-            match connection.socket.read(&mut self.input) {
+            match connection.wire.read(&mut self.input) {
                 Ok(0) => return Err(ErrorKind::UnexpectedEof.into()),
                 Ok(read) => head.extend_from_slice(&self.input[..read]),
                 Err(error) if error.kind() == ErrorKind::WouldBlock => {
@@ -210,7 +231,7 @@ impl Limit {
             }
             ("POST", "/publish") => {
                 connection.role = Role::Publisher(Records::new(rest));
-                connection.socket.write_all(SWITCH)?;
+                connection.wire.socket().write_all(SWITCH)?;
                 connection.watch(&self.poll, slot, Watched::Input)?;
                 // What came before it was watched shows in no event.
                 self.publishers.push_back(slot);
@@ -224,7 +245,7 @@ impl Limit {
     fn publish(&mut self, slot: usize) {
         let Some(connection) = &mut self.connections[slot] else { return };
         let Role::Publisher(records) = &mut connection.role else { return };
-        records.read(&mut connection.socket, &mut self.input);
+        records.read(connection.wire.socket(), &mut self.input);
         let whole = self.batch.fill(records);
         let input = records.input;
         if whole || input == Input::Ready {
