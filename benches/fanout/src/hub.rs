@@ -23,6 +23,12 @@ pub(crate) const ARGUMENT: &str = "--as-websse";
 #[cfg(feature = "redis")]
 pub(crate) const REDIS: &str = "--redis";
 
+/// A certificate with its chain, and its key: it speaks TLS at another port.
+#[cfg(feature = "tls")]
+pub(crate) const CHAIN: &str = "--tls-cert";
+#[cfg(feature = "tls")]
+pub(crate) const KEY: &str = "--tls-key";
+
 /// It takes publishes as the bare loop does, at another port, beside those over HTTP.
 pub(crate) const RECORDS: &str = "--records";
 
@@ -43,12 +49,21 @@ pub(crate) fn serve() -> Result<()> {
         Some(store) => builder.redis(websse::redis::RedisConfig::new(&store.url)?),
         None => builder,
     };
-    let hub = Hub::start(types, builder)?;
+    #[cfg_attr(not(feature = "tls"), expect(unused_mut))]
+    let mut hub = Hub::start(types, builder)?;
+    let mut ports = vec![("listening", hub.address)];
     if std::env::args().any(|word| word == RECORDS) {
-        println!("listening {} records {}", hub.address, records::listen(&hub.server)?);
-    } else {
-        println!("listening {}", hub.address);
+        ports.push(("records", records::listen(&hub.server)?));
     }
+    #[cfg(feature = "tls")]
+    if let (Some(chain), Some(key)) = (argument(CHAIN), argument(KEY)) {
+        let listener = listen()?;
+        ports.push(("tls", listener.local_addr()?));
+        let config = websse::http::TlsConfig::from_pem_files(chain, key)?;
+        hub.http = hub.http.serve_tls(listener, config)?;
+    }
+    let words: Vec<String> = ports.iter().map(|(name, port)| format!("{name} {port}")).collect();
+    println!("{}", words.join(" "));
     io::stdin().read_to_end(&mut Vec::new())?;
     // Whom it disconnected, and why: the crowd can only tell that it did.
     let disconnected = hub.server.stats().disconnected;

@@ -20,6 +20,7 @@
 //! | `stage.rs` | a server and a crowd before it, for one run |
 //! | `delivery.rs` | events to many clients, at full speed or at a steady rate |
 //! | `idle.rs`, `storm.rs`, `publishing.rs` | the other kinds of run |
+//! | `rush.rs` | events to many clients while storms of others connect |
 //! | `channels.rs`, `churn.rs` | events to one client each, while others come and go |
 //! | `own.rs` | a stream for each of many requests, alone, and beside events to many clients |
 //! | `known.rs`, `replay.rs` | what channels cost that are only known; all that is kept of them |
@@ -33,10 +34,14 @@
 //! | `processes.rs` | what a process and its descendants use, by `/proc` |
 //! | `metric.rs` | what is measured, in which unit, and what several rounds say together |
 //! | `results.rs`, `table.rs`, `json.rs`, `markdown.rs`, `svg.rs` | what came out |
+//! | `certificate.rs` | what servers show with the feature `tls` |
+//! | `targets.rs` | what HTTPS may cost |
 //! | `blocks.rs` | where it goes in files that are there |
 //! | `bin/append.rs` | another program: how much one node can append to a shared log |
 
 mod blocks;
+#[cfg(feature = "tls")]
+mod certificate;
 mod channels;
 mod check;
 mod churn;
@@ -59,6 +64,7 @@ mod publishing;
 mod records;
 mod replay;
 mod results;
+mod rush;
 mod scenario;
 mod stage;
 #[cfg(feature = "redis")]
@@ -66,6 +72,7 @@ mod store;
 mod storm;
 mod svg;
 mod table;
+mod targets;
 
 use std::process::ExitCode;
 

@@ -18,8 +18,9 @@ usage: cargo run --release --manifest-path benches/fanout/Cargo.toml -- [OPTION]
 
   --scenario NAME      burst, steady, idle, storm, stuck, types, scaling,
                        publish, channels, idle-channels, return, own, or with
-                       the feature `redis` redis, which starts redis-servers;
-                       may repeat                                       [all]
+                       the feature `redis` redis, which starts redis-servers,
+                       or with the feature `tls` tls; may repeat        [all]
+  --about TEXT         only the cases that have TEXT in their description
   --peer NAME[@SCENARIO]=COMMAND
                        another server, started as COMMAND --types N, in one
                        scenario only, in all, or with @-SCENARIO in all but
@@ -42,6 +43,7 @@ Ends with an error if `websse` lost, repeated or refused anything.
 #[derive(Debug)]
 pub(crate) struct Options {
     pub(crate) scenarios: Vec<String>,
+    pub(crate) about: String,
     pub(crate) entrants: Vec<Entrant>,
     /// By scenario; without a name for all others.
     rounds: HashMap<String, usize>,
@@ -63,6 +65,7 @@ impl Options {
 pub(crate) fn parse() -> Result<Option<Options>, lexopt::Error> {
     let mut options = Options {
         scenarios: Vec::new(),
+        about: String::new(),
         entrants: Entrant::always().map_err(|error| error.to_string())?,
         rounds: HashMap::new(),
         window: 256,
@@ -77,6 +80,7 @@ pub(crate) fn parse() -> Result<Option<Options>, lexopt::Error> {
             Short('h') | Long("help") => return Ok(None),
             Long("quick") => options.is_quick = true,
             Long("scenario") => options.scenarios.push(parser.value()?.parse_with(scenario)?),
+            Long("about") => options.about = parser.value()?.parse()?,
             Long("peer") => options.entrants.push(parser.value()?.parse_with(Entrant::parse)?),
             Long("rounds") => options.rounds.extend([parser.value()?.parse_with(rounds)?]),
             Long("window") => options.window = parser.value()?.parse::<NonZeroUsize>()?.get(),

@@ -20,7 +20,7 @@ use super::{
     latency::now,
     metric::{Metric, Sample, float, micros},
     peer::Entrant,
-    stage::{LISTENERS, Settings, Stage, check, put_down_faults},
+    stage::{Settings, Stage, check, put_down_faults},
 };
 use crate::crowd::Crowd;
 
@@ -81,7 +81,7 @@ impl Beside {
     pub(crate) const PAUSE: u32 = 20;
 
     pub(crate) fn start(stage: &Stage, streams: usize) -> Result<Self> {
-        let mut crowd = Crowd::with_ear(LISTENERS);
+        let mut crowd = stage.another_crowd();
         // Longer than any run takes.
         let target = target(1_000_000, Self::PAUSE);
         let clients = crowd.connect(stage.peer.address, &target, streams, streams);

@@ -14,6 +14,9 @@
 //! A peer whose name begins with `limit` is no server but a bare loop that writes: it takes
 //! publishes as records over an upgraded connection (`publisher.rs`). A server that takes them, too, at
 //! another port, prints `listening 127.0.0.1:PORT records 127.0.0.1:PORT`.
+//!
+//! With `--tls-cert FILE --tls-key FILE` it speaks TLS at one more port, and prints
+//! `tls 127.0.0.1:PORT` behind that. Clients connect there, and publishes are as they always are.
 
 use std::{
     io::{BufRead, BufReader, Read},
@@ -37,6 +40,8 @@ pub(crate) enum Kind {
     Websse,
     /// The same, with publishes that come as those of the bare loop do.
     Records,
+    /// The same without TLS, where all others have it.
+    Unprotected,
     /// The same over a Redis of its own.
     Node,
     Limit,
@@ -56,12 +61,20 @@ pub(crate) struct Entrant {
     /// It takes no part in these.
     without: Vec<String>,
     command: Vec<String>,
+    speaks_tls: bool,
 }
 
 impl Entrant {
     fn new(name: &str, kind: Kind, command: &[&str]) -> Self {
         let command = command.iter().map(ToString::to_string).collect();
-        Self { name: name.to_owned(), kind, only: None, without: Vec::new(), command }
+        Self {
+            name: name.to_owned(),
+            kind,
+            only: None,
+            without: Vec::new(),
+            command,
+            speaks_tls: false,
+        }
     }
 
     /// Whether it takes part in a scenario, as far as the command line says.
@@ -82,6 +95,7 @@ impl Entrant {
         let program = program.to_str().context("the program's path is not UTF-8")?;
         let entrants = [
             Self::new("websse", Kind::Websse, &[program, hub::ARGUMENT]),
+            Self::new("websse, no TLS", Kind::Unprotected, &[program, hub::ARGUMENT]),
             Self::new("websse, records", Kind::Records, &[program, hub::ARGUMENT, hub::RECORDS]),
         ];
         let entrants = entrants.into_iter();
@@ -117,6 +131,16 @@ impl Entrant {
         Ok(Self::new("limit", Kind::Limit, &[program, own::BARE]))
     }
 
+    /// The same server, whose clients speak TLS, with a certificate and its key.
+    #[cfg(feature = "tls")]
+    pub(crate) fn with_tls(mut self, certificate: &super::certificate::Certificate) -> Self {
+        let [chain, key] =
+            [certificate.chain(), certificate.key()].map(|file| file.display().to_string());
+        self.command.extend([hub::CHAIN.to_owned(), chain, hub::KEY.to_owned(), key]);
+        self.speaks_tls = true;
+        self
+    }
+
     pub(crate) fn echo() -> Self {
         Self::new("(httparse echo)", Kind::Echo, &[])
     }
@@ -126,7 +150,11 @@ impl Entrant {
 #[derive(Debug)]
 pub(crate) struct Peer {
     child: Child,
+    /// Where clients connect.
     pub(crate) address: SocketAddr,
+    pub(crate) speaks_tls: bool,
+    /// Where publishes go over HTTP.
+    pub(crate) http: SocketAddr,
     /// Where publishes go as records; `None` if they go over HTTP.
     pub(crate) records: Option<SocketAddr>,
 }
@@ -144,18 +172,27 @@ impl Peer {
         let output = child.stdout.take();
         let unknown = SocketAddr::from(([127, 0, 0, 1], 0));
         // From here on it is ended in any case.
-        let mut peer = Self { child, address: unknown, records: None };
+        let speaks_tls = entrant.speaks_tls;
+        let mut peer = Self { child, address: unknown, speaks_tls, http: unknown, records: None };
         let line = first_line(output.context("no output")?).context("cannot start")?;
         let words: Vec<&str> = line.split_whitespace().collect();
-        let (address, records) = match words[..] {
-            ["listening", address] => (address, None),
-            ["listening", address, "records", records] => (address, Some(records)),
-            _ => bail!("cannot start: expected `listening ADDRESS`, got {line:?}"),
+        let (pairs, []) = words.as_chunks::<2>() else {
+            bail!("cannot start: expected `listening ADDRESS`, got {line:?}");
         };
-        peer.address = address.parse().context("cannot start: no address")?;
-        peer.records = records.map(str::parse).transpose().context("cannot start: no address")?;
+        let address = |of: &str| {
+            let pair = pairs.iter().find(|[name, _]| *name == of);
+            pair.map(|[_, address]| address.parse()).transpose().context("cannot start: no address")
+        };
+        peer.http = address("listening")?
+            .with_context(|| format!("cannot start: expected `listening ADDRESS`, got {line:?}"))?;
+        peer.records = address("records")?;
+        peer.address = if speaks_tls {
+            address("tls")?.context("cannot start: it does not speak TLS")?
+        } else {
+            peer.http
+        };
         if entrant.kind == Kind::Limit {
-            peer.records = Some(peer.address);
+            peer.records = Some(peer.http);
         }
         Ok(peer)
     }

@@ -3,11 +3,15 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
+use anyhow::{Context, Result};
 use procfs::{
     Current, Meminfo,
     process::{Process, Status, all_processes},
 };
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::{Pid, Signal, kill_process, setpriority_process};
+
+/// A tenth of the usual share of a processor: it gets what nobody else wants.
+const LAST: i32 = 10;
 
 /// A process and all its descendants.
 pub(crate) fn family(pid: u32) -> Vec<u32> {
@@ -102,6 +106,12 @@ pub(crate) fn in_sockets(port: u16) -> u64 {
         _ => 0,
     });
     queues.map(u64::from).sum()
+}
+
+/// What a process does that others would have to wait for, it does later.
+pub(crate) fn yield_to_others(pid: u32) -> Result<()> {
+    let pid = Pid::from_raw(pid.cast_signed());
+    setpriority_process(pid, LAST).context("no other priority")
 }
 
 /// Ends those of these processes that run; they were started for this run.

@@ -11,13 +11,15 @@ use std::{
 
 use anyhow::{Context, Result, anyhow};
 
+#[cfg(feature = "tls")]
+use super::{certificate::Certificate, scenario::TLS};
 use super::{
     json, markdown,
     metric::{FAULTS, Metric, Sample, Summary, shown},
     options::Options,
     peer::{Entrant, Kind},
     scenario::{Case, Work, catalogue},
-    svg, table,
+    svg, table, targets,
 };
 
 /// All rounds of one server in one case.
@@ -70,7 +72,9 @@ impl Outcome {
 /// Tells whether `websse` made no mistake.
 pub(crate) fn measure(options: &Options) -> Result<bool> {
     let is_chosen = |case: &Case| {
-        options.scenarios.is_empty() || options.scenarios.iter().any(|name| name == case.scenario)
+        let chosen = &options.scenarios;
+        let is_meant = chosen.is_empty() || chosen.iter().any(|name| name == case.scenario);
+        is_meant && case.about.contains(&options.about)
     };
     let mut outcomes = Vec::new();
     let mut is_faultless = true;
@@ -86,7 +90,8 @@ pub(crate) fn measure(options: &Options) -> Result<bool> {
             write(file, &json::of(options, &outcomes))?;
         }
         if let Some(file) = &options.markdown {
-            write(file, &markdown::update(&read(file)?, &outcomes)?)?;
+            let text = markdown::update(&read(file)?, &outcomes)?;
+            write(file, &targets::update(&text, &outcomes)?)?;
         }
         if let Some(file) = &options.svg {
             let before = if file.exists() { read(file)? } else { String::new() };
@@ -94,6 +99,7 @@ pub(crate) fn measure(options: &Options) -> Result<bool> {
         }
     }
     print(&table::of(options, &outcomes))?;
+    targets::of(&outcomes).iter().try_for_each(|line| print(&format!("{line}\n")))?;
     Ok(is_faultless)
 }
 
@@ -108,6 +114,18 @@ fn run(case: Case, options: &Options) -> Result<Outcome> {
         entrants.push(Entrant::bare_loop()?);
     }
     entrants.retain(|entrant| case.admits(entrant));
+    // Its files are there for as long as servers start.
+    #[cfg(feature = "tls")]
+    let certificate = (case.scenario == TLS).then(Certificate::make).transpose()?;
+    #[cfg(feature = "tls")]
+    if let Some(certificate) = &certificate {
+        let shows_it = |entrant: &mut Entrant| {
+            if entrant.kind != Kind::Unprotected {
+                *entrant = entrant.clone().with_tls(certificate);
+            }
+        };
+        entrants.iter_mut().for_each(shows_it);
+    }
     let mut rows: Vec<Row> = entrants
         .iter()
         .map(|entrant| Row { name: entrant.name.clone(), kind: entrant.kind, samples: Vec::new() })

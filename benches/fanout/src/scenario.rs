@@ -15,9 +15,11 @@ use super::{
     peer::{Entrant, Kind},
     publishing::{InProcess, OverHttp},
     replay::Replay,
+    rush::Rush,
     stage::Settings,
     storm::Storm,
 };
+use crate::crowd::Tls;
 
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Work {
@@ -32,6 +34,7 @@ pub(crate) enum Work {
     Comeback(Comeback),
     Replay(Replay),
     Own(Own),
+    Rush(Rush),
 }
 
 impl Work {
@@ -41,10 +44,22 @@ impl Work {
             Self::Idle(Idle { streams, .. }) => {
                 format!("{streams} streams on which nothing happens; then each is behind once")
             }
-            Self::Storm(Storm { clients, have_own }) => {
+            Self::Storm(Storm { clients, have_own, tls }) => {
                 let own = if have_own { ", each with its own channel" } else { "" };
-                format!("{clients} clients connect at once{own}; then all leave")
+                let tls = tls.map(|Tls { is_12, resumes }| {
+                    let version = if is_12 { "2" } else { "3" };
+                    format!(
+                        " by TLS 1.{version}{}",
+                        if resumes { ", resuming sessions" } else { "" }
+                    )
+                });
+                let tls = tls.unwrap_or_default();
+                format!("{clients} clients connect at once{own}{tls}; then all leave")
             }
+            Self::Rush(Rush { settled, joining, storms, per_second, bytes }) => format!(
+                "{settled} clients, {per_second} x {bytes} B a second while {joining} more connect \
+                 at once, {storms} times"
+            ),
             Self::OverHttp(OverHttp { publishes, window }) => {
                 let how = window.map_or("pipelined", |_| "each after the last one's answer");
                 format!(
@@ -121,6 +136,9 @@ impl Case {
         if !entrant.is_for(self.scenario) {
             return false;
         }
+        if entrant.kind == Kind::Unprotected {
+            return self.scenario == TLS && matches!(self.work, Work::Deliver(_) | Work::Idle(_));
+        }
         if self.scenario == REDIS {
             return matches!(entrant.kind, Kind::Websse | Kind::Node);
         }
@@ -145,6 +163,7 @@ impl Case {
             | Work::Deliver(_)
             | Work::Idle(_)
             | Work::Storm(_)
+            | Work::Rush(_)
             | Work::Comeback(_) => true,
         }
     }
@@ -163,6 +182,7 @@ impl Case {
             Work::Replay(replay) => replay.run(settings),
             Work::Comeback(comeback) => comeback.run(entrant, settings),
             Work::Own(own) => own.run(entrant, settings),
+            Work::Rush(rush) => rush.run(entrant, settings),
         }
     }
 }
@@ -182,11 +202,15 @@ pub(crate) const SCENARIOS: &[&str] = &[
     OWN,
     #[cfg(feature = "redis")]
     REDIS,
+    #[cfg(feature = "tls")]
+    TLS,
 ];
 /// What is written for one request alone.
 const OWN: &str = "own";
 /// What a log costs that several nodes share.
 const REDIS: &str = "redis";
+/// What HTTPS costs.
+pub(crate) const TLS: &str = "tls";
 
 const SMALL: usize = 128;
 const LARGE: usize = 4096;
@@ -195,6 +219,7 @@ const WAIT: &[Metric] = &[Metric::LastP50, Metric::P99, Metric::CpuPerDelivery];
 const SHARE: &[Metric] = &[Metric::LastP50, Metric::P99, Metric::CpuPerDelivery, Metric::Memory];
 const HOLDING: &[Metric] = &[Metric::Memory, Metric::MemoryAfter, Metric::Machine];
 const JOINING: &[Metric] = &[Metric::LastHead, Metric::CpuPerConnection, Metric::CpuPerLeaving];
+const SETTLED: &[Metric] = &[Metric::P50, Metric::P99, Metric::Max, Metric::LastHead];
 const SPEED_TO_ONE: &[Metric] = &[Metric::Deliveries, Metric::CpuPerPublish];
 const SINGLE: &[Metric] = &[Metric::LastP50, Metric::LastP99, Metric::CpuPerPublish];
 const REPLAYED: &[Metric] =
@@ -214,18 +239,9 @@ pub(crate) fn catalogue(is_quick: bool) -> Vec<Case> {
         cases.push(Case { scenario, about: work.about(), work, headlines, time });
     };
     let steady = |per_second| Load::Steady { per_second, seconds: size.seconds };
-    let burst = |events: u32| Load::Burst { events: events.div_ceil(size.divisor).max(100) };
-    let clients = |clients: usize| clients / size.divisor as usize;
+    let burst = |events| size.burst(events);
+    let clients = |clients| size.of(clients);
 
-    let small = |readers, load| Delivery {
-        types: 1,
-        readers,
-        stuck: 0,
-        slow: 0,
-        bytes: SMALL,
-        load,
-        own: 0,
-    };
     let many = clients(1000);
     add("burst", SPEED, Work::Deliver(small(many, burst(1000))));
     add("steady", WAIT, Work::Deliver(small(many, steady(20))));
@@ -233,7 +249,7 @@ pub(crate) fn catalogue(is_quick: bool) -> Vec<Case> {
     let idle = Idle { streams: clients(10_000), groups: size.groups, settled: size.settled };
     add("idle", HOLDING, Work::Idle(idle));
     for have_own in [false, true] {
-        add("storm", JOINING, Work::Storm(Storm { clients: clients(5000), have_own }));
+        add("storm", JOINING, Work::Storm(Storm { clients: clients(5000), have_own, tls: None }));
     }
 
     for (readers, stuck, slow, load, headlines) in [
@@ -306,7 +322,35 @@ pub(crate) fn catalogue(is_quick: bool) -> Vec<Case> {
         add(REDIS, &[Metric::P50, Metric::P99], Work::Deliver(small(1, steady(20))));
         add(REDIS, SHARE, Work::Deliver(share));
     }
+
+    if cfg!(feature = "tls") {
+        add_tls(size, idle, &mut add);
+    }
     cases
+}
+
+/// Beside the same server without TLS where that says something.
+fn add_tls(size: Size, idle: Idle, add: &mut impl FnMut(&'static str, &'static [Metric], Work)) {
+    let (bytes, per_second) = (150, 20);
+    let steady = Load::Steady { per_second, seconds: size.seconds };
+    for readers in [500, 1000] {
+        let all_read = Delivery { bytes, ..small(size.of(readers), steady) };
+        add(TLS, WAIT, Work::Deliver(all_read));
+    }
+    add(TLS, SPEED, Work::Deliver(small(size.of(1000), size.burst(1000))));
+    add(TLS, HOLDING, Work::Idle(Idle { streams: size.of(5000), ..idle }));
+    let joining = size.of(2000);
+    for (is_12, resumes) in [(false, false), (false, true), (true, false), (true, true)] {
+        let tls = Some(Tls { is_12, resumes });
+        add(TLS, JOINING, Work::Storm(Storm { clients: joining, have_own: false, tls }));
+    }
+    let settled = size.of(1000);
+    add(TLS, SETTLED, Work::Rush(Rush { settled, joining, storms: 3, per_second, bytes }));
+}
+
+/// Events of one type to clients that all read.
+fn small(readers: usize, load: Load) -> Delivery {
+    Delivery { types: 1, readers, stuck: 0, slow: 0, bytes: SMALL, load, own: 0 }
 }
 
 /// How large a run is.
@@ -335,6 +379,14 @@ impl Size {
         settled: Duration::from_millis(300),
         time: Duration::from_secs(15),
     };
+
+    fn of(self, clients: usize) -> usize {
+        clients / self.divisor as usize
+    }
+
+    fn burst(self, events: u32) -> Load {
+        Load::Burst { events: events.div_ceil(self.divisor).max(100) }
+    }
 }
 
 fn about(delivery: &Delivery) -> String {

@@ -15,7 +15,7 @@ use super::{
     processes::{self, Used},
     publisher::{Publisher, Speech},
 };
-use crate::crowd::{Crowd, Report};
+use crate::crowd::{Crowd, Report, Security, Tls};
 
 /// Begins the arguments of a child process that is a crowd of [listeners](super::listener).
 pub(crate) const LISTENERS: &str = "--as-listeners";
@@ -53,9 +53,14 @@ pub(crate) struct Stage {
 impl Stage {
     pub(crate) fn start(entrant: &Entrant, types: usize, time: Duration) -> Result<Self> {
         let peer = Peer::start(entrant, types)?;
-        let crowd = Crowd::with_ear(LISTENERS);
+        let crowd = crowd_for(&peer);
         let resident = processes::resident(&peer.family());
         Ok(Self { crowd, peer, deadline: Instant::now() + time, resident })
+    }
+
+    /// Whose figures are not those of the first.
+    pub(crate) fn another_crowd(&self) -> Crowd {
+        crowd_for(&self.peer)
     }
 
     pub(crate) fn left(&self) -> Duration {
@@ -77,22 +82,15 @@ impl Stage {
     fn joined(&mut self, clients: Range<usize>) -> Result<Range<usize>> {
         let left = self.left();
         let report = self.crowd.wait_heads(&clients, left);
-        ensure!(
-            report.ok == report.clients && report.trouble.is_empty(),
-            "{} of {} clients have a stream, {} have another answer, {} were refused or reset; {}",
-            report.ok,
-            report.clients,
-            report.unavailable + report.other,
-            report.failed,
-            report.trouble
-        );
+        check_heads(&report)?;
+        ensure!(report.trouble.is_empty(), "{}", report.trouble);
         Ok(clients)
     }
 
     pub(crate) fn publisher(&self, types: usize) -> Result<Publisher> {
         let (address, speech) = match self.peer.records {
             Some(records) => (records, Speech::Records),
-            None => (self.peer.address, Speech::Http),
+            None => (self.peer.http, Speech::Http),
         };
         Publisher::connect(address, speech, types, self.deadline)
     }
@@ -218,6 +216,15 @@ impl Stage {
     }
 }
 
+/// Its clients speak TLS if the server does.
+fn crowd_for(peer: &Peer) -> Crowd {
+    let mut crowd = Crowd::with_ear(LISTENERS);
+    if peer.speaks_tls {
+        crowd.protect(Security::Tls(Tls { is_12: false, resumes: false }));
+    }
+    crowd
+}
+
 pub(crate) fn heard(crowd: &mut Crowd) -> Result<Heard> {
     let line = crowd.figures();
     line.parse().with_context(|| format!("no figures of a crowd: {line:?}"))
@@ -229,6 +236,23 @@ pub(crate) fn put_down_faults(report: &Report, expected: u64, sample: &mut Sampl
     sample.set(Metric::Repeated, float(report.repeated));
     sample.set(Metric::Late, float(report.late));
     sample.set(Metric::Closed, float(report.clients - report.open));
+}
+
+/// Fails unless each has a stream.
+pub(crate) fn check_heads(report: &Report) -> Result<()> {
+    ensure!(
+        report.ok == report.clients,
+        "{} of {} clients have a stream, {} have another answer, {} wait, {} were cut, {} were refused \
+         or reset; {}",
+        report.ok,
+        report.clients,
+        report.unavailable + report.other,
+        report.on_the_way,
+        report.cut + report.ended,
+        report.failed,
+        report.trouble
+    );
+    Ok(())
 }
 
 /// Fails if anything wrong came to anyone.

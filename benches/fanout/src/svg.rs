@@ -93,7 +93,7 @@ fn bar(row: &Row, metric: Metric, most: f64, top: u32) -> String {
         return name + &text(LABELS, base, "failed", "failed");
     };
     let class = match row.kind {
-        Kind::Websse | Kind::Records | Kind::Node => "ours",
+        Kind::Websse | Kind::Unprotected | Kind::Records | Kind::Node => "ours",
         Kind::Limit | Kind::Echo => "limit",
         Kind::Other => "other",
     };
