@@ -11,7 +11,7 @@ use super::{
     table::best,
 };
 
-/// A target, and what was reached; `None` where a part of it was not run.
+/// A target, and what was reached; `None` where a part of it was not run, or failed.
 struct Target {
     what: String,
     bound: Bound,
@@ -43,14 +43,21 @@ pub(crate) fn of(outcomes: &[Outcome]) -> Vec<String> {
         return Vec::new();
     }
     let rows = targets(&outcomes).into_iter().map(|Target { what, bound, reached }| {
-        let (bound, is_met) = match bound {
-            AtMost(most) => (format!("≤ {most:.2}"), reached.is_some_and(|value| value <= most)),
-            AtLeast(least) => {
-                (format!("≥ {least:.2}"), reached.is_some_and(|value| value >= least))
-            }
+        let bound_shown = match bound {
+            AtMost(most) => format!("≤ {most:.2}"),
+            AtLeast(least) => format!("≥ {least:.2}"),
         };
-        let reached = reached.map_or("-".to_owned(), |value| format!("{value:.2}"));
-        format!("| {what} | {bound} | {reached} | {} |", if is_met { "met" } else { "missed" })
+        let is_met = reached.map(|value| match bound {
+            AtMost(most) => value <= most,
+            AtLeast(least) => value >= least,
+        });
+        let shown = reached.map_or(String::new(), |value| format!("{value:.2}"));
+        let verdict = match is_met {
+            Some(true) => "met",
+            Some(false) => "missed",
+            None => "no figure",
+        };
+        format!("| {what} | {bound_shown} | {shown} | {verdict} |")
     });
     ["| | target | reached | |", "|---|---|---|---|"]
         .map(str::to_owned)
