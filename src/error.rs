@@ -59,8 +59,8 @@ pub enum PublishError {
     /// The server was shut down, or is about to be.
     ShutDown,
     /// The call came from the broadcaster's own thread, which would wait for ever for room in the
-    /// queue; or from a thread that talks to Redis, for example by a logger. No other
-    /// code of yours runs there. The error prevents a deadlock.
+    /// queue; or from a thread that talks to Redis or commits to a history on disk, for example by a
+    /// logger. No other code of yours runs there. The error prevents a deadlock.
     OnBroadcaster,
     /// Redis, over which nodes share their events, takes no message now, or refuses this one; the
     /// text gives the reason, for people. The message was not published. Try again later.

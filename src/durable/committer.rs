@@ -31,6 +31,8 @@ use crate::{
 const MOST_BYTES: usize = 1 << 20;
 /// How long to wait for room at the broadcaster before looking whether the server ends.
 const SLICE: Duration = Duration::from_millis(100);
+/// How often to try whether the disk takes events again.
+const TRY: Duration = Duration::from_secs(1);
 /// How long the broadcaster may take to say what it keeps, when there is no room left.
 const PATIENCE: Duration = Duration::from_secs(1);
 
@@ -71,6 +73,8 @@ pub(super) struct Committer {
     records: Vec<Record>,
     /// Since when something is written that is not on the disk.
     dirty_since: Option<Instant>,
+    /// When to try whether the disk takes events again, if it does not.
+    next_try: Option<Instant>,
     /// The broadcaster was asked what it keeps of the oldest segment.
     asked: Option<(Oldest, Receiver<Kept>)>,
     /// The bytes that the history kept, the last time.
@@ -82,7 +86,7 @@ struct Ended;
 
 impl Committer {
     pub(super) fn new(shared: Arc<Shared>, Opened { store, records }: Opened) -> Self {
-        Self { shared, store, records, dirty_since: None, asked: None, live: 0 }
+        Self { shared, store, records, dirty_since: None, next_try: None, asked: None, live: 0 }
     }
 
     /// Runs the thread that commits. A publisher that finds nobody else commits by itself, once the
@@ -102,7 +106,7 @@ impl Committer {
         }
         *place.lock() = Some(self);
         loop {
-            let until = place.lock().as_ref().and_then(Self::next_flush);
+            let until = place.lock().as_ref().and_then(Self::next_due);
             let taken = shared.queue.take(MOST_BYTES, until);
             let mut place = place.lock();
             let Some(committer) = &mut *place else { return };
@@ -114,7 +118,7 @@ impl Committer {
             if !goes_on {
                 break;
             }
-            committer.flush_if_due(until);
+            committer.do_what_is_due();
         }
         if let Some(mut committer) = place.lock().take()
             && let Err(error) = committer.store.close()
@@ -131,10 +135,20 @@ impl Committer {
         }
     }
 
-    fn flush_if_due(&mut self, until: Option<Instant>) {
-        if until.is_some_and(|until| Instant::now() >= until) {
+    /// When there is something to do, whether events come or not.
+    fn next_due(&self) -> Option<Instant> {
+        [self.next_flush(), self.next_try].into_iter().flatten().min()
+    }
+
+    fn do_what_is_due(&mut self) {
+        let is_due = |at: Option<Instant>| at.is_some_and(|at| Instant::now() >= at);
+        if is_due(self.next_flush()) && self.store.is_dirty {
             let flushed = self.store.flush();
             self.note(flushed.as_ref().err());
+        }
+        if is_due(self.next_try) {
+            let tried = self.store.try_again();
+            self.note(tried.as_ref().err());
         }
         let now = Instant::now();
         self.dirty_since = self.dirty_since.or(Some(now)).filter(|_| self.store.is_dirty);
@@ -144,8 +158,12 @@ impl Committer {
     /// Commits a publisher's messages on its own thread.
     pub(super) fn commit_here(&mut self, job: Job) {
         let _here = Here::new();
+        let was_due = self.next_due();
         // The broadcaster ends; the publisher has its answer.
         let _ = self.commit(vec![job]);
+        if self.next_due() != was_due {
+            self.shared.queue.nudge();
+        }
         self.count();
     }
 
@@ -153,7 +171,8 @@ impl Committer {
     fn prime(&mut self) -> Result<(), Ended> {
         let [floor, forgotten, broken] = self.store.bounds();
         self.give(Step::Begin { floor, forgotten, is_first: true })?;
-        let input = &self.shared.input;
+        let shared = Arc::clone(&self.shared);
+        let input = &shared.input;
         let (mut batch, mut bytes) = (Vec::new(), 0);
         let mut unregistered = 0;
         for Record { entry, before, message, .. } in mem::take(&mut self.records) {
@@ -239,7 +258,7 @@ impl Committer {
     }
 
     /// Gives the broadcaster events, in steps of at most `batch_bytes`.
-    fn give_events(&self, entries: Vec<Entry>) -> Result<(), Ended> {
+    fn give_events(&mut self, entries: Vec<Entry>) -> Result<(), Ended> {
         let (mut batch, mut bytes) = (Vec::new(), 0);
         for entry in entries {
             let more = entry.event.encoded.len();
@@ -253,55 +272,72 @@ impl Committer {
         if batch.is_empty() { Ok(()) } else { self.give(Step::Events(batch)) }
     }
 
-    /// Gives the broadcaster a step; waits for room.
-    fn give(&self, mut step: Step) -> Result<(), Ended> {
+    /// Gives the broadcaster a step; waits for room. What was written is not kept from the disk
+    /// meanwhile.
+    fn give(&mut self, mut step: Step) -> Result<(), Ended> {
         loop {
             match self.shared.input.give(step, SLICE) {
                 Ok(()) => return Ok(()),
                 Err(SendTimeoutError::Timeout(back)) if !self.shared.is_overdue() => step = back,
                 Err(_) => return Err(Ended),
             }
+            self.do_what_is_due();
         }
     }
 
-    /// Before the directory is full: lets the oldest segment go, if they are too many.
+    /// Before the directory is full: lets the oldest segments go, if they are too many.
     fn make_room(&mut self) {
-        if self.asked.is_none() && self.store.is_full(self.live) {
-            match self.store.oldest() {
-                Ok(Some(oldest)) => {
-                    let answer = self.shared.input.ask_kept(oldest.entries());
-                    self.asked = Some((oldest, answer));
-                }
-                Ok(None) => {}
-                Err(_) => self.store.lose_oldest(),
+        while self.asked.is_some() || self.store.is_full(self.live) {
+            if !self.let_oldest_go() {
+                return;
             }
         }
+    }
+
+    /// Lets the oldest segment go, if the broadcaster has said what it keeps of it. False if it has
+    /// not, or if that fails.
+    fn let_oldest_go(&mut self) -> bool {
+        let (oldest, answer) = match self.asked.take() {
+            Some(asked) => asked,
+            None => match self.store.oldest() {
+                Ok(Some(oldest)) => {
+                    let answer = self.shared.input.ask_kept(oldest.entries());
+                    (oldest, answer)
+                }
+                Ok(None) => return false,
+                Err(_) => {
+                    self.store.lose_oldest();
+                    return true;
+                }
+            },
+        };
         let must_be_now = self.store.is_at_limit();
-        let Some((oldest, answer)) = self.asked.take() else { return };
         let kept =
             if must_be_now { answer.recv_timeout(PATIENCE).ok() } else { answer.try_recv().ok() };
         let dropped = match kept {
             Some(Kept { entries, bytes }) => {
                 self.live = bytes as u64;
                 if !self.store.is_full(self.live) {
-                    return;
+                    return true;
                 }
                 self.store.drop_oldest(&oldest, |entry| entries.binary_search(&entry).is_ok())
             }
             // Where there is no room the next segment takes the place of the oldest one.
-            None if must_be_now => return,
+            None if must_be_now => return false,
             None => {
                 self.asked = Some((oldest, answer));
-                return;
+                return false;
             }
         };
-        if let Err(error) = dropped {
-            self.note(Some(&error));
+        if let Err(error) = &dropped {
+            self.note(Some(error));
         }
+        dropped.is_ok()
     }
 
     /// Notes whether the disk takes what it is given, and logs when that changes.
-    fn note(&self, error: Option<&io::Error>) {
+    fn note(&mut self, error: Option<&io::Error>) {
+        self.next_try = error.map(|_| Instant::now() + TRY);
         let now = error.map(ToString::to_string);
         let was = mem::replace(&mut *self.shared.trouble.lock(), now.clone());
         match (was, now) {

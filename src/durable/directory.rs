@@ -58,7 +58,9 @@ impl Directory {
         builder.recursive(true);
         #[cfg(unix)]
         std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
+        let missing: Vec<&Path> = path.ancestors().take_while(|it| !it.exists()).collect();
         builder.create(path)?;
+        missing.into_iter().try_for_each(sync_parent)?;
         let mut options = OpenOptions::new();
         options.create(true).truncate(false).read(true).write(true);
         let lock = options.open(path.join(LOCK))?;
@@ -136,6 +138,17 @@ impl Directory {
         #[cfg(not(unix))]
         self.lock.metadata().map(|_| "-".to_owned())
     }
+}
+
+/// Writes to the disk that a directory is in the one above it.
+#[cfg_attr(not(unix), allow(unused_variables, clippy::unnecessary_wraps))]
+fn sync_parent(path: &Path) -> io::Result<()> {
+    #[cfg(unix)]
+    if let Some(parent) = path.parent() {
+        let is_here = parent.as_os_str().is_empty();
+        File::open(if is_here { Path::new(".") } else { parent })?.sync_all()?;
+    }
+    Ok(())
 }
 
 /// The numbers of the files that are segments, in no order.

@@ -71,7 +71,8 @@
 //!
 //! A full or failing disk refuses events: `publish` fails with
 //! [`DiskUnavailable`](crate::PublishError::DiskUnavailable), over HTTP with status 503 and
-//! `Retry-After`. Each publish tries again, so that it goes on by itself when there is room. A
+//! `Retry-After`. Each publish tries again, and without one the server does after a second, so that it
+//! goes on by itself when there is room. A
 //! flush that failed is never repeated, as the system may have dropped what it could not write:
 //! what was not acknowledged is written again, into a new segment.
 //! [`/healthz`](crate::Server::health_handler) is 503 meanwhile,
@@ -91,7 +92,7 @@
 // | `config` | `DurableConfig` and `Commit` |
 // | `queue` | the messages that wait to be committed |
 // | `committer` | the thread that commits, tells the broadcaster, and makes room |
-// | `store` | the segments of a directory: appending, letting go |
+// | `store` | the segments of a directory: appending, letting go of the oldest |
 // | `reading` | what a directory has, and what may be missing |
 // | `group` | messages that are written at once, as records |
 // | `segment` | a segment: its header, and reading its records |
@@ -384,3 +385,6 @@ impl Log for DurableLog {
         while !state.is_ended && !self.shared.changed.wait_until(&mut state, until).timed_out() {}
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -48,6 +48,8 @@ struct State {
     bytes: usize,
     /// Nothing more is taken.
     is_closed: bool,
+    /// The committer has to look when it must do something.
+    is_nudged: bool,
 }
 
 pub(super) enum Taken {
@@ -100,6 +102,9 @@ impl Queue {
             if state.is_closed {
                 return Taken::Over;
             }
+            if mem::take(&mut state.is_nudged) {
+                return Taken::Idle;
+            }
             match until {
                 None => self.more.wait(&mut state),
                 Some(until) if self.more.wait_until(&mut state, until).timed_out() => {
@@ -120,6 +125,12 @@ impl Queue {
         state.bytes -= bytes;
         self.room.notify_all();
         Taken::Jobs(jobs)
+    }
+
+    /// Has the committer look when it must do something.
+    pub(super) fn nudge(&self) {
+        self.state.lock().is_nudged = true;
+        self.more.notify_one();
     }
 
     /// Whether it takes jobs, and has none.

@@ -1,21 +1,25 @@
 //! The segments of a directory: what is in them, and how more comes to it.
 
+mod oldest;
+
 use std::{
-    collections::{HashMap, HashSet, VecDeque},
+    collections::{HashMap, VecDeque},
     fs::{self, File, OpenOptions},
+    hash::{BuildHasher, RandomState},
     io::{self, Seek, SeekFrom, Write},
     mem,
     time::{SystemTime, UNIX_EPOCH},
 };
 
+pub(super) use self::oldest::Oldest;
 use super::{
     config::{Commit, DurableConfig},
     directory::{Directory, Left},
     group::{Group, Part},
     reading::{Reading, Segment},
-    record::{self, HEAD, Record},
+    record::{self, Record},
     say,
-    segment::{Contents, Found, HEADER, Header},
+    segment::{HEADER, Header},
 };
 use crate::{logs::Level, message::entry_id::EntryId};
 
@@ -45,6 +49,8 @@ pub(super) struct Store {
     pub(super) topics: HashMap<Box<[u8]>, u64>,
     /// Bytes that were written, and not yet to the disk.
     pub(super) is_dirty: bool,
+    /// How many bytes the disk did not take.
+    refused: usize,
     pub(super) buffer: Vec<u8>,
     pub(super) flushes: usize,
 }
@@ -74,19 +80,6 @@ pub(super) struct Opened {
     pub(super) records: Vec<Record>,
 }
 
-/// The oldest segment, which is to go.
-#[derive(Debug)]
-pub(super) struct Oldest {
-    contents: Contents,
-    bytes: Vec<u8>,
-}
-
-impl Oldest {
-    pub(super) fn entries(&self) -> Vec<EntryId> {
-        self.contents.records.iter().map(|found| found.record.entry).collect()
-    }
-}
-
 impl Store {
     /// Reads what is there. From now on it may be appended to.
     pub(super) fn open(config: &DurableConfig) -> io::Result<Opened> {
@@ -103,7 +96,7 @@ impl Store {
             ..Header::default()
         });
         if let Some(doubt) = doubt {
-            next.epoch = epoch.max(next.epoch + 1);
+            next.epoch = later_epoch(epoch, next.epoch);
             next.broken = EntryId { millis: next.epoch, number: 0 };
             say(Level::Warn, format_args!("{doubt}: clients that come back are told of a gap"));
         }
@@ -131,6 +124,7 @@ impl Store {
             next,
             topics,
             is_dirty: false,
+            refused: 0,
             buffer: Vec::new(),
             flushes: 0,
             directory,
@@ -173,7 +167,7 @@ impl Store {
     /// Whether the newest header says what the next one would.
     fn says_all(&self) -> bool {
         let said = |header: &Header| (header.epoch, header.floor, header.forgotten, header.broken);
-        self.segments.is_empty() || said(&self.written) == said(&self.next)
+        said(&self.written) == said(&self.next)
     }
 
     /// What the history begins with: everything up to the first is not known;
@@ -235,21 +229,38 @@ impl Store {
                 Ok(()) => return Ok(()),
                 Err(error) => {
                     say(Level::Warn, format_args!("{error}; goes on in a new segment"));
+                    // It has what was written before, which nobody writes again.
+                    let _ = self.flush();
                     self.open = None;
                 }
             }
         }
+        self.refused = bytes.len();
         self.begin_segment(bytes.len() as u64).inspect_err(|_| self.note_doubt())?;
-        let written = self.write_to_open(bytes);
-        if written.is_err() {
-            // A full disk has no room for segments without records.
-            self.open = None;
-            self.note_doubt();
-            if let Some(empty) = self.segments.pop_back() {
-                self.remove(empty.file)?;
-            }
+        self.write_to_open(bytes).inspect_err(|_| self.drop_empty())
+    }
+
+    /// Lets go of the segment that was begun last, and has no records: a full disk has no room for it.
+    fn drop_empty(&mut self) {
+        self.open = None;
+        self.note_doubt();
+        if let Some(&empty) = self.segments.back()
+            && empty.position == self.next.position
+        {
+            self.segments.pop_back();
+            self.remove_or_keep(empty.file, empty.length);
         }
-        written
+    }
+
+    /// Whether the disk takes again as much as it did not take: writes zeros, which are the end.
+    pub(super) fn try_again(&mut self) -> io::Result<()> {
+        let zeros = vec![0; self.refused.max(1)];
+        self.write(&zeros)?;
+        self.flush().inspect_err(|_| self.drop_empty())?;
+        if let Some(open) = &mut self.open {
+            open.end -= zeros.len() as u64;
+        }
+        Ok(())
     }
 
     /// After a failed flush nobody knows what the disk has, as long as no segment was begun behind it.
@@ -262,9 +273,27 @@ impl Store {
         }
     }
 
-    fn remove(&self, file: u64) -> io::Result<()> {
-        fs::remove_file(self.directory.segment(file))?;
-        self.directory.sync()
+    /// Removes a file. False if that fails, and it is still there.
+    fn remove(&self, file: u64) -> bool {
+        let path = self.directory.segment(file);
+        match fs::remove_file(&path) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                say(Level::Warn, format_args!("cannot remove {}: {error}", path.display()));
+                false
+            }
+            _ => {
+                // If that fails, the file may be there again after a power cut, and is read.
+                let _ = self.directory.sync();
+                true
+            }
+        }
+    }
+
+    /// Removes a file without records; if that fails, it is the next segment.
+    fn remove_or_keep(&mut self, file: u64, length: u64) {
+        if !self.remove(file) {
+            self.spare = Some((file, length));
+        }
     }
 
     fn write_to_open(&mut self, bytes: &[u8]) -> io::Result<()> {
@@ -318,6 +347,7 @@ impl Store {
         let files = self.segments.iter().map(|it| it.file).chain(self.doomed.iter().map(|it| it.0));
         let fresh = files.max().map_or(0, |newest| newest + 1);
         let (number, is_new) = self.spare.map_or((fresh, true), |(spare, _)| (spare, false));
+        let length = length.max(self.spare.map_or(0, |(_, length)| length));
         let oldest = self.segments.front().map_or(self.next.position, |oldest| oldest.position);
         let header = Header { oldest, ..self.next };
         let path = self.directory.segment(number);
@@ -340,16 +370,14 @@ impl Store {
         let file = result.inspect_err(|_| {
             // Without a header it is nothing; with one it has no records. What it was before is not
             // missing before another segment was begun.
-            let _ = self.remove(number);
+            self.remove_or_keep(number, length);
             self.has_failed |= !is_new;
         })?;
         self.segments.push_back(Segment { file: number, length, position: self.next.position });
         self.open = Some(Open { file, end: HEADER as u64, length });
         (self.written, self.has_failed) = (header, false);
-        while let Some(&(doomed, _)) = self.doomed.last() {
-            self.remove(doomed)?;
-            self.doomed.pop();
-        }
+        let doomed = mem::take(&mut self.doomed);
+        self.doomed = doomed.into_iter().filter(|&(file, _)| !self.remove(file)).collect();
         if mem::take(&mut self.is_doubtful) {
             self.leave()?;
         }
@@ -379,99 +407,6 @@ impl Store {
         self.needs(self.config.segment_bytes) > self.config.disk_bytes
     }
 
-    /// Reads the oldest segment.
-    pub(super) fn oldest(&self) -> io::Result<Option<Oldest>> {
-        let Some(segment) = self.segments.front().filter(|_| self.segments.len() > 1) else {
-            return Ok(None);
-        };
-        let bytes = fs::read(self.directory.segment(segment.file))?;
-        let until = self.segments.get(1).map(|next| next.position);
-        let contents = Contents::read(&bytes, until)
-            .map_err(|error| io::Error::other(format!("the oldest segment: {error}")))?;
-        Ok(Some(Oldest { contents, bytes }))
-    }
-
-    /// Lets the oldest segment go. What is still wanted of it is appended again, unless there is no
-    /// room for that.
-    pub(super) fn drop_oldest(
-        &mut self,
-        oldest: &Oldest,
-        is_wanted: impl Fn(EntryId) -> bool,
-    ) -> io::Result<()> {
-        let Contents { records, .. } = &oldest.contents;
-        let wanted: Vec<&Found> =
-            records.iter().filter(|found| is_wanted(found.record.entry)).collect();
-        let bytes: usize = wanted.iter().map(|found| HEAD + 10 + found.event.len()).sum();
-        // Most of a segment again would leave no room for anything else.
-        let is_room = !self.is_at_limit() || bytes as u64 <= self.config.segment_bytes / 2;
-        let kept = if is_room { &*wanted } else { &[] };
-        let position = oldest.contents.header.position;
-        let Some(&gone) = self.segments.front().filter(|it| it.position == position) else {
-            // It has gone meanwhile.
-            return Ok(());
-        };
-        // No other one goes while this one is copied.
-        self.segments.pop_front();
-        if let Err(error) = self.append_again(oldest, kept) {
-            self.segments.push_front(gone);
-            return Err(error);
-        }
-        let end = self.segments.front().map_or(self.next.position, |next| next.position);
-        if oldest.contents.next_position() < end {
-            self.next.broken = EntryId { millis: self.next.epoch, number: self.next.number };
-        }
-        let kept: HashSet<EntryId> = kept.iter().map(|found| found.record.entry).collect();
-        for Found { record: Record { entry, message, .. }, .. } in records {
-            let topic = record::topic(message);
-            if self.topics.get(&*topic) == Some(&entry.number) && !kept.contains(entry) {
-                self.topics.remove(&*topic);
-                let bound = match message.channel_name() {
-                    Some(_) => &mut self.next.forgotten,
-                    None => &mut self.next.floor,
-                };
-                *bound = (*bound).max(*entry);
-            }
-        }
-        self.let_go(gone.file, gone.length);
-        Ok(())
-    }
-
-    /// Appends events of the oldest segment again.
-    fn append_again(&mut self, oldest: &Oldest, kept: &[&Found]) -> io::Result<()> {
-        if kept.is_empty() {
-            return Ok(());
-        }
-        let mut group = Group::new(self);
-        for found in kept {
-            group.push_again(&oldest.bytes[found.event.clone()]);
-        }
-        let Group { count, bytes, .. } = group;
-        let written = self.write(&bytes).and_then(|()| self.flush());
-        self.buffer = bytes;
-        written?;
-        self.next.position += count;
-        Ok(())
-    }
-
-    /// Lets the oldest segment go, which cannot be read.
-    pub(super) fn lose_oldest(&mut self) {
-        if let Some(gone) = self.segments.pop_front() {
-            say(Level::Warn, format_args!("the oldest events cannot be read"));
-            self.next.broken = EntryId { millis: self.next.epoch, number: self.next.number };
-            self.let_go(gone.file, gone.length);
-        }
-    }
-
-    /// A file is not used any more: it is the next segment, or goes when there is one.
-    fn let_go(&mut self, file: u64, length: u64) {
-        let is_spare = self.spare.is_none() && length == self.config.segment_bytes;
-        if is_spare && self.disk_bytes() + length <= self.config.disk_bytes {
-            self.spare = Some((file, length));
-        } else {
-            self.doomed.push((file, length));
-        }
-    }
-
     /// Everything is on the disk, and the directory is left in good order.
     pub(super) fn close(&mut self) -> io::Result<()> {
         self.flush()?;
@@ -484,6 +419,12 @@ impl Store {
         }
         self.directory.leave(Left::Closed)
     }
+}
+
+/// An epoch after this one: the time, unless the clock was set back. Then any: another copy of the
+/// directory may begin one too.
+fn later_epoch(time: u64, before: u64) -> u64 {
+    if time > before { time } else { before + 1 + RandomState::new().hash_one(()) % (1 << 20) }
 }
 
 /// The time, in milliseconds since 1970.

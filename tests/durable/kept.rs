@@ -59,6 +59,33 @@ fn a_restart_is_no_gap() {
 }
 
 #[test]
+fn a_restart_before_the_first_event_is_no_gap() {
+    let scratch = Scratch::new("durable-empty");
+    let first = server(&scratch);
+    let mut listener = first.subscription([""]).open().unwrap();
+    let position = listener.recv_timeout(SOON).unwrap().id().unwrap().to_owned();
+    first.shutdown(SOON);
+    let second = server(&scratch);
+    second.publish("one").unwrap();
+    let returning = second.subscription([""]).last_event_id(position).open().unwrap();
+    assert_eq!(all(returning), ["one"]);
+}
+
+#[test]
+fn many_at_once_take_no_more_of_the_disk() {
+    let scratch = Scratch::new("durable-burst");
+    let server = server_with(&scratch, |builder| builder.history_events(10));
+    let large = "x".repeat(10_000);
+    let mut most = 0;
+    for number in 0..60 {
+        let message = |at| Message::new(format!("{number} {at} {large}")).event("news");
+        server.publish_all(&(0..100).map(message).collect::<Vec<_>>()).unwrap();
+        most = most.max(server.stats().durable.unwrap().disk_bytes);
+    }
+    assert!(most <= 8 << 20, "{most} bytes");
+}
+
+#[test]
 fn newcomers_get_the_last_values_of_before() {
     let scratch = Scratch::new("durable-each");
     let first = server(&scratch);

@@ -208,14 +208,73 @@ fn what_a_disk_did_not_take_is_told_though_it_was_closed() {
 }
 
 #[test]
+fn what_is_written_is_flushed_before_a_segment_is_given_up() {
+    let scratch = Scratch::new();
+    let mut store = scratch.open().store;
+    store.append(parts(0..2).iter()).expect("there is room");
+    // It takes no write, and can be flushed.
+    let path = store.directory.segment(store.segments[0].file);
+    store.open.as_mut().expect("it is open").file = File::open(path).expect("it is there");
+    let flushes = store.flushes;
+    store.append(parts(2..4).iter()).expect("a new segment takes it");
+    assert_eq!(store.flushes, flushes + 2, "the segment before, and the new one's header");
+    drop(store);
+    let Opened { store, records } = scratch.open();
+    assert_eq!((store.bounds()[2], records.len()), (EntryId::ZERO, 4));
+}
+
+#[test]
+fn a_file_that_cannot_be_removed_refuses_no_event() {
+    let scratch = Scratch::new();
+    let mut store = scratch.open().store;
+    fs::create_dir(store.directory.segment(9)).expect("there is room");
+    store.doomed.push((9, 1024));
+    assert_eq!(store.append(parts(0..60).iter()).expect("there is room").len(), 60);
+    assert!(store.segments() > 4);
+    fs::remove_dir(store.directory.segment(9)).expect("it was not forgotten");
+    store.append(parts(60..80).iter()).expect("there is room");
+    assert!(store.doomed.is_empty());
+}
+
+#[test]
+fn what_did_not_fit_is_tried_and_leaves_nothing() {
+    let scratch = Scratch::new();
+    let mut store = scratch.open().store;
+    store.append(parts(0..2).iter()).expect("there is room");
+    store.open = None;
+    store.refused = 2000;
+    for _ in 0..3 {
+        store.try_again().expect("there is room");
+    }
+    assert_eq!(store.segments(), 2);
+    store.append(parts(2..40).iter()).expect("there is room");
+    let segments = store.segments();
+    drop(store);
+    let Opened { store, records } = scratch.open();
+    assert_eq!((store.bounds()[2], store.segments()), (EntryId::ZERO, segments));
+    assert_eq!(data(&records).len(), 40);
+}
+
+#[test]
+fn copies_begin_anew_each_in_its_way_though_the_clock_was_set_back() {
+    assert_eq!(later_epoch(2000, 1000), 2000);
+    let epochs: HashSet<u64> = (0..9).map(|_| later_epoch(7, 1000)).collect();
+    assert!(epochs.len() > 1 && epochs.iter().all(|epoch| *epoch > 1000), "{epochs:?}");
+}
+
+#[test]
 fn what_was_known_of_a_file_that_goes_is_written_before() {
     let scratch = Scratch::new();
     let mut store = scratch.open().store;
     let large = Part::new(&Message::new("y".repeat(3000)).event("rare"));
     let rare = store.append([&large].into_iter()).expect("there is room")[0];
     store.append(parts(0..20).iter()).expect("there is room");
-    let oldest = store.oldest().expect("it can be read").expect("there is one");
-    store.drop_oldest(&oldest, |_| false).expect("there is room");
+    // The first one was begun before there was an event.
+    for entries in [0, 1] {
+        let oldest = store.oldest().expect("it can be read").expect("there is one");
+        assert_eq!(oldest.entries().len(), entries);
+        store.drop_oldest(&oldest, |_| false).expect("there is room");
+    }
     assert_eq!(store.bounds()[0], rare);
     store.close().expect("there is room");
     drop(store);
