@@ -146,7 +146,7 @@ pub struct Stats {
 pub struct DurableStats {
     /// Whether the disk took what it was given last.
     pub writable: bool,
-    /// Messages written, since the start.
+    /// Messages accepted, since the start: they were written, or kept [`in_memory`](Self::in_memory).
     pub appended: u64,
     /// Messages that the disk did not take, since the start.
     pub refused: u64,
@@ -158,6 +158,9 @@ pub struct DurableStats {
     pub disk_bytes: u64,
     /// The segments in it.
     pub segments: usize,
+    /// Messages that were accepted though the disk took none, and that it does not have yet; see
+    /// [`WhenDiskFails`](crate::durable::WhenDiskFails).
+    pub in_memory: usize,
 }
 
 /// Metrics of several nodes over Redis: [`Stats::redis`](crate::Stats::redis).

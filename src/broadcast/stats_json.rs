@@ -46,7 +46,16 @@ serialize!(Stats {
 });
 
 #[cfg(feature = "durable")]
-serialize!(DurableStats { writable, appended, refused, commits, flushes, disk_bytes, segments });
+serialize!(DurableStats {
+    writable,
+    appended,
+    refused,
+    commits,
+    flushes,
+    disk_bytes,
+    segments,
+    in_memory
+});
 
 serialize!(Disconnected {
     closed_by_peer,

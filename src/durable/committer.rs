@@ -86,7 +86,8 @@ struct Ended;
 
 impl Committer {
     pub(super) fn new(shared: Arc<Shared>, Opened { store, records }: Opened) -> Self {
-        Self { shared, store, records, dirty_since: None, next_try: None, asked: None, live: 0 }
+        let next_try = (store.room() == 0).then(Instant::now);
+        Self { shared, store, records, dirty_since: None, next_try, asked: None, live: 0 }
     }
 
     /// Runs the thread that commits. A publisher that finds nobody else commits by itself, once the
@@ -147,8 +148,13 @@ impl Committer {
             self.note(flushed.as_ref().err());
         }
         if is_due(self.next_try) {
+            self.next_try = None;
             let tried = self.store.try_again();
             self.note(tried.as_ref().err());
+            if tried.is_ok() && self.store.in_memory().is_some() {
+                // There is room for more of it.
+                self.next_try = Some(Instant::now());
+            }
         }
         let now = Instant::now();
         self.dirty_since = self.dirty_since.or(Some(now)).filter(|_| self.store.is_dirty);
@@ -337,11 +343,15 @@ impl Committer {
 
     /// Notes whether the disk takes what it is given, and logs when that changes.
     fn note(&mut self, error: Option<&io::Error>) {
-        self.next_try = error.map(|_| Instant::now() + TRY);
-        let now = error.map(ToString::to_string);
+        let in_memory = self.store.in_memory();
+        let now = error.map(ToString::to_string).or_else(|| in_memory.map(str::to_owned));
+        let goes_on = if in_memory.is_some() { "; goes on in memory" } else { "" };
+        self.next_try = now.as_ref().map(|_| self.next_try.unwrap_or(Instant::now() + TRY));
         let was = mem::replace(&mut *self.shared.trouble.lock(), now.clone());
         match (was, now) {
-            (None, Some(error)) => say(Level::Error, format_args!("cannot write: {error}")),
+            (None, Some(error)) => {
+                say(Level::Error, format_args!("cannot write: {error}{goes_on}"));
+            }
             (Some(_), None) => say(Level::Info, format_args!("the disk takes events again")),
             _ => {}
         }
@@ -353,5 +363,6 @@ impl Committer {
         let bytes = usize::try_from(self.store.disk_bytes()).unwrap_or(usize::MAX);
         counts.disk_bytes.store(bytes, Relaxed);
         counts.segments.store(self.store.segments(), Relaxed);
+        counts.in_memory.store(self.store.in_memory_events(), Relaxed);
     }
 }

@@ -18,6 +18,7 @@ pub struct DurableConfig {
     pub(super) path: PathBuf,
     pub(super) commit: Commit,
     pub(super) disk_bytes: u64,
+    pub(super) when_disk_fails: WhenDiskFails,
     /// What a segment takes on the disk, unless one record takes more.
     pub(super) segment_bytes: u64,
 }
@@ -37,6 +38,23 @@ pub enum Commit {
     Never,
 }
 
+/// What happens to what is published while the disk is full, or fails.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum WhenDiskFails {
+    /// It is refused with [`PublishError::DiskUnavailable`](crate::PublishError::DiskUnavailable), so
+    /// that all that is accepted is on the disk. The default.
+    #[default]
+    Refuse,
+    /// It is accepted and delivered, and written when there is room again. Until then only memory has
+    /// it: a kill or a power cut, and a shutdown if there is still no room, costs all of it, and each
+    /// client that comes back learns of a gap. At most a quarter of
+    /// [`max_disk_bytes`](DurableConfig::max_disk_bytes) waits like this, beside the history; what is
+    /// older is not written, and is a gap after a restart. Where it cannot be noted in the directory
+    /// that something is missing, events are refused all the same: after a restart nobody would know.
+    GoOnInMemory,
+}
+
 /// The least that makes sense: a handful of segments.
 const LEAST: u64 = 8 << 20;
 
@@ -48,6 +66,7 @@ impl DurableConfig {
             path: directory.into(),
             commit: Commit::default(),
             disk_bytes: 64 << 20,
+            when_disk_fails: WhenDiskFails::default(),
             segment_bytes: 1 << 20,
         }
     }
@@ -62,5 +81,11 @@ impl DurableConfig {
     /// some of it may not be there after a restart.
     pub fn max_disk_bytes(self, bytes: u64) -> Self {
         Self { disk_bytes: bytes.max(LEAST), ..self }
+    }
+
+    /// What happens to what is published while the disk is full, or fails; default
+    /// [`WhenDiskFails::Refuse`].
+    pub fn when_disk_fails(self, when_disk_fails: WhenDiskFails) -> Self {
+        Self { when_disk_fails, ..self }
     }
 }

@@ -42,7 +42,7 @@ pub(super) struct Directory {
     /// Locked as long as it is open. It is never written: a copy of it has another time.
     lock: File,
     /// Written in place, for which a full disk has room.
-    state: File,
+    pub(super) state: File,
 }
 
 const LOCK: &str = "lock";

@@ -10,7 +10,7 @@ use super::{
 use crate::message::{Message, entry_id::EntryId};
 
 /// A message that is about to be appended.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Part {
     /// Its [encoding](record::encode), the first `topic` bytes of which are its topic.
     bytes: Vec<u8>,
@@ -28,7 +28,7 @@ impl Part {
         HEAD + self.bytes.len()
     }
 
-    fn topic(&self) -> &[u8] {
+    pub(super) fn topic(&self) -> &[u8] {
         &self.bytes[..self.topic]
     }
 }

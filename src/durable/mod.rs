@@ -15,9 +15,9 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
-//! The command takes `--history-dir`, `--history-commit` and `--history-disk-bytes`. With [socket
-//! activation](crate::http::Listener::shared) beside it, a restart refuses no connection and loses
-//! no event.
+//! The command takes `--history-dir`, `--history-commit`, `--history-disk-bytes` and
+//! `--history-when-full`. With [socket activation](crate::http::Listener::shared) beside it, a
+//! restart refuses no connection and loses no event.
 //!
 //! What is kept is what the [history](crate::Builder::history_events) keeps, so its limits hold
 //! here as well, and `?replay=each` gives newcomers the last values of before the restart. A client
@@ -71,13 +71,18 @@
 //!
 //! A full or failing disk refuses events: `publish` fails with
 //! [`DiskUnavailable`](crate::PublishError::DiskUnavailable), over HTTP with status 503 and
-//! `Retry-After`. Each publish tries again, and without one the server does after a second, so that it
-//! goes on by itself when there is room. A
-//! flush that failed is never repeated, as the system may have dropped what it could not write:
-//! what was not acknowledged is written again, into a new segment.
-//! [`/healthz`](crate::Server::health_handler) is 503 meanwhile,
+//! `Retry-After`. Each publish tries again, and where there is none the server does, once a second,
+//! so that it goes on by itself when there is room. A flush that failed is never repeated, as the
+//! system may have dropped what it could not write: what was not acknowledged is written again,
+//! into a new segment. [`/healthz`](crate::Server::health_handler) is 503 meanwhile,
 //! [`Stats::durable`](crate::Stats::durable) has the figures, and the log a line when it begins and
 //! when it ends.
+//!
+//! With [`WhenDiskFails::GoOnInMemory`], `--history-when-full memory` in the command, such a disk
+//! refuses nothing: what comes is delivered, and written once there is room again. It costs what
+//! is promised above: if the process ends before, in whatever way, all that was accepted since the
+//! trouble began is gone. Each client that comes back then learns of a gap, and no other event gets
+//! the id of one that is gone. `/healthz` is 200 meanwhile, and its text says so.
 //!
 //! # Looking inside, and backups
 //!
@@ -92,7 +97,7 @@
 // | `config` | `DurableConfig` and `Commit` |
 // | `queue` | the messages that wait to be committed |
 // | `committer` | the thread that commits, tells the broadcaster, and makes room |
-// | `store` | the segments of a directory: appending, letting go of the oldest |
+// | `store` | the segments of a directory, and what only memory has |
 // | `reading` | what a directory has, and what may be missing |
 // | `group` | messages that are written at once, as records |
 // | `segment` | a segment: its header, and reading its records |
@@ -126,7 +131,7 @@ use std::{
 use crossbeam_channel::bounded;
 use parking_lot::{Condvar, Mutex};
 
-pub use self::config::{Commit, DurableConfig};
+pub use self::config::{Commit, DurableConfig, WhenDiskFails};
 use self::{
     committer::{Committer, Place},
     group::Part,
@@ -245,6 +250,7 @@ struct Counts {
     flushes: AtomicUsize,
     disk_bytes: AtomicUsize,
     segments: AtomicUsize,
+    in_memory: AtomicUsize,
 }
 
 impl Shared {
@@ -354,6 +360,9 @@ impl Log for DurableLog {
             _ if self.shared.state.lock().is_ended => {
                 Err("nothing is committed any more".to_owned())
             }
+            Some(trouble) if self.shared.counts.in_memory.load(Relaxed) > 0 => {
+                Ok(format!("ok, but the history goes on in memory alone: {trouble}"))
+            }
             Some(trouble) => Err(format!("the disk does not take events: {trouble}")),
             None => Ok("ok".to_owned()),
         }
@@ -370,6 +379,7 @@ impl Log for DurableLog {
             flushes: count(&counts.flushes),
             disk_bytes: count(&counts.disk_bytes),
             segments: counts.segments.load(Relaxed),
+            in_memory: counts.in_memory.load(Relaxed),
         });
     }
 

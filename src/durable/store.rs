@@ -1,5 +1,6 @@
 //! The segments of a directory: what is in them, and how more comes to it.
 
+mod in_memory;
 mod oldest;
 
 use std::{
@@ -11,6 +12,7 @@ use std::{
     time::{SystemTime, UNIX_EPOCH},
 };
 
+use self::in_memory::InMemory;
 pub(super) use self::oldest::Oldest;
 use super::{
     config::{Commit, DurableConfig},
@@ -51,6 +53,7 @@ pub(super) struct Store {
     pub(super) is_dirty: bool,
     /// How many bytes the disk did not take.
     refused: usize,
+    in_memory: InMemory,
     pub(super) buffer: Vec<u8>,
     pub(super) flushes: usize,
 }
@@ -125,6 +128,7 @@ impl Store {
             topics,
             is_dirty: false,
             refused: 0,
+            in_memory: InMemory::default(),
             buffer: Vec::new(),
             flushes: 0,
             directory,
@@ -158,7 +162,7 @@ impl Store {
     /// Notes how this process leaves the directory if it is killed.
     fn leave(&mut self) -> io::Result<()> {
         self.directory.leave(match self.config.commit {
-            _ if self.is_doubtful => Left::Lost,
+            _ if self.is_doubtful || !self.in_memory.is_empty() => Left::Lost,
             Commit::Each => Left::Synced,
             Commit::Every(_) | Commit::Never => Left::Unsynced,
         })
@@ -192,7 +196,7 @@ impl Store {
     }
 
     /// Appends messages, and returns their entries. In the mode [`Commit::Each`] they are on the
-    /// disk then. If it fails, the next call begins a new segment.
+    /// disk then, or all that comes is kept in memory. If it fails, the next call begins a new segment.
     pub(super) fn append<'p>(
         &mut self,
         parts: impl Iterator<Item = &'p Part> + Clone,
@@ -200,8 +204,8 @@ impl Store {
         let millis = now();
         let mut entries = Vec::new();
         let mut left = parts.peekable();
-        while left.peek().is_some() {
-            let committed = entries.len();
+        while left.peek().is_some() && self.in_memory.is_empty() {
+            let (committed, unwritten) = (entries.len(), left.clone());
             let mut group = Group::new(self);
             while left.next_if(|part| group.push(self, part, millis)).is_some() {
                 entries.push(EntryId { millis: group.epoch, number: group.number - 1 });
@@ -211,12 +215,17 @@ impl Store {
             self.buffer = bytes;
             if let Err(error) = written {
                 entries.truncate(committed);
-                return Err(NotAppended { entries, error });
+                left = unwritten;
+                match self.go_on_in_memory(error) {
+                    Ok(()) => break,
+                    Err(error) => return Err(NotAppended { entries, error }),
+                }
             }
             self.next.position += count;
             self.next.number = number;
             self.topics.extend(topics);
         }
+        entries.extend(left.map(|part| self.keep_in_memory(part, millis)));
         Ok(entries)
     }
 
@@ -252,8 +261,12 @@ impl Store {
         }
     }
 
-    /// Whether the disk takes again as much as it did not take: writes zeros, which are the end.
+    /// Writes what only memory has. If there is nothing, tries whether the disk takes again as much as
+    /// it did not take: writes zeros, which are the end.
     pub(super) fn try_again(&mut self) -> io::Result<()> {
+        if !self.in_memory.is_empty() {
+            return self.write_some();
+        }
         let zeros = vec![0; self.refused.max(1)];
         self.write(&zeros)?;
         self.flush().inspect_err(|_| self.drop_empty())?;
@@ -379,9 +392,17 @@ impl Store {
         let doomed = mem::take(&mut self.doomed);
         self.doomed = doomed.into_iter().filter(|&(file, _)| !self.remove(file)).collect();
         if mem::take(&mut self.is_doubtful) {
-            self.leave()?;
+            self.leave_well();
         }
         Ok(())
+    }
+
+    /// Notes that nothing is missing any more. If that fails, clients learn of a gap that is none.
+    fn leave_well(&mut self) {
+        if let Err(error) = self.leave() {
+            say(Level::Warn, format_args!("cannot note that nothing is missing: {error}"));
+            self.is_doubtful = true;
+        }
     }
 
     /// What the segments would take with one more of this length.
@@ -409,6 +430,10 @@ impl Store {
 
     /// Everything is on the disk, and the directory is left in good order.
     pub(super) fn close(&mut self) -> io::Result<()> {
+        self.flush()?;
+        while !self.in_memory.is_empty() {
+            self.write_some()?;
+        }
         self.flush()?;
         if !self.says_all() {
             self.begin_segment(0)?;

@@ -240,6 +240,8 @@ fn metrics(text: &mut String, figures: &Figures) -> fmt::Result {
         let help = "What the history takes on the disk at most.";
         one("durable_disk_bytes", "gauge", help, count(log.disk_bytes))?;
         one("durable_segments", "gauge", "The files of it.", number(log.segments))?;
+        let help = "Messages accepted that the disk does not have yet.";
+        one("durable_in_memory", "gauge", help, number(log.in_memory))?;
         for (name, help, value) in durable_counts(log) {
             one(&format!("durable_{name}_total"), "counter", help, count(value))?;
         }
@@ -289,7 +291,7 @@ fn log_counts(log: &RedisStats) -> [(&'static str, &'static str, u64); 9] {
 #[cfg(feature = "durable")]
 fn durable_counts(log: &DurableStats) -> [(&'static str, &'static str, u64); 4] {
     [
-        ("appended", "Messages written.", log.appended),
+        ("appended", "Messages accepted.", log.appended),
         ("refused", "Messages that the disk did not take.", log.refused),
         ("commits", "Times when messages were written.", log.commits),
         ("flushes", "Times when the disk was told to keep them.", log.flushes),
@@ -339,6 +341,7 @@ fn json(text: &mut String, figures: &Figures) -> fmt::Result {
             field("writable", log.writable.to_string()),
             field("disk_bytes", log.disk_bytes.to_string()),
             field("segments", log.segments.to_string()),
+            field("in_memory", log.in_memory.to_string()),
         ];
         of_log.extend(durable_counts(log).map(|(name, _, value)| field(name, value.to_string())));
         fields.push(field("durable", object(of_log)));

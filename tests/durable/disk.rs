@@ -3,6 +3,7 @@
 
 use std::{
     fs,
+    net::SocketAddr,
     path::{Path, PathBuf},
     process::Command,
     thread,
@@ -130,6 +131,73 @@ fn what_is_acknowledged_survives_power_cuts() {
 #[ignore = "needs root, to mount a disk"]
 fn what_a_power_cut_takes_is_told() {
     power_is_cut("durable-power-lazily", &["--history-commit", "200ms"], Trial::check_with_gaps);
+}
+
+#[test]
+#[ignore = "needs root, to mount a disk"]
+fn a_full_disk_is_gone_without_and_a_restart_meanwhile_is_told() {
+    let disk = Disk::new("durable-memory", 8);
+    let ballast = disk.path().join("ballast");
+    fs::write(&ballast, vec![1; 4 << 20]).unwrap();
+    let trial = Trial::new(disk.path().join("history"), &["--history-when-full", "memory"]);
+    let running = trial.start();
+    let address = trial.address();
+    let health = || {
+        let mut client = Client::connect(address);
+        client.send("GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n");
+        let answer = client.answer();
+        assert_eq!(answer.status, 200);
+        answer.text().contains("in memory alone")
+    };
+    let publish = |data: &str| {
+        let (status, id) = post(address, data).unwrap();
+        assert_eq!(status, 200);
+        id
+    };
+    /// What a client with this last id is sent, up to the event with this data.
+    fn heard(address: SocketAddr, last: &str, until: &str) -> Vec<String> {
+        let mut client = Client::connect(address);
+        client.send(format!(
+            "GET /event HTTP/1.1\r\nHost: localhost\r\nLast-Event-ID: {last}\r\n\r\n"
+        ));
+        client.stream_head();
+        let mut heard = Vec::new();
+        while heard.last().is_none_or(|last| last != until) {
+            let block = client.event();
+            heard.extend(block.event.or(block.data));
+        }
+        heard
+    }
+    assert!(!health());
+    let mut number = 0;
+    while !health() {
+        publish(&format!("{number} {}", "x".repeat(20_000)));
+        number += 1;
+    }
+    let mut ids = vec![publish("memory 1")];
+    ids.push(publish("memory 2"));
+    // While it is full nothing is missing; a kill costs what only memory had.
+    assert_eq!(heard(address, &ids[0], "memory 2"), ["memory 2"]);
+    drop(running);
+    let running = trial.start();
+    let after = publish("after");
+    assert!(!ids.contains(&after), "{after} is another event's");
+    assert_eq!(heard(address, &ids[0], "after")[0], "stream-gap");
+    // With room for it everything is written, with nothing published meanwhile.
+    while !health() {
+        publish(&"y".repeat(20_000));
+    }
+    publish("memory 3");
+    assert!(health());
+    fs::remove_file(ballast).unwrap();
+    eventually(SOON, false, health);
+    drop(running);
+    let running = trial.start();
+    publish("last");
+    let heard = heard(address, &after, "last");
+    let heard: Vec<&String> = heard.iter().filter(|data| !data.starts_with('y')).collect();
+    assert_eq!(heard, ["memory 3", "last"]);
+    drop(running);
 }
 
 #[test]

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use websse::Message;
 #[cfg(feature = "durable")]
-use websse::durable::{Commit, DurableConfig};
+use websse::durable::{Commit, DurableConfig, WhenDiskFails};
 #[cfg(feature = "redis")]
 use websse::redis::RedisConfig;
 
@@ -151,6 +151,7 @@ pub(crate) const GROUPS: &[(&str, &[Flag])] = &[
         one("history-dir", "PATH", "", "a directory for it, of this command alone", history_dir),
         one("history-commit", "each|TIME|never", "each", "when an event is on the disk", history_commit),
         one("history-disk-bytes", "SIZE", "64MiB", "the most of the disk", history_disk_bytes),
+        one("history-when-full", "refuse|memory", "refuse", "events a full disk does not take", history_when_full),
     ]),
     ("limits of requests", &[
         one("connections", "N", "1024", "those that hold a thread", set!(limits.connections(count))),
@@ -394,6 +395,18 @@ fn history_disk_bytes(config: &mut Config, text: &str) -> Done {
     }
     set_in(&mut config.durable, "--history-dir", text == "64MiB", |durable| {
         durable.max_disk_bytes(bytes)
+    })
+}
+
+#[cfg(feature = "durable")]
+fn history_when_full(config: &mut Config, text: &str) -> Done {
+    let when_disk_fails = match text {
+        "refuse" => WhenDiskFails::Refuse,
+        "memory" => WhenDiskFails::GoOnInMemory,
+        _ => return Err("neither refuse nor memory".to_owned()),
+    };
+    set_in(&mut config.durable, "--history-dir", text == "refuse", |durable| {
+        durable.when_disk_fails(when_disk_fails)
     })
 }
 
