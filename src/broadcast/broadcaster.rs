@@ -9,7 +9,6 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crossbeam_channel::Receiver;
 use parking_lot::Mutex;
 
 use crate::{
@@ -19,7 +18,7 @@ use crate::{
         history::History,
         hook_queue::HookQueue,
         inbox::{Inbox, Taken, Wait, queue::Queued},
-        log::Step,
+        log::StepReceiver,
         options::Options,
         registry::Registry,
         shared::Shared,
@@ -89,7 +88,7 @@ pub(crate) struct Broadcaster {
     stats: Arc<Mutex<Stats>>,
     presence: Option<Presence>,
     /// The steps of the log's reader.
-    pub(super) steps: Option<Receiver<Step>>,
+    pub(super) steps: Option<StepReceiver>,
     /// Connections that are to be admitted.
     arrivals: VecDeque<Arrival<Socket>>,
     /// Subscriptions that came after events which are still in the queue, each with the number of
@@ -175,7 +174,7 @@ impl Broadcaster {
             }
         }
         if accepts_events {
-            self.follow_log();
+            taken.emptied |= self.follow_log();
         }
         self.subscribers.answer(&mut taken.questions);
         self.execute_in_order(taken);
@@ -196,10 +195,13 @@ impl Broadcaster {
     /// Takes the steps that wait now. Everything that the log's reader gave before a client came is
     /// thus taken before that client is admitted. Subscriptions are admitted before the first step
     /// that delivers something: events that their owners have published since may be among these.
-    fn follow_log(&mut self) {
-        let Some(steps) = self.steps.take() else { return };
-        for step in steps.try_iter().take(steps.len()) {
+    /// Whether something was delivered and nothing waits any more.
+    fn follow_log(&mut self) -> bool {
+        let Some(steps) = self.steps.take() else { return false };
+        let mut has_delivered = false;
+        for step in steps.take() {
             if step.delivers() {
+                has_delivered = true;
                 for (_, arrival) in std::mem::take(&mut self.subscriptions) {
                     self.subscribers.admit(arrival, self.now());
                 }
@@ -207,7 +209,9 @@ impl Broadcaster {
             self.subscribers.follow(step, self.now());
         }
         self.subscribers.flush(self.now());
+        let is_empty = steps.is_empty();
         self.steps = Some(steps);
+        has_delivered && is_empty
     }
 
     /// Admits subscriptions and executes commands exactly where they came in the order of events:

@@ -16,6 +16,7 @@ use super::{
     config::Commit,
     queue::{Job, Taken},
     record::Record,
+    records::Records,
     say,
     store::{self, Oldest, Opened, Store},
 };
@@ -70,7 +71,7 @@ pub(super) struct Committer {
     shared: Arc<Shared>,
     store: Store,
     /// What the directory had.
-    records: Vec<Record>,
+    records: Records,
     /// Since when something is written that is not on the disk.
     dirty_since: Option<Instant>,
     /// When to try whether the disk takes events again, if it does not.
@@ -156,8 +157,6 @@ impl Committer {
                 self.next_try = Some(Instant::now());
             }
         }
-        let now = Instant::now();
-        self.dirty_since = self.dirty_since.or(Some(now)).filter(|_| self.store.is_dirty);
         self.count();
     }
 
@@ -170,7 +169,6 @@ impl Committer {
         if self.next_due() != was_due {
             self.shared.queue.nudge();
         }
-        self.count();
     }
 
     /// Gives the broadcaster what the directory had.
@@ -181,7 +179,8 @@ impl Committer {
         let input = &shared.input;
         let (mut batch, mut bytes) = (Vec::new(), 0);
         let mut unregistered = 0;
-        for Record { entry, before, message, .. } in mem::take(&mut self.records) {
+        let mut records = mem::take(&mut self.records);
+        while let Some(Record { entry, before, message, .. }) = records.next() {
             // Read first: a type that is registered meanwhile has this event, or is not counted.
             let types = input.types();
             match input.encode(&message) {
@@ -208,10 +207,17 @@ impl Committer {
             }
         }
         self.give(Step::Prime(batch))?;
+        let newest = self.store.newest();
+        let broken = if records.missing > 0 {
+            say(Level::Warn, format_args!("{} events cannot be read any more", records.missing));
+            EntryId { number: newest.number + 1, ..newest }
+        } else {
+            broken
+        };
         if broken > EntryId::ZERO {
             self.give(Step::Gap { at: broken, told: true })?;
         }
-        self.give(Step::Reach(self.store.newest()))?;
+        self.give(Step::Reach(newest))?;
         if unregistered > 0 {
             let text = "events are of types that are not registered";
             say(Level::Info, format_args!("{unregistered} {text}"));
@@ -260,6 +266,7 @@ impl Committer {
         }
         given?;
         self.make_room();
+        self.count();
         Ok(())
     }
 
@@ -357,7 +364,9 @@ impl Committer {
         }
     }
 
-    fn count(&self) {
+    fn count(&mut self) {
+        let dirty_since = || Some(self.dirty_since.unwrap_or_else(Instant::now));
+        self.dirty_since = self.store.is_dirty.then(dirty_since).flatten();
         let counts = &self.shared.counts;
         counts.flushes.store(self.store.flushes, Relaxed);
         let bytes = usize::try_from(self.store.disk_bytes()).unwrap_or(usize::MAX);

@@ -102,6 +102,7 @@
 // | `group` | messages that are written at once, as records |
 // | `segment` | a segment: its header, and reading its records |
 // | `record` | an event as a segment has it |
+// | `records` | all events of a directory, read in their order |
 // | `directory` | the lock, how the directory was left, the names of files |
 //
 // Imports nothing of `http` or `handlers`. Nothing else names it but the crate's root.
@@ -113,6 +114,7 @@ mod group;
 mod queue;
 mod reading;
 mod record;
+mod records;
 mod segment;
 mod store;
 
@@ -185,7 +187,7 @@ pub fn stored_events(directory: impl AsRef<Path>) -> io::Result<Vec<StoredEvent>
         let time = UNIX_EPOCH + Duration::from_millis(millis);
         StoredEvent { id, time, message }
     };
-    Ok(records.into_iter().map(event).collect())
+    Ok(records.map(event).collect())
 }
 
 /// Writes a line. If the logger panics, the caller goes on.
@@ -215,8 +217,7 @@ impl LogFactory for DurableConfig {
         let named = thread::Builder::new().name("websse-committer".to_owned());
         let of_thread = Arc::clone(&place);
         named.spawn(move || committer.run(&of_thread))?;
-        let commits_at_once = self.commit == Commit::Each;
-        Ok(Arc::new(DurableLog { shared, place, commits_at_once }))
+        Ok(Arc::new(DurableLog { shared, place }))
     }
 }
 
@@ -285,10 +286,9 @@ impl Shared {
 #[derive(Debug)]
 struct DurableLog {
     shared: Arc<Shared>,
-    place: Arc<Place>,
     /// A publisher commits by itself if nobody else does: two threads would wait for each other
     /// about as long as the disk takes.
-    commits_at_once: bool,
+    place: Arc<Place>,
 }
 
 impl DurableLog {
@@ -303,8 +303,7 @@ impl DurableLog {
         let (answer, receiver) = bounded(1);
         let parts = messages.iter().map(Part::new).collect();
         let job = Job { parts, events, answer };
-        if self.commits_at_once
-            && let Some(mut place) = self.place.try_lock()
+        if let Some(mut place) = self.place.try_lock()
             && let Some(committer) = &mut *place
             && self.shared.queue.is_idle()
         {

@@ -1,10 +1,15 @@
 //! Reading a directory: what is there, and what may be missing.
 
-use std::{collections::VecDeque, fs, io, path::Path};
+use std::{
+    collections::{HashMap, VecDeque},
+    fs::File,
+    io::{self, Read},
+    path::Path,
+};
 
 use super::{
-    directory,
-    record::{self, Record},
+    directory, record,
+    records::Records,
     segment::{Contents, Found, HEADER, Header, NoSegment},
 };
 use crate::message::entry_id::EntryId;
@@ -17,13 +22,24 @@ pub(super) struct Segment {
     pub(super) position: u64,
 }
 
+/// Reads a file, at most this many bytes. False if a server that uses the directory has removed it.
+fn read(directory: &Path, file: u64, most: u64, bytes: &mut Vec<u8>) -> io::Result<bool> {
+    bytes.clear();
+    match File::open(directory::segment(directory, file)) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+        file => file?.take(most).read_to_end(bytes).map(|_| true),
+    }
+}
+
 /// What was read of a directory so far.
 #[derive(Default)]
 pub(super) struct Reading {
     /// The least that the file of a segment has.
     segment_bytes: u64,
     pub(super) segments: VecDeque<Segment>,
-    pub(super) records: Vec<Record>,
+    pub(super) records: Records,
+    /// The newest event of each topic.
+    pub(super) topics: HashMap<Box<[u8]>, EntryId>,
     /// What the newest header says.
     pub(super) written: Option<Header>,
     /// What comes behind the last segment.
@@ -40,27 +56,30 @@ pub(super) struct Reading {
 }
 
 impl Reading {
-    /// Reads all segments. The records have the order of their entries then.
+    /// Reads all segments, one after the other.
     pub(super) fn all(directory: &Path, segment_bytes: u64) -> io::Result<Self> {
-        let mut reading = Self { segment_bytes, ..Self::default() };
+        let records = Records::new(directory);
+        let mut reading = Self { segment_bytes, records, ..Self::default() };
         let (mut good, mut damaged) = (Vec::new(), Vec::new());
+        let mut bytes = Vec::new();
         for file in directory::segments(directory)? {
-            let path = directory::segment(directory, file);
-            let bytes = match fs::read(&path) {
-                // A server that uses the directory has removed it.
-                Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
-                read => read?,
-            };
+            if !read(directory, file, HEADER as u64, &mut bytes)? {
+                continue;
+            }
             match Header::read(&bytes) {
-                Ok(header) => good.push((header, file, bytes)),
-                Err(NoSegment::Damaged) => damaged.push((file, bytes)),
-                Err(error) => return Err(io::Error::other(format!("{}: {error}", path.display()))),
+                Ok(header) => good.push((header.position, file)),
+                Err(NoSegment::Damaged) => damaged.push(file),
+                Err(error) => {
+                    let path = directory::segment(directory, file);
+                    return Err(io::Error::other(format!("{}: {error}", path.display())));
+                }
             }
         }
-        good.sort_by_key(|(header, file, _)| (header.position, *file));
-        let starts: Vec<u64> = good.iter().map(|(header, _, _)| header.position).collect();
-        for (at, (_, file, bytes)) in good.iter().enumerate() {
-            reading.take(*file, bytes, starts.get(at + 1).copied());
+        good.sort_unstable();
+        for (at, &(_, file)) in good.iter().enumerate() {
+            if read(directory, file, u64::MAX, &mut bytes)? {
+                reading.take(file, &bytes, good.get(at + 1).map(|(position, _)| *position));
+            }
         }
         // A file without a good header was being made, unless events are in it that nothing follows, or
         // it is the oldest one.
@@ -68,14 +87,15 @@ impl Reading {
         let follows = |bytes: &[u8]| {
             bytes.get(HEADER..).is_some_and(|bytes| record::has_later_commit(bytes, last))
         };
-        let begins = good.first().map_or(u64::MAX, |(header, _, _)| header.position);
-        reading.lost_file = damaged.iter().any(|(_, bytes)| follows(bytes))
-            || reading.next.is_some_and(|next| next.oldest < begins);
-        reading.damaged =
-            damaged.into_iter().map(|(file, bytes)| (file, bytes.len() as u64)).collect();
-        reading.records.sort_by_key(|record| record.entry);
-        // What was appended again may be there twice.
-        reading.records.dedup_by_key(|record| record.entry);
+        for file in damaged {
+            if read(directory, file, u64::MAX, &mut bytes)? {
+                reading.lost_file |= follows(&bytes);
+                reading.damaged.push((file, bytes.len() as u64));
+            }
+        }
+        let begins = good.first().map_or(u64::MAX, |(position, _)| *position);
+        reading.lost_file |= reading.next.is_some_and(|next| next.oldest < begins);
+        reading.records.sort();
         Ok(reading)
     }
 
@@ -105,11 +125,13 @@ impl Reading {
             }
         }
         next.position = contents.next_position();
+        self.records.add(file, header.position, &contents.records);
         for Found { record, .. } in contents.records {
             if record.entry.millis == next.epoch {
                 next.number = next.number.max(record.entry.number + 1);
             }
-            self.records.push(record);
+            let newest = self.topics.entry(record::topic(&record.message).into()).or_default();
+            *newest = record.entry.max(*newest);
         }
         let is_cut = (bytes.len() as u64) < self.segment_bytes;
         (self.end, self.is_last_damaged) =

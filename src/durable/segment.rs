@@ -108,6 +108,8 @@ pub(super) struct Found {
     pub(super) record: Record,
     /// Where its event is in the segment.
     pub(super) event: Range<usize>,
+    /// Where all of it is.
+    pub(super) whole: Range<usize>,
 }
 
 impl Contents {
@@ -129,8 +131,10 @@ impl Contents {
                 contents.is_damaged = record::has_later_commit(rest, position);
                 return Ok(contents);
             };
+            let start = contents.end;
             contents.end += length;
-            contents.records.push(Found { record, event: contents.end - event..contents.end });
+            let (event, whole) = (contents.end - event..contents.end, start..contents.end);
+            contents.records.push(Found { record, event, whole });
         }
     }
 

@@ -7,7 +7,7 @@ use std::{
     collections::{HashMap, VecDeque},
     fs::{self, File, OpenOptions},
     hash::{BuildHasher, RandomState},
-    io::{self, Seek, SeekFrom, Write},
+    io::{self, Write},
     mem,
     time::{SystemTime, UNIX_EPOCH},
 };
@@ -19,7 +19,8 @@ use super::{
     directory::{Directory, Left},
     group::{Group, Part},
     reading::{Reading, Segment},
-    record::{self, Record},
+    record,
+    records::Records,
     say,
     segment::{HEADER, Header},
 };
@@ -80,7 +81,7 @@ pub(super) struct NotAppended {
 pub(super) struct Opened {
     pub(super) store: Store,
     /// In the order of their entries.
-    pub(super) records: Vec<Record>,
+    pub(super) records: Records,
 }
 
 impl Store {
@@ -111,10 +112,7 @@ impl Store {
             );
         }
         let records = reading.records;
-        let mut topics = HashMap::new();
-        for record in &records {
-            topics.insert(record::topic(&record.message).into(), record.entry.number);
-        }
+        let topics = reading.topics.into_iter().map(|(topic, newest)| (topic, newest.number));
         let mut store = Self {
             config: config.clone(),
             segments: reading.segments,
@@ -125,7 +123,7 @@ impl Store {
             has_failed: false,
             is_doubtful: false,
             next,
-            topics,
+            topics: topics.collect(),
             is_dirty: false,
             refused: 0,
             in_memory: InMemory::default(),
@@ -311,8 +309,7 @@ impl Store {
 
     fn write_to_open(&mut self, bytes: &[u8]) -> io::Result<()> {
         let Some(open) = &mut self.open else { return Err(io::ErrorKind::NotFound.into()) };
-        open.file.seek(SeekFrom::Start(open.end))?;
-        open.file.write_all(bytes)?;
+        write_at(&open.file, open.end, bytes)?;
         self.is_dirty = true;
         if self.config.commit == Commit::Each {
             self.flush()?;
@@ -443,6 +440,18 @@ impl Store {
             return self.leave();
         }
         self.directory.leave(Left::Closed)
+    }
+}
+
+/// Writes bytes at this place of a file.
+fn write_at(file: &File, place: u64, bytes: &[u8]) -> io::Result<()> {
+    #[cfg(unix)]
+    return std::os::unix::fs::FileExt::write_all_at(file, bytes, place);
+    #[cfg(not(unix))]
+    {
+        let mut file = file;
+        io::Seek::seek(&mut file, io::SeekFrom::Start(place))?;
+        file.write_all(bytes)
     }
 }
 

@@ -26,7 +26,7 @@ fn the_disk_has_in_time_what_the_broadcaster_does_not_take() {
         stats.durable.expect("there is one")
     };
     thread::scope(|scope| {
-        let publisher = scope.spawn(|| (0..200).all(|_| log.append(&[Message::new("x")]).is_ok()));
+        let publisher = scope.spawn(|| (0..4000).all(|_| log.append(&[Message::new("x")]).is_ok()));
         let end = Instant::now() + SOON;
         // The first is of the header.
         while durable().flushes < 2 {

@@ -33,12 +33,11 @@ impl Comeback {
     pub(crate) fn run(self, entrant: &Entrant, settings: Settings) -> Result<Sample> {
         let mut sample = Sample::default();
         let mut stage = Stage::start(entrant, 1, settings.time)?;
-        let address = stage.peer.address;
         let clients = stage.join("/event?event=t0", self.clients)?;
         let mut publisher = stage.publisher(1)?;
         stage.warm_up(&mut publisher, 1, &[(clients.clone(), 1)])?;
         // All have the same last event.
-        let last = Witness::start(address)?.last_id(&mut publisher)?;
+        let last = Witness::start(stage.peer.address)?.last_id(&mut publisher)?;
         stage.wait_events(&[(clients.clone(), 1)])?;
         stage.crowd.close(&clients);
         for _ in 0..self.behind {
@@ -46,7 +45,12 @@ impl Comeback {
         }
         publisher.finish()?;
         stage.wait_idle();
+        if let Some(again) = entrant.again() {
+            stage.start_again(&again)?;
+            publisher = stage.publisher(1)?.after(&publisher);
+        }
         stage.crowd.restart();
+        let address = stage.peer.address;
 
         let target = format!("/event?event=t0&last_event_id={last}");
         let before = stage.costs();

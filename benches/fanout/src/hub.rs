@@ -29,6 +29,14 @@ pub(crate) const CHAIN: &str = "--tls-cert";
 #[cfg(feature = "tls")]
 pub(crate) const KEY: &str = "--tls-key";
 
+/// Its history is on disk, too, committed in this mode: `each`, `never`, or every so many seconds.
+#[cfg(feature = "durable")]
+pub(crate) const HISTORY: &str = "--history";
+
+/// Its history stays when it ends, for one that is started with this argument and the next.
+pub(crate) const RESTARTS: &str = "--restarts";
+pub(crate) const AGAIN: &str = "--again";
+
 /// It takes publishes as the bare loop does, at another port, beside those over HTTP.
 pub(crate) const RECORDS: &str = "--records";
 
@@ -49,10 +57,25 @@ pub(crate) fn serve() -> Result<()> {
         Some(store) => builder.redis(websse::redis::RedisConfig::new(&store.url)?),
         None => builder,
     };
+    #[cfg(feature = "durable")]
+    let directory = std::env::temp_dir()
+        .join(format!("websse-history-{}", std::os::unix::process::parent_id()));
+    #[cfg(feature = "durable")]
+    let builder = match argument(HISTORY) {
+        Some(mode) => builder.durable(
+            websse::durable::DurableConfig::new(&directory).commit(match &*mode {
+                "each" => websse::durable::Commit::Each,
+                "never" => websse::durable::Commit::Never,
+                seconds => websse::durable::Commit::Every(Duration::from_secs(seconds.parse()?)),
+            }),
+        ),
+        None => builder,
+    };
+    let has = |name: &str| std::env::args().any(|word| word == name);
     #[cfg_attr(not(feature = "tls"), expect(unused_mut))]
     let mut hub = Hub::start(types, builder)?;
     let mut ports = vec![("listening", hub.address)];
-    if std::env::args().any(|word| word == RECORDS) {
+    if has(RECORDS) {
         ports.push(("records", records::listen(&hub.server)?));
     }
     #[cfg(feature = "tls")]
@@ -72,6 +95,10 @@ pub(crate) fn serve() -> Result<()> {
     }
     hub.http.shutdown(SHUTDOWN);
     hub.server.shutdown(SHUTDOWN);
+    #[cfg(feature = "durable")]
+    if argument(HISTORY).is_some() && (has(AGAIN) || !has(RESTARTS)) {
+        std::fs::remove_dir_all(directory)?;
+    }
     Ok(())
 }
 

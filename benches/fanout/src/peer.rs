@@ -88,6 +88,13 @@ impl Entrant {
         self.kind == Kind::Other && self.command.iter().any(|word| word == hub::ARGUMENT)
     }
 
+    /// The same, started again with what it had, if it has that.
+    pub(crate) fn again(&self) -> Option<Self> {
+        let mut again = self.clone();
+        again.command.push(hub::AGAIN.to_owned());
+        self.command.iter().any(|word| word == hub::RESTARTS).then_some(again)
+    }
+
     /// Those that take part always: this very program as a `websse` server, and as a node over
     /// Redis for each of its policies.
     pub(crate) fn always() -> Result<Vec<Self>> {
@@ -210,6 +217,13 @@ impl Peer {
 
 impl Drop for Peer {
     fn drop(&mut self) {
+        self.end();
+    }
+}
+
+impl Peer {
+    /// Ends it, if it has not ended.
+    pub(crate) fn end(&mut self) {
         let family = self.family();
         drop(self.child.stdin.take());
         let deadline = Instant::now() + END;

@@ -85,6 +85,11 @@ impl Publisher {
         })
     }
 
+    /// Goes on where another one has ended.
+    pub(crate) fn after(self, other: &Self) -> Self {
+        Self { next: other.next.clone(), ..self }
+    }
+
     /// Publishes the next event of a type, once fewer than `window` requests, and no more than
     /// [so many](UNANSWERED) bytes, are unanswered.
     pub(crate) fn publish(&mut self, kind: usize, window: usize) -> Result<()> {

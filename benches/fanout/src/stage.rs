@@ -63,6 +63,13 @@ impl Stage {
         crowd_for(&self.peer)
     }
 
+    /// Ends the server, and starts another one in its place.
+    pub(crate) fn start_again(&mut self, entrant: &Entrant) -> Result<()> {
+        self.peer.end();
+        self.peer = Peer::start(entrant, 1)?;
+        Ok(())
+    }
+
     pub(crate) fn left(&self) -> Duration {
         self.deadline.saturating_duration_since(Instant::now())
     }

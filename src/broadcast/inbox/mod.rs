@@ -122,8 +122,8 @@ pub(crate) struct Taken {
     pub(crate) stop: Option<Instant>,
     /// Whether the queue is empty now.
     pub(crate) drained: bool,
-    /// Whether this batch was all that the queue held.
-    emptied: bool,
+    /// Whether this batch was all that the queue held, or the log's reader had found.
+    pub(crate) emptied: bool,
 }
 
 impl Taken {

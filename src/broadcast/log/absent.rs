@@ -22,6 +22,9 @@ pub(crate) enum LogInput {}
 pub(crate) enum Step {}
 
 #[derive(Debug)]
+pub(crate) enum StepReceiver {}
+
+#[derive(Debug)]
 pub(crate) enum Question {}
 
 #[derive(Debug)]
@@ -53,6 +56,16 @@ impl Shared {
 
 impl Step {
     pub(crate) fn delivers(&self) -> bool {
+        match *self {}
+    }
+}
+
+impl StepReceiver {
+    pub(crate) fn is_empty(&self) -> bool {
+        match *self {}
+    }
+
+    pub(crate) fn take(&self) -> Vec<Step> {
         match *self {}
     }
 }

@@ -10,14 +10,17 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crossbeam_channel::{Receiver, SendTimeoutError, Sender, bounded};
+use crossbeam_channel::{SendTimeoutError, Sender, bounded};
 
 use crate::{
     broadcast::{
         arrival::{Arrival, Form},
         broadcaster::Broadcaster,
         inbox::{Inbox, queue::Queued},
-        log::Lack,
+        log::{
+            Lack,
+            steps::{StepReceiver, StepSender, steps},
+        },
         options::Options,
         shared::Shared,
     },
@@ -34,7 +37,7 @@ use crate::{
 
 /// The log's way to the broadcaster. The core gives it to the log that it opens.
 pub(crate) struct LogInput {
-    steps: Sender<Step>,
+    steps: StepSender,
     inbox: Arc<Inbox>,
     types: Arc<EventTypes>,
     channels: Arc<ChannelTable>,
@@ -51,10 +54,6 @@ pub(crate) struct LogInput {
     /// How long a socket may accept nothing.
     pub(crate) stall_timeout: Duration,
 }
-
-/// At most this many steps wait for the broadcaster. Each has one event, or events of 64 KiB
-/// together.
-const STEPS: usize = 64;
 
 impl Shared {
     /// If the options name a log, opens it and lets the broadcaster follow it.
@@ -84,9 +83,9 @@ impl LogInput {
         types: Arc<EventTypes>,
         channels: Arc<ChannelTable>,
         is_primed: Arc<AtomicBool>,
-    ) -> (Self, Receiver<Step>) {
+    ) -> (Self, StepReceiver) {
         let Options { queue, history, subscribers, max_frame_bytes, .. } = options;
-        let (steps, found) = bounded(STEPS);
+        let (steps, found) = steps();
         let input = Self {
             steps,
             batch_bytes: inbox.batch_bytes,
@@ -121,7 +120,7 @@ impl LogInput {
         if self.steps.is_full() {
             self.wake();
         }
-        self.steps.send_timeout(step, timeout)
+        self.steps.send(step, timeout)
     }
 
     /// Wakes the broadcaster, so that it takes the steps that it was given.
@@ -151,7 +150,7 @@ impl LogInput {
 
     /// Asks the broadcaster which of these entries it keeps. It answers as in [`ask`](Self::ask).
     #[cfg(feature = "durable")]
-    pub(crate) fn ask_kept(&self, entries: Vec<EntryId>) -> Receiver<Kept> {
+    pub(crate) fn ask_kept(&self, entries: Vec<EntryId>) -> crossbeam_channel::Receiver<Kept> {
         let (answer, receiver) = bounded(1);
         self.inbox.ask(Question::Kept { entries, answer });
         receiver
@@ -201,6 +200,17 @@ pub(crate) enum Step {
 }
 
 impl Step {
+    /// The bytes of its events.
+    pub(super) fn bytes(&self) -> usize {
+        match self {
+            Self::Prime(entries) | Self::Events(entries) => {
+                entries.iter().map(|entry| entry.event.encoded.len()).sum()
+            }
+            Self::All(steps) => steps.iter().map(Self::bytes).sum(),
+            Self::Begin { .. } | Self::Unknown { .. } | Self::Gap { .. } | Self::Reach(_) => 0,
+        }
+    }
+
     /// Whether clients get something by this step.
     pub(crate) fn delivers(&self) -> bool {
         match self {

@@ -10,15 +10,19 @@ mod absent;
 #[cfg(any(feature = "outside-log", test))]
 #[cfg_attr(not(feature = "redis"), allow(dead_code, reason = "other logs need less"))]
 pub(crate) mod input;
+#[cfg(any(feature = "outside-log", test))]
+pub(crate) mod steps;
 
 use std::{fmt::Debug, io, sync::Arc, time::Instant};
 
 #[cfg(not(any(feature = "outside-log", test)))]
-pub(crate) use self::absent::{EntryId, FromLog, KnownLog, LogInput, Question, Step};
+pub(crate) use self::absent::{EntryId, FromLog, KnownLog, LogInput, Question, StepReceiver};
 #[cfg(feature = "durable")]
 pub(crate) use self::input::Kept;
 #[cfg(any(feature = "outside-log", test))]
 pub(crate) use self::input::{Entry, FromLog, LogInput, Question, Step};
+#[cfg(any(feature = "outside-log", test))]
+pub(crate) use self::steps::StepReceiver;
 #[cfg(any(feature = "outside-log", test))]
 pub(crate) use crate::{
     broadcast::history::from_log::{KnownLog, Lack},

@@ -12,7 +12,7 @@ use std::{
 };
 
 use super::*;
-use crate::message::Message;
+use crate::{durable::record::Record, message::Message};
 
 /// A directory of a test, removed at its end.
 struct Scratch(PathBuf);
@@ -71,6 +71,7 @@ fn what_is_appended_is_read_after_a_kill_and_goes_on() {
     let mut all = Vec::new();
     for run in 0..5 {
         let Opened { mut store, records } = scratch.open();
+        let records: Vec<Record> = records.collect();
         let read: Vec<(EntryId, &Message)> =
             records.iter().map(|record| (record.entry, &record.message)).collect();
         let expected: Vec<(EntryId, &Message)> =
@@ -102,6 +103,7 @@ fn one_larger_than_a_segment_has_its_own() {
     assert_eq!(store.append(mixed.iter()).expect("there is room").len(), 5);
     drop(store);
     let Opened { records, .. } = scratch.open();
+    let records: Vec<Record> = records.collect();
     let lengths: Vec<usize> = data(&records).iter().map(|data| data.len()).collect();
     assert_eq!(lengths, [62, 5000, 82, 5000, 5000]);
 }
@@ -151,6 +153,7 @@ fn what_may_lack_something_begins_anew_and_tells() {
         drop(store);
         happens(&scratch);
         let Opened { mut store, records } = Store::open(&config).expect("it can be opened");
+        let records: Vec<Record> = records.collect();
         assert_eq!(records.len(), 5);
         let next = store.append(parts(5..6).iter()).expect("there is room")[0];
         let [_, _, broken] = store.bounds();
@@ -176,6 +179,7 @@ fn a_doubt_is_not_forgotten_by_the_next_start() {
         let mut broken = EntryId::ZERO;
         for closes in [true, false, true] {
             let Opened { mut store, records } = Store::open(&config).expect("it can be opened");
+            let records: Vec<Record> = records.collect();
             assert_eq!(records.len(), 5);
             assert!(store.bounds()[2] > newest && store.bounds()[2] >= broken);
             broken = store.bounds()[2];
@@ -203,6 +207,7 @@ fn what_a_disk_did_not_take_is_told_though_it_was_closed() {
     store.close().expect("that can be noted");
     drop(store);
     let Opened { store, records } = scratch.open();
+    let records: Vec<Record> = records.collect();
     assert_eq!(records.len(), 2);
     assert!(store.bounds()[2] > kept, "{:?}", store.bounds());
     assert!(store.newest() > EntryId { number: 4, ..kept });
@@ -221,6 +226,7 @@ fn what_is_written_is_flushed_before_a_segment_is_given_up() {
     assert_eq!(store.flushes, flushes + 2, "the segment before, and the new one's header");
     drop(store);
     let Opened { store, records } = scratch.open();
+    let records: Vec<Record> = records.collect();
     assert_eq!((store.bounds()[2], records.len()), (EntryId::ZERO, 4));
 }
 
@@ -252,6 +258,7 @@ fn what_did_not_fit_is_tried_and_leaves_nothing() {
     let segments = store.segments();
     drop(store);
     let Opened { store, records } = scratch.open();
+    let records: Vec<Record> = records.collect();
     assert_eq!((store.bounds()[2], store.segments()), (EntryId::ZERO, segments));
     assert_eq!(data(&records).len(), 40);
 }
@@ -280,6 +287,7 @@ fn what_was_known_of_a_file_that_goes_is_written_before() {
     store.close().expect("there is room");
     drop(store);
     let Opened { store, records } = scratch.open();
+    let records: Vec<Record> = records.collect();
     assert_eq!((store.bounds()[0], records.len()), (rare, 20));
 }
 
@@ -301,6 +309,7 @@ fn the_limit_holds_however_much_comes_at_once() {
     let newest = store.newest();
     drop(store);
     let Opened { store, records } = Store::open(&config).expect("it can be opened");
+    let records: Vec<Record> = records.collect();
     assert_eq!((store.newest(), records[0].before > 0), (newest, true));
     assert!(records[0].entry > entries[29], "the large ones are gone");
 }
@@ -319,6 +328,7 @@ fn the_oldest_segment_is_missed_if_its_header_is_damaged() {
     fs::remove_file(&path).expect("it is there");
     fs::write(scratch.0.join("000000ff.segment"), bytes).expect("there is room");
     let Opened { store, records } = scratch.open();
+    let records: Vec<Record> = records.collect();
     assert!(second > 1 && records.len() < 60);
     assert!(store.bounds()[2] > records[records.len() - 1].entry);
 }
@@ -362,6 +372,7 @@ fn the_oldest_segment_goes_and_what_is_wanted_of_it_stays() {
     let newest = store.newest();
     drop(store);
     let Opened { store, records } = scratch.open();
+    let records: Vec<Record> = records.collect();
     assert_eq!((store.bounds(), store.newest()), ([floor, forgotten, broken], newest));
     assert_eq!((records[0].entry, records[0].message.data()), (kept, "rare"));
     let numbers: Vec<u64> = records[1..].iter().map(|record| record.entry.number).collect();

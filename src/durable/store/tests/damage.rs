@@ -59,6 +59,7 @@ proptest! {
         fs::write(path, bytes).expect("it is there");
 
         let Opened { mut store, records } = scratch.open();
+        let records: Vec<Record> = records.collect();
         let there: HashSet<EntryId> = records.iter().map(|record| record.entry).collect();
         for record in &records {
             let number = all.iter().position(|entry| *entry == record.entry).expect("it was");
@@ -75,6 +76,7 @@ proptest! {
         prop_assert!(records.last().is_none_or(|last| last.entry < more[0]));
         drop(store);
         let Opened { store, records: again } = scratch.open();
+        let again: Vec<Record> = again.collect();
         prop_assert_eq!(again.len(), records.len() + 20);
         prop_assert_eq!(&again[..records.len()], &records[..]);
         prop_assert_eq!(store.bounds()[2], broken);

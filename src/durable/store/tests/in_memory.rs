@@ -46,6 +46,7 @@ fn it_is_written_in_its_order_when_there_is_room_again() {
         }
         drop(store);
         let Opened { store, records } = scratch.open();
+        let records: Vec<Record> = records.collect();
         let count = if ends { 30 } else { 40 };
         assert_eq!(numbers(&records), (1..=count).collect::<Vec<u64>>());
         assert_eq!(store.bounds()[2], EntryId::ZERO);
@@ -71,6 +72,7 @@ fn a_restart_before_there_is_room_is_a_gap_and_gives_no_id_again() {
         }
         drop(store);
         let Opened { mut store, records } = scratch.open();
+        let records: Vec<Record> = records.collect();
         assert_eq!(records.len() > 5, has_begun);
         assert!(store.bounds()[2] > lost[24], "{:?}", store.bounds());
         let next = store.append(parts(30..31).iter()).expect("there is room")[0];
@@ -92,6 +94,7 @@ fn what_is_too_much_for_memory_is_a_gap_after_a_restart() {
     store.close().expect("there is room");
     drop(store);
     let Opened { store, records } = Store::open(&config).expect("it can be opened");
+    let records: Vec<Record> = records.collect();
     let first = 60 - waiting + 1;
     assert_eq!(numbers(&records), (1..=3).chain(first..=60).collect::<Vec<u64>>());
     assert_eq!(store.bounds()[2], EntryId { number: first, ..records[0].entry });
