@@ -271,7 +271,9 @@ impl Shared {
     /// Whether a client can be [admitted](Self::admit) without waiting.
     pub(crate) fn admits_at_once(&self, resume: &Resume) -> bool {
         let is_new = resume.last_event_id.is_none();
-        self.log.get().is_none() || is_new && self.is_primed.load(Relaxed)
+        self.log
+            .get()
+            .is_none_or(|log| (is_new || log.is_all_in_history()) && self.is_primed.load(Relaxed))
     }
 
     /// Hands a registered client over to the broadcaster, or to the log, which hands it over.

@@ -354,6 +354,10 @@ impl Log for DurableLog {
         self.shared.input.hand_over(arrival)
     }
 
+    fn is_all_in_history(&self) -> bool {
+        true
+    }
+
     fn is_ready(&self, _: Instant) -> Result<String, String> {
         match &*self.shared.trouble.lock() {
             _ if self.shared.state.lock().is_ended => {

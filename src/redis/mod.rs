@@ -451,6 +451,10 @@ impl Log for RedisLog {
         Ok(entries.first().copied().unwrap_or_default())
     }
 
+    fn is_all_in_history(&self) -> bool {
+        false
+    }
+
     fn is_ready(&self, until: Instant) -> Result<String, String> {
         let stats = self.shared.stats();
         let lag = stats.lag.as_secs_f32();

@@ -120,6 +120,10 @@ impl Log for Handle {
         opened.input.hand_over(arrival)
     }
 
+    fn is_all_in_history(&self) -> bool {
+        false
+    }
+
     fn is_ready(&self, _: Instant) -> Result<String, String> {
         Ok("ok".to_owned())
     }

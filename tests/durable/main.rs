@@ -3,6 +3,7 @@
 
 #![allow(clippy::unwrap_used, clippy::print_stderr)]
 
+mod activated;
 mod disk;
 mod kept;
 mod killed;

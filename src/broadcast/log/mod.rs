@@ -48,6 +48,10 @@ pub(crate) trait Log: Debug + Send + Sync {
     /// history does not reach back to.
     fn admit(&self, arrival: Arrival<Socket>) -> Result<(), SubscribeError>;
 
+    /// Whether the history has all that the log has, once clients are admitted: then one that comes
+    /// back need not wait.
+    fn is_all_in_history(&self) -> bool;
+
     /// Whether the log would accept a message now, and serve a client that comes back. If not, or
     /// if it does not answer by `until`, the error says why, in a line that anybody may read; so does
     /// the answer.

@@ -15,7 +15,7 @@ use super::Step;
 /// At most this many steps wait, and about this many bytes of events. A publisher that is committed
 /// by itself has a step for each event: many must have room, so that they can be delivered at once.
 const MOST: usize = 1024;
-const MOST_BYTES: usize = 4 << 20;
+const MOST_BYTES: usize = 1 << 20;
 
 #[derive(Debug, Default)]
 struct Waiting {
