@@ -180,7 +180,7 @@ impl Committer {
         let (mut batch, mut bytes) = (Vec::new(), 0);
         let mut unregistered = 0;
         let mut records = mem::take(&mut self.records);
-        while let Some(Record { entry, before, message, .. }) = records.next() {
+        for Record { entry, before, message, .. } in records.by_ref() {
             // Read first: a type that is registered meanwhile has this event, or is not counted.
             let types = input.types();
             match input.encode(&message) {
