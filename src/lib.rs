@@ -524,7 +524,7 @@
 //! A connection that is idle takes about 5 KiB instead of 1. A handshake costs about 0.2 ms of a
 //! processor with a key of ECDSA P-256, four times that with RSA 2048. So use ECDSA, and expect a
 //! Raspberry Pi to take ten times as long; the processors of some have no AES instructions, and
-//! their clients choose ChaCha20 (RFC 8446, section 9.1), which is quick without.
+//! their clients choose `ChaCha20` (RFC 8446, section 9.1), which is quick without.
 //!
 //! # Small hosts
 //!
