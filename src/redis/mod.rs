@@ -219,9 +219,9 @@
 //!   each sentinel, and a thread for each.
 //! - Commands: `XADD`, `XREAD`, `XRANGE`, `XREVRANGE`, `XINFO STREAM`, `MULTI`, `EXEC`, `INFO`,
 //!   `GET`, `SET`, and `CONFIG GET` if restarts are to cause no gap.
-//! - Redis 7 or Valkey; [others](engines) were tried. Two things differ with Redis 6.2: a client that is older than the first
-//!   entry learns of a gap even if nothing was ever taken out, and nodes do not notice that a
-//!   stream was deleted and made again at once.
+//! - Redis 7 or Valkey; [others](engines) were tried. Two things differ with Redis 6.2: a client
+//!   that is older than the first entry learns of a gap even if nothing was ever taken out, and
+//!   nodes do not notice that a stream was deleted and made again at once.
 //! - [Sentinel](#sentinel), a [Cluster](#cluster), or an address that leads to the primary.
 //! - TLS (`rediss://`) is the feature `redis-tls`: rustls with ring, and the system's root
 //!   certificates. It brings some 15 crates more, neither tokio nor OpenSSL.
@@ -292,6 +292,7 @@
 //
 // Imports nothing of `http` or `handlers`. Nothing else names it but the crate's root.
 
+#[allow(clippy::doc_markdown, reason = "these are names of products")]
 #[doc = include_str!("engines.md")]
 #[doc = concat!("```haproxy\n", include_str!("../../examples/proxies/haproxy-redis.cfg"), "```")]
 pub mod engines {}
