@@ -154,20 +154,6 @@ fn a_full_disk_is_gone_without_and_a_restart_meanwhile_is_told() {
         assert_eq!(status, 200);
         id
     };
-    /// What a client with this last id is sent, up to the event with this data.
-    fn heard(address: SocketAddr, last: &str, until: &str) -> Vec<String> {
-        let mut client = Client::connect(address);
-        client.send(format!(
-            "GET /event HTTP/1.1\r\nHost: localhost\r\nLast-Event-ID: {last}\r\n\r\n"
-        ));
-        client.stream_head();
-        let mut heard = Vec::new();
-        while heard.last().is_none_or(|last| last != until) {
-            let block = client.event();
-            heard.extend(block.event.or(block.data));
-        }
-        heard
-    }
     assert!(!health());
     let mut number = 0;
     while !health() {
@@ -262,4 +248,17 @@ fn a_full_disk_refuses_events_until_there_is_room() {
     let stored: Vec<&String> = stored.iter().filter(|data| accepted.contains(data)).collect();
     assert!(stored == accepted.iter().collect::<Vec<_>>(), "not what was accepted");
     drop(running);
+}
+
+/// What a client with this last id is sent, up to the event with this data.
+fn heard(address: SocketAddr, last: &str, until: &str) -> Vec<String> {
+    let mut client = Client::connect(address);
+    client.send(format!("GET /event HTTP/1.1\r\nHost: localhost\r\nLast-Event-ID: {last}\r\n\r\n"));
+    client.stream_head();
+    let mut heard = Vec::new();
+    while heard.last().is_none_or(|last| last != until) {
+        let block = client.event();
+        heard.extend(block.event.or(block.data));
+    }
+    heard
 }

@@ -1,4 +1,4 @@
-//! HAProxy leads to the primary, by the configuration that is given as an example.
+//! `HAProxy` leads to the primary, by the configuration that is given as an example.
 
 use std::{
     env, fs,
