@@ -315,7 +315,9 @@ impl Connection<'_> {
                 *head_deadline.get_or_insert_with(|| Instant::now() + limits.head_timeout)
             };
             let what = match (idle, first) {
-                (true, true) => WaitingFor::FirstRequest { since: start },
+                (true, true) => {
+                    WaitingFor::FirstRequest { since: start, greeted: self.io.has_greeted() }
+                }
                 (true, false) => WaitingFor::AnotherRequest { since: start },
                 (false, _) => WaitingFor::TheRest,
             };

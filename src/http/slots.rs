@@ -12,6 +12,9 @@ use parking_lot::{Condvar, Mutex};
 
 use crate::socket::RawSocket;
 
+/// How much more patience there is with a client in a handshake once it was answered.
+const GREETED: u32 = 4;
+
 #[derive(Debug)]
 pub(super) struct Slots {
     limit: usize,
@@ -46,6 +49,8 @@ enum Wait {
     Endless,
     /// For its first request.
     First(Instant),
+    /// The same, but it has said hello (RFC 8446, section 4.1.2), and was answered.
+    Greeted(Instant),
     /// For another request, which may never come.
     Idle(Instant),
     /// For the rest of a request.
@@ -65,7 +70,7 @@ impl Slots {
     /// its client must end, in this order: closing, idle, receiving a request. So clients that send
     /// nothing, send byte by byte, or do not close cannot keep others out. Those that receive a
     /// request are let alone until they have waited as long as the `patience` of this one, which
-    /// waits here. `None`: all are being answered, or were cut.
+    /// waits here; in a handshake, four times as long. `None`: all are being answered, or were cut.
     pub(super) fn enter(
         self: &Arc<Self>,
         socket: &Arc<RawSocket>,
@@ -79,16 +84,12 @@ impl Slots {
             if state.sockets.len() < self.limit {
                 break;
             }
-            let longest = state.longest(Wait::may_end)?;
-            let may_end_at = match longest.wait {
-                Wait::First(since) | Wait::Request(since) => since + patience,
-                _ => Instant::now(),
-            };
-            if may_end_at <= Instant::now() {
+            let (longest, until) = state.longest(Wait::may_end, patience)?;
+            if until <= Instant::now() {
                 longest.give_way();
                 break;
             }
-            self.freed.wait_until(&mut state, may_end_at);
+            self.freed.wait_until(&mut state, until);
         }
         let number = state.next;
         state.next += 1;
@@ -100,8 +101,8 @@ impl Slots {
     /// or idle. So clients that keep their connections cannot keep others out.
     pub(super) fn relieve(&self) {
         let mut state = self.state.lock();
-        let longest = state.longest(|wait| matches!(wait, Wait::Leaving(_) | Wait::Idle(_)));
-        if let Some(longest) = longest {
+        let may_end = |wait| matches!(wait, Wait::Leaving(_) | Wait::Idle(_));
+        if let Some((longest, _)) = state.longest(may_end, Duration::ZERO) {
             longest.give_way();
         }
     }
@@ -114,8 +115,8 @@ impl Slots {
         state.lets_first = lets_first;
         for entry in state.sockets.values() {
             match entry.wait {
-                Wait::First(_) if lets_first => {}
-                Wait::First(_) | Wait::Idle(_) => entry.end(),
+                Wait::First(_) | Wait::Greeted(_) if lets_first => {}
+                Wait::First(_) | Wait::Greeted(_) | Wait::Idle(_) => entry.end(),
                 Wait::Endless => entry.end_reading(),
                 Wait::No | Wait::Request(_) | Wait::Leaving(_) | Wait::Over => {}
             }
@@ -131,18 +132,28 @@ impl Slots {
 }
 
 impl State {
-    /// Of the connections with such a wait, the one to end: a closing one first, then an idle one,
-    /// and of these the one that has waited longest. `None`: there is none.
-    fn longest(&mut self, may_end: impl Fn(Wait) -> bool) -> Option<&mut Entry> {
-        let longest = |entry: &&mut Entry| match entry.wait {
+    /// Of the connections with such a wait, the one to end, and when: a closing one first, then an
+    /// idle one, and of these the one that has waited longest. `None`: there is none.
+    fn longest(
+        &mut self,
+        may_end: impl Fn(Wait) -> bool,
+        patience: Duration,
+    ) -> Option<(&mut Entry, Instant)> {
+        let now = Instant::now();
+        let order = |wait: Wait| match wait {
             Wait::Leaving(since) => (0, since),
             Wait::Idle(since) => (1, since),
             // A new connection is the youngest of these.
-            Wait::First(since) | Wait::Request(since) => (2, since),
-            Wait::No | Wait::Endless | Wait::Over => (3, Instant::now()),
+            Wait::First(since) | Wait::Request(since) => (2, since + patience),
+            // Work was done for it, and the answer may have far to go.
+            Wait::Greeted(since) => (2, since + GREETED * patience),
+            Wait::No | Wait::Endless | Wait::Over => (3, now),
         };
         let may_end = |entry: &&mut Entry| may_end(entry.wait);
-        self.sockets.values_mut().filter(may_end).min_by_key(longest)
+        let longest = self.sockets.values_mut().filter(may_end);
+        let longest = longest.min_by_key(|entry| order(entry.wait))?;
+        let (_, until) = order(longest.wait);
+        Some((longest, until))
     }
 }
 
@@ -174,7 +185,11 @@ impl Entry {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum WaitingFor {
     /// A connection whose handshake comes in small pieces is as old as before.
-    FirstRequest { since: Instant },
+    FirstRequest {
+        since: Instant,
+        /// The server has answered in the handshake.
+        greeted: bool,
+    },
     /// Empty lines in front of it do not count: a connection that sends them is as old as before.
     AnotherRequest { since: Instant },
     /// The rest of a request.
@@ -197,7 +212,8 @@ impl Slot {
             let now = Instant::now();
             entry.wait = match (entry.wait, what) {
                 (Wait::Over, _) => Wait::Over,
-                (_, WaitingFor::FirstRequest { since }) => Wait::First(since),
+                (_, WaitingFor::FirstRequest { since, greeted: false }) => Wait::First(since),
+                (_, WaitingFor::FirstRequest { since, greeted: true }) => Wait::Greeted(since),
                 (_, WaitingFor::AnotherRequest { since }) => Wait::Idle(since),
                 // A wait that goes on keeps its age.
                 (Wait::Request(since), WaitingFor::TheRest) => Wait::Request(since),
@@ -218,7 +234,7 @@ impl Slot {
             Wait::Over => true,
             // More of the same request: it is still as old as its first byte.
             Wait::Request(_) | Wait::Leaving(_) => false,
-            Wait::No | Wait::Endless | Wait::First(_) | Wait::Idle(_) => {
+            Wait::No | Wait::Endless | Wait::First(_) | Wait::Greeted(_) | Wait::Idle(_) => {
                 entry.wait = Wait::No;
                 false
             }
@@ -370,7 +386,9 @@ mod tests {
         assert_eq!(idle.1.read(&mut [0]).expect("it ends in order"), 0);
         assert!(busy.0.begin_wait(WaitingFor::TheRest), "a request on its way may come");
         assert!(!busy.0.begin_wait(WaitingFor::AnotherRequest { since: Instant::now() }));
-        assert!(!busy.0.begin_wait(WaitingFor::FirstRequest { since: Instant::now() }));
+        assert!(
+            !busy.0.begin_wait(WaitingFor::FirstRequest { since: Instant::now(), greeted: false })
+        );
     }
 
     #[test]
@@ -379,11 +397,15 @@ mod tests {
         let mut idle = enter(&connections).expect("room");
         let [first, later] = [(); 2].map(|()| enter(&connections).expect("room"));
         assert!(idle.0.begin_wait(WaitingFor::AnotherRequest { since: Instant::now() }));
-        assert!(first.0.begin_wait(WaitingFor::FirstRequest { since: Instant::now() }));
+        assert!(
+            first.0.begin_wait(WaitingFor::FirstRequest { since: Instant::now(), greeted: false })
+        );
         connections.stop(true);
         assert_eq!(idle.1.read(&mut [0]).expect("it ends in order"), 0);
         assert!(!first.0.end_wait() && first.0.begin_wait(WaitingFor::TheRest));
-        assert!(later.0.begin_wait(WaitingFor::FirstRequest { since: Instant::now() }));
+        assert!(
+            later.0.begin_wait(WaitingFor::FirstRequest { since: Instant::now(), greeted: false })
+        );
         assert!(!first.0.begin_wait(WaitingFor::AnotherRequest { since: Instant::now() }));
     }
 }

@@ -155,6 +155,11 @@ impl<'c> Transport<'c> {
         Ok(())
     }
 
+    /// Whether the server has answered in the handshake of TLS.
+    pub(super) fn has_greeted(&self) -> bool {
+        self.session.as_ref().is_some_and(Session::has_greeted)
+    }
+
     /// The session over the socket.
     #[cfg(feature = "tls")]
     pub(super) fn session(&mut self) -> Option<&mut Session> {

@@ -25,6 +25,10 @@ impl Session {
         match *self {}
     }
 
+    pub(crate) fn has_greeted(&self) -> bool {
+        match *self {}
+    }
+
     pub(crate) fn is_beginning(&self) -> bool {
         match *self {}
     }

@@ -74,6 +74,7 @@ struct State {
     owed: usize,
     /// How much was received since the last byte of plaintext.
     fruitless: usize,
+    has_greeted: bool,
     /// The client has said that it sends nothing more.
     is_closed: bool,
 }
@@ -99,6 +100,7 @@ impl Session {
             written: 0,
             owed: 0,
             fruitless: 0,
+            has_greeted: false,
             is_closed: false,
         })))
     }
@@ -107,6 +109,11 @@ impl Session {
     /// backlog.
     pub(crate) fn wait_for_room() {
         TURNS.wait_for_few();
+    }
+
+    /// Whether the server has answered in the handshake.
+    pub(crate) fn has_greeted(&self) -> bool {
+        self.0.has_greeted
     }
 
     /// Whether its handshake is not yet done.
@@ -277,6 +284,7 @@ impl State {
                     };
                     self.records.resize(start + needed, 0);
                     data.encode(&mut self.records[start..]).map_err(io::Error::other)?;
+                    self.has_greeted = true;
                     None
                 }
                 Ok(ConnectionState::TransmitTlsData(data)) => {
