@@ -133,6 +133,19 @@ fn what_a_power_cut_takes_is_told() {
     power_is_cut("durable-power-lazily", &["--history-commit", "200ms"], Trial::check_with_gaps);
 }
 
+/// What a client with this last id is sent, up to the event with this data.
+fn heard(address: SocketAddr, last: &str, until: &str) -> Vec<String> {
+    let mut client = Client::connect(address);
+    client.send(format!("GET /event HTTP/1.1\r\nHost: localhost\r\nLast-Event-ID: {last}\r\n\r\n"));
+    client.stream_head();
+    let mut heard = Vec::new();
+    while heard.last().is_none_or(|last| last != until) {
+        let block = client.event();
+        heard.extend(block.event.or(block.data));
+    }
+    heard
+}
+
 #[test]
 #[ignore = "needs root, to mount a disk"]
 fn a_full_disk_is_gone_without_and_a_restart_meanwhile_is_told() {
