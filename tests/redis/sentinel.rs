@@ -98,6 +98,30 @@ fn after_a_failover_publishing_goes_on_and_a_gap_is_told_only_of_what_is_lost() 
 
 #[test]
 #[ignore = "needs redis-server"]
+fn an_entry_of_another_server_with_the_same_id_does_not_hide_a_loss() {
+    let mut old = Store::durable();
+    let link = Proxy::new(old.port);
+    let new = replica_of(link.port());
+    let sentinels = Sentinels::new(3, &old);
+    let hub = hub_at(&sentinels.url());
+    let mut client = hub.listen("");
+    publish_soon(&hub, "1");
+    sentinels.know_replicas(1);
+    eventually(BACK, Value::Int(1), || new.run("XLEN websse"));
+    link.set(Way::Silent);
+    old.run("XADD websse 9000000000000-0 data lost");
+    assert_eq!(data(&mut client, 2), ["1", "lost"]);
+    old.kill();
+    promoted(&new);
+    // The node is not there yet.
+    new.run("XADD websse 9000000000000-0 data other");
+    publish_soon(&hub, "2");
+    let heard = up_to(&mut client, "2");
+    assert!(heard.contains(&"gap".to_owned()), "{heard:?}");
+}
+
+#[test]
+#[ignore = "needs redis-server"]
 fn an_answer_of_a_primary_that_was_given_up_meanwhile_is_no_acknowledgement() {
     let old = Store::durable();
     let new = replica_of(old.port);
