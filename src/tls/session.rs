@@ -77,6 +77,8 @@ struct State {
     has_greeted: bool,
     /// The client has said that it sends nothing more.
     is_closed: bool,
+    /// The client has broken the protocol, and knows by an alert.
+    has_failed: bool,
 }
 
 impl fmt::Debug for Session {
@@ -102,6 +104,7 @@ impl Session {
             fruitless: 0,
             has_greeted: false,
             is_closed: false,
+            has_failed: false,
         })))
     }
 
@@ -264,6 +267,9 @@ impl State {
             &mut WriteTraffic<'_, ServerConnectionData>,
         ) -> Result<usize, EncryptError>,
     ) -> io::Result<usize> {
+        if self.has_failed {
+            return Err(invalid("the session has failed"));
+        }
         let mut failed = None;
         let advanced = loop {
             let UnbufferedStatus { discard, state } =
@@ -295,7 +301,7 @@ impl State {
                     self.is_closed = true;
                     None
                 }
-                Ok(ConnectionState::WriteTraffic(mut traffic)) => {
+                Ok(ConnectionState::WriteTraffic(mut traffic)) if failed.is_none() => {
                     Some(write(&mut traffic).map_err(io::Error::other))
                 }
                 Ok(ConnectionState::BlockedHandshake | ConnectionState::Closed) => Some(Ok(0)),
@@ -311,10 +317,15 @@ impl State {
             if let Some(done) = done {
                 break done;
             }
+            // What the client sent behind an error is not looked at.
+            if failed.is_some() && !self.connection.wants_write() {
+                break Ok(0);
+            }
         };
         if self.received.is_empty() {
             self.received = Vec::new();
         }
+        self.has_failed = failed.is_some();
         failed.map_or(advanced, Err)
     }
 

@@ -94,7 +94,7 @@ fn the_transcripts_of_the_readme_work_as_printed() {
 
     assert_eq!(
         next("cargo test ").0,
-        "cargo test --locked --features cli,durable,jwt,redis-tls",
+        "cargo test --locked --features cli,durable,jwt,redis-tls,tls",
         "what CI runs"
     );
     for number in 2..4 {

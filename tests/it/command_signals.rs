@@ -124,20 +124,20 @@ fn a_terminal_that_only_shows_errors_ends_it_too() {
 }
 
 /// The standard error of a command.
-struct Log {
-    hub: Running,
+pub(crate) struct Log {
+    pub(crate) hub: Running,
     errors: BufReader<ChildStderr>,
-    read: String,
+    pub(crate) read: String,
 }
 
 impl Log {
-    fn of(mut hub: Running) -> Self {
+    pub(crate) fn of(mut hub: Running) -> Self {
         let errors = BufReader::new(hub.child.stderr.take().unwrap());
         Self { hub, errors, read: String::new() }
     }
 
     /// Sends a hangup, and waits for a line that has a text.
-    fn after_hangup(&mut self, text: &str) {
+    pub(crate) fn after_hangup(&mut self, text: &str) {
         self.hub.signal("-HUP");
         loop {
             let start = self.read.len();

@@ -15,6 +15,7 @@
 //! | `command`, `command_access`, `command_requests`, `command_tokens` | the command |
 //! | `command_settings`, `command_signals` | the same: how it is configured, how it ends |
 //! | `service`, `service_notify`, `service_sockets` | the same under systemd |
+//! | `tls` | HTTPS |
 //! | `proxies` | what is before it |
 //! | `examples` | each as its first lines say |
 //!
@@ -65,5 +66,7 @@ mod service_notify;
 mod service_sockets;
 mod shared_sockets;
 mod subscriptions;
+#[cfg(feature = "tls")]
+mod tls;
 mod unregistering;
 mod wire;

@@ -30,7 +30,7 @@ pub enum Got {
 /// A connection that sends exactly what it is told and reads with deadlines.
 pub struct Client {
     socket: Socket,
-    session: Option<Session>,
+    pub(crate) session: Option<Session>,
     /// Read from the socket, not yet looked at; the body of a stream goes on to `parser`.
     unread: Vec<u8>,
     /// The head of a stream was taken.

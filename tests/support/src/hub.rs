@@ -48,6 +48,17 @@ impl Hub {
         Hub::bound(events, builder, http, |http| http.bind("127.0.0.1:0"))
     }
 
+    /// The same, with TLS in this way.
+    #[cfg(feature = "tls")]
+    pub fn over_tls(
+        events: &[&str],
+        builder: impl FnOnce(Builder) -> Builder,
+        http: impl FnOnce(HttpServer) -> HttpServer,
+        config: websse::http::TlsConfig,
+    ) -> Hub {
+        Hub::bound(events, builder, http, |http| http.bind_tls("127.0.0.1:0", config))
+    }
+
     fn bound(
         events: &[&str],
         builder: impl FnOnce(Builder) -> Builder,

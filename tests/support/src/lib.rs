@@ -14,6 +14,7 @@
 //! | `measure.rs` | threads, descriptors, memory and processor time of a process |
 //! | `panics.rs` | notices when a thread of the library panics |
 //! | `random.rs` | choices that look random, and are the same for the same seed |
+//! | `authority.rs` | certificates, and clients that trust those who issue them |
 //! | `tls.rs` | TLS between hubs and clients, where it is wanted; `no_tls.rs`: never |
 //! | `crowd/` | thousands of clients on one thread of a process of their own |
 
@@ -32,6 +33,8 @@ use std::{
 };
 
 mod answer;
+#[cfg(feature = "tls")]
+pub mod authority;
 pub mod chunks;
 mod client;
 pub mod crowd;

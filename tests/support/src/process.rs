@@ -60,8 +60,10 @@ impl Running {
         loop {
             let mut line = String::new();
             assert_ne!(self.stdout.read_line(&mut line).unwrap(), 0, "expected an address");
-            if let Some((_, address)) = line.trim_end().split_once("http://") {
-                return address.split('/').next().unwrap().parse().unwrap();
+            let address = ["http://", "https://"].iter().find_map(|scheme| line.split_once(scheme));
+            if let Some((_, address)) = address {
+                let address = address.trim_end().split('/').next().unwrap();
+                return address.parse().unwrap();
             }
         }
     }

@@ -70,10 +70,15 @@ pub(crate) struct Session(Box<ClientConnection>);
 impl Session {
     /// For a connection to this address, if TLS is spoken there.
     pub(crate) fn to(address: SocketAddr) -> Option<Session> {
-        is_spoken_at(address).then(|| {
-            let name = ServerName::from(address.ip());
-            Session(Box::new(ClientConnection::new(Arc::clone(&CONFIGS.1), name).unwrap()))
-        })
+        is_spoken_at(address).then(|| Session::new(&CONFIGS.1, address.ip().into()))
+    }
+
+    pub(crate) fn new(config: &Arc<ClientConfig>, name: ServerName<'static>) -> Session {
+        Session(Box::new(ClientConnection::new(Arc::clone(config), name).unwrap()))
+    }
+
+    pub(crate) fn connection(&mut self) -> &mut ClientConnection {
+        &mut self.0
     }
 
     pub(crate) fn read(&mut self, mut socket: &Socket, buffer: &mut [u8]) -> io::Result<usize> {
