@@ -40,7 +40,7 @@ const TICK: Duration = Duration::from_millis(10);
 const READ_TIMEOUT_STEP: Duration = Duration::from_millis(100);
 
 /// How long a client may take in a handshake before others come first.
-const HANDSHAKE: Duration = Duration::from_millis(250);
+const HANDSHAKE: Duration = Duration::from_millis(80);
 
 /// Why a connection ends.
 pub(super) enum End {

@@ -29,7 +29,8 @@ const LOOK: Duration = Duration::from_secs(60);
 ///
 /// TLS 1.3 and 1.2 are spoken, and HTTP/1.1 over it (ALPN; RFC 7301). A client that comes back can
 /// resume its session by a ticket (RFC 8446, section 2.2; RFC 5077). With TLS 1.2 that costs the
-/// server half of a handshake; with 1.3 it saves little more than the signature. Early data is never taken: it could be replayed.
+/// server half of a handshake; with 1.3 it saves little more than the signature. Early data is
+/// never taken: it could be replayed.
 ///
 /// A handshake needs a thread: a connection is one of
 /// [`Limits::connections`](super::Limits::connections) until a stream takes it over. As many are

@@ -10,6 +10,8 @@
 mod beginnings;
 mod bodies;
 mod cuts;
+#[cfg(feature = "tls")]
+mod handshakes;
 mod heads;
 mod history;
 mod memory;

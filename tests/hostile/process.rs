@@ -53,11 +53,19 @@ pub(crate) struct Program {
 
 impl Program {
     pub(crate) fn start<'e>(events: impl IntoIterator<Item = &'e str>) -> Self {
+        Self::start_with(events, |_| ())
+    }
+
+    pub(crate) fn start_with<'e>(
+        events: impl IntoIterator<Item = &'e str>,
+        more: impl FnOnce(&mut Command),
+    ) -> Self {
         let mut command = Command::new(env!("CARGO_BIN_EXE_websse"));
         command.args(["--listen", "127.0.0.1:0", "--allow-host", "a"]);
         events.into_iter().for_each(|event| {
             command.args(["--event", event]);
         });
+        more(&mut command);
         let serving = Serving::start(&mut command);
         Self { addr: serving.address, serving }
     }

@@ -9,12 +9,14 @@
 //! | `replaced` | a certificate replaced under load |
 //! | `command` | the same of the command |
 //! | `openssl` | what other people's client says of it |
+//! | `readme` | the commands in the README |
 
 mod command;
 mod files;
 mod handshakes;
 mod mutual;
 mod openssl;
+mod readme;
 mod replaced;
 
 use std::{io::ErrorKind, sync::Arc, time::Instant};

@@ -94,15 +94,13 @@ impl Session {
         }
     }
 
-    pub(crate) fn write_all(&mut self, mut socket: &Socket, bytes: &[u8]) -> io::Result<()> {
+    pub(crate) fn write_all(&mut self, socket: &Socket, bytes: &[u8]) -> io::Result<()> {
         self.begin(socket)?;
         for piece in bytes.chunks(16 * 1024) {
             self.0.writer().write_all(piece)?;
-            while self.0.wants_write() {
-                self.0.write_tls(&mut socket)?;
-            }
+            self.flush(socket)?;
         }
-        Ok(())
+        self.flush(socket)
     }
 
     fn begin(&mut self, mut socket: &Socket) -> io::Result<()> {
@@ -113,9 +111,13 @@ impl Session {
     }
 
     /// Says that no more will be sent.
-    pub(crate) fn finish(&mut self, mut socket: &Socket) -> io::Result<()> {
+    pub(crate) fn finish(&mut self, socket: &Socket) -> io::Result<()> {
         self.begin(socket)?;
         self.0.send_close_notify();
+        self.flush(socket)
+    }
+
+    fn flush(&mut self, mut socket: &Socket) -> io::Result<()> {
         while self.0.wants_write() {
             self.0.write_tls(&mut socket)?;
         }
