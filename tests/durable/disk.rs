@@ -262,16 +262,3 @@ fn a_full_disk_refuses_events_until_there_is_room() {
     assert!(stored == accepted.iter().collect::<Vec<_>>(), "not what was accepted");
     drop(running);
 }
-
-/// What a client with this last id is sent, up to the event with this data.
-fn heard(address: SocketAddr, last: &str, until: &str) -> Vec<String> {
-    let mut client = Client::connect(address);
-    client.send(format!("GET /event HTTP/1.1\r\nHost: localhost\r\nLast-Event-ID: {last}\r\n\r\n"));
-    client.stream_head();
-    let mut heard = Vec::new();
-    while heard.last().is_none_or(|last| last != until) {
-        let block = client.event();
-        heard.extend(block.event.or(block.data));
-    }
-    heard
-}
