@@ -58,12 +58,14 @@ fn versions_1_2_and_1_3_are_spoken_the_newer_where_both_can() {
 /// The first message of a client that speaks nothing newer than this version.
 fn old_hello(version: u8) -> Vec<u8> {
     let suites = [0xc0, 0x13, 0x00, 0x2f];
-    let mut body = [&[3, version][..], &[7; 32], &[0], &[0, suites.len() as u8], &suites].concat();
+    let mut body =
+        [&[3, version][..], &[7; 32], &[0], &[0, u8::try_from(suites.len()).unwrap()], &suites]
+            .concat();
     // No compression; which signatures it can check.
     body.extend([1, 0, 0, 10, 0, 13, 0, 6, 0, 4, 4, 3, 4, 1]);
-    let mut message = vec![1, 0, 0, body.len() as u8];
+    let mut message = vec![1, 0, 0, u8::try_from(body.len()).unwrap()];
     message.extend(body);
-    [&[0x16, 3, version.min(1), 0, message.len() as u8][..], &message].concat()
+    [&[0x16, 3, version.min(1), 0, u8::try_from(message.len()).unwrap()][..], &message].concat()
 }
 
 #[test]
