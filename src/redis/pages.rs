@@ -137,8 +137,10 @@ impl Pager {
             Ok(answer) => Some(answer),
             Err(fault) => {
                 let place = self.shared.primary.place();
-                let text = format_args!("cannot read{place} for a client that came back: {fault}");
-                say(Level::Warn, text);
+                say(
+                    Level::Warn,
+                    format_args!("cannot read{place} for a client that came back: {fault}"),
+                );
                 None
             }
         }

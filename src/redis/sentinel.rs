@@ -59,8 +59,10 @@ impl Sentinel {
             if let Some(word) = shared.primary.answer(self.number, asked, said) {
                 let Word { primary, is_leaving, .. } = word;
                 let leaves = if is_leaving { ", and another one becomes it" } else { "" };
-                let text = format_args!("the sentinels say that {primary} is the primary{leaves}");
-                say(Level::Info, text);
+                say(
+                    Level::Info,
+                    format_args!("the sentinels say that {primary} is the primary{leaves}"),
+                );
                 // The writer may be connected to the one before, or may wait before the next try.
                 shared.queue.doubt();
                 shared.change(|state| state.changes += 1);
