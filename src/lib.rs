@@ -514,7 +514,7 @@
 //! 80 while it asks; `lego --email … --domains hub.example --dns … run` needs no port. Both leave
 //! the files `fullchain.pem` and `privkey.pem`, or `.crt` and `.key`, which only root can read:
 //! let systemd hand them over (`LoadCredential=`), or copy them in the hook. A new certificate is
-//! noticed within a minute, or at once by [`TlsConfig::reload`](http::HttpServer::bind_tls), which
+//! noticed within a minute, or at once by `TlsConfig::reload`, which
 //! the command does by SIGHUP.
 //!
 //! In a local network a certificate of one's own does, as the README makes one. Browsers warn of

@@ -25,7 +25,7 @@ use crate::logs::{self, Level};
 const LOOK: Duration = Duration::from_secs(60);
 
 /// What a TLS listener needs: its certificate and key, and whom it asks for theirs. For
-/// [`HttpServer::bind_tls`](super::HttpServer::bind_tls).
+/// [`HttpServer::bind_tls`](crate::http::HttpServer::bind_tls).
 ///
 /// TLS 1.3 and 1.2 are spoken, and HTTP/1.1 over it (ALPN; RFC 7301). A client that comes back can
 /// resume its session by a ticket (RFC 8446, section 2.2; RFC 5077). With TLS 1.2 that costs the
@@ -33,8 +33,8 @@ const LOOK: Duration = Duration::from_secs(60);
 /// never taken: it could be replayed.
 ///
 /// A handshake needs a thread: a connection is one of
-/// [`Limits::connections`](super::Limits::connections) until a stream takes it over. As many are
-/// computed at a time as the machine has processors, less one for all else.
+/// [`Limits::connections`](crate::http::Limits::connections) until a stream takes it over. As many
+/// are computed at a time as the machine has processors, less one for all else.
 ///
 /// The files are looked at once a minute, when a client connects, and read again if one of them has
 /// changed; [`reload`](Self::reload) does it at once. Connections that exist keep what they have.
@@ -114,7 +114,7 @@ impl TlsConfig {
 
     /// Answers only clients with a certificate of one of these authorities (mutual TLS). Their
     /// certificates are in this file, in PEM. A handler gets a client's by
-    /// [`Request::peer_certificate`](super::Request::peer_certificate).
+    /// [`Request::peer_certificate`](crate::http::Request::peer_certificate).
     ///
     /// # Errors
     /// Those of [`from_pem_files`](Self::from_pem_files);

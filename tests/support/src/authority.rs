@@ -7,10 +7,10 @@ use std::{
     sync::Arc,
 };
 
+pub use rcgen::{self, date_time_ymd};
 use rcgen::{
     BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair, KeyUsagePurpose,
 };
-pub use rcgen::{self, date_time_ymd};
 pub use rustls;
 use rustls::{
     ClientConfig, ClientConnection, RootCertStore, SupportedProtocolVersion,
@@ -108,7 +108,8 @@ impl Issued {
         fs::write(&files[0], &self.certificate).unwrap();
         fs::write(&files[1], &self.key).unwrap();
         #[cfg(unix)]
-        fs::set_permissions(&files[1], std::os::unix::fs::PermissionsExt::from_mode(0o600)).unwrap();
+        fs::set_permissions(&files[1], std::os::unix::fs::PermissionsExt::from_mode(0o600))
+            .unwrap();
         files
     }
 
