@@ -45,7 +45,7 @@ impl Turns {
         state.waiting -= 1;
         state.taken += 1;
         if state.waiting < FEW {
-            self.few.notify_one();
+            self.few.notify_all();
         }
         Turn(self)
     }
