@@ -11,7 +11,7 @@ const SOON: Duration = Duration::from_secs(10);
 #[test]
 fn the_disk_has_in_time_what_the_broadcaster_does_not_take() {
     let path = env::temp_dir().join(format!("websse-waiting-{}", process::id()));
-    let often = Commit::Every(Duration::from_millis(300));
+    let often = Commit::Every(Duration::from_secs(2));
     let config = DurableConfig::new(&path).commit(often);
     let options = Options { log: Some(Arc::new(config)), ..Options::default() };
     let shared = shared::Shared::new(options);
