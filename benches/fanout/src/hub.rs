@@ -62,13 +62,13 @@ pub(crate) fn serve() -> Result<()> {
         .join(format!("websse-history-{}", std::os::unix::process::parent_id()));
     #[cfg(feature = "durable")]
     let builder = match argument(HISTORY) {
-        Some(mode) => builder.durable(
-            websse::durable::DurableConfig::new(&directory).commit(match &*mode {
+        Some(mode) => {
+            builder.durable(websse::durable::DurableConfig::new(&directory).commit(match &*mode {
                 "each" => websse::durable::Commit::Each,
                 "never" => websse::durable::Commit::Never,
                 seconds => websse::durable::Commit::Every(Duration::from_secs(seconds.parse()?)),
-            }),
-        ),
+            }))
+        }
         None => builder,
     };
     let has = |name: &str| std::env::args().any(|word| word == name);
