@@ -25,7 +25,7 @@ class Program {
     this.ended = once(this.child, 'exit');
     const first = once(createInterface(this.child.stdout), 'line');
     const [line] = await Promise.race([first, this.ended.then(([code]) => [`it ended with ${code}`])]);
-    const address = line.match(/http:\S+/)?.[0];
+    const address = line.match(/https?:\S+/)?.[0];
     if (!address) throw new Error(`${path} does not listen: ${line}`);
     this.url = new URL(address).origin;
     this.port = Number(new URL(address).port);
@@ -48,6 +48,9 @@ export class Example extends Program {
 
 /** A hub with these event types. */
 export class Hub extends Program {
+  /** Where the authority's certificate is, for a hub over HTTPS. */
+  authority = '';
+
   static start(types, flags = [], port = 0) {
     const events = types.flatMap(name => ['--event', name]);
     return new Hub().run(process.env.WEBSSE, ['--listen', `127.0.0.1:${port}`, ...events, ...flags]);
@@ -57,7 +60,8 @@ export class Hub extends Program {
   async publish(fields, token = '') {
     const form = Object.entries(fields).flatMap(([name, value]) => ['--data-urlencode', `${name}=${value}`]);
     const header = ['--header', `Authorization: ${token && 'Bearer ' + token}`];
-    await run('curl', ['--silent', '--show-error', '--fail-with-body', ...header, ...form, `${this.url}/send`]);
+    const trusted = this.authority && ['--cacert', this.authority];
+    await run('curl', ['--silent', '--show-error', '--fail-with-body', ...trusted, ...header, ...form, `${this.url}/send`]);
   }
 
   /** Publishes a body as it is, whatever its bytes. */

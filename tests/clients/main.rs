@@ -7,6 +7,8 @@
 #![cfg(all(feature = "cli", unix))]
 #![allow(clippy::unwrap_used, clippy::print_stderr)]
 
+#[cfg(feature = "tls")]
+mod https;
 mod others;
 mod own;
 mod plan;

@@ -47,7 +47,7 @@ pub(crate) struct Entry {
     language: Language,
     pub(crate) output: Output,
     /// Whether it is one of those that are tried with each change.
-    is_of_the_dozen: bool,
+    pub(crate) is_of_the_dozen: bool,
     /// What it is known not to do, and why.
     note: &'static str,
 }
@@ -255,8 +255,13 @@ impl Entry {
     }
 
     pub(crate) fn start(&self, url: &str) -> Program {
+        self.start_with(url, &[])
+    }
+
+    /// Starts it with these variables.
+    pub(crate) fn start_with(&self, url: &str, variables: &[(String, String)]) -> Program {
         let mut command = self.command();
-        command.arg(url).args(["message", "a", "stream-gap"]);
+        command.arg(url).args(["message", "a", "stream-gap"]).envs(variables.iter().cloned());
         Program::start(command)
     }
 
@@ -336,6 +341,13 @@ fn all_clients_of_the_table_which_is_written() {
     let text = fs::read_to_string(readme()).unwrap();
     let (begin, end) = table_in(&text, TITLES);
     fs::write(readme(), [&text[..begin], &table, &text[end..]].concat()).unwrap();
+}
+
+/// The client in a row of a table.
+#[cfg(feature = "tls")]
+pub(crate) fn of(language: &str, name: &str) -> &'static Entry {
+    let is_it = |entry: &&Entry| format!("{:?}", entry.language) == language && entry.name == name;
+    ENTRIES.iter().find(is_it).unwrap_or_else(|| panic!("no client {name}"))
 }
 
 /// The first of this name.
