@@ -334,3 +334,73 @@ fn wrong_pem(file: &Path, what: &str, error: pem::Error) -> io::Error {
 fn wrong(file: &Path, error: &dyn fmt::Display) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidData, format!("{}: {error}", file.display()))
 }
+
+#[cfg(test)]
+mod tests {
+    use support::{Scratch, authority::Authority};
+
+    use super::*;
+
+    /// The last name of the certificate that a new connection gets.
+    fn name(tls: &TlsConfig) -> Option<String> {
+        tls.current();
+        tls.certificate()?.names().last().map(str::to_owned)
+    }
+
+    fn a_minute_passes(tls: &TlsConfig) {
+        tls.shared.state.lock().looked -= LOOK;
+    }
+
+    #[test]
+    fn files_that_have_changed_are_noticed_within_a_minute_and_wrong_ones_change_nothing() {
+        let scratch = Scratch::new("tls-look");
+        let authority = Authority::new("tests");
+        let issue = |name: &str| authority.issue(&["localhost", name]);
+        let [chain, key] = issue("first.example").write_to(&scratch.0);
+        let tls = TlsConfig::from_pem_files(&chain, key).expect("good files");
+        let look = |tls: &TlsConfig| {
+            a_minute_passes(tls);
+            name(tls)
+        };
+        issue("second.example").write_to(&scratch.0);
+        assert_eq!(name(&tls).as_deref(), Some("first.example"), "a minute has not passed");
+        assert_eq!(look(&tls).as_deref(), Some("second.example"));
+        assert_eq!(name(&tls).as_deref(), Some("second.example"));
+
+        let trouble = || tls.shared.state.lock().trouble.clone();
+        fs::remove_file(&chain).expect("it is there");
+        for _ in 0..2 {
+            assert_eq!(look(&tls).as_deref(), Some("second.example"), "it stays in use");
+            assert!(trouble().is_some_and(|text| text.contains("chain.pem")));
+        }
+        // Half of a pair, while it is being replaced: the certificate first, or the key.
+        let third = issue("third.example");
+        fs::write(&chain, &third.certificate).expect("a folder that can be written to");
+        assert_eq!(look(&tls).as_deref(), Some("second.example"));
+        assert!(trouble().is_some_and(|text| text.contains("it is not the key")));
+        third.write_to(&scratch.0);
+        assert_eq!(look(&tls).as_deref(), Some("third.example"));
+        assert_eq!(trouble(), None);
+
+        // What has not changed is not read: the very same is in use.
+        let before = tls.current();
+        a_minute_passes(&tls);
+        assert!(Arc::ptr_eq(&before, &tls.current()));
+    }
+
+    #[test]
+    fn a_configuration_of_the_embedders_has_no_files_and_takes_no_early_data() {
+        let scratch = Scratch::new("tls-own");
+        let files = Authority::new("tests").issue(&["localhost"]).write_to(&scratch.0);
+        let read = TlsConfig::from_pem_files(&files[0], &files[1]).expect("good files");
+        let mut own = ServerConfig::clone(&read.current());
+        own.alpn_protocols = vec![b"h2".to_vec()];
+        own.max_early_data_size = 1 << 14;
+        let tls = TlsConfig::from(own);
+        assert!(tls.certificate().is_none() && tls.reload().is_ok());
+        assert_eq!(tls.current().alpn_protocols, [b"http/1.1"]);
+        assert_eq!(tls.current().max_early_data_size, 0);
+        let refused = tls.client_authorities("ca.pem").expect_err("it has a verifier of its own");
+        assert_eq!(refused.kind(), io::ErrorKind::InvalidInput);
+    }
+}
