@@ -12,7 +12,7 @@ use super::process::{Level, Program};
 use support::authority::{Authority, BOTH, rustls};
 use support::random::Random;
 use support::{Client, Got, Hub, SOON, Scratch, StopOnDrop, eventually};
-use websse::Message;
+use websse::{Builder, Message};
 
 /// More than may hold a thread.
 const CROWD: usize = 2000;
@@ -21,6 +21,7 @@ const LISTEN: &str = "GET /event?event=a HTTP/1.1\r\nHost: localhost\r\n\r\n";
 
 struct Server {
     hub: Hub,
+    authority: Authority,
     config: Arc<rustls::ClientConfig>,
     _files: Scratch,
 }
@@ -30,8 +31,11 @@ impl Server {
         let files = Scratch::new(name);
         let authority = Authority::new("tests");
         let tls = authority.issue(&["localhost"]).server(&files.0);
-        let hub = Hub::over_tls(&["a"], |builder| builder, |http| http, tls);
-        Self { hub, config: Arc::new(authority.client(&BOTH, None)), _files: files }
+        // Those that take nothing are given up soon.
+        let builder = |builder: Builder| builder.stall_timeout(Duration::from_secs(1));
+        let hub = Hub::over_tls(&["a"], builder, |http| http, tls);
+        let config = Arc::new(authority.client(&BOTH, None));
+        Self { hub, authority, config, _files: files }
     }
 
     #[track_caller]
@@ -58,12 +62,12 @@ fn flight(client: &mut rustls::ClientConnection) -> Vec<u8> {
 }
 
 /// A client that has sent its first flight, and what its second one is.
-fn half_way(server: &Server) -> (TcpStream, Vec<u8>) {
+fn half_way(server: &Server, config: &Arc<rustls::ClientConfig>) -> (TcpStream, Vec<u8>) {
     let mut socket = TcpStream::connect(server.hub.addr()).unwrap();
     socket.set_read_timeout(Some(SOON)).unwrap();
-    let mut client = client_of(&server.config);
+    let mut client = client_of(config);
     socket.write_all(&flight(&mut client)).unwrap();
-    while client.is_handshaking() {
+    while !client.wants_write() {
         assert!(client.read_tls(&mut socket).unwrap() > 0);
         client.process_new_packets().unwrap();
     }
@@ -75,15 +79,18 @@ fn a_handshake_that_is_cut_anywhere_leaves_nothing_behind() {
     let _alone = alone();
     let server = Server::new("tls-cut");
     let before = Level::of_the_hub(&server.hub);
-    let hello = flight(&mut client_of(&server.config));
-    for cut in 0..hello.len() {
-        let mut socket = TcpStream::connect(server.hub.addr()).unwrap();
-        socket.write_all(&hello[..cut]).unwrap();
-    }
-    let length = half_way(&server).1.len();
-    for cut in 0..=length {
-        let (mut socket, second) = half_way(&server);
-        socket.write_all(&second[..cut]).unwrap();
+    for version in BOTH {
+        let config = Arc::new(server.authority.client(&[version], None));
+        let hello = flight(&mut client_of(&config));
+        for cut in 0..hello.len() {
+            let mut socket = TcpStream::connect(server.hub.addr()).unwrap();
+            socket.write_all(&hello[..cut]).unwrap();
+        }
+        let length = half_way(&server, &config).1.len();
+        for cut in 0..=length {
+            let (mut socket, second) = half_way(&server, &config);
+            socket.write_all(&second[..cut]).unwrap();
+        }
     }
     before.assert_again(&server.hub);
     server.listen();
@@ -265,4 +272,35 @@ fn a_client_that_closes_its_side_is_gone_and_is_told_goodbye() {
     client.half_close();
     client.assert_stream_ends();
     eventually(SOON, 0, || server.hub.server.stats().streams);
+}
+
+/// Not even the tickets of its session, which come before the head.
+#[test]
+fn clients_that_never_read_are_given_up_and_hold_up_nobody() {
+    let _alone = alone();
+    let server = Server::new("tls-deaf");
+    let before = Level::of_the_hub(&server.hub);
+    let deaf: Vec<TcpStream> = (0..50)
+        .map(|number| {
+            let config = Arc::new(server.authority.client(&[BOTH[number % 2]], None));
+            let narrow = Client::try_connect_narrow(server.hub.addr(), 2048).unwrap();
+            let mut client = narrow.secured(&config, "localhost");
+            client.send(LISTEN);
+            client.socket()
+        })
+        .collect();
+    eventually(SOON, deaf.len(), || server.hub.server.stats().streams);
+    let mut client = server.listen();
+    let text = "x".repeat(64 << 10);
+    let mut number = 0;
+    while server.hub.server.stats().streams > 1 {
+        server.hub.publish(Message::new(format!("{number} {text}")).event("a"));
+        let data = client.event().data.unwrap();
+        assert!(data.starts_with(&format!("{number} ")), "{number}");
+        number += 1;
+        assert!(number < 4000, "they take nothing, and stay");
+        thread::sleep(Duration::from_millis(5));
+    }
+    drop((client, deaf));
+    before.assert_again(&server.hub);
 }
