@@ -19,9 +19,9 @@
 //! | `proxies` | what is before it |
 //! | `examples` | each as its first lines say |
 //!
-//! Some need what not every machine has, and are ignored: `cargo test --features cli --test it --
-//! --ignored figures proxies::debian service` runs them. `dead_peers` and `default_times` take one
-//! minute and two, and are ignored too.
+//! Some need what not every machine has, and are ignored: `cargo test --features cli,tls --test it
+//! -- --ignored figures proxies::debian service tls::openssl` runs them. `dead_peers` and
+//! `default_times` take one minute and two, and are ignored too.
 //! `examples/proxies/run` installs and runs the other `proxies`.
 //!
 //! What does not belong here is a program of its own: `load` and `stress` need a quiet machine,
