@@ -1,6 +1,7 @@
 //! A client that hops between the nodes with the id of its last event.
 
 use std::{
+    collections::HashMap,
     hash::{BuildHasher, RandomState},
     sync::atomic::Ordering::SeqCst,
     thread,
@@ -9,7 +10,7 @@ use std::{
 
 use support::{Client, Got};
 
-use super::{Event, NONE, Run, parse};
+use super::{Event, NONE, Run, parse, publisher_of};
 
 /// How often it looks whether it is to hop.
 const LOOK: Duration = Duration::from_millis(100);
@@ -24,6 +25,12 @@ pub(crate) struct Listener<'r> {
     connection: Option<Client>,
     last_id: String,
     heard: Vec<Heard>,
+    /// Of each publisher, the event that comes next.
+    next: HashMap<u64, Event>,
+    /// How much was heard before this connection.
+    before: usize,
+    /// It was told of a gap as it came back, before what it was then sent.
+    is_told: bool,
 }
 
 /// An event, or that it was told of a gap.
@@ -39,6 +46,9 @@ impl<'r> Listener<'r> {
             connection: None,
             last_id: String::new(),
             heard: Vec::new(),
+            next: HashMap::new(),
+            before: 0,
+            is_told: false,
         }
     }
 
@@ -85,6 +95,7 @@ impl<'r> Listener<'r> {
     /// Goes to another node, or back to the same one.
     fn hop(&mut self) {
         self.hops += 1;
+        (self.before, self.is_told) = (self.heard.len(), false);
         let node = usize::try_from(self.below(self.run.nodes.len() as u64)).unwrap();
         let addr = self.run.nodes[node];
         let head = if self.last_id.is_empty() {
@@ -110,9 +121,15 @@ impl<'r> Listener<'r> {
         let got = client.read(8192);
         while let Some(block) = client.block() {
             if block.event.as_deref() == Some("stream-gap") {
+                self.is_told |= self.heard.len() == self.before;
                 self.heard.push(None);
             } else if let Some(data) = block.data {
                 let event = parse(&data).unwrap_or_else(|| panic!("not an event: {data:?}"));
+                let next = self.next.insert(publisher_of(event), event + 1);
+                if self.is_told && next.is_some_and(|next| next < event) {
+                    // The gap is somewhere in what it missed: here.
+                    self.heard.push(None);
+                }
                 self.heard.push(Some(event));
             }
             if let Some(id) = block.id {
