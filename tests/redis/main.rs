@@ -33,7 +33,8 @@ const BACK: Duration = Duration::from_secs(15);
 
 fn node_with(store: &Store, builder: impl FnOnce(Builder) -> Builder) -> Hub {
     let hub = Hub::with(&["", "a"], |b| builder(b).redis(store.config()), |http| http);
-    eventually(SOON, true, || hub.server.stats().redis.unwrap().connected);
+    // A server that has replicas no more could have been given up: it is waited for 30 s.
+    eventually(3 * BACK, true, || hub.server.stats().redis.unwrap().connected);
     hub
 }
 
