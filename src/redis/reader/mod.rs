@@ -208,9 +208,13 @@ impl Reader {
             Some(known) => Some(known.clone()),
             None => link.remembered(config, lineage.is_cluster)?,
         };
-        if config.sentinels.is_none()
-            && !lineage.is_cluster
-            && let Some(known) = &known
+        // Sentinels may name it a while longer to a node that is new.
+        let is_guarded = |known: &Lineage| match &config.sentinels {
+            None => !lineage.is_cluster,
+            Some(_) => self.lineage.is_none() && !lineage.takes_over_from(known),
+        };
+        if let Some(known) = &known
+            && is_guarded(known)
             && lineage.may_be_given_up(known, self.lineage.as_ref().map(|_| self.looked.elapsed()))
         {
             return Err(Fault::Refused(RETURNED.to_owned()).into());

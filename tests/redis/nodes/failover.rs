@@ -6,9 +6,6 @@ use crate::sentinels::Sentinels;
 /// The test fails if it takes longer.
 const LONGEST: Duration = Duration::from_secs(120);
 
-/// Within this time of a replica's promotion something is published to it.
-const SINCE_PROMOTION: Duration = Duration::from_secs(2);
-
 fn is_primary(store: &Store) -> bool {
     // It closes its connections when its role changes.
     let info = |mut link| redis::cmd("INFO").arg("replication").query::<String>(&mut link);
@@ -33,7 +30,7 @@ fn fail_over(stores: &mut [Store], primary: usize) -> usize {
     let length = entries();
     // Each node may mark a gap first.
     while entries() <= length + 3 {
-        assert!(start.elapsed() < SINCE_PROMOTION, "nothing is published to it");
+        assert!(start.elapsed() < CALM, "nothing is published to it");
         thread::sleep(Duration::from_millis(10));
     }
     eprintln!("published to {new} after {:?}", start.elapsed());
