@@ -209,10 +209,10 @@ impl Reader {
             None => link.remembered(config, lineage.is_cluster)?,
         };
         // Sentinels may name it a while longer to a node that is new.
-        let is_new = self.lineage.is_none();
+        let knows_none = self.lineage.is_none();
         if let Some(known) = &known
             && !lineage.is_cluster
-            && (config.sentinels.is_none() || is_new && !lineage.takes_over_from(known))
+            && (config.sentinels.is_none() || knows_none && !lineage.takes_over_from(known))
             && lineage.may_be_given_up(known, self.lineage.as_ref().map(|_| self.looked.elapsed()))
         {
             return Err(Fault::Refused(RETURNED.to_owned()).into());
