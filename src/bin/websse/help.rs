@@ -41,8 +41,9 @@ GET as ?access_token=TOKEN. Each flag is an environment variable as well,
 a line of the configuration file: unix-mode = \"660\", event = [\"a\", \"b\"],
 no-page = true. A flag wins over its variable, and that over the file.
 
-SIGHUP has the files of tokens, keys and certificates read again. A terminal that is closed
-ends the command as SIGTERM and SIGINT do: what was accepted is delivered.
+SIGHUP has the files of tokens, keys and certificates read again. A terminal
+that is closed ends the command as SIGTERM and SIGINT do: what was accepted is
+delivered.
 ";
 
 #[cfg(not(feature = "jwt"))]
