@@ -133,6 +133,8 @@ for (const engine of engines) describe(engine, () => {
   });
 
   test('live-reload: a page that is refused for now is not loaded again for that', async context => {
+    // First, as the page loads itself again when its server has gone.
+    context.after(() => window.go('about:blank'));
     const { directory, write } = await site(context);
     await write('one');
     const example = await Example.start('live-reload', 0, [directory]);
@@ -147,7 +149,6 @@ for (const engine of engines) describe(engine, () => {
       return [200, 'text/event-stream', ': full\nevent: stream-open\ndata: {}\nretry: 100\n\n'];
     };
     await window.go(proxy.url);
-    context.after(() => window.go('about:blank'));
     await eventually('it is connected', () => proxy.opened === 1);
     assert.deepEqual([loads, refusals], [1, 4]);
     await write('two');
@@ -156,6 +157,8 @@ for (const engine of engines) describe(engine, () => {
   });
 
   test('live-reload: a page is loaded again when a file changes, and right after a restart', async context => {
+    // First, as the page loads itself again when its server has gone.
+    context.after(() => window.go('about:blank'));
     const { directory, write } = await site(context);
     await write('one');
     let example = await Example.start('live-reload', 0, [directory]);
@@ -167,7 +170,6 @@ for (const engine of engines) describe(engine, () => {
       if (pathname === '/') proxy.opened = 0;
     };
     await window.go(proxy.url);
-    context.after(() => window.go('about:blank'));
     await window.says('h1', 'one');
     await eventually('it is connected', () => proxy.opened === 1);
     // Before any event: the page has no id to come back with.
