@@ -13,7 +13,7 @@ use parking_lot::{Condvar, Mutex};
 use crate::socket::RawSocket;
 
 /// How much more patience there is with a client in a handshake once it was answered.
-const GREETED: u32 = 12;
+const GREETED: u32 = 4;
 
 #[derive(Debug)]
 pub(super) struct Slots {
@@ -70,7 +70,7 @@ impl Slots {
     /// its client must end, in this order: closing, idle, receiving a request. So clients that send
     /// nothing, send byte by byte, or do not close cannot keep others out. Those that receive a
     /// request are let alone until they have waited as long as the `patience` of this one, which
-    /// waits here; in a handshake that goes on, twelve times as long. `None`: all are being
+    /// waits here; in a handshake that goes on, four times as long. `None`: all are being
     /// answered, or were cut.
     pub(super) fn enter(
         self: &Arc<Self>,

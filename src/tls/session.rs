@@ -14,6 +14,7 @@ use std::{
 };
 
 use rustls::{
+    HandshakeKind, ProtocolVersion,
     server::{ServerConnectionData, UnbufferedServerConnection},
     unbuffered::{ConnectionState, EncodeError, EncryptError, UnbufferedStatus, WriteTraffic},
 };
@@ -112,6 +113,11 @@ impl Session {
     /// backlog.
     pub(crate) fn wait_for_room() {
         TURNS.wait_for_few();
+    }
+
+    /// Whether another handshake could be computed beside one that begins now.
+    pub(crate) fn another_may_begin() -> bool {
+        TURNS.are_two_left()
     }
 
     /// Whether the server has answered in the handshake.
@@ -232,7 +238,7 @@ impl State {
             return Err(invalid("the client sends records without a request"));
         }
         self.received.extend_from_slice(bytes);
-        let turn = self.connection.is_handshaking().then(|| TURNS.take());
+        let turn = self.costs_much().then(|| TURNS.take());
         let advanced = self.advance(|_| Ok(0));
         drop(turn);
         // What the socket does not take now comes before the next record.
@@ -245,6 +251,18 @@ impl State {
             self.fruitless = 0;
         }
         Ok(())
+    }
+
+    /// Whether what comes next in the handshake is an exchange of keys or a signature. TLS 1.3 has
+    /// both in the answer to the hello (RFC 8446, section 2), unless that asks for another hello.
+    fn costs_much(&self) -> bool {
+        let is_answered = match self.connection.handshake_kind() {
+            Some(HandshakeKind::Full | HandshakeKind::Resumed) => {
+                self.connection.protocol_version() == Some(ProtocolVersion::TLSv1_3)
+            }
+            _ => false,
+        };
+        self.connection.is_handshaking() && !is_answered
     }
 
     /// Hands out plaintext.

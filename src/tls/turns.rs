@@ -34,12 +34,9 @@ impl Turns {
     /// Waits for a turn.
     pub(super) fn take(&self) -> Turn<'_> {
         let mut state = self.state.lock();
-        if state.all == 0 {
-            // One processor is left for what was there before.
-            state.all = thread::available_parallelism().map_or(1, NonZero::get).max(2) - 1;
-        }
+        let all = state.all();
         state.waiting += 1;
-        while state.taken >= state.all {
+        while state.taken >= all {
             self.freed.wait(&mut state);
         }
         state.waiting -= 1;
@@ -50,12 +47,29 @@ impl Turns {
         Turn(self)
     }
 
+    /// Whether a second turn would be left, if one was taken now.
+    pub(super) fn are_two_left(&self) -> bool {
+        let mut state = self.state.lock();
+        state.taken + 2 <= state.all()
+    }
+
     /// Waits until few wait for their turn.
     pub(super) fn wait_for_few(&self) {
         let mut state = self.state.lock();
         while state.waiting >= FEW {
             self.few.wait(&mut state);
         }
+    }
+}
+
+impl State {
+    /// How many turns there are.
+    fn all(&mut self) -> usize {
+        if self.all == 0 {
+            // One processor is left for what was there before.
+            self.all = thread::available_parallelism().map_or(1, NonZero::get).max(2) - 1;
+        }
+        self.all
     }
 }
 
