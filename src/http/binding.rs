@@ -94,7 +94,7 @@ mod tests {
         let holder = TcpListener::bind("127.0.0.1:0").expect("port 0 is always free");
         let taken = holder.local_addr().expect("bound above");
         let privileged = SocketAddr::from(([127, 0, 0, 1], 80));
-        let refused = io::Error::from_raw_os_error(13);
+        let refused = io::Error::from_raw_os_error(if cfg!(windows) { 10013 } else { 13 });
         for (error, kind, parts) in [
             (bind(taken).err(), io::ErrorKind::AddrInUse, [&*taken.to_string(), "another port"]),
             // An address for documentation (RFC 5737).

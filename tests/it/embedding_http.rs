@@ -2,6 +2,7 @@
 //! that shutting down, in any order, ends every thread.
 
 use std::net::{TcpListener, TcpStream};
+#[cfg(unix)]
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::process::Command;
 use std::sync::{
@@ -9,7 +10,9 @@ use std::sync::{
     mpsc::{Receiver, channel},
 };
 use std::time::Duration;
-use std::{env, error::Error, fs, io, process};
+#[cfg(unix)]
+use std::{env, fs, process};
+use std::{error::Error, io};
 
 use support::{
     Client, Hub, SOON, eventually,
@@ -225,14 +228,18 @@ fn what_cannot_be_served_is_named_by_its_address_or_path() {
     let largest = HttpServer::new().limits(Limits::default().stack_bytes(usize::MAX));
     let told = largest.bind("127.0.0.1:0").unwrap_err().to_string();
     assert!(told.contains(&stack), "{told}");
-    let path = env::temp_dir().join(format!("websse\n-{}.sock", process::id()));
-    let _ = fs::remove_file(&path); // left by a test that was killed
-    let told = serve(UnixListener::bind(&path).unwrap().into());
-    fs::remove_file(&path).unwrap();
-    let place = path.to_str().unwrap().replace('\n', "\\n");
-    assert!(told.starts_with(&format!("cannot listen on unix:{place}: ")), "{told}");
+    #[cfg(unix)]
+    {
+        let path = env::temp_dir().join(format!("websse\n-{}.sock", process::id()));
+        let _ = fs::remove_file(&path); // left by a test that was killed
+        let told = serve(UnixListener::bind(&path).unwrap().into());
+        fs::remove_file(&path).unwrap();
+        let place = path.to_str().unwrap().replace('\n', "\\n");
+        assert!(told.starts_with(&format!("cannot listen on unix:{place}: ")), "{told}");
+    }
 }
 
+#[cfg(unix)]
 #[test]
 fn a_unix_socket_is_served_like_any_other() {
     let path = env::temp_dir().join(format!("websse-test-{}.sock", process::id()));

@@ -1,5 +1,6 @@
 //! Bodies that the program writes: what is sent and when, how they end, clients that leave or read
 //! nothing, and limits.
+#![cfg(unix)]
 
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::TcpStream;

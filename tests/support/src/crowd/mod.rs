@@ -75,5 +75,6 @@ pub fn run_as_child() -> Option<ExitCode> {
 
 /// Descriptors that this process may have open.
 pub fn descriptor_limit() -> u64 {
-    rlimit::getrlimit(rlimit::Resource::NOFILE).map_or(0, |(soft, _)| soft)
+    // Elsewhere than on Unix, they cannot be asked for, only raised.
+    rlimit::increase_nofile_limit(u64::MAX).unwrap_or(0)
 }
