@@ -583,16 +583,25 @@
 //!
 //! # Platforms
 //!
-//! The crate is tested on Linux, 64-bit x86. The tests have passed on 32-bit x86 as well. It needs
-//! no 64-bit atomics: it compiles for 32-bit PowerPC, which has none. On a 32-bit host a process
-//! has 2 or 3 GiB of addresses: set [`stack_bytes`](http::Limits::stack_bytes), since 1024 stacks
-//! of 2 MiB would take them all.
+//! Each change is tested on Linux, 64-bit x86 with glibc. These were seen to pass the tests of the
+//! library and those of requests and streams (Rust 1.96, `.ci/hosts` in the repository):
 //!
-//! For macOS and Windows it compiles, with the standard library alone, and should work; it is not
-//! tested there. The command `websse` needs a Unix.
+//! | host | how |
+//! |---|---|
+//! | `armv7-unknown-linux-gnueabihf`, `aarch64-unknown-linux-gnu` | emulated by qemu 10.0 |
+//! | `i686-unknown-linux-gnu` | on x86-64 |
+//! | `x86_64-unknown-linux-musl`, `i686-unknown-linux-musl` | musl 1.2.5, on x86-64 |
+//! | `x86_64-pc-windows-gnu` | wine 10.0; the library alone |
 //!
-//! It needs Rust 1.88. A later version of the crate may need a later Rust; the changelog says so
-//! then.
+//! It needs no 64-bit atomics: it compiles for 32-bit PowerPC, which has none. On a 32-bit host a
+//! process has 2 or 3 GiB of addresses: set [`stack_bytes`](http::Limits::stack_bytes), since 1024
+//! stacks of 2 MiB would take them all.
+//!
+//! For macOS it compiles, and should work; it is not tested there. The command `websse` needs a
+//! Unix.
+//!
+//! It needs Rust 1.89; Debian 13 has a later one in its packages `rustc-web` and `cargo-web`. A
+//! later version of the crate may need a later Rust; the changelog says so then.
 //!
 //! # Cargo features
 //!
