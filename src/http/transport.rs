@@ -151,9 +151,8 @@ impl<'c> Transport<'c> {
         if !self.spare {
             self.entered = self.service.connections.enter(&self.socket, self.patience);
         }
-        let is_refused = self.entered.is_none()
-            || Session::another_may_begin() && self.pass_leadership().is_err();
-        if is_refused {
+        let must_pass = Session::another_may_begin() || config.is_look_due();
+        if self.entered.is_none() || must_pass && self.pass_leadership().is_err() {
             // A client that has no session could not read the refusal.
             Session::refuse(&*self.socket);
             return Err(End::Close);

@@ -65,7 +65,7 @@ struct Files {
 }
 
 struct Shared {
-    /// Never held while a file is read.
+    /// Never held while a file is looked at or read.
     state: Mutex<State>,
 }
 
@@ -163,6 +163,11 @@ impl TlsConfig {
         Arc::clone(&self.shared.state.lock().config)
     }
 
+    /// Whether the next connection has to look at the files, which may take long.
+    pub(crate) fn is_look_due(&self) -> bool {
+        self.files.is_some() && self.shared.state.lock().looked.elapsed() >= LOOK
+    }
+
     /// Looks at the files if that is due, and reads them if they have changed.
     fn look(&self, files: &Files) {
         {
@@ -172,8 +177,11 @@ impl TlsConfig {
             }
             // Other connections need not wait for this one.
             state.looked = Instant::now();
-            let unchanged = state.stamps == files.stamps();
-            if unchanged && state.trouble.is_none() {
+        }
+        let stamps = files.stamps();
+        {
+            let state = self.shared.state.lock();
+            if state.stamps == stamps && state.trouble.is_none() {
                 return;
             }
         }
@@ -384,8 +392,11 @@ mod tests {
 
         // What has not changed is not read: the very same is in use.
         let before = tls.current();
+        assert!(!tls.is_look_due());
         a_minute_passes(&tls);
+        assert!(tls.is_look_due());
         assert!(Arc::ptr_eq(&before, &tls.current()));
+        assert!(!tls.is_look_due());
     }
 
     #[test]
