@@ -158,6 +158,10 @@ impl Session {
     ) -> io::Result<usize> {
         let state = &mut *self.0;
         if state.plain.is_empty() && !state.is_closed {
+            // A client in a handshake answers only when it has all of it.
+            if state.connection.is_handshaking() {
+                state.send_now_or_later(&mut socket)?;
+            }
             let length = socket.read(buffer)?;
             if length == 0 {
                 return Ok(0);
@@ -241,11 +245,7 @@ impl State {
         let turn = self.costs_much().then(|| TURNS.take());
         let advanced = self.advance(|_| Ok(0));
         drop(turn);
-        // What the socket does not take now comes before the next record.
-        match self.send(socket) {
-            Err(error) if !is_for_later(&error) => return Err(error),
-            _ => {}
-        }
+        self.send_now_or_later(socket)?;
         advanced?;
         if !self.plain.is_empty() {
             self.fruitless = 0;
@@ -406,6 +406,11 @@ impl State {
             }
             Err(error) => Err(error),
         }
+    }
+
+    /// Sends the records that are left. What the socket does not take now comes before the next one.
+    fn send_now_or_later(&mut self, socket: &mut impl Write) -> io::Result<()> {
+        self.send(socket).or_else(|error| if is_for_later(&error) { Ok(()) } else { Err(error) })
     }
 
     /// Sends the records that are left.

@@ -1,14 +1,25 @@
-use std::{fs, path::Path, sync::Arc};
+use std::{
+    fs,
+    io::{self, Read, Write},
+    net::{SocketAddr, TcpListener, TcpStream},
+    path::Path,
+    sync::Arc,
+};
 
+use socket2::{Domain, Socket, Type};
 use support::{
-    Scratch,
+    SOON, Scratch,
     authority::{
         Authority, BOTH, Issued,
         rcgen::KeyPair,
-        rustls::version::{TLS12, TLS13},
+        rustls::{
+            self, ClientConnection,
+            pki_types::{CertificateDer, pem::PemObject},
+            version::{TLS12, TLS13},
+        },
     },
 };
-use websse::http::TlsConfig;
+use websse::http::{HttpServer, Request, Response, TlsConfig};
 
 use super::{hub, listen};
 
@@ -55,12 +66,51 @@ fn a_chain_is_sent_whole() {
     assert_eq!(client.tls().peer_certificates().unwrap().len(), 2);
 }
 
+/// The thread that accepts begins to send it, and then passes on that it accepts.
+#[test]
+fn a_chain_longer_than_what_a_socket_takes_is_sent_whole() {
+    let scratch = Scratch::new("tls-long-chain");
+    let authority = Authority::new("tests");
+    let issued = authority.issue(&["localhost"]);
+    // Close to the longest message that clients take.
+    let length = CertificateDer::from_pem_slice(authority.pem().as_bytes()).unwrap().len();
+    let others = 60_000 / length;
+    let certificate = [&*issued.certificate, &authority.pem().repeat(others)].concat();
+    let server = Issued { certificate, ..issued }.server(&scratch.0);
+    let narrow = |set: fn(&Socket) -> io::Result<()>| {
+        let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+        set(&socket).unwrap();
+        socket
+    };
+    // The sockets of its connections are as small.
+    let listener = narrow(|socket| socket.set_send_buffer_size(1));
+    listener.bind(&SocketAddr::from(([127, 0, 0, 1], 0)).into()).unwrap();
+    listener.listen(1).unwrap();
+    let socket = narrow(|socket| socket.set_recv_buffer_size(1));
+    socket.connect(&listener.local_addr().unwrap()).unwrap();
+    let mut socket = TcpStream::from(socket);
+    socket.set_read_timeout(Some(SOON)).unwrap();
+    let config = Arc::new(authority.client(&BOTH, None));
+    let mut tls = ClientConnection::new(config, "localhost".try_into().unwrap()).unwrap();
+    tls.write_tls(&mut socket).unwrap();
+
+    let http = HttpServer::new().get("/", |_: &Request| Response::text(200, "hello"));
+    let http = http.serve_tls(TcpListener::from(listener), server).unwrap();
+    let mut client = rustls::Stream::new(&mut tls, &mut socket);
+    client.write_all(b"GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n").unwrap();
+    let mut answer = String::new();
+    client.read_to_string(&mut answer).unwrap();
+    assert!(answer.ends_with("hello\n"), "{answer}");
+    assert_eq!(tls.peer_certificates().unwrap().len(), 1 + others);
+    drop(http);
+}
+
 /// What is in a file instead of what is right, or that there is none; and what is said of it.
 type Wrong = (Option<Vec<u8>>, &'static str);
 
 /// What is said is one line, and names the file.
 #[track_caller]
-fn assert_tells(error: &std::io::Error, file: &Path, clue: &str) {
+fn assert_tells(error: &io::Error, file: &Path, clue: &str) {
     let error = error.to_string();
     let file = file.display().to_string();
     assert_eq!(error.matches(&file).count(), 1, "{file}: {error:?}");
