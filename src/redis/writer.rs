@@ -130,7 +130,8 @@ impl Writer {
                 // Also while nothing is published, so that a publisher is not the first to find
                 // out.
                 looked = Instant::now();
-                if link.server(&self.shared.config)? != server {
+                let now = link.server(&self.shared.config)?;
+                if now != server || !stays(link, looked) {
                     return Ok(false);
                 }
             }
@@ -144,8 +145,7 @@ impl Writer {
         let counts = &self.shared.counts;
         let packed: Vec<&[u8]> = jobs.iter().map(Job::packed).collect();
         let mut moved = Vec::new();
-        let sent = Instant::now();
-        let mut is_checked = false;
+        let mut since = Instant::now();
         let is_one_by_one = link.is_asking();
         let mut lost = if is_one_by_one { None } else { link.send(&packed.concat()).err() };
         let mut refused = None;
@@ -155,9 +155,13 @@ impl Writer {
             }
             // Once the connection is lost, Redis may have executed the rest.
             let answers = if lost.is_none() {
-                let is_late = !is_checked && sent.elapsed() >= PROMPT;
-                is_checked |= is_late;
-                receive(&job, link, is_late).map_err(|fault| lost = Some(fault)).ok()
+                // What is acknowledged by a server that is not the primary any more may be lost, so it
+                // is as if it had not answered.
+                let answers = job.receive(link).and_then(|answers| {
+                    if stays(link, since) { Ok(answers) } else { Err(given_up()) }
+                });
+                since = Instant::now();
+                answers.map_err(|fault| lost = Some(fault)).ok()
             } else {
                 None
             };
@@ -192,11 +196,9 @@ impl Writer {
     }
 }
 
-/// Receives the answers to a job. If the server is known not to be the primary any more, what it
-/// has acknowledged may be lost, so it is as if it had not answered. After a late answer sentinels
-/// are asked first.
-fn receive(job: &Job, link: &mut Link, is_late: bool) -> Result<Vec<Answer>, Fault> {
-    let answers = job.receive(link)?;
-    let asked = is_late.then(|| Instant::now() + PROMPT);
-    if link.is_to_stay(asked) { Ok(answers) } else { Err(given_up()) }
+/// Whether nothing is known of another primary than the server that has just answered. If that took
+/// long, sentinels are asked first.
+fn stays(link: &Link, since: Instant) -> bool {
+    let is_late = since.elapsed() >= PROMPT;
+    link.is_to_stay(is_late.then(|| Instant::now() + PROMPT))
 }
