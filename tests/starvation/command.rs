@@ -1,8 +1,16 @@
 //! The command, where its log cannot be written, and what it tells there of descriptors.
 
-use std::{fs::File, io::Write, process::Command};
+use std::{
+    fs::File,
+    io::{ErrorKind, Write},
+    process::Command,
+    time::Instant,
+};
 
-use support::process::{Running, Serving};
+use support::{
+    Client, SOON, eventually,
+    process::{Running, Serving},
+};
 
 use crate::{get, post};
 
@@ -47,6 +55,25 @@ fn a_lack_of_descriptors_is_in_the_log_but_not_for_each_connection() {
     assert_eq!(log.matches("websse: warn: no descriptors left").count(), 1, "{log}");
 }
 
+/// Whoever has sent half a request keeps a thread.
+fn half(hub: &Serving) -> Client {
+    hub.ask("GET /event?event=a HTTP/1.1\r\n")
+}
+
+/// Whether it has a thread, and was not refused for lack of one.
+fn is_held(client: &mut Client) -> bool {
+    match client.try_answer(Instant::now() + SOON / 10) {
+        Ok(answer) => {
+            assert_eq!(answer.status, 503, "{answer:?}");
+            false
+        }
+        Err(error) => {
+            assert_eq!(error.kind(), ErrorKind::TimedOut, "{error}");
+            true
+        }
+    }
+}
+
 #[test]
 fn a_lack_of_threads_is_in_the_log_but_not_for_each_connection() {
     let mut command = Command::new("sh");
@@ -55,29 +82,21 @@ fn a_lack_of_threads_is_in_the_log_but_not_for_each_connection() {
     command.args([env!("CARGO_BIN_EXE_websse"), "--listen", "127.0.0.1:0", "--event", "a"]);
     command.args(["--stack-bytes", "512MiB"]);
     let hub = Serving::from(Running::start(&mut command));
-    // Whoever has sent half a request keeps a thread.
     let mut held = Vec::new();
     let mut refused = 0;
     while refused < 5 {
-        let mut client = hub.ask("GET /event?event=a HTTP/1.1\r\n");
-        let end = std::time::Instant::now() + std::time::Duration::from_millis(100);
-        match client.try_answer(end) {
-            Ok(answer) => {
-                assert_eq!(answer.status, 503, "{answer:?}");
-                refused += 1;
-            }
-            Err(_) => held.push(client),
+        let mut client = half(&hub);
+        if is_held(&mut client) {
+            held.push(client);
+        } else {
+            refused += 1;
         }
         assert!(held.len() < 40, "expected threads to run out");
     }
     assert!(!held.is_empty(), "expected a thread to be had");
     drop(held);
-    // One that is free is one to be had, and tells of it.
-    support::eventually(support::SOON, 200, || hub.ask(get("/healthz")).answer().status);
-    let mut next = hub.ask("GET /healthz HTTP/1.1\r\n");
-    let end = std::time::Instant::now() + std::time::Duration::from_millis(100);
-    assert!(next.try_answer(end).is_err(), "it is not complete");
-    drop(next);
+    // As soon as their stacks are free again, one is to be had, and tells of it.
+    eventually(SOON, true, || is_held(&mut half(&hub)));
     let (_, log) = hub.running.terminate();
     assert_eq!(log.matches("websse: warn: no threads left").count(), 1, "{log}");
 }
