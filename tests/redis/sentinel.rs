@@ -44,16 +44,13 @@ fn replicas_are_noted(store: &Store) {
     });
 }
 
-/// Publishes as soon as that works, perhaps twice; returns how long it took.
+/// Publishes as soon as that works; returns how long it took.
 fn publish_soon(hub: &Hub, data: &str) -> Duration {
     let start = Instant::now();
     loop {
         match hub.server.publish(Message::new(data)) {
             Ok(_) => return start.elapsed(),
-            // It may have come to the server before, while that was given up.
-            Err(PublishError::RedisUnavailable(_) | PublishError::OutcomeUnknown) => {
-                thread::sleep(Duration::from_millis(10));
-            }
+            Err(PublishError::RedisUnavailable(_)) => thread::sleep(Duration::from_millis(10)),
             Err(error) => panic!("{error:?}"),
         }
         assert!(start.elapsed() < BACK, "it does not work again");
@@ -167,11 +164,12 @@ fn an_answer_of_a_primary_that_was_given_up_meanwhile_is_no_acknowledgement() {
             old.signal("-CONT");
             published.join().unwrap()
         });
-        eprintln!("{published:?}");
-        eprintln!("published after {:?}", publish_soon(&hub, "3"));
-        let there = data_in(&new);
-        let has = |data: &str| there.iter().any(|there| there == data);
-        assert!(has("1") && (published.is_err() || has("2")) && has("3"), "{there:?}");
+        // Where the machine is busy this one may come to the old primary first, and so come twice.
+        eventually(BACK, true, || hub.server.publish(Message::new("3")).is_ok());
+        let mut there = data_in(&new);
+        there.dedup();
+        let expected = if published.is_ok() { vec!["1", "2", "3"] } else { vec!["1", "3"] };
+        assert_eq!(there, expected, "{published:?}");
     }
 }
 

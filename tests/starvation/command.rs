@@ -95,7 +95,8 @@ fn a_lack_of_threads_is_in_the_log_but_not_for_each_connection() {
     }
     assert!(!held.is_empty(), "expected a thread to be had");
     drop(held);
-    // As soon as their stacks are free again, one is to be had, and tells of it.
+    eventually(SOON, 200, || hub.ask(get("/healthz")).answer().status);
+    // As soon as their stacks are free again, a thread is to be had, and tells of it.
     eventually(SOON, true, || is_held(&mut half(&hub)));
     let (_, log) = hub.running.terminate();
     assert_eq!(log.matches("websse: warn: no threads left").count(), 1, "{log}");
